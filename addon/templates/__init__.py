@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+
+"""The HTML that people see and that is ours: error pages, the directory listing, the landing page.
+
+Each function takes plain values and returns a whole page as UTF-8 bytes; it knows no request, no network and no clock.
+Templates are compiled once, when this package is imported, always escape, and fail on a name that was not given.
+There is no script anywhere and one style sheet, inline, so that the Content-Security-Policy can forbid everything but
+that sheet's hash. The surprising decision: `finalize` makes invisible and direction-changing characters visible in
+every value that any template prints, so that no template can forget to.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from addon.templates.names import natural_order, relative_reference, size_text, visible_text
+from addon.templates.wording import (
+    DOMAIN_NOT_CONFIGURED,
+    FILE_NOT_FOUND,
+    INVALID_DOMAIN,
+    INVALID_REQUEST,
+    REPOSITORY_NOT_FOUND,
+    wording,
+)
+
+__all__ = [
+    "DOMAIN_NOT_CONFIGURED",
+    "FILE_NOT_FOUND",
+    "INVALID_DOMAIN",
+    "INVALID_REQUEST",
+    "REPOSITORY_NOT_FOUND",
+    "ListingEntry",
+    "broken_pages_file",
+    "content_security_policy",
+    "error_page",
+    "landing",
+    "listing",
+    "password_not_served",
+    "too_many_files",
+]
+
+_HERE = Path(__file__).parent
+_SHOWN_PATH = 160  # characters of a visitor's path that an error page repeats
+_SHOWN_DETAILS = 20  # lines
+
+
+class ListingEntry(NamedTuple):
+    """One row of a directory listing; `size` in bytes, None where it says nothing (folders, links)."""
+
+    name: str
+    kind: Literal["dir", "file", "link"]
+    size: int | None
+
+
+def _shown(value: object) -> object:
+    """What Jinja prints for a value; text that is no markup becomes visible, everything is escaped afterwards."""
+    return visible_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _with_code(text: str) -> Markup:
+    """Text in which what stands between two backticks is code; an odd backtick stands for itself."""
+    parts = visible_text(text).split("`")
+    if len(parts) % 2 == 0:
+        parts[-2:] = ["`".join(parts[-2:])]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
+def _stylesheet() -> Markup:
+    """The style sheet as it stands in the pages: comments and line breaks removed, nothing else touched."""
+    text = (_HERE / "style.css").read_text("utf-8")
+    return Markup(re.sub(r"\s*\n\s*", "", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
+
+
+_STYLE = _stylesheet()
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(_HERE),
+    autoescape=True,
+    undefined=StrictUndefined,
+    auto_reload=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    finalize=_shown,
+)
+_ENVIRONMENT.filters.update(with_code=_with_code, reference=relative_reference, size=size_text)
+_ENVIRONMENT.globals["style"] = _STYLE
+_ERROR = _ENVIRONMENT.get_template("error.html")
+_LISTING = _ENVIRONMENT.get_template("listing.html")
+_LANDING = _ENVIRONMENT.get_template("landing.html")
+_POLICY = (
+    "default-src 'none'; "
+    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
+    "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def content_security_policy() -> str:
+    """The value of `Content-Security-Policy` for every page of this package (CSP level 3)."""
+    return _POLICY
+
+
+def error_page(
+    status: int,
+    *,
+    title: str | None = None,
+    message: str | None = None,
+    hint: str | None = None,
+    detail: Sequence[str] = (),
+    host: str = "",
+    path: str = "",
+    home: str | None = None,
+) -> bytes:
+    """A calm page for any status; what is not given is said in the words of `wording`.
+
+    `message` speaks to the visitor, `hint` to the site's owner (backticks mean code), `detail` are lines to be copied,
+    such as DNS records. `host` and `path` (decoded) say what was asked for. `home`, a path beginning with one slash,
+    is offered as the way out.
+    """
+    return _ERROR.render(
+        status=status,
+        words=wording(status, title, message, hint),
+        detail=[line for line in detail if line][:_SHOWN_DETAILS],
+        host=host,
+        path=path if len(path) <= _SHOWN_PATH else f"{path[:_SHOWN_PATH]}…",
+        home=home if home is not None and re.match(r"/(?![/\\])[!-~]*\Z", home) else None,
+    ).encode()
+
+
+def broken_pages_file(path: str, line: int | None, reason: str) -> bytes:
+    """The page of status 500 for a site whose `.pages` cannot be read: where and why, never what the line says.
+
+    `path` names the file (`alice/blog/.pages`), `line` counts from 1, `reason` is a sentence of ours.
+    """
+    place = f"{path}, line {line}" if line is not None else path
+    return error_page(
+        500,
+        title="This site's settings cannot be read",
+        message="The site is here, but its owner has to correct a file before it can be shown."
+        " Nothing is wrong on your side.",
+        hint="The settings file was refused. As soon as a corrected one is pushed, the site is back.",
+        detail=[place, reason],
+    )
+
+
+def too_many_files(count: int, limit: int) -> bytes:
+    """The page of status 500 for a site of more files than `maxSiteFiles` allows; both numbers count files."""
+    return error_page(
+        500,
+        title="This site is too large",
+        message="It has more files than this server publishes in one site. Nothing is wrong on your side.",
+        hint=f"The repository has {count:,} files, and at most {limit:,} are served. Fewer files, or several"
+        " repositories, help; the administrator of this server can raise `maxSiteFiles`.",
+    )
+
+
+def password_not_served() -> bytes:
+    """The page of status 403 for a site that asks for a password, which this server does not check yet."""
+    return error_page(
+        403,
+        title="This site is protected by a password",
+        message="This server cannot ask for it yet, so it shows nothing at all.",
+        hint="The `.pages` file names a password. Until passwords are served here, the site stays closed;"
+        " without that line it is public.",
+    )
+
+
+def listing(
+    title_path: str,
+    breadcrumbs: Sequence[str],
+    entries: Iterable[ListingEntry],
+    *,
+    parent: bool,
+    host: str = "",
+) -> bytes:
+    """The listing of a folder: folders first, then everything else, each in natural order.
+
+    `title_path` is the folder's decoded path (`/blog/pictures/`). `breadcrumbs` are the labels of the folders from the
+    site's root to this one; their links are relative, so the page must stand at an address that ends with a slash.
+    `parent` offers the folder above.
+    """
+    rows = sorted(entries, key=lambda entry: (entry.kind != "dir", *natural_order(entry.name)))
+    crumbs = list(breadcrumbs) or ["/"]
+    folders = sum(entry.kind == "dir" for entry in rows)
+    return _LISTING.render(
+        title_path=title_path,
+        ancestors=[("../" * (len(crumbs) - 1 - place), label) for place, label in enumerate(crumbs[:-1])],
+        current=crumbs[-1],
+        rows=rows,
+        folders=folders,
+        files=len(rows) - folders,
+        parent=parent,
+        host=host,
+    ).encode()
+
+
+def landing(pages_domain: str, forgejo_url: str | None) -> bytes:
+    """The front page of the pages domain: what this is and how to publish, with this server's real names.
+
+    `forgejo_url` is the address at which people reach Forgejo; only `http` and `https` become a link, and never with
+    the user name or password that a URL may carry.
+    """
+    return _LANDING.render(domain=pages_domain, forgejo=_public_address(forgejo_url)).encode()
+
+
+def _public_address(url: str | None) -> tuple[str, str] | None:
+    """(link, name) of an address: without credentials, query and fragment; None for what no browser should open."""
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    name = parts.netloc.rpartition("@")[2]
+    if parts.scheme not in ("http", "https") or not name:
+        return None
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{name}{path}/", f"{name}{path}"

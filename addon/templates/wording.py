@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+
+"""What is said when something cannot be shown: plain English for the visitor, a hint for the site's owner.
+
+Two tables: by status, and by the five messages of the origin, which people search for and tools may match: those stand
+on the page word by word. The surprising decision: nothing here names a cause that the visitor could not do anything
+about, and nothing blames them. Text between backticks is shown as code.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+REPOSITORY_NOT_FOUND = "Repository not found or not configured for pages"
+FILE_NOT_FOUND = "File not found"
+INVALID_REQUEST = "Invalid request format"
+DOMAIN_NOT_CONFIGURED = "Custom domain not configured"
+INVALID_DOMAIN = "Invalid domain"
+
+
+class Wording(NamedTuple):
+    """A heading, what it means for the visitor, and what the owner of the site may do about it."""
+
+    title: str
+    message: str
+    hint: str | None = None
+
+
+_LATER = "Nothing is wrong on your side. Please try again in a few minutes."
+
+BY_STATUS: dict[int, Wording] = {
+    400: Wording("This address cannot be read", "Something in the request is not as it should be. Check the address."),
+    401: Wording("Please sign in", "This page is only shown to visitors who know its password."),
+    403: Wording("This page is not public", "The server found what you asked for, but may not show it."),
+    404: Wording("Page not found", "There is nothing at this address. The link may be old, or mistyped."),
+    405: Wording("This is for reading only", "Pages here can be looked at, but nothing can be sent to them."),
+    408: Wording("That took too long", "The request did not arrive in time. Please try again."),
+    410: Wording("This page is gone", "It was here once and has been removed for good."),
+    412: Wording("The page has changed", "It is no longer the version you asked for. Reload to see the present one."),
+    414: Wording("This address is too long", "The server does not read addresses of this length."),
+    416: Wording("That part does not exist", "The file is shorter than the part that was asked for."),
+    421: Wording("Wrong door", "This server does not answer for that name on this connection. Reload the page."),
+    429: Wording("One moment, please", "There were too many requests in a short time. Please wait a little."),
+    431: Wording(
+        "The request is too large",
+        "Your browser sent more than the server reads. Deleting this site's cookies often helps.",
+    ),
+    500: Wording("Something went wrong here", f"The server could not make this page. {_LATER}"),
+    501: Wording("This is not possible here", "The server does not know how to do what was asked."),
+    502: Wording("The source is not answering properly", f"This page is kept on another server, in trouble. {_LATER}"),
+    503: Wording("Too busy at the moment", f"This page cannot be fetched right now. {_LATER}"),
+    504: Wording("The source is not answering", f"This page is kept on another server, which is silent. {_LATER}"),
+    508: Wording(
+        "Going round in circles",
+        "This request came back to the server that sent it on, so it was stopped here.",
+        "For the administrator: `forgejoHost` or a proxy in between leads back to this server.",
+    ),
+}
+
+BY_MESSAGE: dict[str, Wording] = {
+    REPOSITORY_NOT_FOUND: Wording(
+        REPOSITORY_NOT_FOUND,
+        "There is no site at this address, or it has not been published yet.",
+        "A site is a public repository with a file `.pages` on its default branch that does not say `enabled: false`,"
+        " and its files in a folder `public`.",
+    ),
+    FILE_NOT_FOUND: Wording(
+        FILE_NOT_FOUND,
+        "This site has no such page. The link may be old, or mistyped.",
+    ),
+    INVALID_REQUEST: Wording(
+        INVALID_REQUEST,
+        "The server cannot make sense of this address. Check it for stray characters.",
+    ),
+    DOMAIN_NOT_CONFIGURED: Wording(
+        DOMAIN_NOT_CONFIGURED,
+        "This name leads here, but no site has been connected to it.",
+        "Name this domain in the `.pages` file of your repository (`custom_domain:`), then open the site once at its"
+        " usual address.",
+    ),
+    INVALID_DOMAIN: Wording(
+        INVALID_DOMAIN,
+        "This server does not answer for that name.",
+    ),
+}
+
+
+def wording(status: int, title: str | None, message: str | None, hint: str | None) -> Wording:
+    """What a page says: what the caller gave, and for the rest the tables' words for that message or that status.
+
+    One of the origin's messages becomes the heading itself; any other message stands below the status' heading.
+    """
+    known = BY_MESSAGE.get(message) if message is not None else None
+    if known is not None and title is None:
+        return known._replace(hint=hint or known.hint)
+    usual = BY_STATUS.get(status) or Wording(_phrase(status), "The server could not answer this request.")
+    return Wording(title or usual.title, message or usual.message, hint or (known or usual).hint)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Something went wrong"
