@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What is held in memory, bounded in bytes, and one call for many who want the same thing.
+
+The mutable state of `Memory` is one ordered dict, least recently used first, and the sum of its costs. Everything held
+counts: each entry is charged its value's bytes, its key's and the dict's own, because ten million "no such repository"
+answers are as good at filling a machine as one film. It lives on the event loop alone and needs no lock.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+Result = TypeVar("Result")
+
+ENTRY_COST = 420
+"""Bytes charged for an entry besides key and value: the ordered dict's slot and link (about 200 after growth), the key
+tuple, the cost itself, and the allocator's rounding. Measured with one-byte values, see the memory benchmark."""
+
+
+class Memory(Generic[Key, Value]):
+    """A mapping bounded in bytes, least recently used out first."""
+
+    def __init__(self, capacity: int) -> None:
+        """capacity: bytes, everything counted."""
+        self.capacity = capacity
+        self.used = 0
+        self.evictions = 0
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Value | None:
+        """The value, now the most recently used."""
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        self._entries.move_to_end(key)
+        return found[0]
+
+    def put(self, key: Key, value: Value, nbytes: int) -> None:
+        """Hold a value of that many bytes (key included); what alone is above the capacity is not held."""
+        cost = nbytes + ENTRY_COST
+        self.drop(key)
+        if cost > self.capacity:
+            return
+        self._entries[key] = (value, cost)
+        self.used += cost
+        while self.used > self.capacity:
+            _, (_, freed) = self._entries.popitem(last=False)
+            self.used -= freed
+            self.evictions += 1
+
+    def drop(self, key: Key) -> None:
+        """Hold it no longer, if it was held."""
+        found = self._entries.pop(key, None)
+        if found is not None:
+            self.used -= found[1]
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self.used = 0
+
+
+class SingleFlight(Generic[Key]):
+    """Concurrent calls for one key share one run; the run goes on when a waiter is cancelled."""
+
+    def __init__(self) -> None:
+        self._running: dict[Key, asyncio.Future[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def running(self, key: Key) -> bool:
+        task = self._running.get(key)
+        return task is not None and not task.done()
+
+    def start(self, key: Key, work: Callable[[], Awaitable[Result]]) -> "asyncio.Future[Result]":
+        """The run for this key, begun now if there is none. Its failure is raised to every waiter, or to nobody."""
+        task = self._running.get(key)
+        if task is None or task.done():
+            task = asyncio.ensure_future(work())
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._finished(key, done))
+        return task
+
+    async def do(self, key: Key, work: Callable[[], Awaitable[Result]]) -> Result:
+        """The result for this key, from the run under way or a new one."""
+        return await asyncio.shield(self.start(key, work))
+
+    async def aclose(self) -> None:
+        """Cancel what runs and wait for it."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _finished(self, key: Key, task: "asyncio.Future[Any]") -> None:
+        if self._running.get(key) is task:
+            del self._running[key]
+        if not task.cancelled():
+            task.exception()  # seen: a failure that nobody waits for is no "never retrieved" at exit

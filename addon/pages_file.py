@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The `.pages` file: a site's own settings, as YAML with the origin's habits kept. Pure.
+
+The file is read as YAML nodes, never as YAML values: so `yes`, `no`, `on` and `off` are booleans, a password of digits
+stays the text it is, every message can name its line, and no tag, alias or deep nesting can cost anything. A message
+names the line and the reason but never the line's text: a `.pages` file may hold a password's hash.
+"""
+
+import difflib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+MAX_BYTES = 64 * 1024
+_MAX_ITEMS = 1000
+
+_TRUE = frozenset({"true", "yes", "on"})
+_FALSE = frozenset({"false", "no", "off", ""})
+_BOOLEANS = frozenset({"enabled", "directory_index", "publish_private"})
+_TEXTS = frozenset({"password", "branchesPassword"})
+_LISTS = frozenset({"custom_domain", "enable_branches"})
+_KNOWN = _BOOLEANS | _TEXTS | _LISTS
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+class PagesFileError(Exception):
+    """A `.pages` file that cannot be used. `line` counts from 1; None where the whole file is meant."""
+
+    def __init__(self, line: int | None, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}" if line else reason)
+        self.line = line
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class PagesFile:
+    """What a `.pages` file says. Hashes are kept out of the repr."""
+
+    enabled: bool = True
+    custom_domains: tuple[str, ...] = ()
+    directory_index: bool = False
+    enable_branches: tuple[str, ...] = ()
+    publish_private: bool = False
+    password: str = ""
+    branches_password: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"PagesFile(enabled={self.enabled}, protected={bool(self.password)})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    line: int
+    text: str | None
+    items: tuple[str, ...] = ()
+
+
+def parse(data: bytes) -> PagesFile:
+    """Read a `.pages` file.
+
+    Raises PagesFileError for what is no flat YAML mapping of known shapes, is no UTF-8, or is above 64 KiB. Keys that
+    nobody knows and keys given twice (the last wins) are warnings; a misspelt password is an error, for it would leave
+    open what its owner believes locked.
+    """
+    if len(data) > MAX_BYTES:
+        raise PagesFileError(None, f"the file is larger than {MAX_BYTES // 1024} KiB")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PagesFileError(data[: error.start].count(b"\n") + 1, "the file is not UTF-8") from None
+    warnings: list[str] = []
+    values: dict[str, _Value] = {}
+    try:
+        for key, value in _pairs(_Events(text)):
+            if key not in _KNOWN:
+                warnings.append(_unknown(key, value.line))
+                continue
+            if key in values:
+                warnings.append(f"line {value.line}: {key} is given more than once; this one counts")
+            values[key] = value
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise PagesFileError(mark.line + 1 if mark else None, _reason(error)) from None
+    except (YAMLError, ValueError, RecursionError):
+        raise PagesFileError(None, "the file is not valid YAML") from None
+    return PagesFile(
+        enabled=_boolean(values, "enabled", True),
+        custom_domains=_texts(values, "custom_domain"),
+        directory_index=_boolean(values, "directory_index", False),
+        enable_branches=_texts(values, "enable_branches"),
+        publish_private=_boolean(values, "publish_private", False),
+        password=_text(values, "password"),
+        branches_password=_text(values, "branchesPassword"),
+        warnings=tuple(warnings),
+    )
+
+
+class _Events:
+    """The YAML events of a text, one at a time: bounded work for any input, and a line for every message."""
+
+    def __init__(self, text: str) -> None:
+        yaml = YAML(typ="safe", pure=True)
+        self._events: Iterator[Event] = iter(yaml.parse(io.StringIO(text)))
+
+    def next(self) -> Event:
+        event = next(self._events)
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent):
+            raise PagesFileError(line, "aliases (*name) are not allowed")
+        return event
+
+
+def _pairs(events: _Events) -> Iterator[tuple[str, _Value]]:
+    events.next()  # the stream's start
+    if not isinstance(events.next(), DocumentStartEvent):
+        return  # nothing, or comments alone
+    root = events.next()
+    if isinstance(root, ScalarEvent) and root.value in _NULLS:
+        return
+    if not isinstance(root, MappingStartEvent):
+        raise PagesFileError(root.start_mark.line + 1, "expected lines of the form `key: value`")
+    while not isinstance(key := events.next(), MappingEndEvent):
+        line = key.start_mark.line + 1
+        if not isinstance(key, ScalarEvent):
+            raise PagesFileError(line, "expected a name before the colon")
+        yield key.value, _value(events, key.value, line)
+    events.next()  # the document's end
+    after = events.next()
+    if isinstance(after, DocumentStartEvent):
+        raise PagesFileError(after.start_mark.line + 1, "only one YAML document is allowed")
+
+
+def _value(events: _Events, key: str, line: int) -> _Value:
+    event = events.next()
+    if isinstance(event, ScalarEvent):
+        plain_null = event.style is None and event.value in _NULLS
+        return _Value(line, None if plain_null else event.value)
+    if key not in _KNOWN:  # whatever it is, it is not ours: skipped
+        depth = 1
+        while depth:
+            event = events.next()
+            depth += isinstance(event, MappingStartEvent | SequenceStartEvent)
+            depth -= isinstance(event, MappingEndEvent | SequenceEndEvent)
+        return _Value(line, None)
+    if not isinstance(event, SequenceStartEvent) or key not in _LISTS:
+        raise PagesFileError(line, f"{key}: expected {_expected(key)}")
+    items: list[str] = []
+    while not isinstance(item := events.next(), SequenceEndEvent):
+        if not isinstance(item, ScalarEvent):
+            raise PagesFileError(item.start_mark.line + 1, f"{key}: expected {_expected(key)}")
+        if item.value not in _NULLS:
+            items.append(item.value)
+        if len(items) > _MAX_ITEMS:
+            raise PagesFileError(line, f"{key}: more than {_MAX_ITEMS} items")
+    return _Value(line, None, tuple(items))
+
+
+def _expected(key: str) -> str:
+    if key in _BOOLEANS:
+        return "true or false"
+    return "one name or a list of names" if key in _LISTS else "one value"
+
+
+def _reason(error: MarkedYAMLError) -> str:
+    # ruamel's problems name characters and constructs, some quote the text: only words of its own are passed on.
+    problem = re.sub(r"(['\"]).*?\1", "a character", error.problem or "not valid YAML", flags=re.DOTALL)
+    return problem.splitlines()[0][:120]
+
+
+def _unknown(key: str, line: int) -> str:
+    near = difflib.get_close_matches(key.lower(), [name.lower() for name in _KNOWN], 1, 0.8)
+    known = next((name for name in _KNOWN if near and name.lower() == near[0]), None)
+    if known in _TEXTS:
+        raise PagesFileError(line, f"unknown name; did you mean {known}?")
+    return f"line {line}: unknown name" + (f"; did you mean {known}?" if known else "")
+
+
+def _boolean(values: dict[str, _Value], key: str, default: bool) -> bool:
+    value = values.get(key)
+    if value is None or (value.text is None and not value.items):
+        return default
+    word = (value.text or "").strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise PagesFileError(value.line, f"{key}: expected true or false")
+
+
+def _text(values: dict[str, _Value], key: str) -> str:
+    value = values.get(key)
+    return (value.text or "").strip() if value else ""
+
+
+def _texts(values: dict[str, _Value], key: str) -> tuple[str, ...]:
+    value = values.get(key)
+    if value is None:
+        return ()
+    found = value.items or ((value.text,) if value.text else ())
+    return tuple(dict.fromkeys(text.strip() for text in found if text.strip()))
