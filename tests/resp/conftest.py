@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Servers as fixtures: `valkey`, `redis7`, `old_server`, `tls_valkey`, `server` (each of the first three in turn).
+
+One process of each kind lives as long as the test run and is emptied before every test; what kills a server or
+changes its settings takes a process of its own from `new_valkey` or `new_redis`. Where Debian's Redis is not
+installed, the tests that need it are taken out with a line that says so; where `CI` is set they fail instead, so that
+a build machine cannot lose them silently.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pytest
+
+from tests.resp.certs import Certificates, make_certificates
+from tests.resp.chaos import ChaosProxy, Fault, TlsFront
+from tests.resp.old_server import OldServer, start_old_server
+from tests.resp.servers import Console, Reply, Server, redis_binary, start_redis, start_valkey
+
+NEEDS_REDIS: Final = frozenset({"redis7", "new_redis", "tls_redis"})
+"""Fixtures, and values of parametrised fixtures, that need the system's Redis."""
+
+
+class AnyServer(Protocol):
+    """What a real and the emulated server have in common."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def address(self) -> tuple[str, int]: ...
+    @property
+    def password(self) -> str | None: ...
+    @property
+    def url(self) -> str: ...
+    def console(self, seconds: float = 10.0) -> Console: ...
+    def ask(self, *words: str | bytes | int) -> Reply: ...
+    def kill(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class TlsServer:
+    """A server behind TLS: where to connect, what to trust, and the server itself."""
+
+    host: str
+    port: int
+    mutual_port: int
+    """Here only clients with a certificate of the authority are let in."""
+    certificates: Certificates
+    server: Server
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return (self.host, self.port)
+
+
+def _needs_redis(item: pytest.Item) -> bool:
+    names = set(getattr(item, "fixturenames", ()))
+    callspec: Any = getattr(item, "callspec", None)
+    if callspec is not None:
+        names |= {value for value in callspec.params.values() if isinstance(value, str)}
+    return bool(names & NEEDS_REDIS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if redis_binary() is not None or os.environ.get("CI"):
+        return
+    missing = [item for item in items if _needs_redis(item)]
+    if missing:
+        items[:] = [item for item in items if item not in missing]
+        config.hook.pytest_deselected(items=missing)
+        line = f"{len(missing)} tests taken out: redis-server is not installed (Debian: apt-get install redis-server)"
+        reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(line, yellow=True)
+        else:
+            print(line, file=sys.stderr)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(Path(tmp_path_factory.mktemp("certificates")))
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[Server]:
+    with start_valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _redis7() -> Iterator[Server]:
+    with start_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _tls_valkey(_valkey: Server, certificates: Certificates) -> Iterator[TlsServer]:
+    context, mutual = certificates.server_context(), certificates.server_context(ask_client=True)
+    with TlsFront(_valkey.address, context) as front, TlsFront(_valkey.address, mutual) as mutual_front:
+        yield TlsServer("localhost", front.port, mutual_front.port, certificates, _valkey)
+
+
+def _emptied(server: Server) -> Server:
+    server.ask("FLUSHALL")
+    server.ask("CONFIG", "RESETSTAT")
+    return server
+
+
+@pytest.fixture
+def valkey(_valkey: Server) -> Server:
+    """Valkey 9 without a password, empty."""
+    return _emptied(_valkey)
+
+
+@pytest.fixture
+def redis7(_redis7: Server) -> Server:
+    """Redis 7 of the system without a password, empty."""
+    return _emptied(_redis7)
+
+
+@pytest.fixture
+def tls_valkey(_tls_valkey: TlsServer) -> TlsServer:
+    """The same Valkey behind TLS; `mutual_port` asks for a client certificate."""
+    _emptied(_tls_valkey.server)
+    return _tls_valkey
+
+
+@pytest.fixture
+def old_server() -> Iterator[OldServer]:
+    """An emulated Redis 5.0, a new one for each test."""
+    with start_old_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["valkey", "redis7", "old_server"])
+def server(request: pytest.FixtureRequest) -> AnyServer:
+    """Valkey 9, Redis 7 and the emulated 5.0 in turn."""
+    found: AnyServer = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["valkey", "redis7"])
+def real_server(request: pytest.FixtureRequest) -> Server:
+    """Valkey 9 and Redis 7 in turn."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def new_valkey() -> Iterator[Callable[..., Server]]:
+    """`new_valkey(*options, password=None)` starts a Valkey for this test alone: it may be killed or changed."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *options, **settings: stack.enter_context(start_valkey(*options, **settings))
+
+
+@pytest.fixture
+def new_redis() -> Iterator[Callable[..., Server]]:
+    """`new_redis(*options, password=None, tls=None)` starts a Redis for this test alone."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *options, **settings: stack.enter_context(start_redis(*options, **settings))
+
+
+@pytest.fixture(params=["new_valkey", "new_redis"])
+def new_server(request: pytest.FixtureRequest) -> Callable[..., Server]:
+    """`new_valkey` and `new_redis` in turn."""
+    found: Callable[..., Server] = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def chaos() -> Iterator[Callable[..., ChaosProxy]]:
+    """`chaos(upstream_address, *faults)` starts a proxy that is closed when the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def proxy(upstream: tuple[str, int], *faults: Fault) -> ChaosProxy:
+            return stack.enter_context(ChaosProxy(upstream, *faults))
+
+        yield proxy
+
+
+@pytest.fixture
+def tls_front(certificates: Certificates) -> Iterator[Callable[..., TlsFront]]:
+    """`tls_front(upstream_address)` puts TLS in front of an address."""
+    with contextlib.ExitStack() as stack:
+
+        def front(upstream: tuple[str, int], *, ask_client: bool = False) -> TlsFront:
+            return stack.enter_context(TlsFront(upstream, certificates.server_context(ask_client=ask_client)))
+
+        yield front
