@@ -142,14 +142,13 @@ def broken_pages_file(path: str, line: int | None, reason: str) -> bytes:
 
     `path` names the file (`alice/blog/.pages`), `line` counts from 1, `reason` is a sentence of ours.
     """
-    place = f"{path}, line {line}" if line is not None else path
+    place = f"Line {line} of `{path}`" if line is not None else f"`{path}`"
     return error_page(
         500,
-        title="This site's settings cannot be read",
+        title="This site’s settings cannot be read",
         message="The site is here, but its owner has to correct a file before it can be shown."
         " Nothing is wrong on your side.",
-        hint="The settings file was refused. As soon as a corrected one is pushed, the site is back.",
-        detail=[place, reason],
+        hint=f"{place} was refused: {reason.rstrip('.')}. As soon as a corrected file is pushed, the site is back.",
     )
 
 

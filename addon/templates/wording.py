@@ -21,11 +21,12 @@ INVALID_DOMAIN = "Invalid domain"
 
 
 class Wording(NamedTuple):
-    """A heading, what it means for the visitor, and what the owner of the site may do about it."""
+    """A heading, what it means for the visitor, and what somebody (`reader`) may do about it."""
 
     title: str
     message: str
     hint: str | None = None
+    reader: str = "owner of this site"
 
 
 _LATER = "Nothing is wrong on your side. Please try again in a few minutes."
@@ -55,7 +56,8 @@ BY_STATUS: dict[int, Wording] = {
     508: Wording(
         "Going round in circles",
         "This request came back to the server that sent it on, so it was stopped here.",
-        "For the administrator: `forgejoHost` or a proxy in between leads back to this server.",
+        "`forgejoHost`, or a proxy in between, leads back to this server.",
+        "administrator of this server",
     ),
 }
 
@@ -96,7 +98,9 @@ def wording(status: int, title: str | None, message: str | None, hint: str | Non
     if known is not None and title is None:
         return known._replace(hint=hint or known.hint)
     usual = BY_STATUS.get(status) or Wording(_phrase(status), "The server could not answer this request.")
-    return Wording(title or usual.title, message or usual.message, hint or (known or usual).hint)
+    return usual._replace(
+        title=title or usual.title, message=message or usual.message, hint=hint or (known or usual).hint
+    )
 
 
 def _phrase(status: int) -> str:
