@@ -13,8 +13,9 @@ requests.replaceChildren();
 headers.replaceChildren();
 
 function tell(asked, answer, expected, meaning) {
-  const line = row(asked, String(answer.status), meaning);
-  line.classList.toggle("odd", answer.status !== expected);
+  const odd = answer.status !== expected;
+  const line = row(asked, String(answer.status), odd ? `${expected} was expected.` : meaning);
+  line.classList.toggle("odd", odd);
   requests.append(line);
 }
 
