@@ -125,9 +125,9 @@ def integer(at_least: int, at_most: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         # Bounded before int(): a number of 5000 digits raises there.
-        if not re.fullmatch(r"[+-]?[0-9][0-9_]{0,18}", text) or not at_least <= int(text.rstrip("_")) <= at_most:
+        if not re.fullmatch(r"[+-]?[0-9]+(_[0-9]+)*", text) or len(text) > 24 or not at_least <= int(text) <= at_most:
             raise Expected(what)
-        return int(text.rstrip("_"))
+        return int(text)
 
     return parse
 
@@ -151,8 +151,8 @@ def size(at_least: int = 0) -> Callable[[str], int]:
         base = 1000 if re.fullmatch("[kmgt]b", unit) else 1024
         found = float(number) if "." in number else int(number)
         result = int(found * base ** _POWERS.get(unit[:1], 0))
-        if not at_least <= result < 2**63:
-            raise Expected(f"a size of at least {size_text(at_least)}")
+        if not at_least <= result < 2**50:
+            raise Expected(f"a size from {size_text(at_least)} to 1 PiB")
         return result
 
     return parse

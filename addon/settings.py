@@ -360,11 +360,13 @@ def _settings(document: Document, environ: Mapping[str, str], base: Path) -> Set
     problems.extend(_unknown(each) for each in document.given if each.name not in _NAMES.values())
     reader = Reader({each.name: each for each in document.given}, environ, base, notes)
     values: dict[str, Any] = {}
+    failed: set[str] = set()
     for attribute, row in _FIELDS.values():
         try:
             value = reader.secret(row) if row.kind == "secret" else reader.value(row)
         except Wrong as wrong:
             problems.append(wrong.problem)
+            failed.add(row.name)
             continue
         if value is not None:
             values[attribute] = value
@@ -375,8 +377,9 @@ def _settings(document: Document, environ: Mapping[str, str], base: Path) -> Set
     complete(values, _DEFAULTS, environ)
     places = {name: each.place for name, each in reader.given.items()}
     problems.extend(
-        Problem(places.get(name, document.place), name, message)
-        for name, message in contradictions({**_DEFAULTS, **values})
+        Problem(places.get(names[0], document.place), names[0], message)
+        for names, message in contradictions({**_DEFAULTS, **values})
+        if failed.isdisjoint(names)
     )
     if problems:
         raise SettingsError(problems)

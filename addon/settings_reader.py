@@ -112,7 +112,7 @@ class Reader:
     def _expanded(self, each: Given, value: Value, *, hidden: bool = False) -> str:
         """A text with each `${NAME}` replaced by that environment variable; `$${` stands for `${`."""
         if not isinstance(value, str):
-            found = value.kind if isinstance(value, Nested) else "a list" if value else "nothing"
+            found = value.kind if isinstance(value, Nested) else "nothing" if value is None else "a list"
             raise Wrong(each.place, each.name, f"expected a text or a number, found {found}")
 
         def replaced(match: re.Match[str]) -> str:
@@ -137,5 +137,6 @@ class Reader:
 
 
 def _shown(text: str) -> str:
-    """A value fit for one line of a message, without the password that a URL may hold."""
-    return repr(re.sub(r"//[^/@]*@", "//…@", text[:80]) + ("…" if len(text) > 80 else ""))
+    """A value fit for one line of a message, without the user name and password that a URL may hold."""
+    text = re.sub(r".*@", "…@", text, flags=re.DOTALL)
+    return repr(text if len(text) <= 80 else f"{text[:80]}…")

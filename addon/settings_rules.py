@@ -43,34 +43,35 @@ def _state_dir(environ: Mapping[str, str]) -> Path | None:
     return None
 
 
-def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Options that cannot be right together: the name of the one to blame, and why."""
+def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Options that cannot be right together: their names, the one to blame first, and why."""
     domain, forge, public = (settled.get(each) for each in ("pages_domain", "forgejo_host", "forgejo_public_host"))
     if domain and public and _is_below(public, domain):
-        yield "forgejoPublicHost", f"expected a host outside of {domain}: there it would be the site of a user"
+        message = f"expected a host outside of {domain}, found {public}: there it would be the site of a user"
+        yield ("forgejoPublicHost", "pagesDomain"), message
     listen = settled["listen"]
     if not listen:
-        yield "listen", "expected at least one address such as 127.0.0.1:8080"
+        yield ("listen",), "expected at least one address such as 127.0.0.1:8080"
     for address in listen:
         if forge and _leads_to(forge, address):
-            yield "listen", f"{address} leads back here: it is the address of forgejoHost"
+            message = f"{address} leads back here: it is the address of forgejoHost, so this server would ask itself"
+            yield ("listen", "forgejoHost"), message
         if any(_covers(address, other) or _covers(other, address) for other in settled["admin_listen"]):
-            yield "adminListen", f"expected an address of its own, found one that listen has: {address}"
+            yield ("adminListen", "listen"), f"expected an address of its own, found one that listen has: {address}"
     held, largest = settled["memory_cache_size"], settled["max_cached_file_size"]
     if largest > held:
         message = f"expected at most memoryCacheSize, which is {size_text(held)}, found {size_text(largest)}"
-        yield "maxCachedFileSize", message
+        yield ("maxCachedFileSize", "memoryCacheSize"), message
     idle, most = settled["redis_pool_size"], settled["redis_max_connections"]
     if idle > most:
-        yield "redisPoolSize", f"expected at most redisMaxConnections, which is {most}, found {idle}"
+        message = f"expected at most redisMaxConnections, which is {most}, found {idle}"
+        yield ("redisPoolSize", "redisMaxConnections"), message
     authorities = settled["forgejo_ca_file"]
     if authorities is not None and not os.access(authorities, os.R_OK):
-        yield "forgejoCAFile", "expected a file that can be read, found none"
+        yield ("forgejoCAFile",), "expected a file that can be read, found none"
     if "state_dir" not in settled:
-        yield (
-            "stateDir",
-            "is required here: neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME says where to keep things",
-        )
+        message = "is required here: neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME says where to keep things"
+        yield ("stateDir",), message
 
 
 def oddities(values: dict[str, Any]) -> Iterator[str]:
