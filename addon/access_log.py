@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The access log: one JSON line a request, without its query, cookies or any secret.
+
+Lines are handed to a thread of its own, because a full disk or a slow terminal must not hold up the event loop; when
+that thread is too far behind, lines are dropped and their number is said in the log as soon as there is room again.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+_MOST_WAITING = 20_000
+
+
+class AccessLog:
+    """Writes a line for each request to standard error or to a file, which may be rotated by renaming it."""
+
+    def __init__(self, path: Path | None) -> None:
+        """path: the file (created with mode 0640), or None for standard error. Raises OSError if it cannot be opened."""
+        self._path = path
+        self._dropped = 0
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._file: TextIO = sys.stderr if path is None else _opened(path)
+        self._thread = threading.Thread(target=self._write, name="pages-access-log", daemon=True)
+        self._thread.start()
+
+    def record(
+        self, *, client: str, method: str, host: str, path: str, status: int, nbytes: int, seconds: float, cache: str
+    ) -> None:
+        """Note one request. nbytes: the body's; seconds: from its head to the end of the answer."""
+        if self._lines.qsize() > _MOST_WAITING:
+            self._dropped += 1
+            return
+        line: dict[str, object] = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "client": client,
+            "method": method,
+            "host": host,
+            "path": path,
+            "status": status,
+            "bytes": nbytes,
+            "ms": round(seconds * 1000, 2),
+        }
+        if cache:
+            line["cache"] = cache
+        if self._dropped:
+            line["dropped_before"], self._dropped = self._dropped, 0
+        self._lines.put(json.dumps(line, ensure_ascii=True))
+
+    def close(self) -> None:
+        """Write what is waiting, at most two seconds long."""
+        self._lines.put(None)
+        self._thread.join(2.0)
+
+    def _write(self) -> None:
+        checked = time.monotonic()
+        while (line := self._lines.get()) is not None:
+            with contextlib.suppress(OSError, ValueError):
+                if self._path is not None and time.monotonic() - checked > 1.0:
+                    checked = time.monotonic()
+                    self._reopen(self._path)
+                self._file.write(line + "\n")
+                if self._lines.empty():
+                    self._file.flush()
+        with contextlib.suppress(OSError, ValueError):
+            self._file.flush()
+
+    def _reopen(self, path: Path) -> None:
+        """Follow a rotation: the file was renamed or removed."""
+        try:
+            moved = os.fstat(self._file.fileno()).st_ino != path.stat().st_ino
+        except FileNotFoundError:
+            moved = True
+        if moved:
+            self._file.close()
+            self._file = _opened(path)
+
+
+def _opened(path: Path) -> TextIO:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    return os.fdopen(descriptor, "a", encoding="utf-8")

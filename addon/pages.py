@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The script for `mitmdump -s`: makes the package importable from a plain clone and names the addon.
+
+mitmproxy runs this file by its path, outside any package, and again whenever it changes; the addon itself lives in an
+imported module, of which there is only ever one. mitmproxy also leaves this folder on the module path, where our
+`site.py` would stand before the standard library's: it is replaced by the folder above.
+"""
+
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != _HERE]
+if str(_HERE.parent) not in sys.path:
+    sys.path.insert(0, str(_HERE.parent))
+
+from addon.plugin import addons  # noqa: E402  # importable only from here on
+
+__all__ = ["addons"]

@@ -1,0 +1,444 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The mitmproxy addon: life cycle and the flow face. Hooks only, thin; what an answer is, `PagesServer` says.
+
+It starts closed: when mitmproxy loads this script its default listener, an open forward proxy, may be on its way, so
+the first thing done is to end that one; ours is opened in `running`, when all is ready. It fails closed: a connection
+that came in by any other mode is refused, an exception in a hook is answered 500, and nothing reaches Forgejo but what
+`route` calls a ForgejoRequest. Everything is decided in `requestheaders`: a body is never collected.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import mitmproxy
+from mitmproxy import ctx, http, tcp
+from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import Client
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from addon import forwarding, templates
+from addon.access_log import AccessLog
+from addon.forgejo import Forgejo
+from addon.library import Library
+from addon.relay import Relay, head_bytes
+from addon.routing import ForgejoRequest
+from addon.server import Answer, PagesServer, Request
+from addon.settings import Settings, SettingsError, load
+
+logger = logging.getLogger(__name__)
+
+OPTION = "pages_config"
+VARIABLE = "PAGES_CONFIG"
+DRAIN_SECONDS = 25.0
+"""How long SIGTERM waits for answers in flight; below the 30 s after which container runtimes kill."""
+_MARK = "pages"
+_HTTP2_SAFE = (12, 2)
+
+
+class PagesAddon:
+    """Serves Forgejo repositories as web sites. Configured by one YAML file, named by `pages_config`."""
+
+    name = "forgejo_pages"
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.server: PagesServer | None = None
+        self._library: Library | None = None
+        self._forgejo: Forgejo | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._relay = Relay()
+        self._log: AccessLog | None = None
+        self._forwarding: forwarding.Forwarding | None = None
+        self._upstream = urlsplit("http://127.0.0.1:1")
+        self._modes: tuple[str, ...] = ()
+        self._inflight: set[str] = set()
+        self._idle = asyncio.Event()
+        self._unwatched: dict[str, ExitStack] = {}
+        self._running = False
+
+    # Life cycle.
+
+    def load(self, loader: Loader) -> None:
+        loader.add_option(
+            OPTION, str, "", f"The YAML file that configures the pages server. Default: the variable {VARIABLE}."
+        )
+        if not self._running:
+            _end_default_listener()
+
+    def configure(self, updated: set[str]) -> None:
+        if OPTION not in updated:
+            return
+        if self.settings is not None:
+            logger.warning("%s is read at the start only; restart to use another file", OPTION)
+            return
+        name = ctx.options.pages_config or os.environ.get(VARIABLE, "")
+        try:
+            if not name:
+                raise SettingsError.of(f"no settings file: name one with --set {OPTION}=FILE or {VARIABLE}=FILE")
+            self.settings = load(Path(name).expanduser())
+            _set_options(self.settings)
+        except SettingsError as error:
+            logger.error("%s", error)  # an error logged during the start ends mitmdump with exit code 1
+        except OSError as error:
+            logger.error("stateDir: %s", error)
+
+    def running(self) -> Any:
+        # On hot reload mitmproxy calls this synchronously, on an addon that runs already: then there is nothing to do.
+        return None if self._running or self.settings is None else self._start(self.settings)
+
+    async def _start(self, settings: Settings) -> None:
+        self._running = True
+        for warning in settings.warnings:
+            logger.warning("%s", warning)
+        if settings.not_used_yet:
+            logger.warning("options that are not used yet: %s", ", ".join(settings.not_used_yet))
+        if _version() < _HTTP2_SAFE:
+            logger.warning(
+                "mitmproxy %s has HTTP parsers with known faults (h2 4.1, h11 0.14): HTTP/2 is off. Python 3.12 or newer "
+                "brings a mitmproxy with the fixed ones.",
+                mitmproxy.version.VERSION,
+            )
+        self._upstream = urlsplit(settings.forgejo_host)
+        self._forwarding = forwarding.Forwarding(settings)
+        self._executor = ThreadPoolExecutor(settings.workers, "pages")
+        self._forgejo = Forgejo(
+            settings.forgejo_host,
+            settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
+            timeout=settings.forgejo_timeout,
+            lfs_storage_hosts=settings.lfs_storage_hosts,
+            ca_file=settings.forgejo_ca_file,
+            executor=self._executor,
+            headers={forwarding.HOP_HEADER: self._forwarding.hop},
+        )
+        self._library = Library(settings, self._forgejo, self._executor)
+        self.server = PagesServer(settings, self._library)
+        if settings.access_log is not None:
+            self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
+        await self._relay.start()
+        await self._listen(settings)
+        if not _HIDES_ERRORS:
+            logger.warning("mitmproxy's own error pages could not be replaced; they name its version")
+
+    async def _listen(self, settings: Settings) -> None:
+        modes = [
+            f"reverse:http://{_upstream_authority(settings)}@{address.host}:{address.port}" for address in settings.listen
+        ]
+        self._modes = tuple(modes)
+        servers: Any = ctx.master.addons.get("proxyserver")
+        ctx.options.update(mode=modes, server=True)
+        if not await servers.setup_servers():
+            return  # logged by mitmproxy as an error: the start ends with exit code 1
+        for host, port, *_ in servers.listen_addrs():
+            logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
+
+    def done(self) -> Any:
+        # Called on hot reload as well, where nothing must stop, and synchronously there.
+        return self._stop() if self._running and ctx.master.should_exit.is_set() else None
+
+    async def _stop(self) -> None:
+        servers: Any = ctx.master.addons.get("proxyserver")
+        for instance in servers.servers:
+            await instance.stop()
+        if self._inflight:
+            logger.info("waiting for %d answers in flight", len(self._inflight))
+            try:
+                await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
+            except TimeoutError:
+                logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
+        if self._library is not None:
+            await self._library.aclose()
+        if self._forgejo is not None:
+            await self._forgejo.aclose()
+        await self._relay.aclose()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._log is not None:
+            self._log.close()
+
+    # Connections.
+
+    def client_connected(self, client: Client) -> None:
+        if client.proxy_mode.full_spec not in self._modes or self.server is None:
+            client.error = "refused: not a listener of the pages server"
+
+    def next_layer(self, data: layer.NextLayer) -> None:
+        first = data.data_client()[:1]
+        if first and isinstance(data.context.layers[0], mitmproxy.proxy.layers.modes.ReverseProxy):
+            # 0x16 opens a TLS hello. There is no certificate, and none is made on the fly.
+            data.layer = Closed(data.context) if first == b"\x16" else HttpLayer(data.context, HTTPMode.transparent)
+
+    def client_disconnected(self, client: Client) -> None:
+        watch = self._unwatched.pop(client.id, None)
+        if watch is not None:
+            watch.close()
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        # With the Host kept, mitmproxy would check Forgejo's certificate against the visitor's host name.
+        if data.server.address is not None:
+            data.server.sni = data.server.address[0]
+
+    # The flow face.
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        began = time.monotonic()
+        try:
+            await self._request(flow, began)
+        except Exception:
+            logger.exception("a request could not be handled")
+            _respond(flow, Answer(500, [(b"Content-Length", b"0"), (b"Cache-Control", b"no-store")]))
+
+    async def _request(self, flow: http.HTTPFlow, began: float) -> None:
+        server, through = self.server, self._forwarding
+        if server is None or through is None or flow.client_conn.proxy_mode.full_spec not in self._modes:
+            flow.kill()
+            return
+        flow.metadata[_MARK] = began
+        self._inflight.add(flow.id)
+        self._idle.clear()
+        request = _request(flow)
+        if isinstance(server.route(request.host, request.path), ForgejoRequest):
+            if through.loops(flow.request.headers):
+                await self._answer(flow, server.looped(request))
+                return
+            self._pass_through(flow, through)
+            return
+        if through.loops(flow.request.headers):
+            await self._answer(flow, server.looped(request))
+            return
+        answer = server.recall(request)
+        if answer is None:
+            answer = await server.answer(request)
+        await self._answer(flow, answer)
+
+    async def _answer(self, flow: http.HTTPFlow, answer: Answer) -> None:
+        flow.metadata["pages_cache"] = answer.cache
+        if answer.stream is None and not _has_body(flow.request):
+            _respond(flow, answer)
+            return
+        # The flow's upstream becomes the relay, which holds the answer; a body is read and thrown away on the way.
+        data = flow.request.data
+        data.method, data.scheme, data.authority = b"GET", b"http", b""
+        data.host, data.port = "127.0.0.1", self._relay.port
+        data.path = self._relay.deposit(answer).encode()
+        data.http_version = b"HTTP/1.1"
+        data.headers = http.Headers(((b"Host", b"relay"),))
+        flow.request.stream = _nothing
+
+    def _pass_through(self, flow: http.HTTPFlow, through: forwarding.Forwarding) -> None:
+        """Send a request on to Forgejo, both bodies streamed."""
+        flow.metadata["pages_through"] = True
+        data = flow.request.data
+        data.scheme = self._upstream.scheme.encode()
+        data.host = self._upstream.hostname or ""
+        data.port = self._upstream.port or (443 if self._upstream.scheme == "https" else 80)
+        if flow.request.http_version.startswith("HTTP/1"):
+            data.authority = b""
+        peer = flow.client_conn.peername[0]
+        through.rewrite(flow.request.headers, peer, flow.request.host_header or "", flow.client_conn.tls_established)
+        flow.request.stream = True
+        self._unwatch(flow.client_conn)
+
+    def _unwatch(self, client: Client) -> None:
+        """Keep mitmproxy's idle watchdog off a connection to Forgejo: an event stream may be silent for an hour."""
+        if client.id in self._unwatched:
+            return
+        handler = getattr(ctx.master.addons.get("proxyserver"), "connections", {}).get(client.id)
+        watchdog = getattr(handler, "timeout_watchdog", None)
+        if watchdog is not None:
+            stack = ExitStack()
+            stack.enter_context(watchdog.disarm())
+            self._unwatched[client.id] = stack
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        if flow.response is None and _MARK not in flow.metadata and flow.live:
+            flow.kill()  # nothing that `requestheaders` did not see goes anywhere
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        if flow.response is not None and flow.response.raw_content is None:
+            flow.response.stream = True
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        self._finished(flow, flow.response.status_code if flow.response is not None else 0)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        self._finished(flow, 0)
+
+    def tcp_message(self, flow: tcp.TCPFlow) -> None:
+        flow.messages.clear()  # of an upgraded connection to Forgejo; mitmproxy would keep them all
+
+    def _finished(self, flow: http.HTTPFlow, status: int) -> None:
+        began = flow.metadata.pop(_MARK, None)
+        if began is None:
+            return
+        self._inflight.discard(flow.id)
+        if not self._inflight:
+            self._idle.set()
+        if status != 101 and flow.metadata.get("pages_through"):
+            self.client_disconnected(flow.client_conn)
+        if self._log is not None:
+            host, path, method = flow.metadata["pages_line"]
+            size = flow.response.headers.get("content-length", "0") if flow.response is not None else "0"
+            self._log.record(
+                client=flow.client_conn.peername[0],
+                method=method,
+                host=host,
+                path=path,
+                status=status,
+                nbytes=int(size) if size.isdecimal() and method != "HEAD" else 0,
+                seconds=time.monotonic() - began,
+                cache=flow.metadata.get("pages_cache", ""),
+            )
+
+
+class Closed(layer.Layer):
+    """A connection that is closed on its first byte."""
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Start):
+            yield commands.CloseConnection(self.context.client)
+
+
+def _nothing(chunk: bytes) -> list[bytes]:
+    return []
+
+
+def _has_body(request: http.Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip() != "0"
+
+
+def _request(flow: http.HTTPFlow) -> Request:
+    """The flow's request as the pages see it; the Host only if there is exactly one, and the target agrees."""
+    data = flow.request.data
+    hosts = flow.request.headers.get_all("host")
+    authority = data.authority.decode("utf-8", "surrogateescape")
+    host: str | None = None
+    if data.http_version.startswith(b"HTTP/1"):
+        if len(hosts) == 1 and authority in ("", hosts[0]):
+            host = hosts[0]
+        data.authority = b""
+    elif all(value == authority for value in hosts):
+        host = authority
+    path, mark, query = data.path.decode("utf-8", "surrogateescape").partition("?")
+    fields = flow.request.headers
+
+    def header(name: bytes) -> bytes | None:
+        values = [value for key, value in fields.fields if key.lower() == name]
+        return b", ".join(values) if values else None
+
+    method = data.method.decode("latin-1")
+    flow.metadata["pages_line"] = (host or "", path, method)
+    return Request(method, host, path, query if mark else None, header)
+
+
+def _respond(flow: http.HTTPFlow, answer: Answer) -> None:
+    # The constructor, not Response.make: that would encode an encoded body once more and add a length to a 304.
+    now = time.time()
+    flow.response = http.Response(
+        b"HTTP/1.1", answer.status, b"", http.Headers(answer.headers), answer.body, None, now, now
+    )
+    flow.response.reason = http.status_codes.RESPONSES.get(answer.status, "")
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in mitmproxy.version.VERSION.split(".")[:2] if part.isdigit())
+
+
+def _upstream_authority(settings: Settings) -> str:
+    parts = urlsplit(settings.forgejo_host)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host = parts.hostname or ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _set_options(settings: Settings) -> None:
+    """Set what a public reverse proxy needs; facts about each default are beside it."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.state_dir.chmod(0o700)
+    logging.getLogger("addon").setLevel(settings.log_level.upper())
+    # A line for each connection, walked through all addons even where nobody prints it: a third of a new connection.
+    logging.getLogger("mitmproxy.proxy.server").setLevel(logging.WARNING)
+    wanted: dict[str, Any] = {
+        "confdir": str(settings.state_dir),  # mitmproxy writes a certificate authority there
+        "connection_strategy": "lazy",  # eager connects to Forgejo before the first byte: no Forgejo, no cached page
+        "keep_host_header": True,  # else the Host is overwritten before any hook sees it
+        "block_global": False,  # else every public client address is refused
+        "onboarding": False,  # else the Host mitm.it is answered before us
+        "rawtcp": True,  # upgraded connections (WebSocket) are relayed as they are
+        "websocket": False,  # else every message is parsed and kept for the connection's life
+        "http2": _version() >= _HTTP2_SAFE,
+        "validate_inbound_headers": True,
+        "anticache": False,
+        "anticomp": False,
+        "showhost": False,
+        "stream_large_bodies": None,  # any request above it would go upstream before `request` fires
+        "body_size_limit": None,
+        "store_streamed_bodies": False,
+        "tcp_timeout": 60,
+        "flow_detail": 0,  # a line for each request on stdout costs a quarter of the speed
+        "upstream_cert": False,
+    }
+    known = {name: value for name, value in wanted.items() if name in ctx.options}
+    ctx.options.update(**known)
+
+
+def _end_default_listener() -> None:
+    """Take back the listener of mitmproxy's default mode, an open proxy, before it accepts anything.
+
+    The options were read before this script was loaded, so on Python 3.12 and newer a task that opens that listener is
+    under way. It is cancelled; if it was far enough to have a socket (with --listen-host), nobody but the garbage
+    collector knows the server object any more. At this point every asyncio server in the process is that one.
+    """
+    ctx.options.update(server=False)
+    for task in asyncio.all_tasks():
+        if getattr(task.get_coro(), "__qualname__", "") == "Proxyserver.setup_servers":
+            task.cancel()
+    servers: Any = getattr(ctx.master.addons.get("proxyserver"), "servers", None)
+    instances = getattr(servers, "_instances", None)
+    if instances:
+        for instance in instances.values():
+            for server in getattr(instance, "_servers", ()):
+                server.close()
+        instances.clear()
+    for thing in gc.get_objects():
+        if isinstance(thing, asyncio.Server):
+            thing.close()
+
+
+def _replace_error_pages() -> bool:
+    """Say less in the pages that mitmproxy makes itself: they name its version and addresses behind it."""
+    try:
+        from mitmproxy.proxy.layers.http import _http1
+    except ImportError:
+        return False
+    if not hasattr(_http1, "make_error_response"):
+        return False
+
+    def make_error_response(status_code: int, message: str = "") -> bytes:
+        page = templates.error_page(status_code)
+        headers = [
+            (b"Content-Type", b"text/html; charset=utf-8"),
+            (b"Content-Security-Policy", templates.content_security_policy().encode()),
+            (b"Cache-Control", b"no-store"),
+            (b"X-Content-Type-Options", b"nosniff"),
+            (b"Content-Length", str(len(page)).encode()),
+            (b"Connection", b"close"),
+        ]
+        return head_bytes(Answer(status_code, headers)) + page
+
+    _http1.make_error_response = make_error_response
+    return True
+
+
+_HIDES_ERRORS = _replace_error_pages()
+addons = [PagesAddon()]
