@@ -308,18 +308,12 @@ def depends_on_head(name: str) -> bool:
 
 
 def has_known_extension(name: str) -> bool:
-    """Whether a name ends like a file of a web site (`about.html`, `favicon.ico`), rather than like a repository's."""
-    extension = _extension(name)
-    return extension == "ts" or extension in _BY_EXTENSION
+    """Whether a name ends like a file of a web site (`about.html`, `favicon.ico`), rather than like a repository's.
 
-
-def has_known_extension(name: str) -> bool:
-    """Whether a name ends as files that pages are made of do (`favicon.ico`), rather than as `alice.org` or `v1.2`.
-
-    Source code is left out, whose extensions are top-level domains and parts of repository names as often.
+    Source code does not count: its extensions are top-level domains (`alice.org`) and parts of repository names, too.
     """
     extension = _extension(name)
-    return extension == "txt" or _BY_EXTENSION.get(extension, PLAIN_TEXT) != PLAIN_TEXT
+    return extension in ("txt", "ts") or _BY_EXTENSION.get(extension, PLAIN_TEXT) != PLAIN_TEXT
 
 
 def is_html(content_type: str) -> bool:
