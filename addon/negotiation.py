@@ -94,14 +94,13 @@ class Plan:
         return self.form is not None and not self.head_only
 
 
-class _Prepared(NamedTuple):
-    """One form's answers, made when the file is first looked at."""
+class _Answers(NamedTuple):
+    """One form's answers, made when it is first asked for."""
 
     form: Form
     etag: bytes
     shared: Headers  # of every answer with content, without Content-Length
-    get: Plan
-    head: Plan
+    whole: Plan
     not_modified: Plan
 
 
@@ -111,9 +110,9 @@ class Representation:
 
     `content_type` and `cache_control` are header values; `size` is in bytes; `tag` is the blob id that entity tags are
     made of (None: no entity tags); `last_modified` is in seconds since the epoch (None: unknown). `encoded` are the
-    other forms that may be sent, see `encoded_forms`. `extra` headers are the site's; one
-    with the name of a header of ours replaces it, except `Vary`, which is joined. They have to be valid and none may be
-    of those that frame a message (`Content-Length`, `Content-Encoding`, `ETag`, …): the caller checks.
+    other forms that may be sent, see `encoded_forms`. `extra` headers are the site's; one with the name of a header of
+    ours replaces it, except `Vary`, which is joined. They have to be valid and none may be of those that frame a
+    message or describe a form (`Content-Length`, `Content-Encoding`, `ETag`, …): the caller checks.
     """
 
     content_type: str
@@ -123,18 +122,8 @@ class Representation:
     cache_control: str
     encoded: tuple[Form, ...] = ()
     extra: Headers = ()
-    _prepared: dict[str, _Prepared] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        own = Form(IDENTITY, self.size, self.tag)
-        common, vary = self._common_headers()
-        for form in (*self.encoded, own):
-            self._prepared[form.coding] = self._answers(form, common, vary)
-
-    @property
-    def forms(self) -> tuple[Form, ...]:
-        """The file itself, then its encoded forms."""
-        return (self._prepared[IDENTITY].form, *self.encoded)
+    # Filled as forms are asked for; always with the same values, whoever asks.
+    _answers: dict[str, _Answers] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def made(self, coding: str, size: int) -> "Representation":
         """The same with the size of an encoded form known, now that its bytes are on hand."""
@@ -146,53 +135,52 @@ class Representation:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory held, roughly: for caches that count what they keep."""
-        headers = sum(len(name) + len(value) for name, value in self._prepared[IDENTITY].get.headers)
-        return 600 + len(self._prepared) * (1100 + 2 * headers)
+        """Bytes of memory held, a little more than measured with two forms in use: for caches that count."""
+        texts = len(self.content_type) + len(self.cache_control) + sum(len(n) + len(v) for n, v in self.extra)
+        return 3400 + 120 * len(self.encoded) + 4 * texts
 
-    def _common_headers(self) -> tuple[Headers, Headers]:
-        """What every answer with content says whatever its form; and, with a 304, what guides caches."""
+    def _of(self, coding: str) -> _Answers | None:
+        """The answers in a coding, None where the file has no such form."""
+        if (answers := self._answers.get(coding)) is not None:
+            return answers
+        if coding == IDENTITY:
+            form: Form | None = Form(IDENTITY, self.size, self.tag)
+        else:
+            form = next((form for form in self.encoded if form.coding == coding), None)
+        if form is None:
+            return None
+        answers = self._answers[coding] = self._prepare(form)
+        return answers
+
+    def _prepare(self, form: Form) -> _Answers:
         vary = [b"Accept-Encoding"] if self.encoded else []
-        replaced = set()
-        extra = []
-        for name, value in self.extra:
-            if name.lower() == b"vary":
-                vary.append(value)
-            else:
-                replaced.add(name.lower())
-                extra.append((name, value))
-        guiding = [(b"Cache-Control", self.cache_control.encode("latin-1")), _CORS, _NOSNIFF]
-        guiding = [pair for pair in guiding if pair[0].lower() not in replaced]
+        vary += [value for name, value in self.extra if name.lower() == b"vary"]
+        extra = [pair for pair in self.extra if pair[0].lower() != b"vary"]
+        replaced = {name.lower() for name, _ in extra}
+        etag = entity_tag(form.blob or self.tag, form.coding) if self.tag is not None else b""
+        modified = [] if self.last_modified is None else [(b"Last-Modified", http_date(self.last_modified))]
+
+        def ours(*pairs: tuple[bytes, bytes]) -> Headers:
+            return tuple(pair for pair in pairs if pair[0].lower() not in replaced)
+
+        tagged = ((b"ETag", etag),) if etag else ()
+        guiding = ours((b"Cache-Control", self.cache_control.encode("latin-1")), _CORS, _NOSNIFF)
         if vary:
-            guiding.append((b"Vary", b", ".join(vary)))
-        content = [] if b"content-type" in replaced else [(b"Content-Type", self.content_type.encode("latin-1"))]
-        if self.last_modified is not None:
-            content.append((b"Last-Modified", http_date(self.last_modified)))
-        content.append(_ACCEPT_RANGES)
-        return (*content, *guiding, *extra), (
-            *guiding,
-            *(pair for pair in extra if not pair[0].lower().startswith(b"content-") or _is_policy(pair[0])),
-        )
-
-    def _answers(self, form: Form, common: Headers, guiding: Headers) -> _Prepared:
-        etag = b""
-        shared = common
-        if self.tag is not None:
-            etag = entity_tag(form.blob or self.tag, form.coding)
-            shared = ((b"ETag", etag), *shared)
-            guiding = ((b"ETag", etag), *guiding)
-        if form.coding != IDENTITY:
-            shared = ((b"Content-Encoding", form.coding.encode()), *shared)
-        whole = shared if form.size is None else (*shared, (b"Content-Length", b"%d" % form.size))
-        get = Plan(200, whole, form, 0, form.size or 0, pending=form.size is None)
-        # RFC 9110 §15.4.5: a 304 carries what GET would have said to caches; Last-Modified only where no ETag does.
-        if not etag and self.last_modified is not None:
-            guiding = ((b"Last-Modified", http_date(self.last_modified)), *guiding)
-        return _Prepared(form, etag, shared, get, replace(get, head_only=True), Plan(304, guiding))
+            guiding += ((b"Vary", b", ".join(vary)),)
+        coded = () if form.coding == IDENTITY else ((b"Content-Encoding", form.coding.encode()),)
+        typed = ours((b"Content-Type", self.content_type.encode("latin-1")))
+        shared = (*typed, *coded, *tagged, *modified, _ACCEPT_RANGES, *guiding, *extra)
+        headers = shared if form.size is None else ((b"Content-Length", b"%d" % form.size), *shared)
+        whole = Plan(200, headers, form, 0, form.size or 0, pending=form.size is None)
+        # RFC 9110 §15.4.5: a 304 tells caches what GET would have told them, and describes no content; Last-Modified
+        # only where no entity tag does its work.
+        kept = (pair for pair in extra if not _describes_content(pair[0]))
+        return _Answers(form, etag, shared, whole, Plan(304, (*(tagged or modified), *guiding, *kept)))
 
 
-def _is_policy(name: bytes) -> bool:
-    return name.lower().startswith(b"content-security-policy")
+def _describes_content(name: bytes) -> bool:
+    name = name.lower()
+    return name.startswith(b"content-") and not name.startswith(b"content-security-policy")
 
 
 def entity_tag(blob: str, coding: str) -> bytes:
@@ -242,19 +230,18 @@ def negotiate(method: bytes, get: Lookup, representation: Representation, now: f
         # RFC 9110 §8.8.2.1: never later than the Date of the answer.
         representation = replace(representation, last_modified=int(now))
     accepted = _accepted_codings(get(b"accept-encoding"))
-    prepared = representation._prepared
     for coding in accepted:
-        if (selected := prepared.get(coding)) is not None:
+        if (selected := representation._of(coding)) is not None:
             break
     else:
-        selected = prepared[IDENTITY]  # nothing that the client accepts: §12.5.3 leaves this to us
+        selected = _file_itself(representation)  # nothing that the client accepts: §12.5.3 leaves this to us
     if status != 200:
         return _under_status(status, selected, method == b"HEAD")
 
     pinned = False
     if (condition := get(b"if-match")) is not None:
         if condition.strip() != b"*":
-            named = _named(condition, accepted, selected, prepared, weak=False)
+            named = _named(condition, accepted, selected, representation, weak=False)
             if named is None:
                 return PRECONDITION_FAILED
             selected, pinned = named, True
@@ -266,7 +253,7 @@ def negotiate(method: bytes, get: Lookup, representation: Representation, now: f
     if (condition := get(b"if-none-match")) is not None:
         if (condition == selected.etag and condition) or condition.strip() == b"*":
             return selected.not_modified
-        named = _named(condition, () if pinned else accepted, selected, prepared, weak=True)
+        named = _named(condition, () if pinned else accepted, selected, representation, weak=True)
         if named is not None:
             return named.not_modified
     elif (condition := get(b"if-modified-since")) is not None and representation.last_modified is not None:
@@ -276,42 +263,47 @@ def negotiate(method: bytes, get: Lookup, representation: Representation, now: f
             return selected.not_modified
 
     if method == b"HEAD":  # §14.2: Range is defined for GET alone
-        return selected.head
+        return replace(selected.whole, head_only=True)
     if (value := get(b"range")) is None or (wanted := _byte_range(value)) is None:
-        return selected.get
+        return selected.whole
     if (condition := get(b"if-range")) is not None:
         ranged = _if_range(condition.strip(), representation, accepted, selected, now)
         if ranged is None or (pinned and ranged is not selected):
-            return selected.get
+            return selected.whole
     elif pinned or (IDENTITY not in accepted and selected.form.coding != IDENTITY):
         ranged = selected  # the form that If-Match named, or the file itself was refused (identity;q=0)
     else:
-        ranged = prepared[IDENTITY]
+        ranged = _file_itself(representation)
     return _partial(ranged, wanted)
 
 
+def _file_itself(representation: Representation) -> _Answers:
+    answers = representation._of(IDENTITY)
+    assert answers is not None
+    return answers
+
+
 def _named(
-    condition: bytes, accepted: Sequence[str], selected: _Prepared, prepared: dict[str, _Prepared], *, weak: bool
-) -> _Prepared | None:
+    condition: bytes, accepted: Sequence[str], selected: _Answers, representation: Representation, *, weak: bool
+) -> _Answers | None:
     """The form whose entity tag the list names: the selected one, else the best other that the client accepts."""
     tags = {tag for is_weak, tag in _ENTITY_TAGS.findall(condition) if weak or not is_weak}
     if selected.etag in tags:
         return selected
     for coding in accepted:
-        form = prepared.get(coding)
+        form = representation._of(coding)
         if form is not None and form.etag in tags:
             return form
     return None
 
 
 def _if_range(
-    condition: bytes, representation: Representation, accepted: Sequence[str], selected: _Prepared, now: float
-) -> _Prepared | None:
+    condition: bytes, representation: Representation, accepted: Sequence[str], selected: _Answers, now: float
+) -> _Answers | None:
     """The form that a range may be cut out of, None when the client holds something else (RFC 9110 §13.1.5)."""
-    prepared = representation._prepared
     if condition.startswith((b'"', b"W/")):
         for coding in (*accepted, IDENTITY):
-            form = prepared.get(coding)
+            form = representation._of(coding)
             if form is not None and form.etag and form.etag == condition:
                 return form
         return None
@@ -323,16 +315,16 @@ def _if_range(
     return None
 
 
-def _partial(ranged: _Prepared, wanted: tuple[int | None, int | None]) -> Plan:
+def _partial(ranged: _Answers, wanted: tuple[int | None, int | None]) -> Plan:
     """206 or 416 for a range of a form; the whole where a range cannot be told (empty file, form not made yet)."""
     size = ranged.form.size
     first, last = wanted
     if size is None:
-        return ranged.get
+        return ranged.whole
     if first is None:
         length = last or 0
         if length and not size:
-            return ranged.get  # satisfiable by §14.1.2, and yet no Content-Range could say so
+            return ranged.whole  # satisfiable by §14.1.2, and yet no Content-Range could say so
         start, end = max(size - length, 0), size
         satisfiable = length > 0
     else:
@@ -351,11 +343,11 @@ def _partial(ranged: _Prepared, wanted: tuple[int | None, int | None]) -> Plan:
 _OF_FILES_ONLY = frozenset((b"etag", b"last-modified", b"accept-ranges", b"cache-control"))
 
 
-def _under_status(status: int, selected: _Prepared, head_only: bool) -> Plan:
+def _under_status(status: int, selected: _Answers, head_only: bool) -> Plan:
     """The whole form as the page of an error: validators would be those of the page, not of what was asked for."""
-    whole = selected.head if head_only else selected.get
+    whole = selected.whole
     headers = tuple(pair for pair in whole.headers if pair[0].lower() not in _OF_FILES_ONLY)
-    return replace(whole, status=status, headers=(*headers, _NO_STORE))
+    return replace(whole, status=status, headers=(*headers, _NO_STORE), head_only=head_only)
 
 
 # ---------------------------------------------------------------- other methods
