@@ -370,7 +370,7 @@ def _settings(document: Document, environ: Mapping[str, str], base: Path) -> Set
             continue
         if value is not None:
             values[attribute] = value
-        elif row.required:
+        elif row.required and document.complete:
             place = reader.given[row.name].place if row.name in reader.given else document.place
             problems.append(Problem(place, row.name, f"is required: {row.help[0].lower()}{row.help[1:].rstrip('.')}"))
     not_used_yet = tuple(row.name for attribute, row in _FIELDS.values() if row.later and attribute in values)

@@ -83,6 +83,7 @@ class Document:
 
     place: Place
     given: list[Given] = field(default_factory=list)
+    complete: bool = True  # False where the options stand in a block that was not found
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -104,7 +105,7 @@ def document_from_yaml(data: bytes, place: Place) -> Document:
     if len(data) > MOST_BYTES:
         raise SettingsError([Problem(place, "", "larger than 1 MiB: this is no settings file")])
     root = _root(data, place)
-    if root is None or (isinstance(root, ScalarNode) and not root.value):
+    if root is None or (isinstance(root, ScalarNode) and _text(root) in (None, "")):
         raise SettingsError([Problem(place, "", "is empty: expected at least pagesDomain and forgejoHost")])
     if not isinstance(root, MappingNode):
         found = "a list" if isinstance(root, SequenceNode) else "a text"
@@ -118,15 +119,14 @@ def document_from_yaml(data: bytes, place: Place) -> Document:
 def document_from_mapping(mapping: Mapping[str, object]) -> Document:
     """The same out of Python values, flat: for tests and for callers that have no file."""
     place = Place("settings")
-    return Document(place, [Given(name, _value_of(value), place) for name, value in mapping.items()])
+    return Document(place, given=[Given(name, _value_of(value), place) for name, value in mapping.items()])
 
 
 def _value_of(value: object) -> Value:
-    if isinstance(value, (list, tuple)):
-        items = (_value_of(each) for each in value)
-        return tuple(
-            Nested("a list") if isinstance(each, tuple) and not isinstance(each, Nested) else each for each in items
-        )
+    return tuple(map(_text_of, value)) if isinstance(value, (list, tuple)) else _text_of(value)
+
+
+def _text_of(value: object) -> str | Nested | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Secret):
@@ -135,7 +135,9 @@ def _value_of(value: object) -> Value:
         return value
     if isinstance(value, (int, float, Path)):
         return str(value)
-    return Nested("a mapping" if isinstance(value, Mapping) else type(value).__name__)
+    if isinstance(value, Mapping):
+        return Nested("a mapping")
+    return Nested("a list" if isinstance(value, (list, tuple)) else type(value).__name__)
 
 
 # --- YAML -------------------------------------------------------------------------------------------------------------
@@ -161,6 +163,18 @@ def _root(data: bytes, place: Place) -> Node | None:
         raise SettingsError([_yaml_problem(error, text, place)]) from None
 
 
+_REMEDIES = {
+    "found character '\\t'": "a tab stands here, where only spaces may; indent with spaces",
+    "mapping values are not allowed": "a colon too many, or wrong indentation; put a text that holds `: ` in quotes",
+    "another document": "a second document begins here; only one is read, so take out the `---`",
+    "cannot start any token": "a text that begins with this character must be in quotes",
+    "<stream end>": "the file ends within something that was opened, such as [ or {",
+    "<document start>": "this belongs to nothing above it; check the indentation",
+    "<block end>": "this belongs to nothing above it; check the indentation",
+    "could not find expected ':'": "expected `name: value`",
+}
+
+
 def _yaml_problem(error: Exception, text: str, place: Place) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     position = getattr(error, "position", None)
@@ -171,16 +185,14 @@ def _yaml_problem(error: Exception, text: str, place: Place) -> Problem:
         place = place._replace(line=text.count("\n", 0, position) + 1, column=position - start + 1)
         return Problem(place, "", "is not valid YAML: a control character stands here")
     reason = str(getattr(error, "problem", None) or "it cannot be understood")
-    if "\\t" in reason:
-        return Problem(place, "", "is not valid YAML: a tab stands here, where only spaces may; indent with spaces")
-    if "mapping values are not allowed" in reason:
-        reason = "a colon too many, or wrong indentation; put a text that holds `: ` in quotes"
-    elif "another document" in reason:
-        reason = "a second document begins here; only one is read, so take out the `---`"
-    elif "cannot start any token" in reason:
-        reason = "a text that begins with this character must be in quotes"
+    opened = getattr(error, "context_mark", None)
+    if "quoted scalar" in str(getattr(error, "context", None)) and "end of stream" in reason and opened is not None:
+        place = place._replace(line=opened.line + 1, column=opened.column + 1)
+        reason = "the quote that begins here has no end"
+    elif remedy := next((remedy for part, remedy in _REMEDIES.items() if part in reason), None):
+        reason = remedy
     else:
-        reason = re.sub(r"'(?!<)[^']{2,}'", "…", reason)
+        reason = re.sub("'([^']*)'", lambda quoted: quoted[0] if len(quoted[1]) < 3 else "…", reason)
     return Problem(place, "", f"is not valid YAML: {reason}")
 
 
@@ -277,6 +289,7 @@ def _gather(root: MappingNode, document: Document) -> None:
         place = next(place for name, place, _ in top if name in sections)
         message = "expected a plugin block with pagesDomain (http: middlewares: NAME: plugin: NAME: …), found none"
         document.problems.append(Problem(place, "", message))
+        document.complete = False
     elif sections:
         document.warnings.append(
             f"{document.place}: no plugin block in here has pagesDomain, so only the top level counts"
