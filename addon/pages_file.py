@@ -10,11 +10,12 @@ names the line and the reason but never the line's text: a `.pages` file may hol
 import difflib
 import io
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -25,9 +26,14 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.reader import ReaderError
 
 MAX_BYTES = 64 * 1024
 _MAX_ITEMS = 1000
+# A scanner of pure Python: 64 KiB of `[` took 50 s before these two, and the loop that answers visitors with them.
+_MAX_EVENTS = 5000
+_MAX_DEPTH = 16
+_MAX_WARNINGS = 20
 
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off", ""})
@@ -60,6 +66,12 @@ class PagesFile:
     branches_password: str = ""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory, in bytes."""
+        texts = (*self.custom_domains, *self.enable_branches, *self.warnings, self.password, self.branches_password)
+        return 300 + sum(sys.getsizeof(text) + 8 for text in texts)
+
     def __repr__(self) -> str:
         return f"PagesFile(enabled={self.enabled}, protected={bool(self.password)})"
 
@@ -74,9 +86,9 @@ class _Value:
 def parse(data: bytes) -> PagesFile:
     """Read a `.pages` file.
 
-    Raises PagesFileError for what is no flat YAML mapping of known shapes, is no UTF-8, or is above 64 KiB. Keys that
-    nobody knows and keys given twice (the last wins) are warnings; a misspelt password is an error, for it would leave
-    open what its owner believes locked.
+    Raises PagesFileError, and nothing else, for what is no flat YAML mapping of known shapes, is no UTF-8, or is above
+    64 KiB. Keys that nobody knows and keys given twice (the last wins) are warnings; a password that is misspelt or
+    stands too deep is an error, for it would leave open what its owner believes locked.
     """
     if len(data) > MAX_BYTES:
         raise PagesFileError(None, f"the file is larger than {MAX_BYTES // 1024} KiB")
@@ -94,11 +106,17 @@ def parse(data: bytes) -> PagesFile:
             if key in values:
                 warnings.append(f"line {value.line}: {key} is given more than once; this one counts")
             values[key] = value
+    except PagesFileError:
+        raise
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise PagesFileError(mark.line + 1 if mark else None, _reason(error)) from None
-    except (YAMLError, ValueError, RecursionError):
+    except ReaderError as error:
+        raise PagesFileError(text.count("\n", 0, error.position) + 1, "a character that YAML forbids") from None
+    except Exception:  # a parser of others over anybody's bytes: "\UFFFFFFFF" alone is an OverflowError
         raise PagesFileError(None, "the file is not valid YAML") from None
+    if len(warnings) > _MAX_WARNINGS:
+        warnings[_MAX_WARNINGS:] = [f"and {len(warnings) - _MAX_WARNINGS} more like these"]
     return PagesFile(
         enabled=_boolean(values, "enabled", True),
         custom_domains=_texts(values, "custom_domain"),
@@ -117,12 +135,25 @@ class _Events:
     def __init__(self, text: str) -> None:
         yaml = YAML(typ="safe", pure=True)
         self._events: Iterator[Event] = iter(yaml.parse(io.StringIO(text)))
+        self._count = 0
+        self._depth = 0
 
     def next(self) -> Event:
-        event = next(self._events)
+        event = next(self._events, None)
+        if event is None:
+            raise PagesFileError(None, "the file ends too early")
         line = event.start_mark.line + 1
+        self._count += 1
+        self._depth += isinstance(event, MappingStartEvent | SequenceStartEvent)
+        self._depth -= isinstance(event, MappingEndEvent | SequenceEndEvent)
+        if self._count > _MAX_EVENTS:
+            raise PagesFileError(line, "the file says more than a .pages file can mean")
+        if self._depth > _MAX_DEPTH:
+            raise PagesFileError(line, "nested too deeply")
         if isinstance(event, AliasEvent):
             raise PagesFileError(line, "aliases (*name) are not allowed")
+        if isinstance(event, ScalarEvent) and any("\ud800" <= char <= "\udfff" for char in event.value):
+            raise PagesFileError(line, "an escape that is no character")
         return event
 
 
@@ -131,32 +162,26 @@ def _pairs(events: _Events) -> Iterator[tuple[str, _Value]]:
     if not isinstance(events.next(), DocumentStartEvent):
         return  # nothing, or comments alone
     root = events.next()
-    if isinstance(root, ScalarEvent) and root.value in _NULLS:
-        return
-    if not isinstance(root, MappingStartEvent):
+    if isinstance(root, MappingStartEvent):
+        while not isinstance(key := events.next(), MappingEndEvent):
+            line = key.start_mark.line + 1
+            if not isinstance(key, ScalarEvent):
+                raise PagesFileError(line, "expected a name before the colon")
+            yield key.value, _value(events, key.value, line)
+    elif not isinstance(root, ScalarEvent) or root.value not in _NULLS:
         raise PagesFileError(root.start_mark.line + 1, "expected lines of the form `key: value`")
-    while not isinstance(key := events.next(), MappingEndEvent):
-        line = key.start_mark.line + 1
-        if not isinstance(key, ScalarEvent):
-            raise PagesFileError(line, "expected a name before the colon")
-        yield key.value, _value(events, key.value, line)
     events.next()  # the document's end
     after = events.next()
-    if isinstance(after, DocumentStartEvent):
+    if isinstance(after, DocumentStartEvent):  # after an empty document, too: the second may hold the password
         raise PagesFileError(after.start_mark.line + 1, "only one YAML document is allowed")
 
 
 def _value(events: _Events, key: str, line: int) -> _Value:
     event = events.next()
     if isinstance(event, ScalarEvent):
-        plain_null = event.style is None and event.value in _NULLS
-        return _Value(line, None if plain_null else event.value)
-    if key not in _KNOWN:  # whatever it is, it is not ours: skipped
-        depth = 1
-        while depth:
-            event = events.next()
-            depth += isinstance(event, MappingStartEvent | SequenceStartEvent)
-            depth -= isinstance(event, MappingEndEvent | SequenceEndEvent)
+        return _Value(line, None if _is_null(event) else event.value)
+    if key not in _KNOWN:
+        _skip(events, event)
         return _Value(line, None)
     if not isinstance(event, SequenceStartEvent) or key not in _LISTS:
         raise PagesFileError(line, f"{key}: expected {_expected(key)}")
@@ -164,11 +189,36 @@ def _value(events: _Events, key: str, line: int) -> _Value:
     while not isinstance(item := events.next(), SequenceEndEvent):
         if not isinstance(item, ScalarEvent):
             raise PagesFileError(item.start_mark.line + 1, f"{key}: expected {_expected(key)}")
-        if item.value not in _NULLS:
+        if not _is_null(item):
             items.append(item.value)
         if len(items) > _MAX_ITEMS:
             raise PagesFileError(line, f"{key}: more than {_MAX_ITEMS} items")
     return _Value(line, None, tuple(items))
+
+
+def _is_null(scalar: ScalarEvent) -> bool:
+    return scalar.style is None and scalar.value in _NULLS
+
+
+def _skip(events: _Events, event: Event) -> None:
+    """Leave out a mapping or list that is not ours; but a password in it was meant for us."""
+    awaits_key: list[bool | None] = []  # one for each open collection: None in a list
+    while True:
+        if isinstance(event, MappingEndEvent | SequenceEndEvent):
+            awaits_key.pop()
+        else:
+            if awaits_key and awaits_key[-1] is not None:
+                if awaits_key[-1] and isinstance(event, ScalarEvent) and (known := _protection(event.value)):
+                    line = event.start_mark.line + 1
+                    raise PagesFileError(line, f"{known} has to stand at the top, not inside another name")
+                awaits_key[-1] = not awaits_key[-1]
+            if isinstance(event, MappingStartEvent):
+                awaits_key.append(True)
+            elif isinstance(event, SequenceStartEvent):
+                awaits_key.append(None)
+        if not awaits_key:
+            return
+        event = events.next()
 
 
 def _expected(key: str) -> str:
@@ -177,18 +227,34 @@ def _expected(key: str) -> str:
     return "one name or a list of names" if key in _LISTS else "one value"
 
 
+# What ruamel's messages quote of its own: token names and the marks of YAML. All else is the text's, and stays out.
+_QUOTED = re.compile(r"(['\"])(.*?)\1", re.DOTALL)
+_OWN_WORDS = re.compile(r"<[a-z ]+>|[-:,?\[\]{}]")
+
+
 def _reason(error: MarkedYAMLError) -> str:
-    # ruamel's problems name characters and constructs, some quote the text: only words of its own are passed on.
-    problem = re.sub(r"(['\"]).*?\1", "a character", error.problem or "not valid YAML", flags=re.DOTALL)
-    return problem.splitlines()[0][:120]
+    def shown(quoted: re.Match[str]) -> str:
+        return quoted[0] if _OWN_WORDS.fullmatch(quoted[2]) else "…"
+
+    return " ".join(_QUOTED.sub(shown, error.problem or "not valid YAML").split())[:120]
+
+
+def _protection(key: str) -> str | None:
+    """The name that a key was meant to be, where it was meant to protect the site."""
+    letters = re.sub(r"[^a-z]", "", key[:100].lower())
+    if not ("passw" in letters or "passphrase" in letters or letters in ("pass", "pwd")):
+        near = difflib.get_close_matches(letters, [name.lower() for name in _TEXTS], 1, 0.8)
+        if not near:
+            return None
+    return "branchesPassword" if "branch" in letters else "password"
 
 
 def _unknown(key: str, line: int) -> str:
-    near = difflib.get_close_matches(key.lower(), [name.lower() for name in _KNOWN], 1, 0.8)
-    known = next((name for name in _KNOWN if near and name.lower() == near[0]), None)
-    if known in _TEXTS:
+    known = _protection(key)
+    if known is not None:
         raise PagesFileError(line, f"unknown name; did you mean {known}?")
-    return f"line {line}: unknown name" + (f"; did you mean {known}?" if known else "")
+    near = difflib.get_close_matches(key[:100].lower(), _KNOWN, 1, 0.8)
+    return f"line {line}: unknown name" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _boolean(values: dict[str, _Value], key: str, default: bool) -> bool:
