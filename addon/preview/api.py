@@ -1,0 +1,520 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Forgejo's `/api/v1` as a function from request to answer: credentials, routes, scopes, repository, handler.
+
+The order of the checks is Forgejo's, since it decides between 401, 403, 404, 405 and a redirect: a bad token is refused
+before the route is known, a missing scope before the repository is looked up. What is not read-only is not here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+from posixpath import normpath
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from addon.preview.answers import Answer, Request, json_answer, no_route, redirect, wrong_method
+from addon.preview.documents import Documents
+from addon.preview.objects import ObjectMissing
+from addon.preview.raw import Content, file_pieces, pieces_of, raw_answer
+from addon.preview.registry import ANONYMOUS, Place, Registry, Viewer
+from addon.preview.repository import SYMLINK, TREE, RevisionMissing, Row
+from addon.preview.settings import READ_REPOSITORY, Flavour, Limits
+
+_MESSAGES = {"en": "The target couldn't be found.", "de": "Das Ziel konnte nicht gefunden werden."}
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True", "on"})
+# A pointer larger than this is a file like any other (modules/lfs in Forgejo).
+POINTER_LIMIT = 1024
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\nsize ([0-9]+)\n?"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a handler gets: the request, who asks, and the route's parts, decoded."""
+
+    request: Request
+    viewer: Viewer
+    place: Place
+    tail: str = ""
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        value = self.request.parameter(name)
+        return default if value is None else value in _TRUE
+
+    def number(self, name: str) -> int:
+        return _number(self.request, name)
+
+
+class _Route(NamedTuple):
+    pattern: re.Pattern[str]
+    methods: tuple[str, ...]
+    handler: Callable[[Asked], Answer]
+
+
+class Api:
+    """Answers everything below `/api/`."""
+
+    def __init__(
+        self, documents: Documents, *, require_sign_in: bool = False, lfs_storage_url: str | None = None
+    ) -> None:
+        self.documents = documents
+        self.registry: Registry = documents.registry
+        self.flavour: Flavour = documents.flavour
+        self.limits: Limits = documents.limits
+        self.require_sign_in = require_sign_in
+        self.lfs_storage_url = lfs_storage_url
+        get = ("GET",)
+        self._routes = [
+            _route("", ("DELETE", "GET", "PATCH"), self._repository),
+            _route("/branches", ("GET", "POST"), self._branches),
+            _route("/branches/(?P<tail>.+)", ("DELETE", "GET", "PATCH"), self._branch),
+            _route("/git/trees/(?P<tail>[^/]+)", get, self._tree),
+            _route("/git/blobs/(?P<tail>[^/]+)", get, self._blob),
+            _route("/git/commits/(?P<tail>[^/]+)", get, self._commit),
+            _route("/git/refs", get, self._references),
+            _route("/git/refs/(?P<tail>.+)", get, self._references),
+            _route("/raw/(?P<tail>.+)", get, self._raw),
+            _route("/media/(?P<tail>.+)", get, self._media),
+            _route("/contents", ("GET", "POST"), self._contents),
+            _route("/contents/(?P<tail>.+)", ("DELETE", "GET", "POST", "PUT"), self._contents),
+            _route("/archive/(?P<tail>.+)", get, self._not_offered),
+            _route("/collaborators/(?P<tail>[^/]+)/permission", get, self._permission),
+        ]
+        if self.flavour.batch:
+            self._routes.append(_route("/git/blobs", get, self._blobs))
+
+    # -- from request to handler ------------------------------------------------------------------------------------
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request whose path begins with `/api/`."""
+        path = re.sub("/{2,}", "/", request.path).rstrip("/")
+        if path == "/api/forgejo/v1/version" and not self.flavour.gitea:
+            version = {"version": self.flavour.version}
+            return json_answer(version, content_type="application/json; charset=utf-8")
+        if not path.startswith("/api/v1"):
+            return no_route()
+        viewer = self.viewer(request)
+        if isinstance(viewer, Answer):
+            return viewer
+        if self.require_sign_in and not viewer.signed_in:
+            return json_answer({"message": "Only signed in user is allowed to call APIs."}, 403)
+        answer = self._routed(request, path.removeprefix("/api/v1"), viewer)
+        if request.parameter("token") or request.parameter("access_token"):
+            answer = answer.with_headers(("Warning", "token and access_token API authentication is deprecated"))
+        return answer
+
+    def viewer(self, request: Request) -> Viewer | Answer:
+        """Who asks, by token in Authorization (token, Bearer, Basic) or query; 401 for one that is not known."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        given = given.strip()
+        secrets: list[str] = []
+        if scheme.lower() in ("token", "bearer") and given:
+            secrets = [given]
+        elif scheme.lower() == "basic":
+            try:
+                user, _, password = base64.b64decode(given, validate=True).decode().partition(":")
+            except (binascii.Error, UnicodeDecodeError):
+                user, password = "", ""
+            secrets = [password, user] if password not in ("", "x-oauth-basic") else [user]
+        else:
+            query = request.parameter("token") or request.parameter("access_token")
+            secrets = [query] if query else []
+        if not secrets:
+            return ANONYMOUS
+        for secret in secrets:
+            token = self.registry.tokens.get(secret)
+            if token is not None:
+                return Viewer(token.user, token)
+        return self.error(_refusal(secrets[0]), 401)
+
+    def error(self, message: str, status: int) -> Answer:
+        """An error document; 404 needs `not_found`."""
+        return json_answer({"message": message, "url": f"{self.documents.root}api/swagger"}, status)
+
+    def not_found(self, request: Request, *errors: str, message: str | None = None) -> Answer:
+        """404 with the message in the client's language."""
+        language = request.parameter("lang") or request.headers.get("accept-language") or "en"
+        text = message or _MESSAGES["de" if language.lower().startswith("de") else "en"]
+        document = {"message": text, "url": f"{self.documents.root}api/swagger", "errors": list(errors)}
+        answer = json_answer(document, 404)
+        chosen = request.parameter("lang")
+        if chosen:
+            chosen = re.sub(r"[^A-Za-z-]", "", chosen)
+            cookie = f"lang={chosen}; Path=/; Max-Age=2147483647; HttpOnly; SameSite=Lax"
+            answer = answer.with_headers(("Set-Cookie", cookie))
+        return answer
+
+    def place(
+        self, request: Request, owner: str, name: str, viewer: Viewer, *, api: bool = True
+    ) -> Place | Answer | None:
+        """The repository if the viewer may see it, a redirect for an old name, None if neither.
+
+        Raises KeyError when there is no such owner.
+        """
+        registry = self.registry
+        if registry.owner(owner) is None:
+            new = registry.renamed(owner)
+            if new is None or registry.owner(new) is None:
+                raise KeyError(owner)
+            return self._moved(request, owner, quote(owner), quote(new), 307, api=api)
+        found = registry.find(owner, name)
+        if found is None:
+            new = registry.renamed(f"{owner}/{name}")
+            target = registry.find(*new.split("/", 1)) if new else None
+            if target is None or not registry.can_read(target, viewer):
+                return None
+            old_part, new_part = f"{quote(owner)}/{quote(name)}", quote(target.full_name)
+            return self._moved(request, owner, old_part, new_part, 301, api=api)
+        return found if registry.can_read(found, viewer) else None
+
+    def _moved(self, request: Request, owner: str, old: str, new: str, status: int, *, api: bool) -> Answer:
+        location = request.path.replace(old, new, 1)
+        if request.query:
+            location += f"?{request.query}"
+        sub_path = "/" + self.documents.root.split("://", 1)[1].partition("/")[2].rstrip("/")
+        # Forgejo cleans the whole target, its query too, as if it were a path.
+        return redirect(request, normpath(f"{sub_path.rstrip('/')}{location}"), status, api=api)
+
+    def _routed(self, request: Request, path: str, viewer: Viewer) -> Answer:
+        if self.flavour.gitea and request.method == "HEAD":
+            request = replace(request, method="GET")
+        for fixed, handler in self._fixed().items():
+            if path == fixed:
+                return handler() if request.method == "GET" else wrong_method(request, ("GET",))
+        if path == "/repos/search":
+            return self._listed(request, viewer, None)
+        listed = re.fullmatch(r"/users/([^/]+)/repos", path)
+        if listed:
+            return self._listed(request, viewer, unquote(listed[1]))
+        for route in self._routes:
+            found = route.pattern.fullmatch(path)
+            if found is None:
+                continue
+            if request.method not in route.methods:
+                return wrong_method(request, route.methods)
+            if request.method != "GET":
+                return self._write(viewer)
+            tail = unquote(found["tail"], errors="surrogateescape") if "tail" in found.groupdict() else ""
+            return self._with_repository(
+                request, viewer, unquote(found["owner"]), unquote(found["name"]), tail, route.handler
+            )
+        return no_route()
+
+    def _with_repository(
+        self, request: Request, viewer: Viewer, owner: str, name: str, tail: str, handler: Callable[[Asked], Answer]
+    ) -> Answer:
+        refused = self.lacks_scope(viewer, READ_REPOSITORY)
+        if refused is not None:
+            return refused
+        try:
+            place = self.place(request, owner, name, viewer)
+        except KeyError:
+            return self.not_found(request, f"user redirect does not exist [name: {owner}]", message="GetUserByName")
+        if isinstance(place, Answer):
+            return place
+        if place is None or (place.settings.hidden_code and handler != self._repository):
+            return self.not_found(request)
+        return handler(Asked(request, viewer, place, tail))
+
+    def lacks_scope(self, viewer: Viewer, *scopes: str) -> Answer | None:
+        """403 when the viewer's token has not all of the scopes."""
+        missing = [one for one in scopes if viewer.token is not None and not viewer.token.allows(one)]
+        if not missing:
+            return None
+        return self.error(f"token does not have at least one of required scope(s): [{missing[0]}]", 403)
+
+    def _write(self, viewer: Viewer) -> Answer:
+        if not viewer.signed_in:
+            return self.error("token is required", 401)
+        return self.lacks_scope(viewer, "write:repository") or self.error("a preview is read-only", 403)
+
+    # -- not about one repository -----------------------------------------------------------------------------------
+
+    def _fixed(self) -> dict[str, Callable[[], Answer]]:
+        limits = self.limits
+        return {
+            "/version": lambda: json_answer({"version": self.flavour.version}),
+            "/settings/api": lambda: json_answer(
+                {
+                    "max_response_items": limits.max_response_items,
+                    "default_paging_num": limits.default_paging_num,
+                    "default_git_trees_per_page": limits.default_git_trees_per_page,
+                    "default_max_blob_size": limits.default_max_blob_size,
+                }
+            ),
+            "/settings/repository": lambda: json_answer(
+                {
+                    "mirrors_disabled": False,
+                    "http_git_disabled": False,
+                    "migrations_disabled": False,
+                    "stars_disabled": False,
+                    "forks_disabled": False,
+                    "time_tracking_disabled": False,
+                    "lfs_disabled": False,
+                }
+            ),
+        }
+
+    def _listed(self, request: Request, viewer: Viewer, owner: str | None) -> Answer:
+        if request.method != "GET":
+            return wrong_method(request, ("GET",))
+        refused = self.lacks_scope(viewer, *(("read:user",) if owner else ()), READ_REPOSITORY)
+        if refused is not None:
+            return refused
+        if owner is not None and self.registry.owner(owner) is None:
+            return self.not_found(request, f"user redirect does not exist [name: {owner}]", message="GetUserByName")
+        asked = (request.parameter("q") or "").lower()
+        places = [
+            place
+            for place in self.registry.places()
+            if self.registry.can_read(place, viewer)
+            and (owner is None or place.owner.name.lower() == owner.lower())
+            and asked in place.name.lower()
+        ]
+        page, shown, headers = self._paged(request, places)
+        documents = [self.documents.repository(place, viewer) for place in places[(page - 1) * shown : page * shown]]
+        return json_answer(documents if owner is not None else {"ok": True, "data": documents}, 200, *headers)
+
+    def _paged(self, request: Request, items: list[Place] | list[str]) -> tuple[int, int, list[tuple[str, str]]]:
+        """Page, items per page, and the headers that say so."""
+        page, limit = max(1, _number(request, "page")), _number(request, "limit")
+        if limit <= 0:
+            limit = self.limits.default_paging_num
+        limit = min(limit, self.limits.max_response_items)
+        last = max(1, ceil(len(items) / limit))
+        relations = []
+        if page < last:
+            relations += [("next", page + 1), ("last", last)]
+        if page > 1:
+            relations += [("first", 1), ("prev", page - 1)]
+        headers = [("Access-Control-Expose-Headers", "Link, X-Total-Count" if relations else "X-Total-Count")]
+        if relations:
+            links = []
+            for relation, number in relations:
+                query = urlencode(sorted((dict(parse_qsl(request.query)) | {"page": str(number)}).items()))
+                links.append(f'<{self.documents.root.rstrip("/")}{request.path}?{query}>; rel="{relation}"')
+            headers.append(("Link", ",".join(links)))
+        return page, limit, [*headers, ("X-Total-Count", str(len(items)))]
+
+    # -- one repository ---------------------------------------------------------------------------------------------
+
+    def _repository(self, asked: Asked) -> Answer:
+        return json_answer(self.documents.repository(asked.place, asked.viewer))
+
+    def _branches(self, asked: Asked) -> Answer:
+        repository = asked.place.repository
+        branches = repository.branches()
+        names = sorted(branches, key=lambda name: (-repository.commit(branches[name]).committer.seconds, name))
+        page, limit, headers = self._paged(asked.request, names)
+        shown = names[(page - 1) * limit : page * limit]
+        documents = [self.documents.branch(asked.place, name, asked.viewer) for name in shown]
+        return json_answer(documents or None, 200, *headers)
+
+    def _branch(self, asked: Asked) -> Answer:
+        if asked.place.repository.branch(asked.tail) is None:
+            return self.not_found(asked.request, f"branch does not exist [name: {asked.tail}]")
+        return json_answer(self.documents.branch(asked.place, asked.tail, asked.viewer))
+
+    def _tree(self, asked: Asked) -> Answer:
+        repository = asked.place.repository
+        try:
+            oid = repository.resolve(asked.tail)
+            rows = repository.listing(repository.tree_of(oid), recursive=asked.flag("recursive"))
+        except (RevisionMissing, ObjectMissing):
+            return self.error(f"sha not found [{asked.tail}]", 400)
+        most = self.limits.default_git_trees_per_page
+        per_page = asked.number("per_page")
+        if per_page <= 0 or per_page > most:
+            per_page = most
+        document = self.documents.tree(asked.place, oid, rows, max(1, asked.number("page")), per_page)
+        total = ("X-Total-Count", str(len(rows)))
+        return json_answer(document, 200, ("Access-Control-Expose-Headers", "X-Total-Count"), total)
+
+    def _blob(self, asked: Asked) -> Answer:
+        problem = self._no_object(asked, asked.tail)
+        return problem or json_answer(self.documents.blob(asked.place, asked.tail.lower()))
+
+    def _blobs(self, asked: Asked) -> Answer:
+        ids = [one for one in (asked.request.parameter("shas") or "").split(",") if one]
+        if not ids:
+            return self.error("shas not provided", 400)
+        ids = ids[: self.limits.max_response_items]
+        for oid in ids:
+            problem = self._no_object(asked, oid)
+            if problem is not None:
+                return problem
+        return json_answer([self.documents.blob(asked.place, oid.lower()) for oid in ids])
+
+    def _no_object(self, asked: Asked, oid: str) -> Answer | None:
+        if len(oid) not in (40, 64):
+            return self.error(f"length {len(oid)} has no matched object format: {oid}", 400)
+        bad = re.search(r"[^0-9a-fA-F]", oid)
+        if bad is not None:
+            return self.error(f"encoding/hex: invalid byte: U+{ord(bad[0]):04X} {bad[0]!r}", 400)
+        try:
+            if len(oid) != asked.place.repository.hex_length:
+                raise ObjectMissing(oid)
+            asked.place.repository.source.header(oid.lower())
+        except ObjectMissing:
+            return self.error(f"object does not exist [id: {oid.lower()}, rel_path: ]", 400)
+        return None
+
+    def _commit(self, asked: Asked) -> Answer:
+        repository = asked.place.repository
+        try:
+            commit = repository.commit(repository.commit_of(asked.tail))
+        except RevisionMissing:
+            return self.not_found(asked.request, f"object does not exist [id: {asked.tail}, rel_path: ]")
+        verification = asked.flag("verification", True)
+        return json_answer(self.documents.commit(asked.place, commit, asked.viewer, verification=verification))
+
+    def _references(self, asked: Asked) -> Answer:
+        wanted = f"refs/{asked.tail}"
+        refs = sorted(asked.place.repository.source.refs().items())
+        found = [self.documents.reference(asked.place, name, oid) for name, oid in refs if name.startswith(wanted)]
+        return json_answer(found) if found else self.not_found(asked.request)
+
+    def _contents(self, asked: Asked) -> Answer:
+        repository, path = asked.place.repository, asked.tail.strip("/")
+        if repository.is_empty():
+            return json_answer([])
+        ref = asked.request.parameter("ref") or self.documents.default_branch(asked.place)
+        raw = path.encode(errors="surrogateescape")
+        try:
+            commit = repository.commit_of(ref)
+        except RevisionMissing:
+            return self.not_found(asked.request, f"object does not exist [id: {ref}, rel_path: ]", message="GetCommit")
+        if b".git" in raw.lower().split(b"/"):
+            return self.error("", 500)
+        try:
+            entry = repository.entry_at(repository.commit(commit).tree, raw)
+        except RevisionMissing:
+            missing = f"object does not exist [id: , rel_path: {path}]"
+            return self.not_found(asked.request, missing, message="GetContentsOrList")
+        if entry.mode != TREE:
+            row = Row(raw, entry.mode, entry.id)
+            return json_answer(self.documents.contents(asked.place, ref, commit, row, whole=True))
+        prefix = raw + b"/" if raw else b""
+        rows = [Row(prefix + one.name, one.mode, one.id) for one in repository.tree(entry.id)]
+        return json_answer([self.documents.contents(asked.place, ref, commit, row, whole=False) for row in rows])
+
+    def _not_offered(self, asked: Asked) -> Answer:
+        return self.not_found(asked.request)
+
+    def _permission(self, asked: Asked) -> Answer:
+        place, viewer, registry = asked.place, asked.viewer, self.registry
+        if viewer.user is None:
+            return self.error("token is required", 401)
+        about = registry.owner(asked.tail)
+        if about is None:
+            return self.not_found(asked.request, f"user does not exist [name: {asked.tail}]", message="GetUserByName")
+        admin = registry.administers(place, viewer.user) or (viewer.token is not None and viewer.token.admin)
+        if not admin and viewer.user.lower() != about.name.lower():
+            return self.error("Only admins can query all permissions, repo admins can query all repo permissions", 403)
+        if about.name.lower() == place.owner.name.lower():
+            permission = "owner"
+        elif registry.administers(place, about.name):
+            permission = "admin"
+        elif about.name in place.settings.writers:
+            permission = "write"
+        else:
+            permission = "read" if registry.can_read(place, Viewer(about.name)) else "none"
+        user = self.documents.owner(about, viewer)
+        return json_answer({"permission": permission, "role_name": permission, "user": user})
+
+    # -- bytes ------------------------------------------------------------------------------------------------------
+
+    def _raw(self, asked: Asked) -> Answer:
+        return self._file(asked, lfs=False)
+
+    def _media(self, asked: Asked) -> Answer:
+        return self._file(asked, lfs=True)
+
+    def _file(self, asked: Asked, *, lfs: bool) -> Answer:
+        repository, path = asked.place.repository, asked.tail
+        ref = asked.request.parameter("ref")
+        try:
+            if ref:
+                commit = repository.commit_of(ref)
+            else:
+                commit, path = self._guessed(asked.place, path)
+            raw = path.encode(errors="surrogateescape")
+            entry = repository.entry_at(repository.commit(commit).tree, raw)
+        except (RevisionMissing, ObjectMissing):
+            return self.not_found(asked.request)
+        try:
+            is_blob = repository.source.header(entry.id).kind == "blob"
+        except ObjectMissing:
+            is_blob = False
+        if not is_blob:
+            return self.not_found(asked.request, message="getBlobForEntry")
+        found = self.content(asked.place, entry.id, raw, commit, lfs=lfs)
+        if isinstance(found, str):
+            return redirect(asked.request, found, 303, api=True)
+        found = replace(found, link=entry.mode == SYMLINK)
+        return raw_answer(asked.request, found, self.flavour, api=True)
+
+    def content(self, place: Place, oid: str, path: bytes | None, commit: str | None, *, lfs: bool) -> Content | str:
+        """A blob to serve, or the LFS object that it points to; an address where that is stored elsewhere."""
+        source = place.repository.source
+        # Forgejo names a blob asked for by id ".": the last part of an empty path.
+        name = path.rpartition(b"/")[2].decode(errors="surrogateescape") if path is not None else "."
+        modified = None
+        if path is not None and commit is not None:
+            modified = place.repository.last_touching(commit, path).committer.seconds
+        size = source.header(oid).size
+        if lfs and size <= POINTER_LIMIT and source.lfs_dir is not None:
+            pointer = _POINTER.fullmatch(source.read(oid)[1])
+            if pointer is not None:
+                digest, length = pointer[1].decode(), int(pointer[2])
+                stored = source.lfs_dir / digest[:2] / digest[2:4] / digest
+                if stored.is_file() and stored.stat().st_size == length:
+                    if self.lfs_storage_url is not None:
+                        return f"{self.lfs_storage_url}/{digest[:2]}/{digest[2:4]}/{digest}?signature=1"
+                    return Content(name, digest, length, file_pieces(stored), modified, lfs=True)
+        if size <= POINTER_LIMIT:
+            return Content(name, oid, size, pieces_of(source.read(oid)[1]), modified)
+        return Content(name, oid, size, lambda start, stop: source.chunks(oid, start, stop), modified)
+
+    def _guessed(self, place: Place, path: str) -> tuple[str, str]:
+        """Without `ref` the leading segments may be a branch, a tag or a full id; else it is the default branch."""
+        repository, parts = place.repository, path.split("/")
+        for named in (repository.branch, repository.tag):
+            for count in range(1, len(parts) + 1):
+                oid = named("/".join(parts[:count]))
+                if oid is not None:
+                    return repository.peeled(oid), "/".join(parts[count:])
+        if repository.is_id(parts[0]):
+            return repository.commit_of(parts[0]), "/".join(parts[1:])
+        return repository.commit_of(f"refs/heads/{self.documents.default_branch(place)}"), path
+
+
+def _route(pattern: str, methods: tuple[str, ...], handler: Callable[[Asked], Answer]) -> _Route:
+    return _Route(re.compile(rf"/repos/(?P<owner>[^/]+)/(?P<name>[^/]+){pattern}"), methods, handler)
+
+
+def _number(request: Request, name: str) -> int:
+    """An integer parameter; 0 when missing or no number, as Go's forms have it."""
+    value = request.parameter(name) or ""
+    return int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else 0
+
+
+def _refusal(secret: str) -> str:
+    # Forgejo joins what each of its methods had to say, the secret included: a client must not log it.
+    malformed = "token is malformed: token contains an invalid number of segments"
+    return "\n".join(
+        (
+            malformed,
+            f"access token does not exist [sha: {secret}]",
+            malformed,
+            f'task with token "{secret}": resource does not exist',
+            f"authorized integration: parse JWT error: {malformed}",
+        )
+    )
