@@ -135,9 +135,10 @@ class Representation:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory held, a little more than measured with two forms in use: for caches that count."""
+        """Bytes of memory held, a little more than measured with the file and one encoded form in use."""
         texts = len(self.content_type) + len(self.cache_control) + sum(len(n) + len(v) for n, v in self.extra)
-        return 3400 + 120 * len(self.encoded) + 4 * texts
+        forms = 2 if self.encoded else 1
+        return 500 + 120 * len(self.encoded) + forms * (1500 + 2 * texts)
 
     def _of(self, coding: str) -> _Answers | None:
         """The answers in a coding, None where the file has no such form."""
