@@ -92,6 +92,7 @@ _DATABASE: tuple[tuple[str, int, str, str, dict[str, object]], ...] = (
     ("limited/site", 19, "17:01", "17:01", {}),
     ("newbie/site", 20, "17:01", "17:02", {}),
     ("alice/empty", 21, "17:02", "17:02", {"language": ""}),
+    ("alice/sixtyfour", 22, "17:02", "17:02", {}),
 )
 
 
