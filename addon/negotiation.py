@@ -214,7 +214,7 @@ def encoded_forms(
 # ---------------------------------------------------------------- the request
 
 
-def negotiate(method: bytes, get: Lookup, representation: Representation, now: float, status: int = 200) -> Plan:
+def negotiate(method: str, get: Lookup, representation: Representation, now: float, status: int = 200) -> Plan:
     """The answer to a request for a file that may be seen.
 
     `now` is in seconds since the epoch. `status` other than 200 sends the file under that status (`404.html`): no
@@ -225,8 +225,8 @@ def negotiate(method: bytes, get: Lookup, representation: Representation, now: f
     a form that the client names and accepts is the selected one; a 304 bears that form's tag, since a cache may not use
     a 304 with a tag it does not hold (RFC 9111 §4.3.4).
     """
-    if method not in (b"GET", b"HEAD"):
-        return preflight(get) if method == b"OPTIONS" else METHOD_NOT_ALLOWED
+    if method not in ("GET", "HEAD"):
+        return preflight(get) if method == "OPTIONS" else METHOD_NOT_ALLOWED
     if representation.last_modified is not None and representation.last_modified > now:
         # RFC 9110 §8.8.2.1: never later than the Date of the answer.
         representation = replace(representation, last_modified=int(now))
@@ -237,7 +237,7 @@ def negotiate(method: bytes, get: Lookup, representation: Representation, now: f
     else:
         selected = _file_itself(representation)  # nothing that the client accepts: §12.5.3 leaves this to us
     if status != 200:
-        return _under_status(status, selected, method == b"HEAD")
+        return _under_status(status, selected, method == "HEAD")
 
     pinned = False
     if (condition := get(b"if-match")) is not None:
@@ -263,7 +263,7 @@ def negotiate(method: bytes, get: Lookup, representation: Representation, now: f
         if since is not None and representation.last_modified <= since <= now:
             return selected.not_modified
 
-    if method == b"HEAD":  # §14.2: Range is defined for GET alone
+    if method == "HEAD":  # §14.2: Range is defined for GET alone
         return replace(selected.whole, head_only=True)
     if (value := get(b"range")) is None or (wanted := _byte_range(value)) is None:
         return selected.whole
