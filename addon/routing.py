@@ -8,6 +8,7 @@ redirect to its clean form instead of being served, so that no two addresses sho
 An encoded slash is refused: it can name no file in git, and whoever decodes it later would see another path than we.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,8 +23,13 @@ OWN_PREFIX = ".pages"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# Forgejo's rules for names (modules/validation, models/repo): what cannot be a name is never asked for.
-_OWNER = re.compile(r"[0-9a-z](?:[0-9a-z]|[-._](?=[0-9a-z_])|_)*", re.ASCII)
+_PORT = re.compile(r"(?::[0-9]{0,5})?")
+# IDNA 2003, which Python has, folds these away; IDNA 2008, which browsers use, keeps them: two different hosts.
+_DEVIATIONS = re.compile("[ßςẞ\u200c\u200d]")
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+# Forgejo's rules for names (modules/validation, models/repo): what cannot be a name is never asked for. `a--b` and `a_`
+# cannot be taken any more, but accounts from before that rule have such names; an A-label is nobody's.
+_OWNER = re.compile(r"(?!xn--)(?!.*\.\.)[0-9a-z](?:[-.]*[0-9a-z_])*")
 _REPOSITORY = re.compile(r"[-.\w]{1,100}", re.ASCII)
 _RESERVED_REPOSITORIES = frozenset({".", "..", "-"})
 _RESERVED_ENDINGS = (".git", ".wiki", ".rss", ".atom")
@@ -101,25 +107,30 @@ class Candidate(NamedTuple):
 def host_name(authority: str) -> str | None:
     """The normalised host of a Host header or `:authority`: lower case, A-labels, no port, no trailing dot.
 
-    None when it is not one host: empty, a list, with user name, with a malformed port or label. An IPv6 address keeps
-    its brackets; nothing that we serve looks like one.
+    None when it is not one host: empty, a list, with user name, with a malformed port or label, or with letters that
+    name one host to IDNA 2003 and another to browsers. An IPv6 address keeps its brackets, in its shortest form.
     """
     host = authority.strip(" \t")
     if host.startswith("["):
-        address, bracket, port = host[1:].partition("]")
-        if not bracket or not re.fullmatch(r"[0-9A-Fa-f:.]+", address) or not re.fullmatch(r"(:\d{0,5})?", port):
+        address, _, port = host[1:].partition("]")
+        if "%" in address or not host.endswith(f"]{port}") or not _PORT.fullmatch(port):
             return None
-        return f"[{address.lower()}]"
-    host, colon, port = host.partition(":")
-    if colon and not re.fullmatch(r"[0-9]{0,5}", port, re.ASCII):
+        try:
+            return f"[{ipaddress.IPv6Address(address).compressed}]"
+        except ValueError:
+            return None
+    host, _, port = host.partition(":")
+    if port and not _PORT.fullmatch(f":{port}"):
         return None
-    host = host.removesuffix(".")
     if not host.isascii():
+        # Before the codec, whose time grows with the square of the length.
+        if len(host) > 253 or _DEVIATIONS.search(host):
+            return None
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
             return None
-    host = host.lower()
+    host = host.removesuffix(".").lower()
     if len(host) > 253 or not host or not all(map(_LABEL.fullmatch, host.split("."))):
         return None
     return host
@@ -156,9 +167,13 @@ def encode_path(segments: tuple[str, ...], slash: bool) -> str:
 def parse_path(raw: str) -> Path | CleanPath | Refusal:
     """A raw request path (without query) as clean segments, a redirect to its clean form, or a refusal.
 
-    Percent-decoding happens once; a name that is not UTF-8 gets U+FFFD, which is how Forgejo lists such a file.
+    raw: as it came; bytes that are no UTF-8 as surrogate escapes. Percent-decoding happens once. A byte that is no
+    UTF-8 becomes U+FFFD, each by itself: that is how Forgejo lists such a file (Go's encoding/json).
     """
-    data = raw.encode("utf-8", "surrogateescape")
+    try:
+        data = raw.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return Refusal(400, "The path holds a character that does not exist.")
     if not data.startswith(b"/"):
         return Refusal(400, "The path has to begin with a slash.")
     if b"#" in data or b"\\" in data:
@@ -169,7 +184,7 @@ def parse_path(raw: str) -> Path | CleanPath | Refusal:
     segments: list[str] = []
     cleaned = False
     for part in parts[:-1] if parts[-1] == b"" else parts:
-        name = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), part) if b"%" in part else part
+        name = _decoded(part)
         if b"/" in name:
             return Refusal(400, "The path holds an encoded slash.")
         if any(byte < 32 or byte == 127 for byte in name):
@@ -182,11 +197,14 @@ def parse_path(raw: str) -> Path | CleanPath | Refusal:
             segments.pop()
             cleaned = True
         else:
-            segments.append(name.decode("utf-8", "replace"))
-    last = parts[-1]
-    slash = last == b"" or _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), last) in (b".", b"..")
+            segments.append(_ESCAPED_BYTE.sub("\ufffd", name.decode("utf-8", "surrogateescape")))
+    slash = _decoded(parts[-1]) in (b"", b".", b"..")
     path = Path(tuple(segments), slash or not segments)
     return CleanPath(str(path)) if cleaned else path
+
+
+def _decoded(part: bytes) -> bytes:
+    return _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), part) if b"%" in part else part
 
 
 def route(host: str | None, raw_path: str, *, pages_domain: str, forgejo_host: str | None) -> Route:
