@@ -7,6 +7,7 @@ listing, nothing) needs no call to anybody: a missing file costs Forgejo nothing
 step inside `public/`; a link that leads out, in circles or nowhere is a missing file.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from addon.tree import MODE_LINK, Entry, Tree
 PUBLIC = "public/"
 INDEX = "index.html"
 NOT_FOUND_PAGE = "404.html"
+_NO_FILES = frozenset({0o040000, 0o160000})
 MAX_LINK_DEPTH = 16
 MAX_LINK_TARGET = 4096
 """Longest link target followed, in bytes: Linux's PATH_MAX."""
@@ -66,7 +68,8 @@ class Site:
     @property
     def nbytes(self) -> int:
         """What the site takes in memory, in bytes."""
-        return self.tree.nbytes + sum(len(path) + len(target) + 200 for path, target in self.links.items()) + 2000
+        texts = sum(sys.getsizeof(path) + sys.getsizeof(target) + 110 for path, target in self.links.items())
+        return self.tree.nbytes + self.pages_file.nbytes + texts + 2000
 
     def outcome(self, segments: tuple[str, ...], slash: bool) -> Outcome:
         """What clean path segments mean here; slash tells whether a slash came after them."""
@@ -133,7 +136,11 @@ class Site:
         return None if real is None or entry is None or entry.mode == MODE_LINK else File(real, entry)
 
     def _resolve(self, path: str) -> str | None:
-        """The path with every link on it followed; None when that leads out of `public/`, too deep or nowhere."""
+        """The path with every link on it followed; None when that leads out of `public/`, too deep or nowhere.
+
+        As a kernel does it: what stands before another part has to be a folder. That also ends the walk where the tree
+        ends, so that a long path costs no more than a short one.
+        """
         if not self.links:
             return None if self.tree.is_link(path) else path
         todo = path.split("/")[::-1] if path else []
@@ -151,6 +158,8 @@ class Site:
             done.append(part)
             here = "/".join(done)
             if not self.tree.is_link(here):
+                if todo and not self.tree.has_folder(here):
+                    return None
                 continue
             depth += 1
             target = self.links.get(here, "/")  # a link whose target was not read leads nowhere
@@ -164,5 +173,12 @@ class Site:
 
 
 def public_files(entries: Iterable[tuple[str, int, str, int]]) -> Tree:
-    """The files below `public/` of a commit's (path, mode, blob id, size) rows, as paths below it."""
-    return Tree((path[len(PUBLIC) :], mode, oid, size) for path, mode, oid, size in entries if path.startswith(PUBLIC))
+    """The files and links below `public/` of a commit's (path, mode, blob id, size) rows, as paths below it.
+
+    Folders and submodules are left out. Raises ValueError as Tree does.
+    """
+    return Tree(
+        (path[len(PUBLIC) :], mode, oid, size)
+        for path, mode, oid, size in entries
+        if path.startswith(PUBLIC) and path != PUBLIC and mode not in _NO_FILES
+    )

@@ -9,7 +9,8 @@ for 100 000 files), and a folder is simply the run of paths that begin with its 
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from operator import eq, itemgetter
 from typing import NamedTuple
 
 MODE_LINK = 0o120000
@@ -31,21 +32,34 @@ class ListedEntry(NamedTuple):
     entry: Entry | None
 
 
-class Tree(Sequence[bytes]):
-    """Files by path, relative to the folder they are served from. As a sequence: its sorted paths, UTF-8."""
+_PATH = itemgetter(0)
+
+
+class Tree:
+    """Files by path, relative to the folder they are served from. By index: its sorted paths, UTF-8."""
 
     __slots__ = ("_ends", "_id_size", "_ids", "_links", "_modes", "_paths", "_sizes")
 
     def __init__(self, entries: Iterable[tuple[str, int, str, int]]) -> None:
-        """entries: (path, mode, blob id, size) in any order, each path once; all ids of one length."""
-        rows = sorted((path.encode("utf-8", "surrogatepass"), mode, oid, size) for path, mode, oid, size in entries)
-        self._id_size = len(rows[0][2]) // 2 if rows else 20
-        self._paths = b"".join(row[0] for row in rows)
+        """entries: (path, mode, blob id, size) in any order.
+
+        Of entries that share a path, one stays: two names that are no UTF-8 may reach us as one. Raises ValueError for
+        ids that are not of one length or no hexadecimals, and for paths, sizes and modes that git cannot have.
+        """
+        rows = sorted((path.encode(), mode, oid, size) for path, mode, oid, size in entries)
+        if any(map(eq, map(_PATH, rows), map(_PATH, rows[1:]))):
+            rows = list({row[0]: row for row in reversed(rows)}.values())[::-1]
+        digits = len(rows[0][2]) if rows else 40
+        self._id_size = digits // 2
+        self._paths = b"".join(map(_PATH, rows))
         self._ids = bytes.fromhex("".join(row[2] for row in rows))
-        if len(self._ids) != self._id_size * len(rows):
+        if any(len(row[2]) != digits for row in rows) or len(self._ids) != self._id_size * len(rows):
             raise ValueError("blob ids of different lengths in one tree")
-        self._sizes = array("Q", (row[3] for row in rows))
-        self._modes = array("L" if array("L").itemsize == 4 else "I", (row[1] for row in rows))
+        try:
+            self._sizes = array("Q", [row[3] for row in rows])
+            self._modes = array("I", [row[1] for row in rows])
+        except OverflowError:
+            raise ValueError("a size or mode that git cannot have") from None
         ends, end = array("Q"), 0
         for row in rows:
             end += len(row[0])
@@ -56,7 +70,7 @@ class Tree(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, index: int) -> bytes:  # type: ignore[override]  # a slice of paths has no use here
+    def __getitem__(self, index: int) -> bytes:
         return self._paths[self._ends[index - 1] if index else 0 : self._ends[index]]
 
     @property
@@ -73,14 +87,16 @@ class Tree(Sequence[bytes]):
 
     def has_folder(self, path: str) -> bool:
         """Whether any file lies below this path; the root always exists."""
-        prefix = f"{path}/".encode("utf-8", "surrogatepass") if path else b""
+        if not path:
+            return True
+        prefix = f"{path}/".encode("utf-8", "surrogatepass")
         index = bisect_left(self, prefix)
-        return not path or (index < len(self) and self[index].startswith(prefix))
+        return index < len(self) and self[index].startswith(prefix)
 
     def links(self) -> Iterator[tuple[str, Entry]]:
         """Every symbolic link with its entry."""
         for link in sorted(self._links):
-            path = link.decode("utf-8", "surrogatepass")
+            path = link.decode()
             entry = self.find(path)
             assert entry is not None
             yield path, entry
@@ -94,7 +110,7 @@ class Tree(Sequence[bytes]):
         index = bisect_left(self, prefix)
         while index < len(self) and (found := self[index]).startswith(prefix):
             name, slash, _ = found[len(prefix) :].partition(b"/")
-            text = name.decode("utf-8", "surrogatepass")
+            text = name.decode()
             if slash:
                 yield ListedEntry(text, None)
                 index = bisect_left(self, prefix + name + b"0", index)  # "0" is the byte after "/"
