@@ -85,7 +85,7 @@ class Reader:
         except Expected as wrong:
             if isinstance(written, str) and text in written:
                 found = _shown(text)
-                hint = f"; {wrong.hint}" if wrong.hint else ""
+                hint = f"; {wrong.hint}" if 0 < len(wrong.hint) < 160 else ""  # one may repeat a text of any length
             else:  # the environment's content may be a secret in the wrong place
                 found, hint = f"the content of {_shown(str(written))}", ""
             raise Wrong(each.place, each.name, f"expected {wrong.what}, found {found}{hint}") from None
@@ -138,5 +138,6 @@ class Reader:
 
 def _shown(text: str) -> str:
     """A value fit for one line of a message, without the user name and password that a URL may hold."""
-    text = re.sub(r".*@", "…@", text, flags=re.DOTALL)
+    _, at, rest = text.rpartition("@")
+    text = f"…@{rest}" if at else text
     return repr(text if len(text) <= 80 else f"{text[:80]}…")

@@ -4,6 +4,7 @@
 """The options one by one and against each other: what is taken, what it becomes, and how the rest is refused."""
 
 import ipaddress
+import time
 from pathlib import Path
 
 import pytest
@@ -257,8 +258,12 @@ def test_a_wrong_value_is_refused_in_one_line_with_a_remedy(name: str, value: ob
     assert "\n" not in message
 
 
-def test_a_long_value_is_shown_only_in_part() -> None:
-    assert len(refusal(logLevel="x" * 5000)) < 250
+@pytest.mark.parametrize("bit", ["a.", "/a", "1s ", "9", "::", "a@", "ü", "$${"])
+@pytest.mark.parametrize("name", ["forgejoHost", "listen", "cacheTTL", "webhookPath", "redisHost", "errorPagesRepo"])
+def test_a_long_value_is_refused_at_once_and_shown_only_in_part(name: str, bit: str) -> None:
+    started = time.process_time()
+    assert len(refusal({name: f"{bit * 30_000}!"})) < 400
+    assert time.process_time() - started < 0.5  # what grows with the square of the length takes many times as much
 
 
 @pytest.mark.parametrize("name", [name for name, (_, row) in OPTIONS.items() if not row.required])
