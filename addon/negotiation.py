@@ -42,8 +42,6 @@ _ACCEPT_RANGES = (b"Accept-Ranges", b"bytes")
 _NO_STORE = (b"Cache-Control", b"no-store")
 _EMPTY = (b"Content-Length", b"0")
 
-NO_STORE = "no-store"
-
 
 def cache_control(html: bool, max_age: int) -> str:
     """HTML is asked for again each time, so that a deploy is seen; all else may be kept for `max_age` seconds."""
@@ -303,9 +301,11 @@ def _if_range(
 ) -> _Answers | None:
     """The form that a range may be cut out of, None when the client holds something else (RFC 9110 §13.1.5)."""
     if condition.startswith((b'"', b"W/")):
-        for coding in (*accepted, IDENTITY):
+        if condition == selected.etag:
+            return selected
+        for coding in accepted:
             form = representation._of(coding)
-            if form is not None and form.etag and form.etag == condition:
+            if form is not None and form.etag == condition:
                 return form
         return None
     # A date is the same for all forms: it says nothing about an encoded one. It is a strong validator (§8.8.2.2) once
