@@ -35,6 +35,8 @@ _MODES = {"100644": 0o100644, "100664": 0o100644, "100755": 0o100755, "120000": 
 _DROPPED = {"040000": "tree", "160000": "commit"}
 # Base64 is decoded in pieces of this many characters (a multiple of 4): binascii holds the interpreter lock.
 _PIECE = 1024 * 1024
+# Forgejo walks the whole tree for each page, so there is an end to how many we ask for.
+_MAX_PAGES = 2000
 _REPLACEMENT = "\ufffd"
 
 
@@ -96,6 +98,11 @@ class TreePage(NamedTuple):
     rows: int
     entries: list[TreeEntry]
     total: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are, told by the first of them."""
+        return -(-self.total // self.rows) if self.rows else 1
 
 
 def is_name(name: str) -> bool:
@@ -216,11 +223,12 @@ def _is_id_of(value: object, object_format: str) -> bool:
     return type(value) is str and len(value) == _ID_LENGTHS[object_format] and _ID.match(value) is not None
 
 
-def tree_page(body: bytes, commit: str, page: int, seen: set[str]) -> TreePage:
-    """One page of `/git/trees/{commit}?recursive=true`; `seen` holds the paths of the pages before and grows.
+def tree_page(body: bytes, commit: str, page: int, seen: set[str], first: TreePage | None = None) -> TreePage:
+    """One page of `/git/trees/{commit}?recursive=true`, checked against the first (None: this is it).
 
-    Twice the same path is a lie (a page that repeats), except where a path has U+FFFD in it: Forgejo puts that in the
-    place of every byte that is no UTF-8, so different names may come out alike; of those the first is kept.
+    seen: the paths of the pages before; grows. Twice the same path is a lie (a page that repeats), except where a path
+    has U+FFFD in it: Forgejo puts that in the place of what is no UTF-8, so different names may come out alike; of
+    those the first is kept.
     """
     fields = _object(body, "tree")
     if fields.get("sha") != commit:
@@ -233,13 +241,21 @@ def tree_page(body: bytes, commit: str, page: int, seen: set[str]) -> TreePage:
         rows = []
     if type(rows) is not list:
         raise BadAnswer("tree: expected a list of entries")
+    if first is None:
+        fits = 0 < len(rows) <= total or len(rows) == total
+    else:
+        fits = total == first.total and len(rows) == min(first.rows, total - first.rows * (page - 1))
+    if not fits:
+        raise BadAnswer("tree: not as many entries as it says")
+    if first is None and total > len(rows) * _MAX_PAGES:
+        raise BadAnswer("tree: in more pages than anybody should ask for")
     entries: list[TreeEntry] = []
     id_length = len(commit)
     for row in rows:
         if type(row) is not dict:
             raise BadAnswer("tree: an entry is not an object")
         path, mode, blob = row.get("path"), row.get("mode"), row.get("sha")
-        if type(path) is not str or not _is_path(path):
+        if type(path) is not str or not is_path(path):
             raise BadAnswer("tree: an entry has a path that no file can have")
         if type(mode) is not str or type(blob) is not str or len(blob) != id_length or not _ID.match(blob):
             raise BadAnswer("tree: an entry has no mode or no id")
@@ -261,7 +277,8 @@ def tree_page(body: bytes, commit: str, page: int, seen: set[str]) -> TreePage:
     return TreePage(len(rows), entries, total)
 
 
-def _is_path(path: str) -> bool:
+def is_path(path: str) -> bool:
+    """Whether a file in a tree may have this path: no empty, `.` or `..` segment, no NUL, no half of a character."""
     if not path or "\0" in path or len(path) > 4096 * 4:
         return False
     # The slow way only for the few that look as if.
@@ -313,24 +330,26 @@ def pieces(item: BlobItem, blob_id: str, size: int) -> Iterator[bytes | None]:
     if len(item.content) != (size + 2) // 3 * 4:
         raise BadAnswer("blob: its content is not as long as its size says")
     digest = object_hash(blob_id, size)
-    decoded = bytearray()
+    parts = []
     for start in range(0, len(item.content), _PIECE):
         try:
             part = binascii.a2b_base64(item.content[start : start + _PIECE], strict_mode=True)
         except ValueError:
             raise BadAnswer("blob: its content is not base64") from None
         digest.update(part)
-        if len(part) == size:
-            decoded = bytearray()
-            whole = part
-            break
-        decoded += part
+        parts.append(part)
         yield None
-    else:
-        whole = bytes(decoded)
-    if len(whole) != size or digest.hexdigest() != blob_id:
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    if len(data) != size or digest.hexdigest() != blob_id:
         raise BadAnswer("blob: its bytes do not match its id")
-    yield whole
+    yield data
+
+
+def empty_blob(blob_id: str) -> bytes:
+    """The bytes of a blob of size 0: there is nothing to fetch, but the id must be that of nothing."""
+    if object_hash(blob_id, 0).hexdigest() != blob_id:
+        raise BadAnswer("blob: an empty one under the id of another")
+    return b""
 
 
 def object_hash(blob_id: str, size: int) -> Any:

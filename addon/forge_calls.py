@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -125,8 +124,9 @@ class Calls:
         unknown_share: int | None,
         max_streams: int,
         ca_file: Path | None,
-        clock: Callable[[], float] = time.monotonic,
-        on_call: Callable[[str], None] | None = None,
+        headers: Sequence[tuple[str, str]],
+        clock: Callable[[], float],
+        on_call: Callable[[str], None] | None,
     ) -> None:
         self.origin: Origin = origin_of(base_url)
         parts = urlsplit(base_url)
@@ -139,6 +139,7 @@ class Calls:
         self._timeout = timeout
         self._clock = clock
         self._on_call = on_call
+        self._headers = tuple(headers)
         self.calls = 0
         self.streams = 0
         self._max_streams = max_streams
@@ -159,6 +160,10 @@ class Calls:
         """Seconds that a call may take, and each wait for a stream."""
         return self._timeout
 
+    def deadline(self) -> float:
+        """When a call that begins now must have ended, by the loop's clock."""
+        return asyncio.get_running_loop().time() + self._timeout
+
     @property
     def token_usable(self) -> bool:
         """Whether there is a token and it was neither refused nor rationed lately."""
@@ -168,7 +173,7 @@ class Calls:
 
     async def fetch(self, target: str, *, token: bool = False, known: bool = True, limit: int) -> Answer:
         """One GET below the forge's address and its whole body (at most `limit` bytes); any status."""
-        deadline = asyncio.get_running_loop().time() + self._timeout
+        deadline = self.deadline()
         async with self._attempt(known, deadline):
             response = await self._send(target, token, (), deadline)
             body = await response.read(limit, deadline=deadline)
@@ -176,13 +181,13 @@ class Calls:
 
     async def open(self, target: str, *, token: bool = False, headers: Sequence[tuple[str, str]] = ()) -> Response:
         """One GET of which only the head is awaited; any status. Whoever calls closes it."""
-        deadline = asyncio.get_running_loop().time() + self._timeout
+        deadline = self.deadline()
         async with self._attempt(True, deadline):
             return await self._send(target, token, headers, deadline)
 
     async def open_elsewhere(self, origin: Origin, target: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
         """One GET at another server (where Forgejo keeps its LFS objects), without the token and the breaker."""
-        deadline = asyncio.get_running_loop().time() + self._timeout
+        deadline = self.deadline()
         async with self.slots.held(known=True, deadline=deadline):
             self._count(target.partition("?")[0])  # its query is a signature: as good as a credential
             with translated():
@@ -190,8 +195,9 @@ class Calls:
 
     async def _send(self, target: str, token: bool, headers: Sequence[tuple[str, str]], deadline: float) -> Response:
         self._count(target)
+        headers = [*self._headers, *headers]
         if token and self._authorization is not None:
-            headers = [*headers, self._authorization]
+            headers.append(self._authorization)
         return await self.http.get(self.origin, self._base_path + target, headers, deadline=deadline)
 
     def _count(self, target: str) -> None:

@@ -10,13 +10,17 @@ The surprise: pages of a tree are counted by `total_count`; `truncated` is true 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from addon import forge_answers as answers
+from addon import forge_streams as streams
 from addon.forge_answers import Access, Branch, Repository, Tree, TreeEntry, TreePage
 from addon.forge_calls import Answer, Calls
 from addon.forge_errors import (
@@ -32,6 +36,7 @@ from addon.forge_errors import (
     TooManyFiles,
     Unreachable,
 )
+from addon.transport import Origin, Response
 
 __all__ = [
     "Access",
@@ -53,13 +58,16 @@ __all__ = [
     "Unreachable",
 ]
 
+logger = logging.getLogger(__name__)
+
 # Bodies that we accept, in bytes. A branch carries its commit's message, twice if it is signed.
 _SMALL_BODY = 4 * 1024 * 1024
 _TREE_BODY = 16 * 1024 * 1024
 _BLOB_FRAME = 8 * 1024
-# What a page of a tree is asked to have, and the most pages we go through: Forgejo walks the whole tree for each.
+# What a page of a tree is asked to have.
 _ROWS_PER_PAGE = 1000
-_MAX_PAGES = 2000
+# Redirects of /media within the forge.
+_MAX_HOPS = 3
 # Forgejo cuts a batch silently at max_response_items (50); it has no limit in bytes, so we have one.
 _BATCH = 50
 _BATCH_BYTES = 8 * 1024 * 1024
@@ -81,7 +89,7 @@ class Forgejo:
     private repositories. timeout: seconds for each call. concurrency: calls at once; unknown_share: of those, for names
     not known to exist (a quarter). max_streams: large files at once. lfs_storage_hosts: `host` or `host:port` that
     `/media` may redirect to. executor: where large answers are decoded, else on the loop in pieces. clock: seconds, for
-    how long refusals and the breaker last. on_call: told the target of every request.
+    how long refusals and the breaker last. on_call: told the target of every request. headers: sent with every call.
     """
 
     def __init__(
@@ -96,6 +104,7 @@ class Forgejo:
         lfs_storage_hosts: Collection[str] = (),
         ca_file: Path | None = None,
         executor: Executor | None = None,
+        headers: Sequence[tuple[str, str]] = (),
         clock: Callable[[], float] = time.monotonic,
         on_call: Callable[[str], None] | None = None,
     ) -> None:
@@ -107,16 +116,19 @@ class Forgejo:
             unknown_share=unknown_share,
             max_streams=max_streams,
             ca_file=ca_file,
+            headers=headers,
             clock=clock,
             on_call=on_call,
         )
         self._lfs_storage_hosts = frozenset(host.lower() for host in lfs_storage_hosts)
+        self._refused_storage: set[Origin] = set()
         self._executor = executor
         self._clock = clock
         # One operation of many calls must not fill the queue of waiting calls by itself.
         self._side_by_side = max(1, concurrency // 4)
-        self._batch = _BATCH
-        self._no_batches_until = 0.0
+        # What is known of the server's batches: how many blobs one may have, and until when that is believed.
+        self._batch = 0
+        self._batch_until = 0.0
 
     def __repr__(self) -> str:
         return f"Forgejo({self._calls!r})"
@@ -129,6 +141,10 @@ class Forgejo:
     async def aclose(self) -> None:
         """Close every connection; what is under way fails with Unreachable."""
         await self._calls.aclose()
+
+    async def leads_to_pages(self) -> bool:
+        """Whether the forge's address leads back to a pages server: it knows our hop mark among `headers` (508)."""
+        return (await self._calls.fetch("/api/v1/version", limit=_SMALL_BODY)).status == 508
 
     async def version(self) -> str:
         """What `/api/v1/version` says, such as `16.0.0+gitea-1.22.0`; Refused in sign-in mode without a token."""
@@ -186,35 +202,33 @@ class Forgejo:
         """
         seen: set[str] = set()
         first = await self._tree_page(repository, commit, 1, seen)
-        total = first.total
-        if total > max_entries:
-            raise TooManyFiles(total)
-        if first.rows == total:
-            return Tree(commit, first.entries, total)
-        if not 0 < first.rows < total:
-            raise BadAnswer("tree: not as many entries as it says")
-        count = -(-total // first.rows)
-        if count > _MAX_PAGES:
-            raise BadAnswer("tree: in more pages than anybody should ask for")
+        if first.total > max_entries:
+            raise TooManyFiles(first.total)
 
-        async def page(number: int) -> TreePage:
-            result = await self._tree_page(repository, commit, number, seen)
-            expected = first.rows if number < count else total - first.rows * (count - 1)
-            if result.total != total or result.rows != expected:
-                raise BadAnswer("tree: its pages disagree about how many entries there are")
-            return result
+        async def page(number: int) -> list[TreeEntry]:
+            return (await self._tree_page(repository, commit, number, seen, first)).entries
 
         entries = first.entries
-        for result in await self._all([page(number) for number in range(2, count + 1)]):
-            entries.extend(result.entries)
-        return Tree(commit, entries, total)
+        for more in await self._all([page(number) for number in range(2, first.pages + 1)]):
+            entries.extend(more)
+        return Tree(commit, entries, first.total)
 
-    async def _tree_page(self, repository: Repository, commit: str, number: int, seen: set[str]) -> TreePage:
+    async def tree_pages(self, repository: Repository, commit: str) -> AsyncGenerator[list[TreeEntry], None]:
+        """The same page by page, one call each, for who may have seen enough before the end."""
+        seen: set[str] = set()
+        first = await self._tree_page(repository, commit, 1, seen)
+        yield first.entries
+        for number in range(2, first.pages + 1):
+            yield (await self._tree_page(repository, commit, number, seen, first)).entries
+
+    async def _tree_page(
+        self, repository: Repository, commit: str, number: int, seen: set[str], first: TreePage | None = None
+    ) -> TreePage:
         if not answers.is_id(commit):
             raise NotFound("no commit can have this id")
         tail = f"/git/trees/{commit}?recursive=true&page={number}&per_page={_ROWS_PER_PAGE}"
         answer = await self._ask_git(repository, tail, _TREE_BODY, "tree")
-        return answers.tree_page(answer.body, commit, number, seen)
+        return answers.tree_page(answer.body, commit, number, seen, first)
 
     async def blobs(self, repository: Repository, wanted: Sequence[tuple[str, int]]) -> dict[str, bytes]:
         """The bytes of blobs, each given by id and size as the tree tells them, every one verified.
@@ -223,37 +237,40 @@ class Forgejo:
         per blob. Blobs above the server's limit are missing from the result; if only one was wanted: BlobTooLarge.
         """
         sizes = dict(wanted)
-        for blob_id, size in wanted:
-            if not answers.is_id(blob_id) or sizes[blob_id] != size:
-                raise NotFound("no blob can have this id and size", certain=False)
-        found: dict[str, bytes] = {}
-        small = {blob_id: size for blob_id, size in sizes.items() if size <= _LARGEST_BLOB}
-        left = small
-        while len(left) > 1 and self._clock() >= self._no_batches_until:
-            # The first batch goes alone: it tells whether there are batches, and how many blobs one may have.
-            batches = self._batches(left)
-            asked = [next(batches)] if not found else list(batches)
-            before = len(left)
-            answered: set[str] = set()
-            for part in await self._all([self._blob_batch(repository, batch) for batch in asked]):
-                if part is None:
-                    break
-                answered.update(part[0])
-                found.update(part[1])
-            left = {blob_id: size for blob_id, size in left.items() if blob_id not in answered}
-            if len(left) == before and self._clock() >= self._no_batches_until:
-                raise BadAnswer("blobs: none of those asked for")
+        if any(not answers.is_id(blob_id) or sizes[blob_id] != size for blob_id, size in wanted):
+            raise ValueError("blobs are asked for by full ids, each with one size")
+        found = {blob_id: answers.empty_blob(blob_id) for blob_id, size in sizes.items() if size == 0}
+        left = {blob_id: size for blob_id, size in sizes.items() if 0 < size <= _LARGEST_BLOB}
+        while len(left) > 1 and self._batch_size():
+            # Until something is known of the server's batches, the first goes alone.
+            batches = list(self._batches(left, self._batch_size()))
+            asked = batches if self._batch else batches[:1]
+            for items, blobs in await self._all([self._blob_batch(repository, batch) for batch in asked]):
+                found.update(blobs)
+                left = {blob_id: size for blob_id, size in left.items() if blob_id not in items}
         for single in await self._all([self._blob(repository, blob_id, size) for blob_id, size in left.items()]):
             found.update(single)
         if len(sizes) == 1 and not found:
             raise BlobTooLarge(next(iter(sizes)))
-        return found
+        return {blob_id: found[blob_id] for blob_id in sizes if blob_id in found}
 
-    def _batches(self, sizes: dict[str, int]) -> Iterator[dict[str, int]]:
+    def _batch_size(self) -> int:
+        """How many blobs to ask for at once: 50 until the server showed otherwise, 0 where it knows no batches."""
+        if self._clock() >= self._batch_until:
+            self._batch = 0
+            return _BATCH
+        return self._batch
+
+    def _learn_batch(self, size: int) -> None:
+        self._batch = size
+        self._batch_until = self._clock() + _BATCHES_AGAIN
+
+    @staticmethod
+    def _batches(sizes: dict[str, int], most: int) -> Iterator[dict[str, int]]:
         batch: dict[str, int] = {}
         room = _BATCH_BYTES
         for blob_id, size in sizes.items():
-            if batch and (len(batch) >= self._batch or size > room):
+            if batch and (len(batch) >= most or size > room):
                 yield batch
                 batch, room = {}, _BATCH_BYTES
             batch[blob_id] = size
@@ -261,19 +278,21 @@ class Forgejo:
         if batch:
             yield batch
 
-    async def _blob_batch(
-        self, repository: Repository, batch: dict[str, int]
-    ) -> tuple[set[str], dict[str, bytes]] | None:
-        """The ids that a batch answered and their bytes; None where the server knows no batches."""
+    async def _blob_batch(self, repository: Repository, batch: dict[str, int]) -> tuple[set[str], dict[str, bytes]]:
+        """The ids that a batch answered, a prefix of those asked for, and the bytes that it gave."""
         tail = f"/git/blobs?shas={','.join(batch)}"
         limit = sum((size + 2) // 3 * 4 + _BLOB_FRAME for size in batch.values())
         answer = await self._ask_git(repository, tail, limit, "blobs", probing=True)
         if answer.status != 200:
-            self._no_batches_until = self._clock() + _BATCHES_AGAIN
-            return None
+            self._learn_batch(0)
+            return set(), {}
         items, blobs = await self._decoded(answer.body, batch, many=True)
+        if not items:
+            raise BadAnswer("blobs: none of those asked for")
         if len(items) < len(batch):
-            self._batch = max(1, min(self._batch, len(items)))
+            self._learn_batch(len(items))
+        elif not self._batch:
+            self._learn_batch(_BATCH)
         return items, blobs
 
     async def _blob(self, repository: Repository, blob_id: str, size: int) -> dict[str, bytes]:
@@ -293,6 +312,127 @@ class Forgejo:
                 await asyncio.sleep(0)
                 started = time.perf_counter()
         raise AssertionError("decoding ends with a result")
+
+    # Large files ---------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        repository: Repository,
+        *,
+        path: str,
+        commit: str,
+        id: str,
+        size: int,
+        start: int = 0,
+        end: int | None = None,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes [start, end) of a blob as they come, in chunks of at most 64 KiB, never more in memory.
+
+        Entering waits for the head of the answer and checks it; a whole file is hashed on the way and its last chunk
+        held back until the hash is the id. A slow reader stops the server and holds no slot, only a stream.
+        Raises ForgejoErrors on entering and BadAnswer or DeadlineExceeded on the way; ValueError for an empty range.
+        """
+        span = streams.span_of(size, start, end)
+        what = f"a file of {repository.owner}/{repository.name}"
+        if not answers.is_id(commit) or not answers.is_id(id) or not answers.is_path(path):
+            raise NotFound("no file can have this path or id")
+        # What is no UTF-8 in a path reaches us as U+FFFD, and cannot be asked for by it.
+        web = "\ufffd" in path
+        tail = f"/raw/blob/{id}" if web else f"/raw/{answers.quoted(path)}?ref={commit}"
+        async with self._calls.streaming():
+            response, _ = await self._calls.ask_stream(repository, tail, web=web, headers=span.headers)
+            try:
+                if response.status not in (200, 206):
+                    raise await streams.failure(response, what, self._calls.deadline(), web=web)
+                streams.check_head(response, span, id, what)
+                digest = answers.object_hash(id, size)
+                chunks = streams.passing(response, span, digest, id, what, self._calls.timeout)
+                async with contextlib.aclosing(chunks):
+                    yield chunks
+            finally:
+                response.close()
+
+    @contextlib.asynccontextmanager
+    async def media(
+        self,
+        repository: Repository,
+        *,
+        path: str,
+        commit: str,
+        oid: str,
+        size: int,
+        start: int = 0,
+        end: int | None = None,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes [start, end) of the LFS object that the file at `path` points to; else as `stream`.
+
+        Redirects within the forge's origin are followed, at most 3, and one to a host in lfs_storage_hosts, both
+        without the token. NotFound where Forgejo answers with the pointer: it does not have the object.
+        """
+        span = streams.span_of(size, start, end)
+        what = f"an LFS object of {repository.owner}/{repository.name}"
+        if not answers.is_id(commit) or not answers.is_path(path):
+            raise NotFound("no file can have this path")
+        async with self._calls.streaming():
+            tail = f"/media/{answers.quoted(path)}?ref={commit}"
+            response, _ = await self._calls.ask_stream(repository, tail, headers=span.headers)
+            try:
+                response, stored = await self._redirected(response, span)
+                if not stored:
+                    error = await streams.media_failure(response, oid, what, self._calls.deadline())
+                elif response.status not in (200, 206):
+                    error = await streams.failure(response, what, self._calls.deadline())
+                else:
+                    error = None
+                if error is not None:
+                    raise error
+                streams.check_head(response, span, None if stored else oid, what)
+                chunks = streams.passing(response, span, hashlib.sha256(), oid, what, self._calls.timeout)
+                async with contextlib.aclosing(chunks):
+                    yield chunks
+            finally:
+                response.close()
+
+    async def _redirected(self, response: Response, span: streams.Span) -> tuple[Response, bool]:
+        """Where `/media` leads in the end, and whether it redirected to get there."""
+        origin, within, redirected = self._calls.origin, 0, False
+        while response.status in (301, 302, 303, 307, 308):
+            response.close()
+            target = answers.absolute(response.header("location"), origin)
+            if target is None:
+                raise BadAnswer("Forgejo redirects to what is no address")
+            if origin != self._calls.origin:
+                raise BadAnswer("the LFS storage redirects")
+            origin, path = target
+            if origin == self._calls.origin:
+                within += 1
+                if within > _MAX_HOPS:
+                    raise BadAnswer(f"Forgejo redirects more than {_MAX_HOPS} times")
+            elif not self._is_storage(origin):
+                if origin not in self._refused_storage:
+                    self._refused_storage.add(origin)
+                    logger.warning("Forgejo keeps LFS objects at %s, which is not in lfsStorageHosts", origin.authority)
+                raise BadAnswer("Forgejo redirects to a host that is not in lfsStorageHosts")
+            redirected = True
+            response = await self._calls.open_elsewhere(origin, path, span.headers)
+        return response, redirected
+
+    def _is_storage(self, origin: Origin) -> bool:
+        """Whether the operator named it: by host where it listens on its scheme's own port, else with the port."""
+        return not self._lfs_storage_hosts.isdisjoint((origin.authority, f"{origin.authority}:{origin.port}"))
+
+    async def media_bytes(self, repository: Repository, *, path: str, commit: str, oid: str, size: int) -> bytes:
+        """A small LFS object, verified; all of it within the time of one call."""
+        data = bytearray()
+        try:
+            async with asyncio.timeout(self._calls.timeout):
+                async with self.media(repository, path=path, commit=commit, oid=oid, size=size) as chunks:
+                    async for chunk in chunks:
+                        data += chunk
+        except TimeoutError:
+            raise DeadlineExceeded("an LFS object did not come in time") from None
+        return bytes(data)
 
     # Asking ------------------------------------------------------------------------------------------------------
 

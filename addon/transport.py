@@ -52,6 +52,10 @@ class Malformed(TransportError):
     """What came is not HTTP/1.1, or breaks its own framing."""
 
 
+class Truncated(Malformed):
+    """The body ended before its announced end."""
+
+
 class TooLarge(Malformed):
     """The body is larger than the caller allows."""
 
@@ -213,8 +217,7 @@ class Response:
 
     async def chunks(self, read_timeout: float | None = None) -> AsyncGenerator[bytes, None]:
         """The body in pieces as they arrive (each at most 256 KiB). `read_timeout` (seconds) bounds each wait for the
-        server, not the time the caller takes. Raises TimedOut, Disconnected (also for a body shorter than announced),
-        Malformed.
+        server, not the time the caller takes. Raises TimedOut, Truncated, Malformed.
         """
         wire = self._wire
         if wire is None:
@@ -226,6 +229,8 @@ class Response:
                         event = await wire.event()
                 except TimeoutError:
                     raise TimedOut(f"{wire.origin.authority} paused amid its answer") from None
+                except Disconnected:
+                    raise Truncated(f"{wire.origin.authority} hung up amid its answer") from None
                 if isinstance(event, h11.Data):
                     yield bytes(event.data)
                 elif isinstance(event, h11.EndOfMessage):
@@ -317,6 +322,8 @@ class HttpClient:
             raise ValueError("a request target must be percent-encoded and start with a slash")
         if any(not _HEADER_VALUE.match(value) for _, value in headers):
             raise ValueError("a header value must be visible ASCII")
+        if self._closed:
+            raise ConnectFailed("the client is closed")
         request = h11.Request(
             method="GET",
             target=target,
@@ -357,8 +364,6 @@ class HttpClient:
             raise
 
     async def _connect(self, origin: Origin) -> _Wire:
-        if self._closed:
-            raise ConnectFailed("the client is closed")
         tls = self.prepare_tls() if origin.scheme == "https" else None
         try:
             _, wire = await asyncio.get_running_loop().create_connection(
@@ -372,8 +377,9 @@ class HttpClient:
             raise ConnectFailed(f"no connection to {origin.authority}: {_reason(error)}") from None
         self.opened += 1
         self._open.add(wire)
-        if self._closed:
+        if self._closed:  # meanwhile
             self.forget(wire)
+            raise ConnectFailed("the client is closed")
         return wire
 
     def _take_idle(self, origin: Origin) -> _Wire | None:
