@@ -1,0 +1,567 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""RESP2 and RESP3 without any I/O: bytes in, values out, and the other way round.
+
+`Parser` owns one receive buffer. Someone fills it (`feed`, or `space` and `advance` to receive straight into it) and
+takes values out with `get`. It keeps an explicit stack, so a reply may arrive in any pieces and no byte is looked at
+twice, however deep or long the reply is. Surprising: a bulk string larger than the buffer is not collected in it;
+`space` then hands out the memory of the final `bytes` object itself (inside a BytesIO, whose `getvalue` does not
+copy), which makes a large value cost one copy out of the kernel and its own size in memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from io import BytesIO
+from typing import Any, Final
+
+from resp.errors import InvalidArgument, ProtocolError, server_error
+
+#: A reply: bytes, int, float, bool, None, list, dict, or a ServerError as a value. Nested lists and dicts of these.
+Value = Any
+#: What can be sent as one argument of a command.
+Argument = bytes | bytearray | memoryview | str | int | float
+
+
+class Incomplete:
+    """The type of `INCOMPLETE`, which `Parser.get` returns while the reply is not all there."""
+
+    def __repr__(self) -> str:
+        return "INCOMPLETE"
+
+
+INCOMPLETE: Final[Any] = Incomplete()
+
+#: Receive buffer of a parser that has seen only small replies, in bytes.
+SMALL_BUFFER: Final = 64 * 1024
+#: The buffer grows to this for larger bulk strings; above it they get memory of their own.
+LARGE_BUFFER: Final = 256 * 1024
+#: Give the large buffer back after that many replies that would have fitted into the small one.
+CALM: Final = 256
+#: Memory for a bulk string is claimed in steps of this, so that a length is not believed before the bytes come.
+STEP: Final = 16 * 1024 * 1024
+
+_LF: Final = b"\n"
+_INTEGER: Final = re.compile(rb"[+-]?[0-9]+\Z")
+_DOUBLE: Final = re.compile(
+    rb"(?:[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|[+-]?[iI][nN][fF]|[+-]?[nN][aA][nN](?:\([0-9A-Za-z_]*\))?)\Z"
+)
+_INT64_MAX: Final = 2**63 - 1
+# The longest header line per type. Numbers are short; simple strings, errors and big numbers have the line limit.
+_NUMBER_LINE: Final = 64
+_LONG_LINES: Final = frozenset(b"+-(")
+_TYPES: Final = frozenset(b"+-:$*_,#(!=%~>|;.")
+
+
+class Push(list[Any]):
+    """An out-of-band message of the server (RESP3 `>`): its elements; `kind` is the first of them, e.g. b"message"."""
+
+    @property
+    def kind(self) -> bytes:
+        """The first element: what this message is about (`message`, `invalidate`, …)."""
+        first = self[0]
+        return first if isinstance(first, bytes) else str(first).encode()
+
+
+class Parser:
+    """An incremental parser for replies, with limits; it needs no socket.
+
+    Values: simple, bulk and verbatim strings are `bytes` (verbatim without its `txt:`), numbers `int` (big numbers of
+    any length too) and `float`, booleans `bool`, all three nulls None, arrays and sets `list` (sets in the order
+    sent, since members may repeat and need not be hashable), maps `dict` (a key that is an array, a set or a map
+    becomes a tuple), errors `ServerError` instances that are returned and not raised. Pushes are collected in
+    `pushes`, attributes in `attributes` (those of the last value `get` returned); neither is ever a reply.
+
+    max_bulk: longest string in bytes; max_elements: most values in one reply, nested ones included; max_depth: how
+    deep values may nest; max_line: longest simple string, error or big number in bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bulk: int = 512 * 1024 * 1024,
+        max_elements: int = 1 << 25,
+        max_depth: int = 512,
+        max_line: int = 64 * 1024,
+    ) -> None:
+        self.max_bulk = max_bulk
+        self.max_elements = max_elements
+        self.max_depth = max_depth
+        self.max_line = max_line
+        self.pushes: deque[Push] = deque()
+        self.attributes: list[dict[Any, Any]] = []
+        # The buffer: bytes [pos, end) are received and not yet consumed.
+        self.buffer = bytearray(SMALL_BUFFER)
+        self.view = memoryview(self.buffer)
+        self.pos = 0
+        self.end = 0
+        self.calm = 0  # replies to go until the large buffer is given back; 0 while the buffer is small
+        # A line end is not before `scan`. A bulk in the buffer needs bytes up to `need` (0: the next is a header).
+        self._scan = 0
+        self._need = 0
+        self._tag = 0
+        # A large bulk under way: its memory, how much is filled, how much is claimed, how much it will be.
+        self._large: BytesIO | None = None
+        self._filled = 0
+        self._total = 0
+        self._window: memoryview | None = None
+        # The innermost unfinished aggregate is in these four, its parents on the stack.
+        self._stack: list[tuple[int, int, list[Any], bool]] = []
+        self._kind = 0  # its type byte; 0 at top level
+        self._left = 1  # elements still to come; -1: until "."
+        self._items: list[Any] = []
+        self._frozen = False  # inside a map key: lists become tuples
+        self._awaiting = False  # after an attribute, whose value must follow
+        self._streamed = 0  # length of the streamed string so far
+        self._elements = 0
+        self._notes: list[dict[Any, Any]] = []
+        self._broken: str | None = None
+
+    # ---- filling -------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Append received bytes; any number of replies or any part of one."""
+        source = memoryview(data).cast("B")
+        while size := len(source):
+            with self.space() as room:
+                take = min(size, len(room))
+                room[:take] = source[:take]
+            self.advance(take)
+            source = source[take:]
+
+    def space(self) -> memoryview:
+        """Where to receive the next bytes, never empty; follow with `advance`, and release it before the next `get`."""
+        if self._large is not None:
+            window = self._window
+            if window is None or self._filled == len(window):
+                window = self._window = self._claim(self._large, window)
+            return window[self._filled :]
+        if self.pos == self.end:
+            if self._need:
+                self._need -= self.pos
+            self.pos = self.end = self._scan = 0
+        elif self.pos and (self.end == len(self.buffer) or self._need > len(self.buffer)):
+            self._move(self.buffer)
+        if self.end == len(self.buffer):
+            self._move(bytearray(2 * len(self.buffer)))
+        return self.view[self.end :]
+
+    def advance(self, count: int) -> None:
+        """Say how many bytes were put into `space()`."""
+        if self._large is not None:
+            self._filled += count
+        else:
+            self.end += count
+
+    @property
+    def wanted(self) -> int:
+        """At least this many more bytes are needed before `get` can return something (1 if unknown)."""
+        if self._large is not None:
+            return self._total - self._filled
+        return max(1, self._need - self.end)
+
+    @property
+    def idle(self) -> bool:
+        """True between replies: nothing received and not consumed, no reply begun."""
+        return self.pos == self.end and not self._kind and self._large is None and not self._awaiting
+
+    # ---- taking out ----------------------------------------------------------------------------------------------
+
+    def get(self) -> Value:
+        """The next reply, or `INCOMPLETE`; pushes before it go to `pushes`.
+
+        Raises ProtocolError for anything that is not RESP and for exceeded limits, and from then on always: the
+        place where the next reply begins is lost.
+        """
+        if self._broken is not None:
+            raise ProtocolError(self._broken)
+        try:
+            return self._parse()
+        except ProtocolError as error:
+            self._broken = str(error)
+            self._drop_large()
+            raise
+        except (MemoryError, OverflowError):
+            self._broken = "a reply does not fit into memory"
+            self._drop_large()
+        raise ProtocolError(self._broken)
+
+    def _parse(self) -> Value:
+        buffer = self.buffer
+        find = buffer.find
+        view = self.view
+        end = self.end
+        pos = self.pos
+        if not self._kind and not self._awaiting and not self._need and self._large is None:
+            self._elements = 0
+            if self._notes:
+                self._notes = []
+        while True:
+            # 1. One value, or the header of an aggregate.
+            if self._large is not None:
+                if self._filled < self._total:
+                    return INCOMPLETE
+                value = self._take_large()
+                buffer, find, view, end, pos = self.buffer, self.buffer.find, self.view, self.end, self.pos
+                tag = self._tag
+            elif self._need:
+                need = self._need
+                if need > end:
+                    return INCOMPLETE
+                if buffer[need - 2] != 13 or buffer[need - 1] != 10:
+                    raise ProtocolError("a string does not end with CRLF where its length says")
+                value = bytes(view[pos : need - 2])
+                self.pos = self._scan = pos = need
+                self._need = 0
+                tag = self._tag
+            else:
+                if pos >= end:
+                    return INCOMPLETE
+                tag = buffer[pos]
+                eol = find(_LF, self._scan if self._scan > pos else pos, end)
+                if eol < 0:
+                    self._check_open_line(tag, pos, end)
+                    self._scan = end
+                    return INCOMPLETE
+                if buffer[eol - 1] != 13 or eol - 1 == pos:
+                    raise ProtocolError(f"a line that begins with {bytes(buffer[pos : pos + 1])!r} ends without CRLF")
+                line = buffer[pos + 1 : eol - 1]
+                start = pos
+                self.pos = self._scan = pos = eol + 1
+                if tag == 36 and line.isdigit():  # $
+                    size = int(line) if len(line) < 12 else self.max_bulk + 1
+                    if size > self.max_bulk:
+                        raise ProtocolError(f"a string is longer than the limit of {self.max_bulk} bytes")
+                    need = pos + size + 2
+                    if need <= end:
+                        if buffer[need - 2] != 13 or buffer[need - 1] != 10:
+                            raise ProtocolError("a string does not end with CRLF where its length says")
+                        value = bytes(view[pos : need - 2])
+                        self.pos = self._scan = pos = need
+                    else:
+                        self._tag = tag
+                        self._expect(size)
+                        buffer, find, view, end, pos = self.buffer, self.buffer.find, self.view, self.end, self.pos
+                        continue
+                elif tag == 58 and len(line) < 19 and line.isdigit():  # :
+                    value = int(line)
+                else:
+                    value = self._header(tag, line, start)
+                    if value is INCOMPLETE:  # an aggregate was opened, or a string is to come
+                        buffer, find, view, end, pos = self.buffer, self.buffer.find, self.view, self.end, self.pos
+                        if self._left:
+                            continue
+                        value = self._closed()
+                        if value is INCOMPLETE:
+                            continue
+                        tag = 0
+            if tag == 33 or tag == 61:  # ! and =
+                value = self._finish_string(tag, value)
+            elif tag == 59:  # a chunk of a streamed string
+                self._items.append(value)
+                continue
+            # 2. Put it where it belongs; close every aggregate that this completes.
+            self._awaiting = False
+            while self._kind:
+                kind = self._kind
+                if kind == 59:
+                    raise ProtocolError("something else than a chunk inside a streamed string")
+                self._elements += 1
+                if self._elements > self.max_elements:
+                    raise ProtocolError(f"a reply has more than {self.max_elements} elements")
+                items = self._items
+                items.append(value)
+                if self._left > 0:
+                    self._left -= 1
+                    if self._left == 0:
+                        value = self._closed()
+                        if value is not INCOMPLETE:
+                            continue
+                break
+            else:
+                self.attributes = self._notes
+                if self.calm:
+                    self.cool()
+                return value
+
+    # ---- headers -------------------------------------------------------------------------------------------------
+
+    def _check_open_line(self, tag: int, pos: int, end: int) -> None:
+        """Refuse, before its end has come, a line that cannot become a good one."""
+        if tag not in _TYPES:
+            raise ProtocolError(f"no RESP type begins with {bytes((tag,))!r}")
+        limit = self.max_line if tag in _LONG_LINES else _NUMBER_LINE
+        if end - pos > limit + 3:
+            raise ProtocolError(f"a line is longer than the limit of {limit} bytes")
+
+    def _header(self, tag: int, line: bytearray, start: int) -> Value:
+        """The value of a line, or INCOMPLETE after an aggregate or string was opened by it."""
+        self._check_open_line(tag, start, start + len(line) + 3)
+        if b"\r" in line:
+            raise ProtocolError("a carriage return inside a line")
+        if tag == 43:  # +
+            return bytes(line)
+        if tag == 45:  # -
+            return server_error(bytes(line))
+        if tag == 58:  # :
+            if not _INTEGER.match(line) or len(line) > 20:
+                raise ProtocolError(f"not an integer: {_excerpt(line)}")
+            number = int(line)
+            if not -_INT64_MAX - 1 <= number <= _INT64_MAX:
+                raise ProtocolError("an integer has more than 64 bits")
+            return number
+        if tag == 95:  # _
+            if line:
+                raise ProtocolError("a null with content")
+            return None
+        if tag == 35:  # #
+            if line == b"t":
+                return True
+            if line == b"f":
+                return False
+            raise ProtocolError(f"not a boolean: {_excerpt(line)}")
+        if tag == 44:  # ,
+            if not _DOUBLE.match(line):
+                raise ProtocolError(f"not a double: {_excerpt(line)}")
+            return float(line.partition(b"(")[0])
+        if tag == 40:  # (
+            if not _INTEGER.match(line):
+                raise ProtocolError(f"not a big number: {_excerpt(line)}")
+            return _big_number(bytes(line))
+        if tag == 46:  # .
+            if line or self._left != -1 or self._kind == 59 or self._awaiting:
+                raise ProtocolError("the end of a streamed aggregate where none is open")
+            if self._kind == 37 and len(self._items) % 2:
+                raise ProtocolError("a streamed map has a key without a value")
+            self._left = 0
+            return INCOMPLETE
+        if tag not in _TYPES:
+            raise ProtocolError(f"no RESP type begins with {bytes((tag,))!r}")
+        if line == b"-1" and (tag == 36 or tag == 42):
+            return None
+        if line == b"?" and tag in b"$*~%":
+            self._open(59 if tag == 36 else tag, -1)
+            return INCOMPLETE
+        if not line.isdigit() or len(line) > 19:
+            raise ProtocolError(f"not a length: {_excerpt(line)}")
+        size = int(line)
+        if tag in b"$!=;":
+            return self._string(tag, size)
+        pairs = tag == 37 or tag == 124
+        count = 2 * size if pairs else size
+        if self._elements + count > self.max_elements:
+            raise ProtocolError(f"a reply has more than {self.max_elements} elements")
+        if tag == 62:  # >
+            if self._kind or self._awaiting:
+                raise ProtocolError("a push inside a reply")
+            if not count:
+                raise ProtocolError("a push without elements")
+        self._open(tag, count)
+        return INCOMPLETE
+
+    def _string(self, tag: int, size: int) -> Value:
+        """Expect the bytes of a string; INCOMPLETE."""
+        if (tag == 59) != (self._kind == 59):
+            raise ProtocolError("a chunk outside of a streamed string, or something else inside one")
+        if tag == 59:
+            if not size:  # the last chunk, which has no bytes and no CRLF of its own
+                self._left = 0
+                return INCOMPLETE
+            self._elements += 1
+            self._streamed += size
+        if size > self.max_bulk or self._streamed > self.max_bulk:
+            raise ProtocolError(f"a string is longer than the limit of {self.max_bulk} bytes")
+        self._tag = tag
+        self._expect(size)
+        return INCOMPLETE
+
+    def _expect(self, size: int) -> None:
+        """Make room for a string of `size` bytes and its CRLF, part of which may be in the buffer already."""
+        total = size + 2
+        if self.pos + total > self.end and total > LARGE_BUFFER:
+            large = BytesIO(bytes(min(total, STEP)))
+            have = self.end - self.pos
+            with large.getbuffer() as window:
+                window[:have] = self.view[self.pos : self.end]
+            self.pos = self.end = self._scan = 0
+            self._large, self._filled, self._total = large, have, total
+            return
+        if total > len(self.buffer):
+            self._move(bytearray(LARGE_BUFFER))
+        if total > SMALL_BUFFER:
+            self.calm = CALM
+        self._need = self.pos + total
+
+    def _claim(self, large: BytesIO, window: memoryview | None) -> memoryview:
+        """The memory claimed for a large string so far, and more of it if that is full."""
+        if window is not None:
+            window.release()
+            large.seek(min(self._total, 2 * self._filled) - 1)
+            large.write(b"\0")
+        return large.getbuffer()
+
+    def _take_large(self) -> bytes:
+        large = self._large
+        assert large is not None
+        window = self._window if self._window is not None else large.getbuffer()
+        ending = bytes(window[self._total - 2 :])
+        window.release()
+        self._large = self._window = None
+        if ending != b"\r\n":
+            raise ProtocolError("a string does not end with CRLF where its length says")
+        large.truncate(self._total - 2)
+        return large.getvalue()
+
+    def _drop_large(self) -> None:
+        self._large = self._window = None
+
+    def _move(self, target: bytearray) -> None:
+        """Move what is not consumed to the start of `target`, which becomes (or is) the buffer."""
+        size = self.end - self.pos
+        if target is self.buffer:
+            self.view[:size] = self.view[self.pos : self.end]
+        else:
+            target[:size] = self.view[self.pos : self.end]
+            self.buffer = target
+            self.view = memoryview(target)
+        self._scan = max(0, self._scan - self.pos)
+        if self._need:
+            self._need -= self.pos
+        self.pos, self.end = 0, size
+
+    def cool(self) -> None:
+        """Count one reply towards giving the large buffer back; only needed by who bypasses `get`."""
+        if self.calm > 1:
+            self.calm -= 1
+        elif self.pos == self.end:
+            self.calm = 0
+            self.pos = self.end = self._scan = 0
+            self._move(bytearray(SMALL_BUFFER))
+
+    def _finish_string(self, tag: int, value: bytes) -> Value:
+        if tag == 33:
+            return server_error(value)
+        if len(value) < 4 or value[3] != 58:
+            raise ProtocolError("a verbatim string without its format")
+        return value[4:]
+
+    # ---- aggregates ----------------------------------------------------------------------------------------------
+
+    def _open(self, kind: int, count: int) -> None:
+        """Begin an aggregate of `count` values (-1: until its end mark)."""
+        if self._kind == 59:
+            raise ProtocolError("something else than a chunk inside a streamed string")
+        if len(self._stack) >= self.max_depth:
+            raise ProtocolError(f"a reply is nested deeper than {self.max_depth}")
+        self._stack.append((self._kind, self._left, self._items, self._frozen))
+        is_key = (self._kind == 37 or self._kind == 124) and len(self._items) % 2 == 0
+        self._frozen = self._frozen or is_key
+        self._kind, self._left, self._items = kind, count, []
+        self._awaiting = False
+        if kind == 59:
+            self._streamed = 0
+
+    def _closed(self) -> Value:
+        """The value of the innermost aggregate, now complete; INCOMPLETE if it was a push or an attribute."""
+        kind, items, frozen = self._kind, self._items, self._frozen
+        self._kind, self._left, self._items, self._frozen = self._stack.pop()
+        if kind == 42 or kind == 126:  # * and ~
+            return tuple(items) if frozen else items
+        if kind == 59:
+            self._streamed = 0
+            return b"".join(items)
+        if kind == 62:  # >
+            self.pushes.append(Push(items))
+            self._elements = 0
+            return INCOMPLETE
+        pairs = dict(zip(items[::2], items[1::2]))
+        if kind == 124:  # |
+            self._notes.append(pairs)
+            self._awaiting = True
+            return INCOMPLETE
+        return tuple(pairs.items()) if frozen else pairs
+
+
+def _excerpt(line: bytes | bytearray) -> str:
+    return repr(bytes(line[:24]))
+
+
+def _big_number(digits: bytes) -> int:
+    """`int` without its limit of 4300 digits; quadratic, but a line has a limit of its own."""
+    step = 4096
+    if len(digits) <= step:
+        return int(digits)
+    sign = -1 if digits[:1] == b"-" else 1
+    digits = digits.lstrip(b"+-")
+    number = 0
+    for start in range(0, len(digits), step):
+        part = digits[start : start + step]
+        number = number * 10 ** len(part) + int(part)
+    return sign * number
+
+
+# ---- encoding ----------------------------------------------------------------------------------------------------
+
+#: Arguments of at least this size are sent from where they are instead of being copied into the request.
+LARGE_ARGUMENT: Final = 32 * 1024
+
+
+def encode_argument(value: Argument) -> bytes | memoryview:
+    """The bytes of one argument: bytes-like as it is, str as UTF-8, numbers in decimal.
+
+    A str that came out of `decode=True` with bytes that are no UTF-8 (surrogate escapes) becomes these bytes again.
+    Raises InvalidArgument for None, bool and every other type, rather than to send `b"None"`.
+    """
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        try:
+            return value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise InvalidArgument("a str argument with a lone surrogate cannot be sent as UTF-8") from None
+    if isinstance(value, bool) or value is None:
+        raise InvalidArgument(f"cannot send {value!r}: say what it should be in the server, e.g. b'1', 0 or ''")
+    if isinstance(value, int):
+        try:
+            return b"%d" % value
+        except ValueError:
+            raise InvalidArgument("cannot send an int of that many digits") from None
+    if isinstance(value, float):
+        return repr(float(value)).encode()
+    try:
+        view = memoryview(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise InvalidArgument(f"cannot send a {kind}: convert it to bytes, str, int or float first") from None
+    return view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
+
+
+def encode_command(*args: Argument) -> bytes:
+    """One command as it goes over the wire: an array of bulk strings. Raises InvalidArgument."""
+    if not args:
+        raise InvalidArgument("a command needs at least its name")
+    parts = [b"*%d\r\n" % len(args)]
+    for arg in args:
+        data = arg if type(arg) is bytes else encode_argument(arg)
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+def encode_parts(args: tuple[Argument, ...] | list[Argument]) -> list[bytes | memoryview]:
+    """One command in pieces that are to be sent one after the other; large arguments are not copied."""
+    if not args:
+        raise InvalidArgument("a command needs at least its name")
+    parts: list[bytes | memoryview] = []
+    small = [b"*%d\r\n" % len(args)]
+    for arg in args:
+        data = arg if type(arg) is bytes else encode_argument(arg)
+        if len(data) < LARGE_ARGUMENT:
+            small.append(b"$%d\r\n%b\r\n" % (len(data), data))
+        else:
+            small.append(b"$%d\r\n" % len(data))
+            parts.append(b"".join(small))
+            parts.append(data)
+            small = [b"\r\n"]
+    parts.append(b"".join(small))
+    return parts

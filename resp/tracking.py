@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Tells a local cache what changed in the server: CLIENT TRACKING in broadcast mode, on a connection of its own.
+
+`Tracking` runs one thread that connects, turns tracking on, hands every invalidated key to a callback, probes a silent
+connection and comes back after a loss. Its state is the answer to one question: would I have been told? Surprising:
+"everything" (None) is handed over on *both* sides of a gap, when tracking is lost and again before it counts as live,
+because a key may have changed, and been read again, anywhere in between.
+
+The rule for callers: an entry may be trusted without asking the server if and only if tracking was live with the same
+`generation` when the entry's read began, and still is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from resp.connection import Connection
+
+from resp.errors import (
+    AuthenticationError,
+    ConnectionLost,
+    InvalidArgument,
+    ProtocolError,
+    RespError,
+    ServerError,
+    TemporaryError,
+)
+from resp.listening import Line, Waker, backoff, wait
+from resp.protocol import Argument, Push, encode_argument
+
+logger = logging.getLogger("resp.tracking")
+
+INVALIDATION_CHANNEL: Final = b"__redis__:invalidate"
+
+
+class State(enum.Enum):
+    """Whether an invalidation would arrive."""
+
+    LOST = "lost"
+    """Not connected, not yet connected, or not sure; being worked on."""
+    LIVE = "live"
+    """The server reports every change of a key with one of the prefixes."""
+    UNSUPPORTED = "unsupported"
+    """The server answers and refuses CLIENT TRACKING (before 6.0, or forbidden); asked again seldom."""
+    CLOSED = "closed"
+    """`close()` was called, or `start()` was not yet."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A moment of `Tracking`: its state, since when (seconds of the epoch), and why it is not live."""
+
+    state: State
+    since: float
+    error: RespError | None = None
+    generation: int = 0
+
+    @property
+    def live(self) -> bool:
+        return self.state is State.LIVE
+
+
+def checked_prefixes(prefixes: Iterable[Argument]) -> tuple[bytes, ...]:
+    """The prefixes as bytes; InvalidArgument if one begins with another, which servers refuse.
+
+    None at all, or one empty prefix, mean every key.
+    """
+    if isinstance(prefixes, str | bytes | bytearray | memoryview):
+        raise InvalidArgument("prefixes is a collection of prefixes, not one prefix")
+    found = sorted(bytes(encode_argument(prefix)) for prefix in prefixes)
+    for shorter, longer in zip(found, found[1:]):
+        # In sorted order, what begins with a prefix directly follows it.
+        if longer.startswith(shorter):
+            raise InvalidArgument(f"prefix {longer!r} begins with prefix {shorter!r}: name the shorter one only")
+    return () if found == [b""] else tuple(found)
+
+
+class Tracking:
+    """Watches the keys that begin with one of `prefixes` and reports every change of one of them.
+
+    invalidated: called with a key (bytes), or with None for "everything you know may be wrong". It runs **in the
+        listener's thread**, one call at a time and in the server's order: be quick, take no lock that someone holds
+        while waiting for this object. An exception is logged, and the key it failed for is replaced by None; if that
+        fails too, tracking counts as lost and starts over.
+    prefixes: str or bytes, none the beginning of another; empty for every key of every database.
+    changed: called with a `Status` after each change of state, in the listener's thread as well.
+    noloop: leave out changes made by this very connection, which makes none; for servers that want the word.
+    silence: after so many seconds without a word the server is asked (PING); patience: after so many more without an
+        answer the connection is lost. A half-open connection is so noticed after silence + patience seconds.
+    retry_first, retry_most: seconds between attempts, doubling from the first to the most, with jitter.
+    retry_unsupported: seconds until a server without tracking is asked again.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        invalidated: Callable[[bytes | None], object],
+        *,
+        prefixes: Iterable[Argument] = (),
+        changed: Callable[[Status], object] | None = None,
+        noloop: bool = False,
+        silence: float = 2.0,
+        patience: float = 2.0,
+        retry_first: float = 0.05,
+        retry_most: float = 5.0,
+        retry_unsupported: float = 300.0,
+    ) -> None:
+        self.prefixes = checked_prefixes(prefixes)
+        self._connect = connect
+        self._invalidated = invalidated
+        self._changed = changed
+        self._noloop = noloop
+        self._silence, self._patience = silence, patience
+        self._retry_first, self._retry_most, self._retry_unsupported = retry_first, retry_most, retry_unsupported
+        self._status = Status(State.CLOSED, time.time())
+        self._condition = threading.Condition()
+        self._waker = Waker()
+        self._thread: threading.Thread | None = None
+        self._lines: tuple[Line, ...] = ()
+        self._closing = False
+        self.last_error: RespError | None = None
+        """Why tracking was lost, or is unsupported, the last time; kept while it is live again."""
+        _alive.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Tracking {self._status.state.value}>"
+
+    def __enter__(self) -> Tracking:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- what others ask ---------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """State, since when, the last error and the generation, all of one moment."""
+        return self._status
+
+    @property
+    def live(self) -> bool:
+        """True if every change is reported now."""
+        return self._status.state is State.LIVE
+
+    @property
+    def lost(self) -> bool:
+        """True if tracking should work, does not, and is being worked on."""
+        return self._status.state is State.LOST
+
+    @property
+    def unsupported(self) -> bool:
+        """True if the server answered that it does not do this."""
+        return self._status.state is State.UNSUPPORTED
+
+    @property
+    def generation(self) -> int:
+        """Grows before each "everything": what was read in another generation may be wrong."""
+        return self._status.generation
+
+    def wait(self, seconds: float, *states: State) -> bool:
+        """Wait until the state is one of `states` (LIVE if none is named); False if it is not within `seconds`."""
+        wanted = states or (State.LIVE,)
+        with self._condition:
+            return self._condition.wait_for(lambda: self._status.state in wanted, seconds)
+
+    # ---- life --------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the listener's thread; does not wait for the server. Nothing happens if it runs already."""
+        with self._condition:
+            if self._thread is not None:
+                return
+            self._closing = False
+            self._waker = Waker()
+            self._thread = threading.Thread(target=self._run, name="resp-tracking", daemon=True)
+            self._set(State.LOST, None)
+        self._thread.start()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop listening and wait for the thread, at most `timeout` seconds.
+
+        A thread that is connecting, or inside a callback, ends by itself after that; it starts no further callback.
+        """
+        self._closing = True
+        self._waker.ring()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+            if not thread.is_alive():
+                self._waker.close()
+        with self._condition:
+            self._set(State.CLOSED, None)
+            self._thread = None
+
+    def _set(self, state: State, error: RespError | None) -> bool:
+        """Change the state; False if it is the same as before. An unchanged state keeps its `since`."""
+        with self._condition:
+            self.last_error = error or self.last_error
+            before = self._status
+            same = before.state is state
+            since = before.since if same else time.time()
+            self._status = Status(state, since, error, before.generation)
+            self._condition.notify_all()
+        return not same
+
+    def _enter(self, state: State, error: RespError | None = None) -> None:
+        """Change the state and tell it."""
+        if self._closing or not self._set(state, error):
+            return
+        if state is State.UNSUPPORTED:
+            logger.warning("the server does not support CLIENT TRACKING (%s); asking again seldom", error)
+        if self._changed is not None:
+            self._guarded(self._changed, self._status)
+
+    # ---- the listener's thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._closing:
+            went_live = None
+            try:
+                with contextlib.ExitStack() as stack:
+                    lines = self._lines = self._establish(stack)
+                    # From here on the server reports every change. What is known is older than that.
+                    self._everything()
+                    self._enter(State.LIVE)
+                    went_live = time.monotonic()
+                    self._listen(lines)
+            except _Unsupported as refusal:
+                self._enter(State.UNSUPPORTED, refusal.error)
+                self._pause(self._retry_unsupported * random.uniform(0.8, 1.0))
+                continue
+            except RespError as error:
+                self._mourn(error)
+            except Exception as error:  # a fault of ours must not leave a state that says "live"
+                logger.exception("tracking failed")
+                self._mourn(ConnectionLost(f"tracking failed ({type(error).__name__})"))
+            # Only a connection that held for a while starts the waiting times over.
+            held = went_live is not None and time.monotonic() - went_live > self._retry_most
+            attempt = 0 if held else attempt + 1
+            if went_live is None or attempt > 1:
+                self._pause(backoff(attempt - 1, self._retry_first, self._retry_most))
+
+    def _mourn(self, error: RespError) -> None:
+        """Say that tracking is lost: first the state, so that nothing is trusted while the callback works."""
+        was_live = self.live
+        if self._status.state is State.LOST:
+            self._set(State.LOST, error)
+        self._enter(State.LOST, error)
+        if was_live and not self._closing:
+            with contextlib.suppress(RespError):
+                self._everything()
+
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._closing and (left := deadline - time.monotonic()) > 0:
+            wait((), self._waker, left)
+
+    def _open(self, stack: contextlib.ExitStack) -> Line:
+        line = Line(self._connect())
+        stack.callback(line.close)
+        return line
+
+    def _establish(self, stack: contextlib.ExitStack) -> tuple[Line, ...]:
+        """Connect and turn tracking on; the lines to listen to, the one with the invalidations first."""
+        deadline = time.monotonic() + 5.0
+        line = self._open(stack)
+        options: list[Argument] = ["BCAST"]
+        for prefix in self.prefixes:
+            options += ["PREFIX", prefix]
+        if self._noloop:
+            options.append("NOLOOP")
+        if line.resp3:
+            _accepted(line.call("CLIENT", "TRACKING", "ON", *options, deadline=deadline))
+            return (line,)
+        # RESP2 has no pushes: messages go to a subscriber, for whom a second connection asks.
+        number = _accepted(line.call("CLIENT", "ID", deadline=deadline))
+        second = self._open(stack)
+        _accepted(line.call("SUBSCRIBE", INVALIDATION_CHANNEL, deadline=deadline))
+        _accepted(second.call("CLIENT", "TRACKING", "ON", "REDIRECT", number, *options, deadline=deadline))
+        return (line, second)
+
+    def _listen(self, lines: tuple[Line, ...]) -> None:
+        while not self._closing:
+            heard = False
+            for line in lines:
+                for item in line.items():
+                    heard = True
+                    self._heed(item)
+                    if self._closing:
+                        return
+            # The callbacks may have taken long, and the answer to a PING may wait by now: look again before judging.
+            if not heard:
+                wait(lines, self._waker, min(line.probe(self._silence, self._patience) for line in lines))
+
+    def _heed(self, item: Any) -> None:
+        """Act on one thing that the server said."""
+        if isinstance(item, ServerError):
+            if not isinstance(item, TemporaryError):
+                raise item
+            return
+        if not isinstance(item, list) or len(item) < 2:
+            return
+        if isinstance(item, Push) and item.kind == b"tracking-redir-broken":
+            raise ConnectionLost("the server lost the connection that invalidations go to")
+        if isinstance(item, Push) and item.kind == b"invalidate":
+            keys = item[1]
+        elif item[0] == b"message" and item[1] == INVALIDATION_CHANNEL and len(item) == 3:
+            keys = item[2]
+        else:
+            return
+        if keys is None:
+            self._everything()
+            return
+        if isinstance(keys, bytes):
+            keys = [keys]
+        if not isinstance(keys, list):
+            raise ProtocolError("an invalidation without keys")
+        for key in keys:
+            if self._closing:
+                return
+            if not self._guarded(self._invalidated, key):
+                self._everything()
+
+    def _everything(self) -> None:
+        """Tell that everything known may be wrong. Raises RespError if the callback does not take it."""
+        with self._condition:
+            status = self._status
+            self._status = Status(status.state, status.since, status.error, status.generation + 1)
+        if not self._closing and not self._guarded(self._invalidated, None):
+            raise RespError("the callback failed to take an invalidation")
+
+    def _guarded(self, function: Callable[[Any], object], argument: Any) -> bool:
+        """Call a function of the caller; False if it raised. Nothing that it raises ends this thread."""
+        try:
+            function(argument)
+        except BaseException:  # SystemExit too would end the thread and leave "live" behind
+            logger.exception("a callback of tracking failed")
+            return False
+        return True
+
+    def _after_fork(self) -> None:
+        """In the child the thread is gone: close our copies of its sockets and say so."""
+        for line in self._lines:
+            line.close()
+        self._lines = ()
+        self._waker.close()
+        self._thread = None
+        self._condition = threading.Condition()
+        before = self._status
+        if before.state is not State.CLOSED:
+            error = ConnectionLost("the process forked: call start() again")
+            self._status = Status(State.CLOSED, time.time(), error, before.generation + 1)
+
+
+class _Unsupported(Exception):
+    """The server refuses tracking for good."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _accepted(reply: Any) -> Any:
+    """`reply`, unless it is an error: passing trouble is raised as it is, a refusal as `_Unsupported`."""
+    if isinstance(reply, TemporaryError | AuthenticationError):
+        raise reply
+    if isinstance(reply, ServerError):
+        raise _Unsupported(reply)
+    return reply
+
+
+_alive: weakref.WeakSet[Tracking] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for tracking in list(_alive):
+        tracking._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
