@@ -12,7 +12,7 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from addon.cache import Memory, SingleFlight
 from addon.forge_errors import BadAnswer, ForgejoError, NotFound, Refused, ServerTrouble, TooManyFiles
-from addon.forgejo import ByteStream, Forgejo, Repository, TreeEntry
+from addon.forge_answers import Access, Repository, TreeEntry
+from addon.forgejo import Forgejo
 from addon.lfs import LfsPointer, lfs_pointer
 from addon.negotiation import Representation, encode
 from addon.pages_file import MAX_BYTES as MAX_PAGES_FILE
@@ -232,7 +233,7 @@ class Library:
 
     def stream(
         self, lookup: Lookup, file: File, pointer: LfsPointer | None, start: int, end: int
-    ) -> AbstractAsyncContextManager[ByteStream]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The bytes [start, end) of a file too large for memory, from Forgejo, of exactly this commit."""
         assert lookup.repository is not None
         assert lookup.commit is not None
@@ -270,8 +271,8 @@ class Library:
         known = self.peek(owner, name)
         try:
             found = await self._ask(owner, name, known, wanted)
-        except NotFound:
-            found = await self._missing(known)
+        except NotFound as missing:
+            found = await self._missing(known, missing)
         except Refused:
             found = replace(known or Lookup(0), looked=self._clock(), fault=Fault.REFUSED, trouble=None, failures=0)
         except ForgejoError as trouble:
@@ -285,7 +286,7 @@ class Library:
     async def _ask(self, owner: str, name: str, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """The calls of one look. Unknown: repository, branch, tree, blobs. Known: branch, then what that makes due."""
         repository = known.repository if known is not None else None
-        if repository is not None and repository.public and not repository.by_token:
+        if repository is not None and repository.public and repository.access is Access.ANONYMOUS:
             # That an anonymous call sees the branch proves that the repository is still public.
             try:
                 branch = await self._forgejo.branch(repository, repository.default_branch)
@@ -304,7 +305,7 @@ class Library:
             repository is not None
             and known is not None
             and asked.public
-            and not asked.by_token
+            and asked.access is Access.ANONYMOUS
             and asked.default_branch == repository.default_branch
             and known.settled
             and asked.id == repository.id
@@ -359,9 +360,9 @@ class Library:
         batch = [(entry.id, entry.size) for _, entry in links]
         if settings_row is not None:
             batch.append((settings_row.id, settings_row.size))
-        if wanted is not None and isinstance(page := site.outcome(*wanted), File):
-            if page.entry.size <= self._settings.max_cached_file_size:
-                batch.append((page.entry.id, page.entry.size))
+        page = site.outcome(*wanted) if wanted is not None else None
+        if isinstance(page, File) and page.entry.size <= self._settings.max_cached_file_size:
+            batch.append((page.entry.id, page.entry.size))
         blobs = await self._blobs(repository, list(dict.fromkeys(batch)))
         pages_file = PagesFile()
         if settings_row is not None:
@@ -401,7 +402,8 @@ class Library:
                     rows.append(row)
             if len(rows) > self._settings.max_site_files:
                 raise TooManyFiles(len(rows))
-            if page and (page[-1].path > "public0" or (page[-1].path > PAGES_FILE and not found)):
+            last = page[-1].path if page else ""
+            if last > "public0" or (last > PAGES_FILE and not found):
                 break
         return rows
 
@@ -423,8 +425,10 @@ class Library:
                 raise BadAnswer("Forgejo left out blobs that it was asked for")
         return found
 
-    async def _missing(self, known: Lookup | None) -> Lookup:
-        """A definite 404 on the repository. For a site that was there, only while Forgejo itself answers."""
+    async def _missing(self, known: Lookup | None, missing: NotFound) -> Lookup:
+        """A 404 on the repository. For a site that was there, only a certain one, and while Forgejo itself answers."""
+        if not missing.certain:
+            return self._troubled(known, missing)
         if known is not None and known.site is not None:
             try:
                 await self._forgejo.version()

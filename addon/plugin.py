@@ -23,6 +23,7 @@ import mitmproxy
 from mitmproxy import ctx, http, tcp
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
+from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
@@ -85,7 +86,8 @@ class PagesAddon:
         name = ctx.options.pages_config or os.environ.get(VARIABLE, "")
         try:
             if not name:
-                raise SettingsError.of(f"no settings file: name one with --set {OPTION}=FILE or {VARIABLE}=FILE")
+                logger.error("no settings file: name one with --set %s=FILE or in %s", OPTION, VARIABLE)
+                return
             self.settings = load(Path(name).expanduser())
             _set_options(self.settings)
         except SettingsError as error:
@@ -119,7 +121,8 @@ class PagesAddon:
             lfs_storage_hosts=settings.lfs_storage_hosts,
             ca_file=settings.forgejo_ca_file,
             executor=self._executor,
-            headers={forwarding.HOP_HEADER: self._forwarding.hop},
+            concurrency=settings.workers,
+            headers=((forwarding.HOP_HEADER, self._forwarding.hop),),
         )
         self._library = Library(settings, self._forgejo, self._executor)
         self.server = PagesServer(settings, self._library)
@@ -347,7 +350,7 @@ def _respond(flow: http.HTTPFlow, answer: Answer) -> None:
     flow.response = http.Response(
         b"HTTP/1.1", answer.status, b"", http.Headers(answer.headers), answer.body, None, now, now
     )
-    flow.response.reason = http.status_codes.RESPONSES.get(answer.status, "")
+    flow.response.reason = status_codes.RESPONSES.get(answer.status, "")
 
 
 def _version() -> tuple[int, ...]:

@@ -23,13 +23,13 @@ from addon.lfs import LfsPointer
 from addon.library import Blob, Fault, Freshness, Library, Lookup
 from addon.negotiation import (
     IDENTITY,
+    SUFFIXES,
     Plan,
     Representation,
     cache_control,
-    forms_of,
+    encoded_forms,
     negotiate,
     preflight,
-    siblings,
 )
 from addon.routing import (
     CleanPath,
@@ -61,7 +61,6 @@ MAX_POINTER_SIZE = 1024
 HEAD_SIZE = 1024
 """Bytes of a file without a telling name that its content type is guessed from."""
 _MOST_NEEDS = 24
-_SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 _SAFE_QUERY = "!$%&'()*+,-./:;=?@_~"
 
 Header = tuple[bytes, bytes]
@@ -213,12 +212,14 @@ class PagesServer:
         path = target.path
         doubts: list[Need] = []
         missing: Lookup | None = None
+        unconfigured = False
         for candidate in candidates(path):
             wanted = (candidate.segments, path.slash or not candidate.segments)
             lookup = self._lookup(target.owner, candidate.repository, wanted, work, doubts)
             if isinstance(lookup, Need):
                 return lookup
             if not lookup.is_site:
+                unconfigured |= lookup.fault is Fault.UNCONFIGURED and bool(candidate.base)
                 continue
             if lookup.fault is not None or lookup.site is None:
                 return self._faulty(request, lookup, f"{target.owner}/{candidate.repository}", work)
@@ -232,7 +233,7 @@ class PagesServer:
                 break
         if doubts:  # a new repository would change this answer: ask again before saying no
             return doubts[0]
-        if missing is not None:
+        if missing is not None and not unconfigured:
             return self._missing(request, missing, path, work)
         return self._error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)
 
@@ -316,7 +317,7 @@ class PagesServer:
             case _:
                 return self._trouble(request, lookup.trouble)
 
-    def _trouble(self, request: Request, trouble: ForgejoError | None) -> Answer | Need:
+    def _trouble(self, request: Request, trouble: ForgejoError | None) -> Answer:
         """Forgejo has no answer: a page of ours, at once, and not the operator's, which may be as far away."""
         status = trouble.status if trouble is not None else 502
         answer = self._own_page(request, status, templates.error_page(status))
@@ -388,7 +389,8 @@ class PagesServer:
             if data is None and self._held(pointer.size):
                 key = ("object", pointer.oid)
                 if key not in work.done:
-                    return Need(key, lambda: library.object(lookup, file, pointer))
+                    wanted = pointer
+                    return Need(key, lambda: library.object(lookup, file, wanted))
                 found = work.done[key]
                 if isinstance(found, NotFound):  # a text that looks like a pointer, and is all there is
                     pointer, data = None, blob.data if isinstance(blob, Blob) else b""
@@ -397,12 +399,12 @@ class PagesServer:
                 elif isinstance(found, ForgejoError):
                     return self._lost(request, lookup, found)
         representation = self._representation(lookup, file, pointer, data, work)
-        plan = negotiate(request.method.encode(), request.header, representation, self._now(), status)
+        plan = negotiate(request.method, request.header, representation, self._now(), status)
         form = plan.form
         if form is None or (plan.head_only and not plan.pending):
             return self._planned(plan, b"", lookup, work)
         if form.coding != IDENTITY and form.blob is not None:
-            sibling = lookup.site.sibling(file, _SUFFIXES[form.coding]) if lookup.site is not None else None
+            sibling = lookup.site.sibling(file, SUFFIXES[form.coding]) if lookup.site is not None else None
             return self._bytes(request, lookup, sibling or file, None, None, plan, work)
         if form.coding == IDENTITY:
             return self._bytes(request, lookup, file, pointer, data, plan, work)
@@ -413,14 +415,13 @@ class PagesServer:
             if isinstance(blob, ForgejoError):
                 return self._lost(request, lookup, blob)
             data = blob.data
-        return self._encoded(request, lookup, file, pointer, representation, form.coding, data, plan, status, work)
+        return self._encoded(request, lookup, file, representation, form.coding, data, plan, status, work)
 
     def _encoded(
         self,
         request: Request,
         lookup: Lookup,
         file: File,
-        pointer: LfsPointer | None,
         representation: Representation,
         coding: str,
         data: bytes,
@@ -437,18 +438,15 @@ class PagesServer:
                 return Need(key, lambda: library.form(tag, coding, data), from_forgejo=False)
             made = work.done[key]
             body = made if isinstance(made, bytes) else b""
-        if not plan.pending and body:
-            return self._planned(plan, b"" if plan.head_only else body, lookup, work)
-        known = representation.made(coding, len(body)) if body else representation.without(coding)
-        library.keep_representation(lookup, file, known)
-        plan = negotiate(request.method.encode(), request.header, known, self._now(), status)
-        if plan.pending:  # another form is wanted now; the next turn makes it
-            return self._file(request, lookup, file, status, work)
-        if plan.form is None or plan.head_only:
+        if plan.pending or not body:
+            known = representation.made(coding, len(body)) if body else representation.without(coding)
+            library.keep_representation(lookup, file, known)
+            plan = negotiate(request.method, request.header, known, self._now(), status)
+        if plan.form is None or plan.head_only and not plan.pending:
             return self._planned(plan, b"", lookup, work)
-        if plan.form.coding == coding:
-            return self._planned(plan, body, lookup, work)
-        return self._bytes(request, lookup, file, pointer, data, plan, work)
+        if plan.pending or plan.form.coding != coding:  # another form is wanted now
+            return self._file(request, lookup, file, status, work)
+        return self._planned(plan, body[plan.start : plan.end], lookup, work)
 
     def _bytes(
         self,
@@ -497,14 +495,12 @@ class PagesServer:
             return known
         kind = content_type(file.path, data[:HEAD_SIZE] if data is not None else None)
         size = file.entry.size if pointer is None else pointer.size
-        beside = [
-            (suffix, found.entry.id, found.entry.size)
-            for suffix in _SUFFIXES.values()
+        beside = {
+            suffix: (found.entry.id, found.entry.size)
+            for suffix in SUFFIXES.values()
             if (found := site.sibling(file, suffix)) is not None
-        ]
-        encoded = siblings(beside)
-        if not encoded and self._held(size):
-            encoded = forms_of(kind, size)
+        }
+        encoded = encoded_forms(kind, size, makeable=self._held(size), beside=beside)
         representation = Representation(
             kind,
             size,

@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 import h11
 
 USER_AGENT = "forgejo-pages-mitmproxy"
-# Above this much that nobody has taken yet, a connection stops reading its socket.
-_READ_AHEAD = 64 * 1024
+# A connection takes this much from its socket at once, and stops reading while as much waits to be taken: hundreds of
+# slow readers of large files cost little memory. (asyncio's own default is 256 KiB at once.)
+_READ_SIZE = 32 * 1024
 # A server may send any number of 1xx heads before the answer; nobody sends more than two or three.
 _MAX_INFORMATIONAL = 8
 # A target is already percent-encoded: visible ASCII, no fragment.
@@ -92,7 +93,7 @@ def origin_of(url: str) -> Origin:
     return Origin(parts.scheme, host, _DEFAULT_PORTS[parts.scheme] if port is None else port)
 
 
-class _Wire(asyncio.Protocol):
+class _Wire(asyncio.BufferedProtocol):
     """One connection: bytes that arrived and were not taken yet, and whether more will come."""
 
     def __init__(self, client: HttpClient, origin: Origin, max_head: int) -> None:
@@ -107,6 +108,7 @@ class _Wire(asyncio.Protocol):
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._client = client
         self._transport: asyncio.Transport | None = None
+        self._landing = bytearray(_READ_SIZE)
         self._arrived: deque[bytes] = deque()
         self._buffered = 0
         self._paused = False
@@ -116,14 +118,17 @@ class _Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._landing
+
+    def buffer_updated(self, nbytes: int) -> None:
         if not self.busy:
             self._client.forget(self)
             return
         self.heard = True
-        self._arrived.append(data)
-        self._buffered += len(data)
-        if self._buffered >= _READ_AHEAD and not self._paused and self._transport is not None:
+        self._arrived.append(bytes(memoryview(self._landing)[:nbytes]))
+        self._buffered += nbytes
+        if self._buffered >= _READ_SIZE and not self._paused and self._transport is not None:
             self._transport.pause_reading()
             self._paused = True
         self._wake()
@@ -173,7 +178,7 @@ class _Wire(asyncio.Protocol):
                 self._waiter = None
         data = self._arrived.popleft()
         self._buffered -= len(data)
-        if self._paused and self._buffered < _READ_AHEAD and self._transport is not None:
+        if self._paused and self._buffered < _READ_SIZE and self._transport is not None:
             self._paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
@@ -216,7 +221,7 @@ class Response:
         return next((value for key, value in self.headers if key == name), None)
 
     async def chunks(self, read_timeout: float | None = None) -> AsyncGenerator[bytes, None]:
-        """The body in pieces as they arrive (each at most 256 KiB). `read_timeout` (seconds) bounds each wait for the
+        """The body in pieces as they arrive (each at most 64 KiB). `read_timeout` (seconds) bounds each wait for the
         server, not the time the caller takes. Raises TimedOut, Truncated, Malformed.
         """
         wire = self._wire
@@ -371,7 +376,7 @@ class HttpClient:
                 origin.host,
                 origin.port,
                 ssl=tls,
-                happy_eyeballs_delay=0.25,
+                # No happy_eyeballs_delay: CPython 3.13.0 asserts in staggered_race under mitmproxy's eager tasks.
             )
         except (OSError, UnicodeError, ssl.CertificateError) as error:
             raise ConnectFailed(f"no connection to {origin.authority}: {_reason(error)}") from None

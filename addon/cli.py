@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The command `pages`: look at a site on one's own machine, check a settings file, serve.
+
+Each subcommand is a function that returns an exit code: 0 for success, 1 for what the user has to mend, 2 for a wrong
+command line. mitmproxy and the preview are imported only by the commands that start them, so that `pages check` is
+quick and says what is wrong with a file even where nothing else is installed.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from addon.settings import Settings, SettingsError, load
+
+VARIABLE = "PAGES_CONFIG"
+EXAMPLE = Path(__file__).parent / "preview" / "example"
+PREVIEW_DOMAIN = "pages.localhost"
+"""Browsers and curl resolve every name below `localhost` to this machine."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code = options.run(options)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    assert isinstance(code, int)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pages", description="A pages server for Forgejo, inside mitmproxy.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    preview = commands.add_parser("preview", help="show a folder or repository of yours as it would be published")
+    preview.add_argument("directory", nargs="?", metavar="DIR", type=Path, help="default: an example site")
+    preview.add_argument("--port", type=_port, default=8080, help="default: 8080; 0 takes any free one")
+    preview.add_argument("--name", metavar="OWNER[/REPOSITORY]", help="publish as this; default: the folder's name")
+    preview.add_argument("--config", metavar="FILE", type=Path, help="take further options from a settings file")
+    preview.set_defaults(run=_preview)
+
+    check = commands.add_parser("check", help="say what is wrong with a settings file, without starting")
+    check.add_argument("file", nargs="?", metavar="FILE", type=Path)
+    check.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
+    check.add_argument("--offline", action="store_true", help="do not try to reach Forgejo")
+    check.set_defaults(run=_check)
+
+    serve = commands.add_parser("serve", help="run mitmdump with the addon and the safest options")
+    serve.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, found {text!r}")
+
+
+def _settings_file(options: argparse.Namespace) -> Path:
+    given = getattr(options, "file", None) or options.config or os.environ.get(VARIABLE)
+    if not given:
+        print(f"pages: no settings file: name one with --config FILE or in {VARIABLE}", file=sys.stderr)
+        raise SystemExit(2)
+    return Path(given)
+
+
+# check
+
+
+def _check(options: argparse.Namespace) -> int:
+    path = _settings_file(options)
+    settings = load(path)
+    for warning in settings.warnings:
+        print(f"warning: {warning}")
+    if settings.not_used_yet:
+        print(f"not used yet: {', '.join(settings.not_used_yet)}")
+    if not options.offline:
+        problem = asyncio.run(_forgejo_problem(settings))
+        if problem:
+            print(f"warning: {problem}")
+    print(f"{path}: in order. Sites at https://{{owner}}.{settings.pages_domain}/, from {settings.forgejo_host}")
+    return 0
+
+
+async def _forgejo_problem(settings: Settings) -> str:
+    """What is wrong with forgejoHost as seen from here; empty if Forgejo answers. It need not be up: a warning."""
+    from addon.forge_errors import ForgejoError
+    from addon.forgejo import Forgejo
+
+    forgejo = Forgejo(settings.forgejo_host, timeout=min(settings.forgejo_timeout, 5.0), ca_file=settings.forgejo_ca_file)
+    try:
+        if await forgejo.leads_to_pages():
+            return f"forgejoHost {settings.forgejo_host} leads back to a pages server: it has to be Forgejo's own address"
+        await forgejo.version()
+    except ForgejoError as error:
+        return f"Forgejo at {settings.forgejo_host} does not answer: {error}"
+    finally:
+        await forgejo.aclose()
+    return ""
+
+
+# serve
+
+
+def _serve(options: argparse.Namespace) -> int:
+    path = _settings_file(options)
+    settings = load(path)  # a wrong file is said here, before anything is started
+    return _mitmdump(path, settings.state_dir)
+
+
+def _mitmdump(config: Path, state_dir: Path) -> int:
+    """Run mitmdump in this process, closed until the addon opens it."""
+    from mitmproxy.tools.main import mitmdump
+
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    script = Path(__file__).with_name("pages.py")
+    arguments = ["-n", "-s", str(script), "--set", f"confdir={state_dir}", "--set", f"pages_config={config.resolve()}"]
+    # Safe from the first moment, not only from the moment the script is loaded.
+    for option in ("onboarding=false", "connection_strategy=lazy", "keep_host_header=true", "flow_detail=0"):
+        arguments += ["--set", option]
+    mitmdump(arguments)
+    return 0
+
+
+# preview
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from addon.preview.forge import PreviewError, open_preview
+
+    directory = options.directory or EXAMPLE
+    try:
+        forge = open_preview(directory, options.name or ("example" if options.directory is None else None))
+    except PreviewError as error:
+        print(f"pages: {error}", file=sys.stderr)
+        return 1
+    port = options.port or _free_port()
+    with contextlib.ExitStack() as stack:
+        forge.start_thread()
+        stack.callback(forge.stop)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pages-preview-")))
+        config = folder / "pages.yaml"
+        config.write_text(
+            f"pagesDomain: {PREVIEW_DOMAIN}\n"
+            f"forgejoHost: http://127.0.0.1:{forge.port}\n"
+            f"listen: 127.0.0.1:{port}\n"
+            "cacheTTL: 0\n"  # changes in the folder are visible on reload
+            "browserCacheTTL: 0\n"
+            "logLevel: warning\n"
+            f"stateDir: {folder / 'state'}\n",
+            encoding="utf-8",
+        )
+        for hint in forge.hints:
+            print(f"note: {hint}")
+        for address in forge.addresses(PREVIEW_DOMAIN, port):
+            print(f"  {address}")
+        print("Changes are visible on reload. Ctrl+C ends the preview.", flush=True)
+        return _mitmdump(config, folder / "state")
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""One forge with the recorded repositories and one real mitmdump in front of it, for all tests that change neither."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from addon.preview.forge import Forge
+from tests.forge import fixtures
+from tests.forge.running import recorded_forge
+from tests.forge.sites import Site
+from tests.integration.running import Proxy, running_proxy
+
+LONG_PAGE = b"<!doctype html><title>Long</title>" + b"<p>All work and no play makes a page compress well.</p>\n" * 200
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    root = tmp_path_factory.mktemp("forge")
+    fixtures.make_repositories(root)
+    Site(root / "compress" / "page.git", {".pages": b"enabled: true\n", "public/long.html": LONG_PAGE})
+    forge = recorded_forge(root)
+    yield forge
+    forge.stop()
+
+
+@pytest.fixture(scope="session")
+def proxy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("proxy")
+
+
+@pytest.fixture(scope="session")
+def proxy(forge: Forge, proxy_folder: Path) -> Iterator[Proxy]:
+    with running_proxy(proxy_folder, forge.url, accessLog="requests.log") as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def forge_content() -> dict[str, bytes]:
+    """The bytes of files of alice/blog by their address."""
+    return {
+        "/blog/js/app.js": b"console.log('x'.repeat(3))\n" * 300,
+        "/blog/big.dat": fixtures.noise(11 * 1024 * 1024, 11),
+        "/blog/limit.dat": fixtures.noise(10 * 1024 * 1024, 12),
+        "/blog/media.bin": fixtures.LFS_OBJECT,
+    }
