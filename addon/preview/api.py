@@ -19,12 +19,12 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from addon.preview.answers import Answer, Request, json_answer, no_route, redirect, wrong_method
-from addon.preview.documents import Documents
+from addon.preview.documents import Documents, Json
 from addon.preview.objects import ObjectMissing
 from addon.preview.raw import Content, file_pieces, pieces_of, raw_answer
 from addon.preview.registry import ANONYMOUS, Place, Registry, Viewer
 from addon.preview.repository import SYMLINK, TREE, RevisionMissing, Row
-from addon.preview.settings import READ_REPOSITORY, Flavour, Limits
+from addon.preview.settings import READ_REPOSITORY, Flavour, Limits, Policy
 
 _MESSAGES = {"en": "The target couldn't be found.", "de": "Das Ziel konnte nicht gefunden werden."}
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True", "on"})
@@ -61,15 +61,12 @@ class _Route(NamedTuple):
 class Api:
     """Answers everything below `/api/`."""
 
-    def __init__(
-        self, documents: Documents, *, require_sign_in: bool = False, lfs_storage_url: str | None = None
-    ) -> None:
+    def __init__(self, documents: Documents, policy: Policy) -> None:
         self.documents = documents
         self.registry: Registry = documents.registry
         self.flavour: Flavour = documents.flavour
         self.limits: Limits = documents.limits
-        self.require_sign_in = require_sign_in
-        self.lfs_storage_url = lfs_storage_url
+        self.policy = policy
         get = ("GET",)
         self._routes = [
             _route("", ("DELETE", "GET", "PATCH"), self._repository),
@@ -103,7 +100,7 @@ class Api:
         viewer = self.viewer(request)
         if isinstance(viewer, Answer):
             return viewer
-        if self.require_sign_in and not viewer.signed_in:
+        if self.policy.require_sign_in and not viewer.signed_in:
             return json_answer({"message": "Only signed in user is allowed to call APIs."}, 403)
         answer = self._routed(request, path.removeprefix("/api/v1"), viewer)
         if request.parameter("token") or request.parameter("access_token"):
@@ -221,6 +218,10 @@ class Api:
             return place
         if place is None or (place.settings.hidden_code and handler != self._repository):
             return self.not_found(request)
+        repository = place.repository
+        by_id = repository.is_id(tail) or repository.is_id(request.parameter("ref") or "") or handler == self._blobs
+        if not by_id:  # A folder's branch moves when its files change; by id everything stays what it was.
+            repository.source.refresh()
         return handler(Asked(request, viewer, place, tail))
 
     def lacks_scope(self, viewer: Viewer, *scopes: str) -> Answer | None:
@@ -338,21 +339,22 @@ class Api:
         return json_answer(document, 200, ("Access-Control-Expose-Headers", "X-Total-Count"), total)
 
     def _blob(self, asked: Asked) -> Answer:
-        problem = self._no_object(asked, asked.tail)
-        return problem or json_answer(self.documents.blob(asked.place, asked.tail.lower()))
+        found = self._object(asked, asked.tail)
+        return found if isinstance(found, Answer) else json_answer(found)
 
     def _blobs(self, asked: Asked) -> Answer:
         ids = [one for one in (asked.request.parameter("shas") or "").split(",") if one]
         if not ids:
             return self.error("shas not provided", 400)
-        ids = ids[: self.limits.max_response_items]
-        for oid in ids:
-            problem = self._no_object(asked, oid)
-            if problem is not None:
-                return problem
-        return json_answer([self.documents.blob(asked.place, oid.lower()) for oid in ids])
+        documents = []
+        for oid in ids[: self.limits.max_response_items]:
+            found = self._object(asked, oid)
+            if isinstance(found, Answer):
+                return found
+            documents.append(found)
+        return json_answer(documents)
 
-    def _no_object(self, asked: Asked, oid: str) -> Answer | None:
+    def _object(self, asked: Asked, oid: str) -> Json | Answer:
         if len(oid) not in (40, 64):
             return self.error(f"length {len(oid)} has no matched object format: {oid}", 400)
         bad = re.search(r"[^0-9a-fA-F]", oid)
@@ -361,10 +363,9 @@ class Api:
         try:
             if len(oid) != asked.place.repository.hex_length:
                 raise ObjectMissing(oid)
-            asked.place.repository.source.header(oid.lower())
+            return self.documents.blob(asked.place, oid.lower())
         except ObjectMissing:
             return self.error(f"object does not exist [id: {oid.lower()}, rel_path: ]", 400)
-        return None
 
     def _commit(self, asked: Asked) -> Answer:
         repository = asked.place.repository
@@ -455,11 +456,14 @@ class Api:
             is_blob = False
         if not is_blob:
             return self.not_found(asked.request, message="getBlobForEntry")
-        found = self.content(asked.place, entry.id, raw, commit, lfs=lfs)
-        if isinstance(found, str):
-            return redirect(asked.request, found, 303, api=True)
-        found = replace(found, link=entry.mode == SYMLINK)
-        return raw_answer(asked.request, found, self.flavour, api=True)
+        try:
+            found = self.content(asked.place, entry.id, raw, commit, lfs=lfs)
+            if isinstance(found, str):
+                return redirect(asked.request, found, 303, api=True)
+            found = replace(found, link=entry.mode == SYMLINK)
+            return raw_answer(asked.request, found, self.flavour, api=True)
+        except ObjectMissing:  # the file of a work tree changed just now
+            return self.not_found(asked.request)
 
     def content(self, place: Place, oid: str, path: bytes | None, commit: str | None, *, lfs: bool) -> Content | str:
         """A blob to serve, or the LFS object that it points to; an address where that is stored elsewhere."""
@@ -476,8 +480,8 @@ class Api:
                 digest, length = pointer[1].decode(), int(pointer[2])
                 stored = source.lfs_dir / digest[:2] / digest[2:4] / digest
                 if stored.is_file() and stored.stat().st_size == length:
-                    if self.lfs_storage_url is not None:
-                        return f"{self.lfs_storage_url}/{digest[:2]}/{digest[2:4]}/{digest}?signature=1"
+                    if self.policy.lfs_storage_url is not None:
+                        return f"{self.policy.lfs_storage_url}/{digest[:2]}/{digest[2:4]}/{digest}?signature=1"
                     return Content(name, digest, length, file_pieces(stored), modified, lfs=True)
         if size <= POINTER_LIMIT:
             return Content(name, oid, size, pieces_of(source.read(oid)[1]), modified)

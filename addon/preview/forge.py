@@ -33,9 +33,10 @@ from addon.preview.answers import Answer, Request, Stream, text_answer
 from addon.preview.api import Api
 from addon.preview.documents import Documents
 from addon.preview.faults import Fault
+from addon.preview.raw import Content, file_pieces, raw_answer
 from addon.preview.registry import Registry
 from addon.preview.repository import Source
-from addon.preview.settings import FORGEJO_16, Flavour, Limits, OwnerSettings, RepositorySettings, Token
+from addon.preview.settings import FORGEJO_16, Flavour, Limits, OwnerSettings, Policy, RepositorySettings, Token
 from addon.preview.web import Web
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Forge:
 
     root: a folder of `OWNER/NAME.git`. root_url: the address in its documents, by default the one it listens on.
     require_sign_in: `REQUIRE_SIGNIN_VIEW`. lfs_storage_url: `/media` redirects there for LFS objects, as with
-    `SERVE_DIRECT`. Settings of owners, repositories and tokens may be changed while it runs.
+    `SERVE_DIRECT`; its own `/lfs-storage` will do. Owners, repositories, tokens and `policy` may change as it runs.
     """
 
     def __init__(
@@ -108,10 +109,9 @@ class Forge:
         self.bytes_sent = 0
         self.port = 0
         self.host = "127.0.0.1"
-        self._require_sign_in = require_sign_in
+        self.policy = Policy(require_sign_in, lfs_storage_url)
         self._root_url = root_url
         self._ssh_user = ssh_user
-        self._lfs_storage_url = lfs_storage_url
         self._faults: list[Fault] = []
         self._web: Web | None = None
         self._server: _Server | None = None
@@ -143,16 +143,6 @@ class Forge:
     def tokens(self) -> dict[str, Token]:
         """Secret → token; to be changed as tokens come and go."""
         return self.registry.tokens
-
-    @property
-    def require_sign_in(self) -> bool:
-        return self._require_sign_in
-
-    @require_sign_in.setter
-    def require_sign_in(self, value: bool) -> None:
-        self._require_sign_in = value
-        if self._web is not None:
-            self._web.api.require_sign_in = value
 
     @property
     def url(self) -> str:
@@ -255,8 +245,7 @@ class Forge:
         documents = Documents(
             self._root_url or f"{self.url}/", self.registry, self.flavour, self.limits, self._ssh_user
         )
-        api = Api(documents, require_sign_in=self._require_sign_in, lfs_storage_url=self._lfs_storage_url)
-        self._web = Web(api)
+        self._web = Web(Api(documents, self.policy))
         self._server = _Server(self._received, idle_connection_timeout=IDLE_SECONDS)
         self._server.add_sockets(sockets)
 
@@ -282,6 +271,8 @@ class Forge:
             return _health(self.flavour)
         if request.path.startswith("/api/"):
             return api.answer(request)
+        if request.path.startswith("/lfs-storage/"):
+            return _stored(request, self.registry)
         return self._web.answer(request)
 
     def _received(self, received: HTTPServerRequest) -> None:
@@ -309,6 +300,10 @@ class Forge:
                 await self._send(connection, request, self._answered(request))
         except StreamClosedError:
             pass
+        except Exception as error:
+            # The status is out already: a cut connection is all that can still be said.
+            log.warning("the forge broke off at %s %s: %r", request.method, request.path, error)
+            connection.stream.close()
         finally:
             self.in_flight -= 1
 
@@ -378,6 +373,21 @@ class Forge:
             with suppress(AttributeError):
                 pieces.close()  # type: ignore[attr-defined]
         connection.finish()
+
+
+def _stored(request: Request, registry: Registry) -> Answer:
+    """An LFS object as an S3 store gives it to the bearer of a signed address, who must bring no other credentials."""
+    oid = request.path.rpartition("/")[2]
+    if "authorization" in request.headers:
+        return text_answer("<Error><Code>InvalidArgument</Code></Error>\n", 400, "application/xml")
+    for place in registry.places():
+        folder = place.repository.source.lfs_dir
+        if folder is not None and re.fullmatch("[0-9a-f]{64}", oid):
+            path = folder / oid[:2] / oid[2:4] / oid
+            if path.is_file():
+                content = Content(oid, oid, path.stat().st_size, file_pieces(path), lfs=True)
+                return raw_answer(request, content, FORGEJO_16, api=False)
+    return text_answer("<Error><Code>NoSuchKey</Code></Error>\n", 404, "application/xml")
 
 
 def _health(flavour: Flavour) -> Answer:

@@ -71,6 +71,7 @@ class Source(Protocol):
     def ref(self, name: str) -> str | None: ...
     def refs(self) -> dict[str, str]: ...
     def head(self) -> str | None: ...
+    def refresh(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -109,6 +110,9 @@ class GitDirectory:
         if value is not None and value.startswith(b"ref: "):
             return value[5:].strip().decode(errors="surrogateescape")
         return None
+
+    def refresh(self) -> None:
+        """Nothing to do: refs are read when asked for."""
 
     def close(self) -> None:
         self._objects.close()

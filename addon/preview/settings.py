@@ -59,6 +59,14 @@ class Token:
         return not wanted.isdisjoint(self.scopes)
 
 
+@dataclass
+class Policy:
+    """What an administrator may change. lfs_storage_url: where `/media` sends for LFS objects, as with SERVE_DIRECT."""
+
+    require_sign_in: bool = False
+    lfs_storage_url: str | None = None
+
+
 @dataclass(frozen=True)
 class Limits:
     """The `[api]` section of app.ini with its defaults."""

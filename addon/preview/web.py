@@ -39,7 +39,7 @@ class Web:
         viewer = self.api.viewer(request) if found["face"] == "raw" else ANONYMOUS
         if isinstance(viewer, Answer):
             return viewer
-        if self.api.require_sign_in and not viewer.signed_in:
+        if self.api.policy.require_sign_in and not viewer.signed_in:
             cookie = f"redirect_to={quote(request.target, safe='')}; Path=/; HttpOnly; SameSite=Lax"
             location = self.api.documents.root.split("://", 1)[1].partition("/")[2]
             return redirect(request, f"/{location}user/login", 303, api=False).with_headers(("Set-Cookie", cookie))
