@@ -359,20 +359,29 @@ def object_hash(blob_id: str, size: int) -> Any:
     return digest
 
 
-def moved_to(location: str | None, origin: Origin, marker: str) -> tuple[str, str]:
-    """Owner and name out of the Location of a renamed repository; `marker` is the path before them, such as
-    `/api/v1/repos/`. A path of the forge's own may precede it (its ROOT_URL may have one that we do not see).
+def moved_to(location: str | None, origin: Origin, base_path: str, marker: str) -> tuple[str, str]:
+    """Owner and name out of the Location of a renamed repository.
 
+    marker: the path before them: `/api/v1/repos/`, or `/` for the web routes, below the forge's `base_path`. Before
+    that of the API, Forgejo may name a path that we do not see, when its ROOT_URL has one that a proxy takes off.
     BadAnswer for anything that leads elsewhere: other hosts, schemes, paths outside the repository routes.
     """
     path = same_origin_path(location, origin).partition("?")[0]
-    before, found, rest = path.partition(marker)
-    parts = [unquote(part) for part in rest.split("/")[:2]]
-    if not found or not re.fullmatch(r"(?:/[0-9A-Za-z_~-][0-9A-Za-z_.~-]*)*", before):
+    if path.startswith(base_path + marker):
+        rest = path[len(base_path + marker) :]
+    elif marker != "/":
+        before, _, rest = path.partition(marker)
+        if not re.fullmatch(r"(?:/[0-9A-Za-z_~-][0-9A-Za-z_.~-]*)*", before):
+            rest = ""
+    else:
+        rest = ""
+    parts = rest.split("/")
+    if not rest or (marker == "/" and parts[2:3] != ["raw"]):
         raise BadAnswer("Forgejo redirects out of its repositories")
-    if len(parts) != 2 or not all(map(is_name, parts)):
+    names = [unquote(part) for part in parts[:2]]
+    if len(names) != 2 or not all(map(is_name, names)):
         raise BadAnswer("Forgejo redirects to a repository that cannot be")
-    return parts[0], parts[1]
+    return names[0], names[1]
 
 
 def same_origin_path(location: str | None, origin: Origin) -> str:

@@ -101,8 +101,7 @@ class Reached(NamedTuple):
 class _Credential:
     """Whether calls without a token, or with it, are worth trying; all times by the given clock."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self) -> None:
         self.refused_until = 0.0
         self.rationed_until = 0.0
         self.said = False
@@ -149,8 +148,9 @@ class Calls:
         self.http = HttpClient(ca_file=ca_file, max_idle=concurrency)
         if self.origin.scheme == "https":
             self.http.prepare_tls()
-        self._anonymous = _Credential("anonymous")
-        self._token = _Credential("token")
+        self._anonymous = _Credential()
+        self._token = _Credential()
+        self._said_scope = False
 
     def __repr__(self) -> str:
         return f"Calls({self.origin.authority!r}, token={'given' if self._authorization else 'none'})"
@@ -163,6 +163,11 @@ class Calls:
     def deadline(self) -> float:
         """When a call that begins now must have ended, by the loop's clock."""
         return asyncio.get_running_loop().time() + self._timeout
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token was given, be it good or not."""
+        return self._authorization is not None
 
     @property
     def token_usable(self) -> bool:
@@ -250,17 +255,18 @@ class Calls:
 
         return await self._negotiated(repository.owner, repository.name, WEB if web else API, repository, send)
 
-    async def ask_with_token(self, owner: str, name: str, *, known: bool, limit: int) -> tuple[Answer, Reached] | None:
-        """The repository itself with the token and nothing else; None where the token is missing or refused."""
+    async def ask_with_token(self, owner: str, name: str, *, known: bool, limit: int) -> tuple[Answer, Reached]:
+        """The repository itself, with the token and nothing else. Raises Refused where there is no usable one."""
 
         async def send(prefix: str, with_token: bool) -> Answer:
             return await self.fetch(prefix, token=with_token, known=known, limit=limit)
 
         if not self.token_usable:
-            return None
+            raise self._nothing_to_try(Access.TOKEN)
         answer, owner, name = await self._followed(owner, name, API, Access.TOKEN, send)
-        if self._objection(answer, Access.TOKEN) is not None:
-            return None
+        objection = self._objection(answer, Access.TOKEN)
+        if objection is not None:
+            raise objection
         return answer, Reached(owner, name, Access.TOKEN)
 
     async def _negotiated(
@@ -281,30 +287,33 @@ class Calls:
                 return answer, Reached(new_owner, new_name, access)
             answer.close()
             objections.append(objection)
-        if not objections:
-            objections.append(self._nothing_to_try(repository))
         raise next((error for error in objections if isinstance(error, RateLimited)), objections[0])
 
     def _ways(self, repository: Repository | None) -> list[Access]:
-        """In which order to try, what is known to be refused or rationed left out."""
+        """In which order to try; what is known to be refused or rationed is left out, but raises if nothing is left."""
         now = self._clock()
-        anonymous = now >= self._anonymous.rationed_until
         if repository is not None and repository.access is Access.TOKEN:
             ways = [Access.TOKEN, Access.ANONYMOUS] if repository.public else [Access.TOKEN]
         elif now < self._anonymous.refused_until and self.token_usable:
             ways = [Access.TOKEN]
         else:
             ways = [Access.ANONYMOUS, Access.TOKEN]
-        return [way for way in ways if (anonymous if way is Access.ANONYMOUS else self.token_usable)]
+        usable = {Access.TOKEN: self.token_usable, Access.ANONYMOUS: now >= self._anonymous.rationed_until}
+        left = [way for way in ways if usable[way]]
+        if not left:
+            raise self._nothing_to_try(*ways)
+        return left
 
-    def _nothing_to_try(self, repository: Repository | None) -> ForgejoError:
+    def _nothing_to_try(self, *ways: Access) -> ForgejoError:
+        """Why none of these ways is worth a call now."""
         now = self._clock()
-        if repository is not None and not repository.public and now < self._token.refused_until:
-            return Refused("Forgejo refused the token a moment ago")
-        until = max(self._anonymous.rationed_until, self._token.rationed_until)
+        until = max(self._credential(way).rationed_until for way in ways)
         if until > now:
             return RateLimited("Forgejo asked for a pause", retry_after=max(1, round(until - now)))
-        return Refused("only a token could read this, and there is none")
+        return Refused("only a token could read this, and there is none that Forgejo accepts")
+
+    def _credential(self, way: Access) -> _Credential:
+        return self._token if way is Access.TOKEN else self._anonymous
 
     async def _followed(
         self, owner: str, name: str, marker: str, access: Access, send: Callable[[str, bool], Awaitable[H]]
@@ -315,7 +324,7 @@ class Calls:
             if answer.status not in (301, 302, 307, 308):
                 return answer, owner, name
             answer.close()
-            moved = answers.moved_to(answer.header("location"), self.origin, marker)
+            moved = answers.moved_to(answer.header("location"), self.origin, self._base_path, marker)
             if moved == (owner, name):
                 raise BadAnswer("Forgejo redirects a repository to itself")
             owner, name = moved
@@ -325,7 +334,7 @@ class Calls:
 
     def _objection(self, answer: Head, access: Access) -> ForgejoError | None:
         """The error when an answer turns down the credential rather than the question, remembered for later calls."""
-        credential = self._token if access is Access.TOKEN else self._anonymous
+        credential = self._credential(access)
         now = self._clock()
         if answer.status == 429:
             wait = answers.seconds(answer.header("retry-after"))
@@ -343,12 +352,12 @@ class Calls:
         if access is Access.TOKEN:
             if answer.status == 401:
                 credential.refused_until = now + _REFUSED_FOR
-            if not credential.said:
-                credential.said = True
-                if answer.status == 401:
+                if not credential.said:
+                    credential.said = True
                     logger.error("Forgejo refuses the token (401): is it expired or revoked? Public sites go on")
-                else:
-                    logger.error("Forgejo answers 403 to the token: it needs the scope read:repository")
+            elif not self._said_scope:  # a single repository may answer so, too: said once, not each time it changes
+                self._said_scope = True
+                logger.error("Forgejo answers 403 to the token: does it have the scope read:repository?")
         return Refused(f"Forgejo answered {answer.status}")
 
     def _sign_in_mode(self) -> None:

@@ -175,11 +175,16 @@ class Forgejo:
             error = answer.trouble(what)
             if not (isinstance(error, NotFound) and allow_token_private and reached.access is Access.ANONYMOUS):
                 raise error
-            retried = await self._calls.ask_with_token(owner, repo, known=known, limit=_SMALL_BODY)
-            if retried is None:
-                error.certain = False
+            if not self._calls.has_token:
                 raise error
-            answer, reached = retried
+            try:
+                answer, reached = await self._calls.ask_with_token(owner, repo, known=known, limit=_SMALL_BODY)
+            except Refused:
+                # For a repository that we know, this ends the serving; a name that may be anybody's guess is none.
+                if known:
+                    raise
+                error.certain = False
+                raise error from None
             if answer.status != 200:
                 raise answer.trouble(what)
         return answers.repository(answer.body, reached.owner, reached.name, reached.access)
