@@ -108,7 +108,8 @@ class _Wire(asyncio.BufferedProtocol):
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._client = client
         self._transport: asyncio.Transport | None = None
-        self._landing = bytearray(_READ_SIZE)
+        # A memoryview: asyncio's TLS fills it slice by slice, and a slice of a bytearray would be a copy.
+        self._landing = memoryview(bytearray(_READ_SIZE))
         self._arrived: deque[bytes] = deque()
         self._buffered = 0
         self._paused = False
@@ -118,7 +119,7 @@ class _Wire(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._landing
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -126,7 +127,7 @@ class _Wire(asyncio.BufferedProtocol):
             self._client.forget(self)
             return
         self.heard = True
-        self._arrived.append(bytes(memoryview(self._landing)[:nbytes]))
+        self._arrived.append(bytes(self._landing[:nbytes]))
         self._buffered += nbytes
         if self._buffered >= _READ_SIZE and not self._paused and self._transport is not None:
             self._transport.pause_reading()
