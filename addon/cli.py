@@ -95,19 +95,38 @@ def _check(options: argparse.Namespace) -> int:
 
 async def _forgejo_problem(settings: Settings) -> str:
     """What is wrong with forgejoHost as seen from here; empty if Forgejo answers. It need not be up: a warning."""
-    from addon.forge_errors import ForgejoError
+    from addon.forge_errors import ForgejoError, Refused
     from addon.forgejo import Forgejo
 
-    forgejo = Forgejo(settings.forgejo_host, timeout=min(settings.forgejo_timeout, 5.0), ca_file=settings.forgejo_ca_file)
+    timeout = min(settings.forgejo_timeout, 5.0)
+    forgejo = Forgejo(settings.forgejo_host, timeout=timeout, ca_file=settings.forgejo_ca_file)
     try:
-        if await forgejo.leads_to_pages():
-            return f"forgejoHost {settings.forgejo_host} leads back to a pages server: it has to be Forgejo's own address"
+        if await _leads_back(settings, timeout):
+            return f"forgejoHost {settings.forgejo_host} leads back to a pages server: name Forgejo's own address"
         await forgejo.version()
+    except Refused:
+        return "" if settings.forgejo_token is not None else "Forgejo wants a sign-in: set forgejoToken"
     except ForgejoError as error:
         return f"Forgejo at {settings.forgejo_host} does not answer: {error}"
     finally:
         await forgejo.aclose()
     return ""
+
+
+async def _leads_back(settings: Settings, timeout: float) -> bool:
+    """Whether a server like ours answers at forgejoHost."""
+    from addon.server import OWN_HEADER
+    from addon.transport import HttpClient, TransportError, origin_of
+
+    client = HttpClient(ca_file=settings.forgejo_ca_file)
+    try:
+        deadline = asyncio.get_running_loop().time() + timeout
+        answer = await client.get(origin_of(settings.forgejo_host), "/.pages/", (), deadline=deadline)
+        return answer.header(OWN_HEADER.lower()) is not None
+    except TransportError:
+        return False
+    finally:
+        await client.aclose()
 
 
 # serve

@@ -53,6 +53,8 @@ from addon.tree import Entry
 logger = logging.getLogger(__name__)
 
 METHODS = "GET, HEAD, OPTIONS"
+OWN_HEADER = "X-Pages-Server"
+"""On every answer below `/.pages/`: how `pages check` sees that an address leads back to a pages server."""
 REFRESH_PATIENCE = 0.5
 """Seconds that the first visitor after a long silence waits for a look at the branch, before the old page is shown."""
 REDIRECT_LIFE = 60
@@ -201,7 +203,9 @@ class PagesServer:
         if isinstance(target, CleanPath):
             return self._redirect(request, target.location)
         if isinstance(target, OwnRequest):
-            return self._own_page(request, 404, templates.error_page(404, path=str(target.path)))
+            page = self._own_page(request, 404, templates.error_page(404, path=str(target.path)))
+            page.headers.append((OWN_HEADER.encode(), b"forgejo-pages"))
+            return page
         if isinstance(target, PagesDomain):
             return self._landing(request, target.path, work)
         if isinstance(target, OtherHost):
