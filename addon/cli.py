@@ -10,6 +10,7 @@ quick and says what is wrong with a file even where nothing else is installed.
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -138,8 +139,8 @@ def _serve(options: argparse.Namespace) -> int:
     return _mitmdump(path, settings.state_dir)
 
 
-def _mitmdump(config: Path, state_dir: Path) -> int:
-    """Run mitmdump in this process, closed until the addon opens it."""
+def _mitmdump(config: Path, state_dir: Path, *, quiet: bool = False) -> int:
+    """Run mitmdump in this process, closed until the addon opens it. quiet: only warnings and errors are printed."""
     from mitmproxy.tools.main import mitmdump
 
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -148,6 +149,8 @@ def _mitmdump(config: Path, state_dir: Path) -> int:
     # Safe from the first moment, not only from the moment the script is loaded.
     for option in ("onboarding=false", "connection_strategy=lazy", "keep_host_header=true", "flow_detail=0"):
         arguments += ["--set", option]
+    if quiet:
+        arguments += ["--set", "termlog_verbosity=warn"]
     mitmdump(arguments)
     return 0
 
@@ -156,7 +159,7 @@ def _mitmdump(config: Path, state_dir: Path) -> int:
 
 
 def _preview(options: argparse.Namespace) -> int:
-    from addon.preview.forge import PreviewError, open_preview
+    from addon.preview.opening import PreviewError, open_preview
 
     directory = options.directory or EXAMPLE
     try:
@@ -170,22 +173,36 @@ def _preview(options: argparse.Namespace) -> int:
         stack.callback(forge.stop)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pages-preview-")))
         config = folder / "pages.yaml"
-        config.write_text(
-            f"pagesDomain: {PREVIEW_DOMAIN}\n"
-            f"forgejoHost: http://127.0.0.1:{forge.port}\n"
-            f"listen: 127.0.0.1:{port}\n"
-            "cacheTTL: 0\n"  # changes in the folder are visible on reload
-            "browserCacheTTL: 0\n"
-            "logLevel: warning\n"
-            f"stateDir: {folder / 'state'}\n",
-            encoding="utf-8",
-        )
+        config.write_text(json.dumps(_preview_options(options.config, forge.port, port, folder)), encoding="utf-8")
         for hint in forge.hints:
             print(f"note: {hint}")
         for address in forge.addresses(PREVIEW_DOMAIN, port):
             print(f"  {address}")
         print("Changes are visible on reload. Ctrl+C ends the preview.", flush=True)
-        return _mitmdump(config, folder / "state")
+        return _mitmdump(config, folder / "state", quiet=True)
+
+
+def _preview_options(config: Path | None, forge: int, port: int, folder: Path) -> dict[str, str | int]:
+    """The settings of a preview: those of a file that mean something here, and its own. JSON is YAML, too."""
+    options: dict[str, str | int] = {}
+    if config is not None:
+        given = load(config)
+        options = {
+            "memoryCacheSize": given.memory_cache_size,
+            "maxCachedFileSize": given.max_cached_file_size,
+            "maxSiteFiles": given.max_site_files,
+            "workers": given.workers,
+            "accessLog": str(given.access_log or "off"),
+        }
+    return options | {
+        "pagesDomain": PREVIEW_DOMAIN,
+        "forgejoHost": f"http://127.0.0.1:{forge}",
+        "listen": f"127.0.0.1:{port}",
+        "cacheTTL": 0,  # changes in the folder are visible on reload
+        "browserCacheTTL": 0,
+        "logLevel": "warning",
+        "stateDir": str(folder / "state"),
+    }
 
 
 def _free_port() -> int:

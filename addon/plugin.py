@@ -32,6 +32,7 @@ from addon import forwarding, templates
 from addon.access_log import AccessLog
 from addon.forgejo import Forgejo
 from addon.library import Library
+from addon.negotiation import http_date
 from addon.relay import Relay, head_bytes
 from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer, Request
@@ -135,7 +136,8 @@ class PagesAddon:
 
     async def _listen(self, settings: Settings) -> None:
         modes = [
-            f"reverse:http://{_upstream_authority(settings)}@{address.host}:{address.port}" for address in settings.listen
+            f"reverse:http://{_upstream_authority(settings)}@{address.host}:{address.port}"
+            for address in settings.listen
         ]
         self._modes = tuple(modes)
         servers: Any = ctx.master.addons.get("proxyserver")
@@ -348,7 +350,14 @@ def _respond(flow: http.HTTPFlow, answer: Answer) -> None:
     # The constructor, not Response.make: that would encode an encoded body once more and add a length to a 304.
     now = time.time()
     flow.response = http.Response(
-        b"HTTP/1.1", answer.status, b"", http.Headers(answer.headers), answer.body, None, now, now
+        b"HTTP/1.1",
+        answer.status,
+        b"",
+        http.Headers((*answer.headers, (b"Date", http_date(int(now))))),
+        answer.body,
+        None,
+        now,
+        now,
     )
     flow.response.reason = status_codes.RESPONSES.get(answer.status, "")
 

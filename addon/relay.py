@@ -12,9 +12,11 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from http import HTTPStatus
 
 from addon.forge_errors import ForgejoError
+from addon.negotiation import http_date
 from addon.server import Answer
 
 logger = logging.getLogger(__name__)
@@ -100,6 +102,6 @@ def head_bytes(answer: Answer) -> bytes:
         reason = HTTPStatus(answer.status).phrase
     except ValueError:
         reason = ""
-    lines = [b"HTTP/1.1 %d %s" % (answer.status, reason.encode())]
+    lines = [b"HTTP/1.1 %d %s" % (answer.status, reason.encode()), b"Date: " + http_date(int(time.time()))]
     lines.extend(name + b": " + value for name, value in answer.headers)
     return b"\r\n".join(lines) + b"\r\n\r\n"
