@@ -8,8 +8,6 @@ before the route is known, a missing scope before the repository is looked up. W
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,20 +17,17 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from addon.preview.answers import Answer, Request, json_answer, no_route, redirect, wrong_method
+from addon.preview.credentials import refusal, secrets_of
 from addon.preview.documents import Documents, Json
+from addon.preview.files import content, guessed, stored_elsewhere
 from addon.preview.objects import ObjectMissing
-from addon.preview.raw import Content, file_pieces, pieces_of, raw_answer
+from addon.preview.raw import raw_answer
 from addon.preview.registry import ANONYMOUS, Place, Registry, Viewer
 from addon.preview.repository import SYMLINK, TREE, RevisionMissing, Row
 from addon.preview.settings import READ_REPOSITORY, Flavour, Limits, Policy
 
 _MESSAGES = {"en": "The target couldn't be found.", "de": "Das Ziel konnte nicht gefunden werden."}
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True", "on"})
-# A pointer larger than this is a file like any other (modules/lfs in Forgejo).
-POINTER_LIMIT = 1024
-_POINTER = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\nsize ([0-9]+)\n?"
-)
 
 
 @dataclass(frozen=True)
@@ -108,28 +103,15 @@ class Api:
         return answer
 
     def viewer(self, request: Request) -> Viewer | Answer:
-        """Who asks, by token in Authorization (token, Bearer, Basic) or query; 401 for one that is not known."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        given = given.strip()
-        secrets: list[str] = []
-        if scheme.lower() in ("token", "bearer") and given:
-            secrets = [given]
-        elif scheme.lower() == "basic":
-            try:
-                user, _, password = base64.b64decode(given, validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
-                user, password = "", ""
-            secrets = [password, user] if password not in ("", "x-oauth-basic") else [user]
-        else:
-            query = request.parameter("token") or request.parameter("access_token")
-            secrets = [query] if query else []
+        """Who asks; 401 for credentials that are not known."""
+        secrets = secrets_of(request)
         if not secrets:
             return ANONYMOUS
         for secret in secrets:
             token = self.registry.tokens.get(secret)
             if token is not None:
                 return Viewer(token.user, token)
-        return self.error(_refusal(secrets[0]), 401)
+        return self.error(refusal(secrets[0]), 401)
 
     def error(self, message: str, status: int) -> Answer:
         """An error document; 404 needs `not_found`."""
@@ -445,7 +427,7 @@ class Api:
             if ref:
                 commit = repository.commit_of(ref)
             else:
-                commit, path = self._guessed(asked.place, path)
+                commit, path = guessed(repository, path, self.documents.default_branch(asked.place))
             raw = path.encode(errors="surrogateescape")
             entry = repository.entry_at(repository.commit(commit).tree, raw)
         except (RevisionMissing, ObjectMissing):
@@ -457,47 +439,13 @@ class Api:
         if not is_blob:
             return self.not_found(asked.request, message="getBlobForEntry")
         try:
-            found = self.content(asked.place, entry.id, raw, commit, lfs=lfs)
-            if isinstance(found, str):
-                return redirect(asked.request, found, 303, api=True)
+            found = content(asked.place, entry.id, raw, commit, lfs=lfs)
+            if found.lfs and self.policy.lfs_storage_url is not None:
+                return redirect(asked.request, stored_elsewhere(found, self.policy.lfs_storage_url), 303, api=True)
             found = replace(found, link=entry.mode == SYMLINK)
             return raw_answer(asked.request, found, self.flavour, api=True)
         except ObjectMissing:  # the file of a work tree changed just now
             return self.not_found(asked.request)
-
-    def content(self, place: Place, oid: str, path: bytes | None, commit: str | None, *, lfs: bool) -> Content | str:
-        """A blob to serve, or the LFS object that it points to; an address where that is stored elsewhere."""
-        source = place.repository.source
-        # Forgejo names a blob asked for by id ".": the last part of an empty path.
-        name = path.rpartition(b"/")[2].decode(errors="surrogateescape") if path is not None else "."
-        modified = None
-        if path is not None and commit is not None:
-            modified = place.repository.last_touching(commit, path).committer.seconds
-        size = source.header(oid).size
-        if lfs and size <= POINTER_LIMIT and source.lfs_dir is not None:
-            pointer = _POINTER.fullmatch(source.read(oid)[1])
-            if pointer is not None:
-                digest, length = pointer[1].decode(), int(pointer[2])
-                stored = source.lfs_dir / digest[:2] / digest[2:4] / digest
-                if stored.is_file() and stored.stat().st_size == length:
-                    if self.policy.lfs_storage_url is not None:
-                        return f"{self.policy.lfs_storage_url}/{digest[:2]}/{digest[2:4]}/{digest}?signature=1"
-                    return Content(name, digest, length, file_pieces(stored), modified, lfs=True)
-        if size <= POINTER_LIMIT:
-            return Content(name, oid, size, pieces_of(source.read(oid)[1]), modified)
-        return Content(name, oid, size, lambda start, stop: source.chunks(oid, start, stop), modified)
-
-    def _guessed(self, place: Place, path: str) -> tuple[str, str]:
-        """Without `ref` the leading segments may be a branch, a tag or a full id; else it is the default branch."""
-        repository, parts = place.repository, path.split("/")
-        for named in (repository.branch, repository.tag):
-            for count in range(1, len(parts) + 1):
-                oid = named("/".join(parts[:count]))
-                if oid is not None:
-                    return repository.peeled(oid), "/".join(parts[count:])
-        if repository.is_id(parts[0]):
-            return repository.commit_of(parts[0]), "/".join(parts[1:])
-        return repository.commit_of(f"refs/heads/{self.documents.default_branch(place)}"), path
 
 
 def _route(pattern: str, methods: tuple[str, ...], handler: Callable[[Asked], Answer]) -> _Route:
@@ -508,17 +456,3 @@ def _number(request: Request, name: str) -> int:
     """An integer parameter; 0 when missing or no number, as Go's forms have it."""
     value = request.parameter(name) or ""
     return int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else 0
-
-
-def _refusal(secret: str) -> str:
-    # Forgejo joins what each of its methods had to say, the secret included: a client must not log it.
-    malformed = "token is malformed: token contains an invalid number of segments"
-    return "\n".join(
-        (
-            malformed,
-            f"access token does not exist [sha: {secret}]",
-            malformed,
-            f'task with token "{secret}": resource does not exist',
-            f"authorized integration: parse JWT error: {malformed}",
-        )
-    )

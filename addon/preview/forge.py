@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
@@ -67,6 +67,7 @@ class _Server(HTTPServer):
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         self._streams = {one for one in self._streams if not one.closed()} | {stream}
+        stream.set_nodelay(True)
         super().handle_stream(stream, address)
 
     def cut_all(self) -> None:
@@ -341,38 +342,48 @@ class Forge:
         reason = HTTPStatus(answer.status).phrase if answer.status in set(HTTPStatus) else "Unknown"
         start = ResponseStartLine("HTTP/1.1", answer.status, reason)
         body = answer.body
-        silent = request.method == "HEAD" or answer.status == 304
-        if silent or (fault is None and isinstance(body, bytes)):
-            assert isinstance(body, bytes)
-            piece = None if silent or not body else body
-            await connection.write_headers(start, headers, piece)
-            self.bytes_sent += len(piece or b"")
-            connection.finish()
-            return
-        await connection.write_headers(start, headers)
-        left = fault.truncate if fault is not None and fault.truncate is not None else None
-        pieces = body.pieces() if isinstance(body, Stream) else iter((body,))
-        if fault is not None and fault.pace:
-            pieces = iter(
-                [whole[at : at + fault.piece] for whole in pieces for at in range(0, len(whole), fault.piece)]
-            )
+        if request.method == "HEAD" or answer.status == 304:
+            await connection.write_headers(start, headers)
+        elif fault is None and isinstance(body, bytes):
+            await connection.write_headers(start, headers, body or None)
+            self.bytes_sent += len(body)
+        else:
+            await connection.write_headers(start, headers)
+            pieces = body.pieces() if isinstance(body, Stream) else iter((body,))
+            whole = await self._send_pieces(connection, pieces, fault or _NO_FAULT)
+            if not whole:
+                connection.stream.close()
+                return
+        connection.finish()
+
+    async def _send_pieces(self, connection: HTTP1Connection, pieces: Iterator[bytes], fault: Fault) -> bool:
+        """Sends a body as fast as the client takes it; False where the fault breaks it off."""
+        left = fault.truncate
         try:
-            for piece in pieces:
+            for piece in _smaller(pieces, fault.piece) if fault.pace else pieces:
                 if left is not None:
                     piece, left = piece[:left], left - len(piece[:left])
                 if piece:
                     await connection.write(piece)
                     self.bytes_sent += len(piece)
                 if left == 0:
-                    connection.stream.close()
-                    return
-                if fault is not None and fault.pace:
+                    return False
+                if fault.pace:
                     await asyncio.sleep(fault.pace)
         finally:
-            # Closes the file it reads from when the client left in the middle.
-            with suppress(AttributeError):
-                pieces.close()  # type: ignore[attr-defined]
-        connection.finish()
+            # Closes the file that it reads from, also when the client left in the middle.
+            if isinstance(pieces, Generator):
+                pieces.close()
+        return True
+
+
+_NO_FAULT = Fault()
+
+
+def _smaller(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    for piece in pieces:
+        for at in range(0, len(piece), size):
+            yield piece[at : at + size]
 
 
 def _stored(request: Request, registry: Registry) -> Answer:

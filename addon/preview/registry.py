@@ -228,8 +228,18 @@ class Registry:
                 if not entry.name.endswith(".git") or not entry.is_dir():
                     continue
                 name = entry.name.removesuffix(".git")
-                new_owner = self._renames.get(owner.lower(), owner)
-                moved = self._renames.get(f"{owner}/{name}".lower())
-                if moved is not None:
-                    new_owner, _, name = moved.partition("/")
+                new_owner, name = self._present_name(owner, name)
                 yield f"{new_owner}/{name}".lower(), _Located(new_owner, name, Path(entry.path))
+
+    def _present_name(self, owner: str, name: str) -> tuple[str, str]:
+        """The names of today for a folder's names: renames follow one another, each is used once."""
+        used: set[str] = set()
+        while True:
+            for key in (f"{owner}/{name}".lower(), owner.lower()):
+                new = self._renames.get(key)
+                if new is not None and key not in used:
+                    used.add(key)
+                    owner, name = new.split("/", 1) if "/" in key else (new, name)
+                    break
+            else:
+                return owner, name

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from addon.preview.answers import FRAME, NO_CACHE, Answer, Request, redirect, text_answer
 from addon.preview.api import Api
+from addon.preview.files import content, stored_elsewhere
 from addon.preview.objects import ObjectMissing
 from addon.preview.raw import raw_answer
 from addon.preview.registry import ANONYMOUS, Place
@@ -95,9 +96,10 @@ class Web:
     def _sent(
         self, request: Request, place: Place, oid: str, path: bytes | None, commit: str | None, *, lfs: bool
     ) -> Answer:
-        found = self.api.content(place, oid, path, commit, lfs=lfs)
-        if isinstance(found, str):
-            return redirect(request, found, 303, api=False)
+        found = content(place, oid, path, commit, lfs=lfs)
+        storage = self.api.policy.lfs_storage_url
+        if found.lfs and storage is not None:
+            return redirect(request, stored_elsewhere(found, storage), 303, api=False)
         return raw_answer(request, found, self.api.flavour, api=False)
 
     def _legacy(self, request: Request, place: Place, face: str, rest: str) -> Answer:

@@ -9,32 +9,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.client
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from addon.preview.forge import Forge
 from addon.preview.settings import Flavour
+from tests.forge.asking import ask
 from tests.forge.recordings import ROOT_URL, exchanges, webhooks
 from tests.forge.running import TOKENS, recorded_forge
 
 # Header → why its value is of no matter. The recordings leave out Date themselves.
 NOT_COMPARED = {"date": "the time of the answer"}
-# Left out of the recordings because they were the same in all.
-ALWAYS_SENT = {"Host": "forge.localhost:3000", "Accept-Encoding": "identity"}
 EXCHANGES = exchanges()
-
-
-class Received(NamedTuple):
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +38,6 @@ def recorded(forge_repositories: Path) -> Iterator[Forge]:
     running.settings("alice/sixtyfour").private = True
     yield running
     running.stop()
-
-
-def ask(forge: Forge, method: str, target: str, headers: dict[str, str]) -> Received:
-    """One request on a connection of its own, with exactly these headers."""
-    connection = http.client.HTTPConnection(forge.host, forge.port, timeout=30)
-    try:
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        for name, value in headers.items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
-        return Received(response.status, response.getheaders(), response.read())
-    finally:
-        connection.close()
 
 
 def _with_token(value: str) -> str:
@@ -88,7 +66,7 @@ def _body_of(response: dict[str, Any]) -> bytes:
 )
 def test_the_same_request_has_the_recorded_answer(recorded: Forge, exchange: dict[str, Any]) -> None:
     request, expected = exchange["request"], exchange["response"]
-    headers = ALWAYS_SENT | {name: _with_token(value) for name, value in request["headers"].items()}
+    headers = {name: _with_token(value) for name, value in request["headers"].items()}
     got = ask(recorded, request["method"], request["path"], headers)
     assert got.status == expected["status"]
     assert len(got.body) == expected["length"]
@@ -106,12 +84,9 @@ def test_all_recordings_are_here() -> None:
     assert len(webhooks()) == 36
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="a second opinion: the ids above have shown it already")
 def test_the_repositories_are_sound_to_git(forge_repositories: Path) -> None:
-    git = shutil.which("git")
-    if git is None:
-        # The ids above have shown it already; git itself is only a second opinion.
-        return
     for path in sorted(forge_repositories.glob("*/*.git")):
-        done = subprocess.run([git, "fsck", "--strict", "--no-dangling"], cwd=path, capture_output=True, text=True)
+        done = subprocess.run(["git", "fsck", "--strict", "--no-dangling"], cwd=path, capture_output=True, text=True)
         # A submodule's commit is in another repository; git does not look for it. Odd modes and names are meant.
         assert done.returncode == 0, f"{path.name}: {done.stderr}"
