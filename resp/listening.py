@@ -17,11 +17,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from resp.connection import Connection
-
+from resp.endpoint import Endpoint
 from resp.errors import ConnectionLost, RespError, Timeout
 from resp.protocol import INCOMPLETE, Argument, Push, encode_command
 
@@ -64,6 +64,8 @@ class Line:
     """
 
     def __init__(self, connection: Connection) -> None:
+        if connection.socket is None:
+            raise ConnectionLost("the connection is closed")
         self._connection = connection
         self._socket = connection.socket
         self._parser = connection.parser
@@ -192,6 +194,13 @@ class Line:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def opener(server: Endpoint | Callable[[], Connection]) -> Callable[[], Connection]:
+    """A function that opens a connection to `server`."""
+    if isinstance(server, Endpoint):
+        return lambda: Connection(server).connect()
+    return server
 
 
 def wait(lines: Sequence[Line], waker: Waker | None, seconds: float) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypedDict
 
 from resp.connection import Connection
-
+from resp.endpoint import Endpoint
 from resp.errors import (
     AuthenticationError,
     ClientClosed,
@@ -32,7 +32,7 @@ from resp.errors import (
     ServerError,
     TemporaryError,
 )
-from resp.listening import Line, Waker, backoff, wait
+from resp.listening import Line, Waker, backoff, opener, wait
 from resp.protocol import Argument, encode_argument
 
 logger = logging.getLogger("resp.pubsub")
@@ -71,6 +71,7 @@ class PubSub:
     Reads only while someone calls `get_message`, `listen`, or a thread of `run_in_thread` does; these calls exclude
     each other, while `subscribe` and the rest may be called by any thread at any time.
 
+    server: an `Endpoint`, or a function that returns a `Connection` after its handshake.
     decode: give channels, patterns and data as str (UTF-8, other bytes as surrogate escapes) instead of bytes.
     ignore_subscribe_messages: leave out the confirmations.
     on_gap: called with the reason (str) after a reconnect, in addition to the "gap" message.
@@ -79,7 +80,7 @@ class PubSub:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        server: Endpoint | Callable[[], Connection],
         *,
         decode: bool = False,
         ignore_subscribe_messages: bool = False,
@@ -89,7 +90,7 @@ class PubSub:
         retry_first: float = 0.05,
         retry_most: float = 5.0,
     ) -> None:
-        self._connect = connect
+        self._connect = opener(server)
         self._decode = decode
         self._ignore_confirmations = ignore_subscribe_messages
         self._on_gap = on_gap
@@ -120,7 +121,8 @@ class PubSub:
 
     def __repr__(self) -> str:
         count = sum(len(names) for names in self._wanted.values())
-        return f"<PubSub {'closed' if self._closed else 'connected' if self.connected else 'not connected'}, {count} subscriptions>"
+        state = "closed" if self._closed else "connected" if self.connected else "not connected"
+        return f"<PubSub {state}, {count} subscriptions>"
 
     # ---- what is subscribed ------------------------------------------------------------------------------------------
 

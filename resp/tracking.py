@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import logging
 import os
 import random
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resp.connection import Connection
-
+from resp.endpoint import Endpoint
 from resp.errors import (
     AuthenticationError,
     ConnectionLost,
@@ -36,12 +37,13 @@ from resp.errors import (
     ServerError,
     TemporaryError,
 )
-from resp.listening import Line, Waker, backoff, wait
+from resp.listening import Line, Waker, backoff, opener, wait
 from resp.protocol import Argument, Push, encode_argument
 
 logger = logging.getLogger("resp.tracking")
 
 INVALIDATION_CHANNEL: Final = b"__redis__:invalidate"
+_SETUP_SECONDS: Final = 5.0
 
 
 class State(enum.Enum):
@@ -79,7 +81,7 @@ def checked_prefixes(prefixes: Iterable[Argument]) -> tuple[bytes, ...]:
     if isinstance(prefixes, str | bytes | bytearray | memoryview):
         raise InvalidArgument("prefixes is a collection of prefixes, not one prefix")
     found = sorted(bytes(encode_argument(prefix)) for prefix in prefixes)
-    for shorter, longer in zip(found, found[1:]):
+    for shorter, longer in itertools.pairwise(found):
         # In sorted order, what begins with a prefix directly follows it.
         if longer.startswith(shorter):
             raise InvalidArgument(f"prefix {longer!r} begins with prefix {shorter!r}: name the shorter one only")
@@ -89,6 +91,8 @@ def checked_prefixes(prefixes: Iterable[Argument]) -> tuple[bytes, ...]:
 class Tracking:
     """Watches the keys that begin with one of `prefixes` and reports every change of one of them.
 
+    server: an `Endpoint`, or a function that returns a `Connection` after its handshake. One of its own is used, over
+        RESP2 (`protocol=2`) two.
     invalidated: called with a key (bytes), or with None for "everything you know may be wrong". It runs **in the
         listener's thread**, one call at a time and in the server's order: be quick, take no lock that someone holds
         while waiting for this object. An exception is logged, and the key it failed for is replaced by None; if that
@@ -104,7 +108,7 @@ class Tracking:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        server: Endpoint | Callable[[], Connection],
         invalidated: Callable[[bytes | None], object],
         *,
         prefixes: Iterable[Argument] = (),
@@ -117,7 +121,7 @@ class Tracking:
         retry_unsupported: float = 300.0,
     ) -> None:
         self.prefixes = checked_prefixes(prefixes)
-        self._connect = connect
+        self._connect = opener(server)
         self._invalidated = invalidated
         self._changed = changed
         self._noloop = noloop
@@ -276,7 +280,7 @@ class Tracking:
 
     def _establish(self, stack: contextlib.ExitStack) -> tuple[Line, ...]:
         """Connect and turn tracking on; the lines to listen to, the one with the invalidations first."""
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + _SETUP_SECONDS
         line = self._open(stack)
         options: list[Argument] = ["BCAST"]
         for prefix in self.prefixes:
@@ -300,8 +304,6 @@ class Tracking:
                 for item in line.items():
                     heard = True
                     self._heed(item)
-                    if self._closing:
-                        return
             # The callbacks may have taken long, and the answer to a PING may wait by now: look again before judging.
             if not heard:
                 wait(lines, self._waker, min(line.probe(self._silence, self._patience) for line in lines))
@@ -330,9 +332,8 @@ class Tracking:
         if not isinstance(keys, list):
             raise ProtocolError("an invalidation without keys")
         for key in keys:
-            if self._closing:
-                return
-            if not self._guarded(self._invalidated, key):
+            # Nothing is said any more after close().
+            if not self._closing and not self._guarded(self._invalidated, key):
                 self._everything()
 
     def _everything(self) -> None:

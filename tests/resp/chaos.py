@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Literal
 
@@ -55,7 +55,7 @@ class _Flow:
         self.source = source
         self.target = target
         self.faults = sorted(faults, key=lambda fault: fault.after)
-        self.waiting: collections.deque[bytes | Fault] = collections.deque()
+        self.waiting: collections.deque[bytes | Fault | threading.Event] = collections.deque()
         self.position = 0
         self.taken = bytearray()
         self.held_until = 0.0
@@ -98,14 +98,14 @@ class _Link(threading.Thread):
         self.to_client = _Flow(server, client, [f for f in faults if f.direction == "to client"])
         self.to_server = _Flow(client, server, [f for f in faults if f.direction == "to server"])
         self.client, self.server = client, server
-        self.orders: collections.deque[bytes | Kind] = collections.deque()
+        self.orders: collections.deque[bytes | Kind | Fault | threading.Event] = collections.deque()
         self.wake_reader, self.wake_writer = socket.socketpair()
         for end in (client, server):
             end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def order(self, what: bytes | Kind) -> None:
-        """Bytes to put into the client's stream now, or `cut` or `reset`; called by other threads."""
+    def order(self, what: bytes | Kind | Fault | threading.Event) -> None:
+        """Bytes for the client, an event to set when they are gone, a fault from now on, `cut`, `reset`; any thread."""
         self.orders.append(what)
         self.wake()
 
@@ -129,6 +129,12 @@ class _Link(threading.Thread):
             order = self.orders.popleft()
             if isinstance(order, bytes):
                 self.to_client.put(order)
+            elif isinstance(order, threading.Event):
+                self.to_client.waiting.append(order)
+            elif isinstance(order, Fault):
+                flow = self.to_client if order.direction == "to client" else self.to_server
+                flow.faults.append(replace(order, after=flow.position + order.after))
+                flow.faults.sort(key=lambda fault: fault.after)
             else:
                 return self._end(reset=order == "reset")
         now, patience = time.monotonic(), 5.0
@@ -187,7 +193,9 @@ class _Link(threading.Thread):
                 flow.held_until = time.monotonic() + flow.step
                 return False
             return sent > 0
-        if head.kind == "trickle":
+        if isinstance(head, threading.Event):
+            head.set()
+        elif head.kind == "trickle":
             flow.step = head.seconds
         elif head.kind == "pause":
             flow.held_until = time.monotonic() + head.seconds
@@ -267,8 +275,16 @@ class ChaosProxy:
         self._wake()
 
     def inject(self, data: bytes) -> None:
-        """Send `data` to every client now, though no server said it."""
-        self._order(data)
+        """Send `data` to every client, though no server said it; returns when it was sent."""
+        for link in list(self._links.values()):
+            sent = threading.Event()
+            link.order(data)
+            link.order(sent)
+            sent.wait(5)
+
+    def arm(self, fault: Fault) -> None:
+        """Let `fault` strike the connections that are open now; its bytes count from here."""
+        self._order(fault)
 
     def cut(self) -> None:
         """Close every connection in an orderly way."""
@@ -291,7 +307,7 @@ class ChaosProxy:
         for link in links:
             link.join(2)
 
-    def _order(self, what: bytes | Kind) -> None:
+    def _order(self, what: Kind | Fault) -> None:
         for link in list(self._links.values()):
             link.order(what)
 

@@ -10,6 +10,7 @@ a build machine cannot lose them silently.
 
 import contextlib
 import os
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,10 +19,15 @@ from typing import Any, Final, Protocol
 
 import pytest
 
+from resp.connection import Connection
+from resp.endpoint import Endpoint
 from tests.resp.certs import Certificates, make_certificates
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
 from tests.resp.old_server import OldServer, start_old_server
 from tests.resp.servers import Console, Reply, Server, redis_binary, start_redis, start_valkey
+
+Connect = Callable[..., Connection]
+"""`connect(address, protocol=3, tls=None, username=None, password=None)`."""
 
 NEEDS_REDIS: Final = frozenset({"redis7", "new_redis", "tls_redis"})
 """Fixtures, and values of parametrised fixtures, that need the system's Redis."""
@@ -61,6 +67,25 @@ class TlsServer:
     @property
     def address(self) -> tuple[str, int]:
         return (self.host, self.port)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way for a client to a server, through a proxy that misbehaves, with or without TLS."""
+
+    proxy: ChaosProxy
+    address: tuple[str, int]
+    tls: ssl.SSLContext | None = None
+
+    def client(self, **options: Any) -> Any:
+        """A new `Client` on this way; `options` as for Client."""
+        from resp import Client
+
+        return Client(host=self.address[0], port=self.address[1], tls=self.tls, **options)
+
+
+Through = Callable[..., Route]
+"""`through(server_address, *faults)`."""
 
 
 def _needs_redis(item: pytest.Item) -> bool:
@@ -178,6 +203,16 @@ def new_server(request: pytest.FixtureRequest) -> Callable[..., Server]:
 
 
 @pytest.fixture
+def connect() -> Connect:
+    """Opens a connection of `resp`, without a pool."""
+
+    def open_connection(address: tuple[str, int], **options: Any) -> Connection:
+        return Connection(Endpoint(host=address[0], port=address[1], **options)).connect()
+
+    return open_connection
+
+
+@pytest.fixture
 def chaos() -> Iterator[Callable[..., ChaosProxy]]:
     """`chaos(upstream_address, *faults)` starts a proxy that is closed when the test ends."""
     with contextlib.ExitStack() as stack:
@@ -186,6 +221,51 @@ def chaos() -> Iterator[Callable[..., ChaosProxy]]:
             return stack.enter_context(ChaosProxy(upstream, *faults))
 
         yield proxy
+
+
+@pytest.fixture
+def through_plain(chaos: Callable[..., ChaosProxy]) -> Through:
+    """Client → chaos → server."""
+
+    def route(upstream: tuple[str, int], *faults: Fault) -> Route:
+        proxy = chaos(upstream, *faults)
+        return Route(proxy, proxy.address)
+
+    return route
+
+
+@pytest.fixture
+def through_tls(
+    chaos: Callable[..., ChaosProxy], tls_front: Callable[..., TlsFront], certificates: Certificates
+) -> Through:
+    """Client → TLS → chaos → server: the trouble is in what TLS carries."""
+
+    def route(upstream: tuple[str, int], *faults: Fault) -> Route:
+        proxy = chaos(upstream, *faults)
+        front = tls_front(proxy.address)
+        return Route(proxy, ("localhost", front.port), certificates.client_context())
+
+    return route
+
+
+@pytest.fixture
+def through_ciphertext(
+    chaos: Callable[..., ChaosProxy], tls_front: Callable[..., TlsFront], certificates: Certificates
+) -> Through:
+    """Client → chaos → TLS → server: the trouble is in the records of TLS themselves."""
+
+    def route(upstream: tuple[str, int], *faults: Fault) -> Route:
+        proxy = chaos(tls_front(upstream).address, *faults)
+        return Route(proxy, ("localhost", proxy.port), certificates.client_context())
+
+    return route
+
+
+@pytest.fixture(params=["through_plain", "through_tls"])
+def through(request: pytest.FixtureRequest) -> Through:
+    """`through_plain` and `through_tls` in turn."""
+    found: Through = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture

