@@ -23,6 +23,7 @@ OWN_PREFIX = ".pages"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _PORT = re.compile(r"(?::[0-9]{0,5})?")
 # IDNA 2003, which Python has, folds these away; IDNA 2008, which browsers use, keeps them: two different hosts.
 _DEVIATIONS = re.compile("[ßςẞ\u200c\u200d]")
@@ -187,7 +188,7 @@ def parse_path(raw: str) -> Path | CleanPath | Refusal:
         name = _decoded(part)
         if b"/" in name:
             return Refusal(400, "The path holds an encoded slash.")
-        if any(byte < 32 or byte == 127 for byte in name):
+        if _CONTROL.search(name):
             return Refusal(400, "The path holds a control character.")
         if name in (b"", b"."):
             cleaned = True
