@@ -100,6 +100,10 @@ class Api:
         answer = self._routed(request, path.removeprefix("/api/v1"), viewer)
         if request.parameter("token") or request.parameter("access_token"):
             answer = answer.with_headers(("Warning", "token and access_token API authentication is deprecated"))
+        language = re.sub("[^A-Za-z-]", "", request.parameter("lang") or "")
+        if language:
+            cookie = f"lang={language}; Path=/; Max-Age=2147483647; HttpOnly; SameSite=Lax"
+            answer = answer.with_headers(("Set-Cookie", cookie))
         return answer
 
     def viewer(self, request: Request) -> Viewer | Answer:
@@ -122,13 +126,7 @@ class Api:
         language = request.parameter("lang") or request.headers.get("accept-language") or "en"
         text = message or _MESSAGES["de" if language.lower().startswith("de") else "en"]
         document = {"message": text, "url": f"{self.documents.root}api/swagger", "errors": list(errors)}
-        answer = json_answer(document, 404)
-        chosen = request.parameter("lang")
-        if chosen:
-            chosen = re.sub(r"[^A-Za-z-]", "", chosen)
-            cookie = f"lang={chosen}; Path=/; Max-Age=2147483647; HttpOnly; SameSite=Lax"
-            answer = answer.with_headers(("Set-Cookie", cookie))
-        return answer
+        return json_answer(document, 404)
 
     def place(
         self, request: Request, owner: str, name: str, viewer: Viewer, *, api: bool = True
@@ -167,6 +165,9 @@ class Api:
         for fixed, handler in self._fixed().items():
             if path == fixed:
                 return handler() if request.method == "GET" else wrong_method(request, ("GET",))
+        by_id = re.fullmatch(r"/repositories/([0-9]{1,18})", path)
+        if by_id:
+            return self._by_id(request, viewer, int(by_id[1]))
         if path == "/repos/search":
             return self._listed(request, viewer, None)
         listed = re.fullmatch(r"/users/([^/]+)/repos", path)
@@ -244,6 +245,19 @@ class Api:
                 }
             ),
         }
+
+    def _by_id(self, request: Request, viewer: Viewer, number: int) -> Answer:
+        if request.method != "GET":
+            return wrong_method(request, ("GET",))
+        if not viewer.signed_in:
+            return self.error("token is required", 401)
+        refused = self.lacks_scope(viewer, READ_REPOSITORY)
+        if refused is not None:
+            return refused
+        place = next((one for one in self.registry.places() if one.id == number), None)
+        if place is None or not self.registry.can_read(place, viewer):
+            return self.not_found(request)
+        return json_answer(self.documents.repository(place, viewer))
 
     def _listed(self, request: Request, viewer: Viewer, owner: str | None) -> Answer:
         if request.method != "GET":

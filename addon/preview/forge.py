@@ -15,7 +15,7 @@ import re
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from email.utils import formatdate
@@ -41,6 +41,7 @@ from addon.preview.web import Web
 
 log = logging.getLogger(__name__)
 IDLE_SECONDS = 3600
+REMEMBERED_CALLS = 100_000
 
 
 class Call(NamedTuple):
@@ -104,7 +105,7 @@ class Forge:
         self.hints: list[str] = []
         self.owner = ""
         self.repository = ""
-        self.calls: list[Call] = []
+        self.calls: deque[Call] = deque(maxlen=REMEMBERED_CALLS)
         self.in_flight = 0
         self.most_at_once = 0
         self.bytes_sent = 0
@@ -148,10 +149,11 @@ class Forge:
     @property
     def url(self) -> str:
         """Where it listens, without a slash at the end; only once it was started."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
     def addresses(self, pages_domain: str, port: int) -> list[str]:
         """Where a pages server for `pages_domain` on `port` shows each repository."""
+        self.registry.refresh()
         suffix = "" if port == 80 else f":{port}"
         return [
             f"http://{place.owner.name.lower()}.{pages_domain}{suffix}/"
@@ -265,6 +267,7 @@ class Forge:
         """The answer without faults; what `Forge` would send."""
         assert self._web is not None, "the forge was not started"
         api = self._web.api
+        self.registry.refresh()
         sub_path = "/" + api.documents.root.split("://", 1)[1].partition("/")[2].rstrip("/")
         if sub_path != "/" and request.path.startswith(f"{sub_path}/"):
             request = Request(request.method, request.path.removeprefix(sub_path), request.query, request.headers)

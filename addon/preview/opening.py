@@ -51,7 +51,9 @@ def open_preview(directory: Path, name: str | None = None, **options: Any) -> Fo
         if name is not None:
             raise PreviewError(f"{directory} holds repositories with names of their own: {name!r} has no meaning here")
         forge = Forge(directory, **options)
-        first = next(forge.registry.places())
+        first = next(forge.registry.places(), None)
+        if first is None:
+            raise PreviewError(f"none of the repositories in {directory} can be read: see the log for why")
         forge.owner, forge.repository = first.owner.name, first.name
         return forge
     owner, repository = _names(directory, name)

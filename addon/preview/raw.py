@@ -49,9 +49,9 @@ def raw_answer(request: Request, content: Content, flavour: Flavour, *, api: boo
         kinds = kinds[1:] if flavour.gitea else kinds
     validators: Headers = (("Etag", f'"{content.tag}"'),)
     # An LFS object's conditions are looked at before its date is known.
-    if content.modified is not None and not (content.lfs and _tag_matches(request, content.tag)):
+    if content.modified is not None and not (content.lfs and tag_matches(request, content.tag)):
         validators = (*validators, ("Last-Modified", formatdate(content.modified, usegmt=True)))
-    if _tag_matches(request, content.tag) or _not_modified(request, content):
+    if tag_matches(request, content.tag) or _not_modified(request, content):
         return Answer(304, (NO_CACHE, *validators, NOSNIFF, FRAME, *kinds))
     caching = "public, max-age=21600" if flavour.gitea else "private, max-age=300"
     head = b"".join(content.pieces(0, min(SNIFFED, content.size)))
@@ -110,7 +110,8 @@ def _sent(
     return Answer(status, headers, Stream(length, lambda: content.pieces(start, stop)))
 
 
-def _tag_matches(request: Request, tag: str) -> bool:
+def tag_matches(request: Request, tag: str) -> bool:
+    """Whether If-None-Match names the tag; weak ones count, `*` is not understood."""
     given = request.headers.get("if-none-match", "")
     return any(one.strip().removeprefix("W/") == f'"{tag}"' for one in given.split(","))
 

@@ -10,15 +10,21 @@ and the new one to the old folder.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from addon.preview.objects import DulwichMissing
 from addon.preview.repository import GitDirectory, Repository, Source
 from addon.preview.settings import OwnerSettings, RepositorySettings, Token
+
+log = logging.getLogger(__name__)
+_TICK_NS = 50_000_000
 
 
 class Owner(NamedTuple):
@@ -85,12 +91,16 @@ class Registry:
         self._opened: dict[Path, tuple[tuple[int, int], Repository]] = {}
         self._given_repositories: dict[str, Repository] = {}
         self._scanned: tuple[object, dict[str, _Located]] | None = None
+        self._located: dict[str, _Located] = {}
+        self._owners: dict[str, str] = {}
+        self.refresh()
 
     def add(self, owner: str, name: str, source: Source, settings: RepositorySettings | None = None) -> None:
         """Puts a source on the forge as `owner/name`."""
         key = f"{owner}/{name}".lower()
         self._given[key] = _Located(owner, name, source)
         self._given_repositories[key] = Repository(source)
+        self.refresh()
         if settings is not None:
             self._settings[key] = settings
 
@@ -106,6 +116,7 @@ class Registry:
         """Renames or transfers `owner/name`, or renames an owner (a name without slash)."""
         self._renames[old.lower()] = new
         self._scanned = None
+        self.refresh()
 
     def renamed(self, old: str) -> str | None:
         """The new name of a renamed owner or `owner/name`."""
@@ -119,7 +130,7 @@ class Registry:
         known = self._owner_settings.get(key)
         canonical = known[0] if known else None
         if canonical is None:
-            canonical = next((one.owner for one in self._located().values() if one.owner.lower() == key), None)
+            canonical = self._owners.get(key)
         if canonical is None:
             return None
         settings = self.owner_settings(canonical)
@@ -128,7 +139,7 @@ class Registry:
 
     def owner_by_email(self, email: str) -> Owner | None:
         """The user whose address that is."""
-        names = {one.owner for one in self._located().values()} | {name for name, _ in self._owner_settings.values()}
+        names = {one.owner for one in self._located.values()} | {name for name, _ in self._owner_settings.values()}
         for name in sorted(names):
             owner = self.owner(name)
             if owner is not None and not owner.settings.organisation and self.email(owner) == email.lower():
@@ -141,12 +152,12 @@ class Registry:
     def find(self, owner: str, name: str) -> Place | None:
         """The repository of exactly that name (case aside), not following renames."""
         key = f"{owner}/{name}".lower()
-        located = self._given.get(key) or self._located().get(key)
+        located = self._located.get(key)
         return self._place(located) if located else None
 
     def places(self) -> Iterator[Place]:
         """All repositories, by id."""
-        found = [place for one in list(self._located().values()) if (place := self._place(one)) is not None]
+        found = [place for one in list(self._located.values()) if (place := self._place(one)) is not None]
         return iter(sorted(found, key=lambda place: place.id))
 
     def can_read(self, place: Place, viewer: Viewer) -> bool:
@@ -204,23 +215,33 @@ class Registry:
             return known[1]
         if known is not None:
             known[1].source.close()
-        repository = Repository(GitDirectory(path))
+        try:
+            repository = Repository(GitDirectory(path))
+        except DulwichMissing:
+            raise
+        except Exception as error:  # whatever a broken folder makes of the library
+            log.warning("%s cannot be read as a git repository and is left out: %r", path, error)
+            return None
         self._opened[path] = signature, repository
         return repository
 
-    def _located(self) -> dict[str, _Located]:
+    def refresh(self) -> None:
+        """Looks for repositories that came or went; costs a stat per owner when none did."""
         found: dict[str, _Located] = {}
         if self.root is not None:
-            owners = []
+            folders: list[tuple[str, str]] = []
             with suppress(FileNotFoundError):
-                owners = sorted((entry.name, entry.path) for entry in os.scandir(self.root) if entry.is_dir())
-            state = [(path, os.stat(path).st_mtime_ns) for _, path in owners]
-            if self._scanned is not None and self._scanned[0] == state:
-                found = self._scanned[1]
+                folders = sorted((entry.name, entry.path) for entry in os.scandir(self.root) if entry.is_dir())
+            state = [(path, os.stat(path).st_mtime_ns) for _, path in folders]
+            if self._scanned is None or self._scanned[0] != state:
+                found = dict(self._scan(folders))
+                # Two changes within one tick of the file system's clock look like one: too young a scan is not kept.
+                newest = max((changed for _, changed in state), default=0)
+                self._scanned = (state, found) if newest + _TICK_NS < time.time_ns() else None
             else:
-                found = dict(self._scan(owners))
-                self._scanned = state, found
-        return found | self._given if self._given else found
+                found = self._scanned[1]
+        self._located = found | self._given
+        self._owners = {one.owner.lower(): one.owner for one in self._located.values()}
 
     def _scan(self, owners: list[tuple[str, str]]) -> Iterator[tuple[str, _Located]]:
         for owner, folder in owners:

@@ -16,7 +16,7 @@ from addon.preview.answers import FRAME, NO_CACHE, Answer, Request, redirect, te
 from addon.preview.api import Api
 from addon.preview.files import content, stored_elsewhere
 from addon.preview.objects import ObjectMissing
-from addon.preview.raw import raw_answer
+from addon.preview.raw import Content, pieces_of, raw_answer, tag_matches
 from addon.preview.registry import ANONYMOUS, Place
 from addon.preview.repository import RevisionMissing
 from addon.preview.settings import READ_REPOSITORY
@@ -85,6 +85,9 @@ class Web:
 
     def _blob(self, request: Request, place: Place, oid: str, *, lfs: bool) -> Answer:
         repository = place.repository
+        if not lfs and repository.is_id(oid) and tag_matches(request, oid.lower()):
+            # The tag is the id, so Forgejo does not look whether the blob is there.
+            return raw_answer(request, Content(".", oid.lower(), 0, pieces_of(b"")), self.api.flavour, api=False)
         try:
             if not repository.is_id(oid) or repository.source.header(oid.lower()).kind != "blob":
                 raise ObjectMissing(oid)

@@ -56,10 +56,10 @@ class WorkTree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self._git = GitDirectory(self.folder) if (self.folder / ".git").exists() else None
+        self.warnings: list[str] = []
+        self._git = self._opened()
         self.object_format = self._git.object_format if self._git else "sha1"
         self.lfs_dir: Path | None = self._git.lfs_dir if self._git else None
-        self.warnings: list[str] = []
         self._root = os.fsencode(self.folder)
         self._known: dict[bytes, _Known] = {}
         self._seen: dict[bytes, _Known] = {}
@@ -74,6 +74,16 @@ class WorkTree:
         self._dated = 0
         self._newest = 0
         self.refresh()
+
+    def _opened(self) -> GitDirectory | None:
+        if not (self.folder / ".git").exists():
+            return None
+        try:
+            return GitDirectory(self.folder)
+        except Exception as error:  # whatever a broken .git makes of the library; the files are there all the same
+            self.warnings.append(f"only the files are shown, without history and other branches: {error}")
+            log.warning("preview: %s", self.warnings[-1])
+            return None
 
     # -- what a Source offers ---------------------------------------------------------------------------------------
 

@@ -244,6 +244,30 @@ def test_permissions_are_told_to_those_who_may_know(forge: Forge) -> None:
     assert get(forge, f"{base}/alice/permission", bob).status == 403
 
 
+def test_a_repository_is_found_by_its_number_by_those_signed_in(forge: Forge) -> None:
+    assert get(forge, "/api/v1/repositories/17").status == 401
+    assert get(forge, "/api/v1/repositories/17", ALICE).json()["full_name"] == "alice/secret"
+    bob = {"Authorization": f"token {TOKENS['bob']}"}
+    assert get(forge, "/api/v1/repositories/17", bob).status == 404
+    assert get(forge, "/api/v1/repositories/999", ALICE).status == 404
+
+
+def test_a_blob_that_the_client_has_is_not_looked_for(forge: Forge) -> None:
+    assert get(forge, f"/alice/blog/raw/blob/{'1' * 40}", {"If-None-Match": f'"{"1" * 40}"'}).status == 304
+
+
+def test_a_broken_repository_is_not_there_and_harms_no_other(tmp_path: Path) -> None:
+    Site(tmp_path / "alice" / "good.git", {"a": b"1"}).close()
+    for part in ("HEAD", "config", "refs/x", "objects/x"):
+        (tmp_path / "alice" / "bad.git" / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "alice" / "bad.git" / part).write_bytes(b"[broken")
+    forge = start_forge(tmp_path)
+    assert get(forge, "/api/v1/repos/alice/bad").status == 404
+    assert get(forge, "/api/v1/repos/alice/good").status == 200
+    assert get(forge, "/api/v1/repos/search").json()["data"][0]["name"] == "good"
+    forge.stop()
+
+
 # -- counting ----------------------------------------------------------------------------------------------------------
 
 

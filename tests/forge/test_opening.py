@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from addon.preview.forge import Forge
+from addon.preview.objects import DulwichMissing
 from addon.preview.opening import PreviewError, open_preview
 from tests.forge.asking import get
 from tests.forge.sites import Site
-from tests.forge.test_worktree import write
+from tests.forge.test_worktree import work_tree, write
 
 
 @contextmanager
@@ -129,3 +131,26 @@ def test_a_repository_made_deleted_and_made_again_is_found_each_time(tmp_path: P
         assert get(forge, "/api/v1/repos/alice/two").status == 404
         Site(tmp_path / "alice" / "two.git", {"a": b"3"}).close()
         assert get(forge, "/api/v1/repos/alice/two/raw/a").body == b"3"
+
+
+def test_without_dulwich_files_are_shown_and_repositories_say_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Site(tmp_path / "bare.git", {"public/index.html": b"x"}).close()
+    work_tree(tmp_path / "tree", {".pages": b"enabled: true\n", "public/index.html": b"files"})
+    write(tmp_path / "folder", {"index.html": b"plain"})
+    for module in [name for name in sys.modules if name.split(".")[0] == "dulwich"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DulwichMissing, match=r"pip install 'dulwich>=1.2'"):
+        open_preview(tmp_path / "bare.git")
+    for folder, content in (("tree", b"files"), ("folder", b"plain")):
+        with serving(open_preview(tmp_path / folder, "me")) as forge:
+            assert get(forge, "/api/v1/repos/me/.profile/raw/public/index.html").body == content
+            assert any("dulwich" in hint for hint in forge.hints) == (folder == "tree")
+
+
+def test_a_broken_git_folder_leaves_the_files(tmp_path: Path) -> None:
+    write(tmp_path, {".pages": b"enabled: true\n", "public/index.html": b"files", ".git/HEAD": b"nonsense"})
+    with serving(open_preview(tmp_path, "me")) as forge:
+        assert get(forge, "/api/v1/repos/me/.profile/raw/public/index.html").body == b"files"
+        assert "without history" in forge.hints[0]
