@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 # Go's http.Server sets Content-Length itself up to the size of its write buffer, and sends chunks beyond.
 GO_WRITE_BUFFER = 2048
@@ -75,7 +75,15 @@ def go_json(value: Any) -> bytes:
     for char, escaped in _GO_ESCAPES:
         if char in text:
             text = text.replace(char, escaped)
-    return text.encode(errors="replace") + b"\n"
+    # Bytes that were no UTF-8 travel as surrogates; here each becomes the replacement character.
+    if not text.isascii():
+        text = text.encode(errors="surrogateescape").decode(errors="replace").replace("\ufffd", "\\ufffd")
+    return text.encode() + b"\n"
+
+
+def percent(text: str, safe: str = "/") -> str:
+    """Percent-encoded, also where the text was bytes that are no UTF-8."""
+    return quote(text, safe=safe, errors="surrogateescape")
 
 
 _GO_ESCAPES = (
@@ -84,8 +92,6 @@ _GO_ESCAPES = (
     (">", "\\u003e"),
     ("\u2028", "\\u2028"),
     ("\u2029", "\\u2029"),
-    # Go writes what was no UTF-8 as the escaped replacement character.
-    ("\ufffd", "\\ufffd"),
 )
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from math import ceil
 from posixpath import normpath
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
-from addon.preview.answers import Answer, Request, json_answer, no_route, redirect, wrong_method
+from addon.preview.answers import Answer, Request, json_answer, no_route, percent, redirect, wrong_method
 from addon.preview.credentials import refusal, secrets_of
 from addon.preview.documents import Documents, Json
 from addon.preview.files import content, guessed, stored_elsewhere
@@ -140,14 +140,14 @@ class Api:
             new = registry.renamed(owner)
             if new is None or registry.owner(new) is None:
                 raise KeyError(owner)
-            return self._moved(request, owner, quote(owner), quote(new), 307, api=api)
+            return self._moved(request, owner, percent(owner), percent(new), 307, api=api)
         found = registry.find(owner, name)
         if found is None:
             new = registry.renamed(f"{owner}/{name}")
             target = registry.find(*new.split("/", 1)) if new else None
             if target is None or not registry.can_read(target, viewer):
                 return None
-            old_part, new_part = f"{quote(owner)}/{quote(name)}", quote(target.full_name)
+            old_part, new_part = f"{percent(owner)}/{percent(name)}", percent(target.full_name)
             return self._moved(request, owner, old_part, new_part, 301, api=api)
         return found if registry.can_read(found, viewer) else None
 

@@ -13,8 +13,8 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from urllib.parse import quote
 
+from addon.preview.answers import percent
 from addon.preview.objects import ObjectMissing
 from addon.preview.registry import Owner, Place, Registry, Viewer
 from addon.preview.repository import SUBMODULE, SYMLINK, TREE, Commit, Repository, Row, Signature
@@ -220,7 +220,7 @@ class Documents:
         base = f"{self.api}repos/{place.full_name}/git"
         return {
             "ref": name,
-            "url": f"{base}/{quote(name)}",
+            "url": f"{base}/{percent(name)}",
             "object": {"type": kind, "sha": oid, "url": f"{base}/{kind}s/{oid}"},
         }
 
@@ -255,19 +255,19 @@ class Documents:
         """A file, folder, link or submodule of a commit; `whole`: with the content, as when asked for by itself."""
         repository = place.repository
         path = row.path.decode(errors="replace")
-        escaped = quote(row.path)
+        escaped = percent(row.path.decode(errors="surrogateescape"))
         last = repository.last_touching(commit, row.path)
         api = f"{self.api}repos/{place.full_name}/"
-        self_url = f"{api}contents/{escaped}?ref={quote(ref, safe='')}"
+        self_url = f"{api}contents/{escaped}?ref={percent(ref, safe='')}"
         kind = _content_kind(row.mode)
         git_url = html_url = raw_url = None
         size = 0
         if kind != "submodule":
             git_url = f"{api}git/{'trees' if kind == 'dir' else 'blobs'}/{row.id}"
             where = "commit" if repository.is_id(ref) else ("tag" if repository.tag(ref) else "branch")
-            html_url = f"{self.root}{place.full_name}/src/{where}/{quote(ref)}/{escaped}"
+            html_url = f"{self.root}{place.full_name}/src/{where}/{percent(ref)}/{escaped}"
             if kind != "dir":
-                raw_url = f"{self.root}{place.full_name}/raw/{where}/{quote(ref)}/{escaped}"
+                raw_url = f"{self.root}{place.full_name}/raw/{where}/{percent(ref)}/{escaped}"
                 size = repository.source.header(row.id).size
         shown: Json = {"encoding": None, "content": None}
         if kind == "file" and whole:

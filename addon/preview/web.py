@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from addon.preview.answers import FRAME, NO_CACHE, Answer, Request, redirect, text_answer
+from addon.preview.answers import FRAME, NO_CACHE, Answer, Request, percent, redirect, text_answer
 from addon.preview.api import Api
 from addon.preview.files import content, stored_elsewhere
 from addon.preview.objects import ObjectMissing
@@ -41,7 +41,7 @@ class Web:
         if isinstance(viewer, Answer):
             return viewer
         if self.api.policy.require_sign_in and not viewer.signed_in:
-            cookie = f"redirect_to={quote(request.target, safe='')}; Path=/; HttpOnly; SameSite=Lax"
+            cookie = f"redirect_to={percent(request.target, safe='')}; Path=/; HttpOnly; SameSite=Lax"
             location = self.api.documents.root.split("://", 1)[1].partition("/")[2]
             return redirect(request, f"/{location}user/login", 303, api=False).with_headers(("Set-Cookie", cookie))
         refused = self.api.lacks_scope(viewer, READ_REPOSITORY)
@@ -111,9 +111,9 @@ class Web:
         for kind, named in (("branch", repository.branch), ("tag", repository.tag)):
             for count in range(1, len(parts)):
                 if named("/".join(parts[:count])) is not None:
-                    return redirect(request, f"/{place.full_name}/{face}/{kind}/{quote(rest)}", 303, api=False)
+                    return redirect(request, f"/{place.full_name}/{face}/{kind}/{percent(rest)}", 303, api=False)
         if repository.is_id(parts[0]):
-            return redirect(request, f"/{place.full_name}/{face}/commit/{quote(rest)}", 303, api=False)
+            return redirect(request, f"/{place.full_name}/{face}/commit/{percent(rest)}", 303, api=False)
         return self._not_found(request)
 
     def _not_found(self, request: Request) -> Answer:
