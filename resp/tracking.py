@@ -8,7 +8,8 @@ connection and comes back after a loss. Its state is the answer to one question:
 because a key may have changed, and been read again, anywhere in between.
 
 The rule for callers: an entry may be trusted without asking the server if and only if tracking was live with the same
-`generation` when the entry's read began, and still is.
+`generation` when the entry's read began, and still is, and no invalidation of its key came in between. What no server
+reports is SWAPDB.
 """
 
 from __future__ import annotations

@@ -136,6 +136,21 @@ def test_a_flush_is_everything(
     assert tracking.live
 
 
+def test_becoming_a_replica_with_other_data_is_everything(
+    new_server: Callable[..., Server], track: Callable[..., Tracking], listener: Listener
+) -> None:
+    master, server = new_server("--repl-diskless-sync-delay", "0"), new_server()
+    master.ask("SET", "a", "other")
+    server.ask("SET", "a", "own")
+    tracking = track(server.address, patience=5.0)
+    assert tracking.wait(5)
+    server.ask("REPLICAOF", master.host, master.port)
+    wait_until(lambda: server.ask("GET", "a") == b"other", 20)
+    wait_until(lambda: listener.events == [None, State.LIVE, None])
+    master.ask("SET", "a", "new")
+    wait_until(lambda: listener.heard(b"a"))
+
+
 @PROTOCOLS
 @pytest.mark.parametrize("trouble", ["cut", "reset"])
 def test_a_gap_is_lost_then_everything_and_everything_again_before_live(
