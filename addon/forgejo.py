@@ -248,7 +248,7 @@ class Forgejo:
         left = {blob_id: size for blob_id, size in sizes.items() if 0 < size <= _LARGEST_BLOB}
         while len(left) > 1 and self._batch_size():
             # Until something is known of the server's batches, the first goes alone.
-            batches = list(self._batches(left, self._batch_size()))
+            batches = self._batches(left, self._batch_size())
             asked = batches if self._batch else batches[:1]
             for items, blobs in await self._all([self._blob_batch(repository, batch) for batch in asked]):
                 found.update(blobs)
@@ -271,17 +271,20 @@ class Forgejo:
         self._batch_until = self._clock() + _BATCHES_AGAIN
 
     @staticmethod
-    def _batches(sizes: dict[str, int], most: int) -> Iterator[dict[str, int]]:
-        batch: dict[str, int] = {}
-        room = _BATCH_BYTES
+    def _batches(sizes: dict[str, int], most: int) -> list[dict[str, int]]:
+        """Each blob in the first batch that has room for it."""
+        batches: list[dict[str, int]] = []
+        rooms: dict[int, int] = {}
         for blob_id, size in sizes.items():
-            if batch and (len(batch) >= most or size > room):
-                yield batch
-                batch, room = {}, _BATCH_BYTES
-            batch[blob_id] = size
-            room -= size
-        if batch:
-            yield batch
+            number = next((number for number, room in rooms.items() if size <= room), len(batches))
+            if number == len(batches):
+                batches.append({})
+                rooms[number] = _BATCH_BYTES
+            batches[number][blob_id] = size
+            rooms[number] -= size
+            if rooms[number] <= 0 or len(batches[number]) == most:
+                del rooms[number]
+        return batches
 
     async def _blob_batch(self, repository: Repository, batch: dict[str, int]) -> tuple[set[str], dict[str, bytes]]:
         """The ids that a batch answered, a prefix of those asked for, and the bytes that it gave."""
