@@ -54,12 +54,14 @@ class Timeout(RespError):
 class ConnectionLost(RespError):
     """No connection could be made, or it broke.
 
-    `maybe_executed` is False if the server cannot have run the command, because it was never sent completely.
+    `maybe_executed` is False if the server cannot have run the command, because it was never sent completely;
+    `reply_begun` is True if a part of the reply had arrived.
     """
 
     def __init__(self, message: str = "the connection was lost", *, maybe_executed: bool = True) -> None:
         super().__init__(message)
         self.maybe_executed = maybe_executed
+        self.reply_begun = False
 
 
 class ClientClosed(ConnectionLost):

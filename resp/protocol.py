@@ -132,7 +132,7 @@ class Parser:
 
     def space(self) -> memoryview:
         """Where to receive the next bytes, never empty; follow with `advance`, and release it before the next `get`."""
-        if self._large is not None:
+        if self._large is not None and self._filled < self._total:
             window = self._window
             if window is None or self._filled == len(window):
                 window = self._window = self._claim(self._large, window)
@@ -149,7 +149,7 @@ class Parser:
 
     def advance(self, count: int) -> None:
         """Say how many bytes were put into `space()`."""
-        if self._large is not None:
+        if self._large is not None and self._filled < self._total:
             self._filled += count
         else:
             self.end += count
@@ -202,7 +202,7 @@ class Parser:
             if self._large is not None:
                 if self._filled < self._total:
                     return INCOMPLETE
-                value = self._take_large()
+                value: Value = self._take_large()
                 buffer, find, view, end, pos = self.buffer, self.buffer.find, self.view, self.end, self.pos
                 tag = self._tag
             elif self._need:
@@ -430,8 +430,21 @@ class Parser:
             self._need -= self.pos
         self.pos, self.end = 0, size
 
+    def take_over(self, count: int) -> None:
+        """Somebody received `count` bytes to the start of the (empty) buffer and leaves them to the parser."""
+        self.pos = self._scan = 0
+        self.end = count
+
+    def keep(self, size: int) -> None:
+        """Somebody took a reply of `size` bytes straight out of the buffer; without it, it would be given back."""
+        if size > SMALL_BUFFER:
+            self.calm = CALM
+        else:
+            self.pos = self.end = 0
+            self.cool()
+
     def cool(self) -> None:
-        """Count one reply towards giving the large buffer back; only needed by who bypasses `get`."""
+        """Count one small reply towards giving the large buffer back."""
         if self.calm > 1:
             self.calm -= 1
         elif self.pos == self.end:
@@ -543,25 +556,29 @@ def encode_command(*args: Argument) -> bytes:
         raise InvalidArgument("a command needs at least its name")
     parts = [b"*%d\r\n" % len(args)]
     for arg in args:
-        data = arg if type(arg) is bytes else encode_argument(arg)
+        data: Any = arg if type(arg) is bytes else encode_argument(arg)
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
 
 
-def encode_parts(args: tuple[Argument, ...] | list[Argument]) -> list[bytes | memoryview]:
-    """One command in pieces that are to be sent one after the other; large arguments are not copied."""
+def encode_request(args: tuple[Argument, ...] | list[Argument]) -> bytes | list[bytes | memoryview]:
+    """One command, in one piece if it is small, else in pieces of which the large ones are not copied.
+
+    Raises InvalidArgument.
+    """
     if not args:
         raise InvalidArgument("a command needs at least its name")
     parts: list[bytes | memoryview] = []
     small = [b"*%d\r\n" % len(args)]
     for arg in args:
-        data = arg if type(arg) is bytes else encode_argument(arg)
+        data: Any = arg if type(arg) is bytes else encode_argument(arg)
         if len(data) < LARGE_ARGUMENT:
             small.append(b"$%d\r\n%b\r\n" % (len(data), data))
         else:
             small.append(b"$%d\r\n" % len(data))
-            parts.append(b"".join(small))
-            parts.append(data)
+            parts += [b"".join(small), data]
             small = [b"\r\n"]
+    if not parts:
+        return b"".join(small)
     parts.append(b"".join(small))
     return parts

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""A client for Redis and Valkey servers, written in Python alone and needing nothing else.
+
+    import resp
+
+    client = resp.Client.from_url("redis://localhost:6379/0")
+    client.setex("greeting", 60, b"hello")
+    client.get("greeting")                      # b"hello"
+
+One `Client` serves all threads of a program. Every call has a deadline, and everything that can go wrong is a
+`RespError`; `resp.errors` says which one means what. Bytes go in (str, int and float are converted), bytes come out.
+"""
+
+from resp.breaker import Breaker
+from resp.client import Client, Stats
+from resp.connection import Connection
+from resp.endpoint import Endpoint
+from resp.errors import (
+    Ask,
+    AuthenticationError,
+    BreakerOpen,
+    Busy,
+    ClientClosed,
+    ClusterDown,
+    ConnectionLost,
+    CrossSlot,
+    ExecAborted,
+    InvalidArgument,
+    Loading,
+    MasterDown,
+    Moved,
+    NoPermission,
+    NoProtocol,
+    NoScript,
+    NotEnoughReplicas,
+    OutOfMemory,
+    PersistenceFailed,
+    PoolExhausted,
+    ProtocolError,
+    ReadOnly,
+    Redirected,
+    RespError,
+    ServerError,
+    TemporaryError,
+    Timeout,
+    TooManyClients,
+    TryAgain,
+    WatchError,
+    WritesRefused,
+    WrongType,
+)
+from resp.pipeline import Pipeline, Transaction
+from resp.pool import Pool, PoolStats
+from resp.protocol import INCOMPLETE, Parser, Push, encode_command
+
+__all__ = [
+    "INCOMPLETE",
+    "Ask",
+    "AuthenticationError",
+    "Breaker",
+    "BreakerOpen",
+    "Busy",
+    "Client",
+    "ClientClosed",
+    "ClusterDown",
+    "Connection",
+    "ConnectionLost",
+    "CrossSlot",
+    "Endpoint",
+    "ExecAborted",
+    "InvalidArgument",
+    "Loading",
+    "MasterDown",
+    "Moved",
+    "NoPermission",
+    "NoProtocol",
+    "NoScript",
+    "NotEnoughReplicas",
+    "OutOfMemory",
+    "Parser",
+    "PersistenceFailed",
+    "Pipeline",
+    "Pool",
+    "PoolExhausted",
+    "PoolStats",
+    "ProtocolError",
+    "Push",
+    "ReadOnly",
+    "Redirected",
+    "RespError",
+    "ServerError",
+    "Stats",
+    "TemporaryError",
+    "Timeout",
+    "TooManyClients",
+    "Transaction",
+    "TryAgain",
+    "WatchError",
+    "WritesRefused",
+    "WrongType",
+    "encode_command",
+]

@@ -1,0 +1,725 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""One socket to one server: connect, introduce oneself, exchange commands and replies before a deadline.
+
+Plain sockets block and have their time limits in the kernel (SO_RCVTIMEO, SO_SNDTIMEO): `settimeout` would cost a
+poll() before every send and recv. TLS must use `settimeout`, because Python's ssl module retries for ever when a
+kernel limit strikes. Either way the deadline is that of the whole call: it is looked at between system calls, and the
+limit of the next one is what is left. Surprising: there is no "dirty" flag to forget. Whatever exception leaves an
+exchange, KeyboardInterrupt included, closes the socket first; a connection that is open is one whose replies have
+all been read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import struct
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterable, Sequence
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, Final
+
+from resp.endpoint import Endpoint
+from resp.errors import (
+    AuthenticationError,
+    ConnectionLost,
+    ProtocolError,
+    RespError,
+    ServerError,
+    Timeout,
+    TooManyClients,
+)
+from resp.protocol import INCOMPLETE, Argument, Parser, Push, Value, encode_command
+
+#: One request: whole, or in pieces where large values are not copied.
+Request = bytes | Sequence[bytes | memoryview]
+
+# A patched socket (gevent, eventlet) never blocks in the kernel, so a limit there would never strike.
+_KERNEL_LIMITS: Final = (
+    sys.platform in ("linux", "darwin") and hasattr(socket, "SO_RCVTIMEO") and socket.socket.__module__ == "socket"
+)
+_WAITALL: Final = getattr(socket, "MSG_WAITALL", 0)
+_DONTWAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
+# Whole replies that are worth a look-up before parsing.
+_SHORT: Final[dict[bytes, Value]] = {
+    b"+OK\r\n": b"OK",
+    b"_\r\n": None,
+    b"$-1\r\n": None,
+    b":0\r\n": 0,
+    b":1\r\n": 1,
+    b"+PONG\r\n": b"PONG",
+}
+_MISSING: Final = object()
+_IOV_MAX: Final = 512
+
+_open: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+class Connection:
+    """A connection that can be used on its own: `Connection(endpoint)`, `connect()`, `call()`, `close()`.
+
+    Not for several threads at once. Deadlines are times of `time.monotonic()`; where one is None, the call gets
+    `endpoint.timeout` seconds from now. Every method that talks to the server raises Timeout, ConnectionLost or
+    ProtocolError and has then closed the connection; `read_frame` alone survives its deadline. Error replies are
+    values (`ServerError` instances), raised by nobody but `call` and `connect`.
+
+    Public state: `socket` (None when closed), `parser`, `protocol` (2 or 3), `server` (the reply to HELLO, or {}),
+    `client_id` (None with RESP2), `endpoint`, `pushes` (out-of-band messages that came along, oldest first).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_applied",
+        "_held",
+        "_kernel",
+        "_poller",
+        "born",
+        "client_id",
+        "endpoint",
+        "expires",
+        "fresh_until",
+        "idle_since",
+        "parser",
+        "protocol",
+        "server",
+        "socket",
+        "surplus",
+        "unused",
+        "verified",
+    )
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.socket: socket.socket | None = None
+        self.parser = Parser(max_bulk=endpoint.max_bulk, max_elements=endpoint.max_elements)
+        self.protocol = 2
+        self.server: dict[Any, Any] = {}
+        self.client_id: int | None = None
+        #: No reply was ever read with it, so nobody can have closed it for being idle.
+        self.unused = True
+        #: The socket was seen to be silent after the last exchange: what comes now answers what is sent now.
+        self.verified = False
+        #: More was received than was asked for; such a connection must not be used again.
+        self.surplus = False
+        self.born = self.expires = self.idle_since = self.fresh_until = 0.0
+        self._kernel = _KERNEL_LIMITS and endpoint.tls is None
+        self._applied: float | None = -1.0
+        self._poller: Any = None
+        self._held: list[Value] = []
+
+    def __repr__(self) -> str:
+        return f"<Connection to {self.endpoint}, {'closed' if self.socket is None else f'RESP{self.protocol}'}>"
+
+    def __del__(self) -> None:
+        self.close()
+
+    # ---- opening and closing -------------------------------------------------------------------------------------
+
+    def connect(self, deadline: float | None = None) -> Connection:
+        """Connect and do the handshake in one round trip; returns itself.
+
+        Takes `endpoint.connect_timeout` seconds at most, and not longer than the deadline. Raises Timeout,
+        ConnectionLost, AuthenticationError, TooManyClients or another ServerError, ProtocolError; all of them mean
+        that no command was executed.
+        """
+        limit = monotonic() + self.endpoint.connect_timeout
+        deadline = limit if deadline is None else min(deadline, limit)
+        where = self.endpoint
+        try:
+            self.socket = self._open(deadline)
+            self._poller = _poller(self.socket)
+            _open.add(self)
+            self._handshake(deadline)
+        except (Timeout, TimeoutError, BlockingIOError):
+            self.close()
+            raise Timeout(f"connecting to {where} took too long", maybe_executed=False) from None
+        except ConnectionLost as error:
+            self.close()
+            raise ConnectionLost(f"cannot connect to {where}: {error}", maybe_executed=False) from None
+        except RespError:
+            self.close()
+            raise
+        except (OSError, ValueError) as error:
+            self.close()
+            raise ConnectionLost(f"cannot connect to {where}: {_reason(error)}", maybe_executed=False) from None
+        except BaseException:
+            self.close()
+            raise
+        self.born = monotonic()
+        self.verified = True
+        return self
+
+    def close(self) -> None:
+        """Close the socket; safe to call twice. Never `shutdown`: a forked parent may still use the connection."""
+        sock, self.socket = self.socket, None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`, after any error, and before `connect`."""
+        return self.socket is None
+
+    @property
+    def pushes(self) -> deque[Push]:
+        """Out-of-band messages received so far; take them out from the left."""
+        return self.parser.pushes
+
+    def fileno(self) -> int:
+        """The descriptor of the socket, -1 when closed."""
+        return -1 if self.socket is None else self.socket.fileno()
+
+    def _open(self, deadline: float) -> socket.socket:
+        where = self.endpoint
+        if where.unix_socket_path is not None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                if self._kernel:
+                    # In non-blocking mode a full backlog is an error here; blocking, it is waited for.
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_left(deadline)))
+                else:
+                    sock.settimeout(_left(deadline))
+                sock.connect(where.unix_socket_path)
+                return self._secured(sock, deadline)
+            except BaseException:
+                sock.close()
+                raise
+        addresses = _addresses(where.host, where.port, deadline)
+        failure: BaseException = OSError("no address")
+        for tried, (family, kind, proto, _, address) in enumerate(addresses):
+            sock = socket.socket(family, kind, proto)
+            try:
+                # Addresses that may still be needed get their share of the time.
+                sock.settimeout(_left(deadline) / (len(addresses) - tried))
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+                    if hasattr(socket, option):
+                        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+                return self._secured(sock, deadline)
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+        try:
+            raise failure
+        finally:
+            del failure  # no cycle of exception and frame
+
+    def _secured(self, sock: socket.socket, deadline: float) -> socket.socket:
+        tls = self.endpoint.tls
+        if tls is not None:
+            sock.settimeout(_left(deadline))
+            return tls.wrap_socket(sock, server_hostname=self.endpoint.host)
+        if self._kernel:
+            sock.settimeout(None)
+        return sock
+
+    def _handshake(self, deadline: float) -> None:
+        """HELLO 3 with everything that can go along; AUTH and RESP2 where HELLO is unknown (before 6.0)."""
+        where = self.endpoint
+        extras: list[tuple[Argument, ...]] = [
+            ("CLIENT", "SETINFO", "LIB-NAME", "resp"),
+            ("CLIENT", "SETINFO", "LIB-VER", "1"),
+        ]
+        select: list[tuple[Argument, ...]] = [("SELECT", where.db)] if where.db else []
+        if where.protocol == 3:
+            hello: list[Argument] = ["HELLO", 3]
+            if where.password is not None:
+                hello += ["AUTH", where.username or "default", where.password]
+            if where.client_name:
+                hello += ["SETNAME", where.client_name]
+            replies = self._introduce([tuple(hello), *extras, *select], deadline)
+            first = replies[0]
+            if isinstance(first, dict):
+                self.protocol = 3
+                self.server = first
+                number = first.get(b"id")
+                self.client_id = number if isinstance(number, int) else None
+                self._check(replies[-1:] if select else [])
+                return
+            if not isinstance(first, ServerError):
+                raise ProtocolError("the reply to HELLO is no map")
+            unknown = first.code == "NOPROTO" or (first.code == "ERR" and "unknown command" in first.message.lower())
+            if not unknown:
+                raise first
+        commands: list[tuple[Argument, ...]] = []
+        if where.password is not None:
+            commands.append(("AUTH", where.username, where.password) if where.username else ("AUTH", where.password))
+        if where.client_name:
+            commands.append(("CLIENT", "SETNAME", where.client_name))
+        commands += select
+        if where.protocol == 2:
+            # The last ones, whose errors (before 7.2) do not matter.
+            replies = self._introduce([*commands, *extras], deadline)
+            self._check(replies[: -len(extras)])
+            if not commands:
+                self._check([reply for reply in replies if isinstance(reply, AuthenticationError)])
+        elif commands:
+            self._check(self._introduce(commands, deadline))
+
+    def _introduce(self, commands: Iterable[tuple[Argument, ...]], deadline: float) -> list[Value]:
+        requests = [encode_command(*command) for command in commands]
+        try:
+            self._send(b"".join(requests), deadline)
+        except ConnectionLost:
+            # "max number of clients reached" and "-DENIED" come unasked before the server hangs up.
+            reply = self._parting_words()
+            if reply is None:
+                raise
+            raise reply from None
+        replies: list[Value] = []
+        for _ in requests:
+            try:
+                reply = self._read(deadline)
+            except ConnectionLost:
+                if replies:
+                    self._check(replies)
+                raise
+            if isinstance(reply, TooManyClients) or getattr(reply, "code", "") == "DENIED":
+                raise reply
+            replies.append(reply)
+        return replies
+
+    def _parting_words(self) -> ServerError | None:
+        """An error reply that the server sent before it hung up, if it can still be read."""
+        sock = self.socket
+        if sock is None or not self._kernel:
+            return None
+        with contextlib.suppress(OSError, ProtocolError):
+            with self.parser.space() as room:
+                count = sock.recv_into(room, 0, _DONTWAIT)
+            self.parser.advance(count)
+            reply = self.parser.get()
+            if isinstance(reply, ServerError):
+                return reply
+        return None
+
+    @staticmethod
+    def _check(replies: Iterable[Value]) -> None:
+        for reply in replies:
+            if isinstance(reply, ServerError):
+                raise reply
+
+    # ---- on its own ----------------------------------------------------------------------------------------------
+
+    def call(self, *args: Argument, deadline: float | None = None) -> Value:
+        """Send one command and return its reply; raises the reply if it is an error."""
+        deadline = self._deadline(deadline)
+        request = encode_command(*args)
+        try:
+            self._send(request, deadline)
+            reply = self._read(deadline)
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(reply, ServerError):
+            raise reply
+        return reply
+
+    def send(self, *args: Argument, deadline: float | None = None) -> None:
+        """Send one command without reading anything; its reply, if it has one, is the next `read_reply`."""
+        request = encode_command(*args)
+        try:
+            self._send(request, self._deadline(deadline))
+        except BaseException:
+            self.close()
+            raise
+
+    def read_reply(self, deadline: float | None = None) -> Value:
+        """The next reply; messages before it are put into `pushes`. Closes the connection if it does not come."""
+        try:
+            return self._read(self._deadline(deadline))
+        except BaseException:
+            self.close()
+            raise
+
+    def read_frame(self, deadline: float | None) -> Value | Push:
+        """Whatever comes next, message (a `Push`) or reply; None as deadline waits for ever.
+
+        A passed deadline raises Timeout and does no harm: half a frame is kept, the next call continues it.
+        """
+        pushes, held = self.parser.pushes, self._held
+        try:
+            while True:
+                if pushes:
+                    return pushes.popleft()
+                if held:
+                    return held.pop()
+                value = self.parser.get()
+                if value is not INCOMPLETE:
+                    held.append(value)  # messages that were found in front of it come first
+                elif not pushes:
+                    self._receive(deadline)
+        except Timeout:
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _deadline(self, deadline: float | None) -> float | None:
+        if deadline is None and self.endpoint.timeout is not None:
+            return monotonic() + self.endpoint.timeout
+        return deadline
+
+    # ---- exchanges for the pool's clients ------------------------------------------------------------------------
+
+    def roundtrip(self, request: Request, now: float, timeout: float | None) -> Value:
+        """Send one encoded command and return its reply (errors are values); `now` is when the call began.
+
+        On any exception the connection is closed. ConnectionLost says with `reply_begun` whether a part of the reply
+        had come, and with `maybe_executed` whether the server may have had the whole command.
+        """
+        sock = self.socket
+        if sock is None:
+            raise ConnectionLost("the connection is closed", maybe_executed=False)
+        parser = self.parser
+        sent = False
+        count = 0
+        try:
+            if not self._kernel or type(request) is not bytes:
+                deadline = None if timeout is None else now + timeout
+                self._send(request, deadline)
+                sent = True
+                return self._settle(self._read(deadline))
+            if self._applied != timeout:
+                self._limit(timeout)
+            count = sock.send(request)
+            if count != len(request):
+                self._send([memoryview(request)[count:]], None if timeout is None else now + timeout)
+            sent = True
+            count = 0
+            view = parser.view
+            count = sock.recv_into(view)
+            buffer = parser.buffer
+            if count > 7 and buffer[0] == 36:  # $
+                eol = buffer.find(b"\r\n", 1, 12)
+                digits = buffer[1:eol]
+                if digits.isdigit():
+                    total = eol + int(digits) + 4
+                    if total == count or count < total <= len(buffer):
+                        while count < total:
+                            with view[count:total] as rest:
+                                more = self._receive_into(rest, now + timeout if timeout is not None else None)
+                            count += more
+                        if buffer[total - 2] != 13 or buffer[total - 1] != 10:
+                            raise ProtocolError("a string does not end with CRLF where its length says")
+                        if parser.calm:
+                            parser.keep(total)
+                        return bytes(view[eol + 2 : total - 2])
+            elif count <= 7:
+                reply = _SHORT.get(bytes(view[:count]), _MISSING)
+                if reply is not _MISSING:
+                    if parser.calm:
+                        parser.keep(count)
+                    return reply
+            if not count:
+                raise ConnectionLost("the server closed the connection")
+            parser.take_over(count)
+            return self._settle(self._read(None if timeout is None else now + timeout))
+        except ConnectionLost as error:
+            self.close()
+            error.maybe_executed = sent or not self._kernel
+            error.reply_begun = count > 0 or not parser.idle
+            raise
+        except BlockingIOError:
+            self.close()
+        except (OSError, ValueError) as failure:
+            self.close()
+            lost = ConnectionLost(f"{self.endpoint}: {_reason(failure)}", maybe_executed=sent or not self._kernel)
+            lost.reply_begun = count > 0
+            raise lost from None
+        except BaseException:
+            self.close()
+            raise
+        raise self._timeout(sent)
+
+    def exchange(self, chunks: Iterable[bytes | memoryview], count: int, deadline: float | None) -> list[Value]:
+        """Send many encoded commands and return their `count` replies, errors in place.
+
+        Never waits for room in one direction only: while the server takes no more, its replies are received, so that
+        a pipeline of any size cannot end with both sides waiting for the other. Exceptions as for `roundtrip`.
+        """
+        replies: list[Value] = []
+        sent = False
+        try:
+            for chunk in chunks:
+                self._send_duplex(chunk, replies, count, deadline)
+                sent = True
+            while len(replies) < count:
+                replies.append(self._read(deadline))
+            self._settle(None)
+            return replies
+        except ConnectionLost as error:
+            self.close()
+            error.maybe_executed = sent or error.maybe_executed
+            error.reply_begun = bool(replies) or not self.parser.idle
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _settle(self, reply: Value) -> Value:
+        """Look at what came behind the reply: messages are put aside, anything else must not reach the next caller."""
+        parser = self.parser
+        if not parser.idle:
+            extra = parser.get()
+            if extra is not INCOMPLETE or not parser.idle:
+                if not self.verified:
+                    # The surplus may have been there before the command was sent: then `reply` answers another one.
+                    raise Desynchronised("more was received than the reply that was asked for")
+                self.surplus = True
+        return reply
+
+    def is_silent(self) -> bool:
+        """True if nothing waits in the socket: no late reply, no end of the stream. Does not block."""
+        sock = self.socket
+        if sock is None:
+            return False
+        try:
+            if isinstance(sock, ssl.SSLSocket):
+                # What is readable may be a session ticket, which is no data.
+                if not sock.pending() and not self._poller(0):
+                    return True
+                sock.settimeout(0)
+                sock.recv(1)
+                return False
+            return not self._poller(0)
+        except ssl.SSLWantReadError:
+            return True
+        except (OSError, ValueError):
+            return False
+
+    # ---- bytes ---------------------------------------------------------------------------------------------------
+
+    def _limit(self, seconds: float | None) -> None:
+        """Set the kernel's limits for the next system calls; None for no limit."""
+        assert self.socket is not None
+        packed = _timeval(seconds)
+        self._applied = -1.0
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, packed)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, packed)
+        self._applied = seconds
+
+    def _prepare(self, deadline: float | None) -> socket.socket:
+        """The socket, its limit set to what is left; raises Timeout if nothing is."""
+        sock = self.socket
+        if sock is None:
+            raise ConnectionLost("the connection is closed", maybe_executed=False)
+        left = None if deadline is None else deadline - monotonic()
+        if left is not None and left <= 0:
+            raise self._timeout(True)
+        if not self._kernel:
+            sock.settimeout(left)
+        elif left is None or self._applied is None:
+            if self._applied != left:
+                self._limit(left)
+        elif not -0.001 <= self._applied - left <= 0.01 * left:
+            self._limit(left)
+        return sock
+
+    def _receive_into(self, room: memoryview, deadline: float | None, flags: int = _WAITALL) -> int:
+        """Receive at least one byte into `room`, with WAITALL as many as it takes, before the deadline."""
+        while True:
+            sock = self._prepare(deadline)
+            try:
+                count = sock.recv_into(room, 0, flags) if self._kernel else sock.recv_into(room)
+            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
+                # The limit may strike a little before the deadline does; `_prepare` decides.
+                continue
+            except (OSError, ValueError) as error:
+                raise ConnectionLost(f"{self.endpoint}: {_reason(error)}") from None
+            if not count:
+                raise ConnectionLost("the server closed the connection")
+            return count
+
+    def _receive(self, deadline: float | None) -> None:
+        """Receive more for the parser."""
+        parser = self.parser
+        wanted = parser.wanted
+        with parser.space() as room:
+            if wanted >= len(room):
+                count = self._receive_into(room, deadline)
+            elif wanted > 16384:
+                with room[:wanted] as exactly:
+                    count = self._receive_into(exactly, deadline)
+            else:
+                count = self._receive_into(room, deadline, 0)
+        parser.advance(count)
+
+    def _read(self, deadline: float | None) -> Value:
+        held = self._held
+        if held:
+            return held.pop()
+        parser = self.parser
+        while True:
+            value = parser.get()
+            if value is not INCOMPLETE:
+                return value
+            self._receive(deadline)
+
+    def _send(self, request: Request, deadline: float | None) -> None:
+        pieces = [request] if isinstance(request, bytes) else list(request)
+        views = [memoryview(piece) for piece in pieces if len(piece)]
+        while views:
+            sock = self._prepare(deadline)
+            try:
+                gather = self._kernel and len(views) > 1
+                count = sock.sendmsg(views[:_IOV_MAX]) if gather else sock.send(views[0])
+            except (BlockingIOError, TimeoutError, ssl.SSLWantWriteError):
+                if deadline is not None and deadline - monotonic() <= 0.001:
+                    raise self._timeout(False) from None
+                continue
+            except (OSError, ValueError) as error:
+                raise ConnectionLost(f"{self.endpoint}: {_reason(error)}", maybe_executed=not self._kernel) from None
+            while views and count >= len(views[0]):
+                count -= len(views.pop(0))
+            if count:
+                views[0] = views[0][count:]
+
+    def _send_duplex(
+        self, chunk: bytes | memoryview, replies: list[Value], expected: int, deadline: float | None
+    ) -> None:
+        """Send all of `chunk`, receiving replies whenever the server takes no more."""
+        view = memoryview(chunk)
+        while len(view):
+            sock = self.socket
+            if sock is None:
+                raise ConnectionLost("the connection is closed", maybe_executed=False)
+            try:
+                if self._kernel:
+                    count = sock.send(view, _DONTWAIT)
+                else:
+                    sock.settimeout(0)
+                    count = sock.send(view)
+                view = view[count:]
+                continue
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                pass
+            except (OSError, ValueError) as error:
+                begun = len(view) < len(chunk) or not self._kernel
+                raise ConnectionLost(f"{self.endpoint}: {_reason(error)}", maybe_executed=begun) from None
+            readable = self._wait(sock, deadline)
+            if readable:
+                self._drain(sock)
+                while (value := self.parser.get()) is not INCOMPLETE:
+                    replies.append(value)
+                    if len(replies) > expected:
+                        raise Desynchronised("more was received than the replies that were asked for")
+
+    def _drain(self, sock: socket.socket) -> None:
+        """Receive what is there, if anything is."""
+        with self.parser.space() as room:
+            try:
+                count = sock.recv_into(room, 0, _DONTWAIT) if self._kernel else sock.recv_into(room)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except (OSError, ValueError) as error:
+                raise ConnectionLost(f"{self.endpoint}: {_reason(error)}") from None
+        if not count:
+            raise ConnectionLost("the server closed the connection")
+        self.parser.advance(count)
+
+    def _wait(self, sock: socket.socket, deadline: float | None) -> bool:
+        """Wait until the socket takes or has bytes; True if it has some. Raises Timeout."""
+        left = None if deadline is None else deadline - monotonic()
+        if left is not None and left <= 0:
+            raise self._timeout(True)
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return True
+        if not hasattr(select, "poll"):
+            return bool(select.select([sock], [sock], [], left)[0])
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | select.POLLOUT)
+        events = poll.poll(None if left is None else left * 1000)
+        return any(event & ~select.POLLOUT for _, event in events)
+
+    def _timeout(self, maybe_executed: bool) -> Timeout:
+        return Timeout(f"{self.endpoint}: no complete reply before the deadline", maybe_executed=maybe_executed)
+
+
+class Desynchronised(ProtocolError):
+    """More came than was asked for, so that nobody knows which reply answers which command."""
+
+
+def _left(deadline: float) -> float:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _timeval(seconds: float | None) -> bytes:
+    if seconds is None:
+        return struct.pack("ll", 0, 0)
+    # Rounded up: zero would mean no limit at all.
+    micros = max(1000, int(seconds * 1e6) + 1)
+    return struct.pack("ll", micros // 1_000_000, micros % 1_000_000)
+
+
+def _reason(error: BaseException) -> str:
+    """A failure of the system in words; never with arguments that might hold more than that."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or type(error).__name__}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+def _poller(sock: socket.socket) -> Any:
+    """A function that says which events wait in the socket; made once, because making it costs more than asking."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return poll.poll
+    return lambda timeout: select.select([sock], [], [], timeout)[0]
+
+
+def _addresses(host: str, port: int, deadline: float) -> list[Any]:
+    """What `getaddrinfo` says, in a thread of its own if it has to ask: it knows no deadline."""
+    with contextlib.suppress(OSError, UnicodeError):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    answers: SimpleQueue[list[Any] | str] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            answers.put(_reason(error))
+        except UnicodeError:
+            answers.put("not a host name")
+
+    try:
+        threading.Thread(target=ask, name="resp-resolve", daemon=True).start()
+        answer = answers.get(timeout=_left(deadline))
+    except Empty:
+        raise TimeoutError from None
+    except RuntimeError:
+        raise ConnectionLost("no thread for resolving the host name") from None
+    if isinstance(answer, str):
+        raise ConnectionLost(answer)
+    return answer
+
+
+def _abandon_all() -> None:
+    """In the child of a fork: the sockets belong to the parent; close our copies, so that its close is one."""
+    for connection in list(_open):
+        connection.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Where a server is and how to introduce oneself: `Endpoint`, and the URLs that say the same.
+
+Knows the syntax of `redis://`, `rediss://`, `valkey://`, `valkeys://` and `unix://`, and how to make a TLS context
+from file names. Surprising: no message from here ever repeats a URL or any part of it but option names and numbers,
+because a URL may hold a password even where one does not look for it (an unescaped `/` or `@` moves it elsewhere).
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from resp.errors import InvalidArgument
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One server and how to log in there. Times in seconds.
+
+    host, port: where it listens, unless `unix_socket_path` is given. tls: a context, or None for plain text.
+    username, password: for AUTH; a password alone means the user `default`. db: database number. protocol: 3 to use
+    RESP3 where the server knows it, 2 to stay with RESP2. client_name: shown by CLIENT LIST. connect_timeout: for
+    connecting including TLS and handshake. timeout: for one call, if the call does not say otherwise; None: forever.
+    max_bulk, max_elements: limits for replies, see `resp.protocol.Parser`.
+    """
+
+    host: str = "localhost"
+    port: int = 6379
+    unix_socket_path: str | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    db: int = 0
+    protocol: int = 3
+    client_name: str | None = None
+    connect_timeout: float = 2.0
+    timeout: float | None = 5.0
+    max_bulk: int = 512 * 1024 * 1024
+    max_elements: int = 1 << 25
+
+    def __post_init__(self) -> None:
+        _check_text("host", self.host)
+        _check_text("unix_socket_path", self.unix_socket_path, optional=True)
+        for name in ("username", "password", "client_name"):
+            _check_text(name, getattr(self, name), optional=True)
+        _check_number("port", self.port, 1, 65535)
+        _check_number("db", self.db, 0, 2**31 - 1)
+        _check_number("protocol", self.protocol, 2, 3)
+        _check_seconds("connect_timeout", self.connect_timeout)
+        if self.timeout is not None:
+            _check_seconds("timeout", self.timeout)
+        _check_number("max_bulk", self.max_bulk, 1, 2**40)
+        _check_number("max_elements", self.max_elements, 1, 2**40)
+        if self.client_name is not None and not all("!" <= char <= "~" for char in self.client_name):
+            raise InvalidArgument("client_name may have printable ASCII characters without spaces only")
+
+    def __str__(self) -> str:
+        if self.unix_socket_path is not None:
+            return self.unix_socket_path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _check_text(name: str, value: object, *, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidArgument(f"{name} must be a str without NUL, not {type(value).__name__}")
+
+
+def _check_number(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidArgument(f"{name} must be an int from {least} to {most}")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e8:
+        raise InvalidArgument(f"{name} must be a positive number of seconds")
+
+
+_VERIFY: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+
+def tls_context(
+    *,
+    ca_certs: str | None = None,
+    ca_data: str | bytes | None = None,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    password: str | None = None,
+    cert_reqs: str | ssl.VerifyMode = "required",
+    check_hostname: bool = True,
+) -> ssl.SSLContext:
+    """A TLS context for clients; certificates are checked, unless `cert_reqs` says "none" or "optional".
+
+    ca_certs, certfile, keyfile: PEM files; ca_data: PEM text or DER; password: of the key file. Raises
+    InvalidArgument if a file cannot be read or is not what it should be.
+    """
+    verify = _VERIFY.get(cert_reqs) if isinstance(cert_reqs, str) else cert_reqs
+    if verify is None:
+        raise InvalidArgument('ssl_cert_reqs is one of "none", "optional" and "required"')
+    what = "ssl_ca_certs"
+    try:
+        context = ssl.create_default_context(cafile=ca_certs, cadata=ca_data)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.check_hostname = check_hostname and verify is ssl.CERT_REQUIRED
+        context.verify_mode = verify
+        if certfile is not None:
+            what = "ssl_certfile"
+            # Without a password of its own OpenSSL would ask on the terminal.
+            context.load_cert_chain(certfile, keyfile, password if password is not None else "")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+        raise InvalidArgument(f"{what} cannot be used: {reason}") from None
+    return context
+
+
+_SCHEMES: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "valkey+unix"})
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+# What the query part of a URL may say, and what type it is.
+_OPTIONS: Final[dict[str, type]] = {
+    "db": int,
+    "username": str,
+    "password": str,
+    "protocol": int,
+    "client_name": str,
+    "timeout": float,
+    "connect_timeout": float,
+    "wait_timeout": float,
+    "pool_size": int,
+    "max_connections": int,
+    "max_idle_time": float,
+    "max_life_time": float,
+    "max_bulk": int,
+    "max_elements": int,
+    "retries": int,
+    "decode": bool,
+    "breaker": bool,
+    "ssl_ca_certs": str,
+    "ssl_certfile": str,
+    "ssl_keyfile": str,
+    "ssl_password": str,
+    "ssl_cert_reqs": str,
+    "ssl_check_hostname": bool,
+}
+# The same things as redis-py calls them.
+_ALIASES: Final = {
+    "socket_timeout": "timeout",
+    "socket_connect_timeout": "connect_timeout",
+    "decode_responses": "decode",
+}
+
+
+def parse_url(url: str) -> dict[str, Any]:
+    """The keyword arguments of `Client` that a URL stands for.
+
+    `redis://[[user]:password@]host[:port][/db][?option=value…]`, also `valkey://`; `rediss://` and `valkeys://` with
+    TLS; `unix://[[user]:password@]/path/of.sock[?db=0…]`. User, password and path are percent-decoded, an IPv6
+    address stands in brackets, options are those of `Client`. Raises InvalidArgument, never showing the URL.
+    """
+    if not isinstance(url, str):
+        raise InvalidArgument("a URL must be a str")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidArgument("this URL cannot be read: its port or its brackets are wrong") from None
+    if parts.scheme not in _SCHEMES:
+        raise InvalidArgument("a URL must begin with redis://, rediss://, valkey://, valkeys:// or unix://")
+    if parts.fragment:
+        raise InvalidArgument("a URL with a '#': write it as %23 in a password")
+    options: dict[str, Any] = _query(parts)
+    if parts.username:
+        options["username"] = unquote(parts.username)
+    if parts.password:
+        options["password"] = unquote(parts.password)
+    if parts.scheme.endswith("unix"):
+        path = unquote(parts.path)
+        host = unquote(parts.netloc.rpartition("@")[2])
+        if not path and not host:
+            raise InvalidArgument("a unix:// URL needs the path of the socket: unix:///run/valkey.sock")
+        # `unix://relative/path` has its first segment where a host would be.
+        options["unix_socket_path"] = host + path
+        return options
+    options["host"] = unquote(parts.hostname) if parts.hostname else "localhost"
+    if port is not None:
+        options["port"] = port
+    path = parts.path.strip("/")
+    if path:
+        if not (path.isascii() and path.isdigit() and len(path) < 10):
+            raise InvalidArgument("the path of a URL is the number of a database: redis://host:6379/0")
+        options.setdefault("db", int(path))
+    if parts.scheme in ("rediss", "valkeys"):
+        options["ssl"] = True
+    return options
+
+
+def _query(parts: SplitResult) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        raise InvalidArgument("the options of this URL cannot be read") from None
+    for name, text in pairs:
+        name = _ALIASES.get(name, name)
+        kind = _OPTIONS.get(name)
+        if kind is None:
+            raise InvalidArgument(f"unknown option {name[:40]!r} in a URL; known are: {', '.join(sorted(_OPTIONS))}")
+        lowered = text.lower()
+        try:
+            if kind is bool:
+                if lowered not in _TRUE | _FALSE:
+                    raise ValueError
+                options[name] = lowered in _TRUE
+            elif kind is float and lowered in ("none", ""):
+                options[name] = None
+            else:
+                options[name] = kind(text)
+        except ValueError:
+            raise InvalidArgument(f"option {name} in a URL must be of type {kind.__name__}") from None
+    return options
