@@ -224,16 +224,21 @@ class PubSub:
         Messages of channels with a handler go to the handler, and None is returned for them. Raises ClientClosed,
         AuthenticationError, and the ServerError of a subscription that was refused (which is given up).
         """
+        return self._next(timeout, ignore_subscribe_messages, lambda: False)
+
+    def _next(self, timeout: float | None, quietly: bool, stopped: Callable[[], bool]) -> Message | None:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._reading:
             while True:
                 self._check_open()
+                if stopped():
+                    return None
                 self._fetch()
                 while self._waiting:
                     message = self._waiting.popleft()
                     if isinstance(message, RespError):
                         raise message
-                    if message["type"] in _CONFIRMATIONS and (ignore_subscribe_messages or self._ignore_confirmations):
+                    if message["type"] in _CONFIRMATIONS and (quietly or self._ignore_confirmations):
                         continue
                     handler = self._handler(message)
                     if handler is None:
@@ -483,7 +488,7 @@ class PubSubThread(threading.Thread):
     def run(self) -> None:
         while not self._stopping:
             try:
-                message = self._pubsub.get_message(timeout=0.5)
+                message = self._pubsub._next(None, False, lambda: self._stopping)
                 if message is not None and self._handler is not None:
                     self._handler(message)
             except ClientClosed:
