@@ -114,7 +114,7 @@ class Documents:
             "archived": settings.archived,
             "created_at": settings.created,
             "updated_at": settings.updated or self._newest(place),
-            "archived_at": EPOCH,
+            "archived_at": (settings.updated or settings.created) if settings.archived else EPOCH,
             "permissions": {"admin": admin, "push": admin or viewer.user in settings.writers, "pull": True},
             "has_issues": True,
             "internal_tracker": {

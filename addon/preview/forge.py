@@ -28,6 +28,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
+from tornado.routing import AnyMatches, Rule, RuleRouter
 
 from addon.preview.answers import Answer, Request, Stream, text_answer
 from addon.preview.api import Api
@@ -42,6 +43,7 @@ from addon.preview.web import Web
 log = logging.getLogger(__name__)
 IDLE_SECONDS = 3600
 REMEMBERED_CALLS = 100_000
+_LOCAL = re.compile(r"(?:127\.0\.0\.1|\[::1\]|(?:[\w.-]+\.)?localhost)(?::[0-9]+)?", re.ASCII | re.IGNORECASE)
 
 
 class Call(NamedTuple):
@@ -109,11 +111,13 @@ class Forge:
         self.in_flight = 0
         self.most_at_once = 0
         self.bytes_sent = 0
+        self.local_only = False
         self.port = 0
         self.host = "127.0.0.1"
         self.policy = Policy(require_sign_in, lfs_storage_url)
         self._root_url = root_url
         self._ssh_user = ssh_user
+        self.more_routes: list[Rule] = []  # looked at first; for what is no part of the API
         self._faults: list[Fault] = []
         self._web: Web | None = None
         self._server: _Server | None = None
@@ -145,6 +149,11 @@ class Forge:
     def tokens(self) -> dict[str, Token]:
         """Secret → token; to be changed as tokens come and go."""
         return self.registry.tokens
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop it serves on; None while it is stopped."""
+        return self._loop
 
     @property
     def url(self) -> str:
@@ -249,7 +258,8 @@ class Forge:
             self._root_url or f"{self.url}/", self.registry, self.flavour, self.limits, self._ssh_user
         )
         self._web = Web(Api(documents, self.policy))
-        self._server = _Server(self._received, idle_connection_timeout=IDLE_SECONDS)
+        router = RuleRouter([*self.more_routes, Rule(AnyMatches(), self._received)])
+        self._server = _Server(router, idle_connection_timeout=IDLE_SECONDS)
         self._server.add_sockets(sockets)
 
     def _close(self) -> None:
@@ -267,6 +277,8 @@ class Forge:
         """The answer without faults; what `Forge` would send."""
         assert self._web is not None, "the forge was not started"
         api = self._web.api
+        if self.local_only and not _LOCAL.fullmatch(request.headers.get("host", "")):
+            return text_answer("This preview is for this machine only.\n", 421)
         self.registry.refresh()
         sub_path = "/" + api.documents.root.split("://", 1)[1].partition("/")[2].rstrip("/")
         if sub_path != "/" and request.path.startswith(f"{sub_path}/"):

@@ -35,6 +35,13 @@ def open_preview(directory: Path, name: str | None = None, **options: Any) -> Fo
     `OWNER/REPOSITORY`, by default made of the folder's name. options: those of `Forge`. Raises PreviewError, and
     DulwichMissing when a git repository is to be read without dulwich.
     """
+    forge = _opened(directory, name, **options)
+    # A page elsewhere that rebinds its name to this machine must not read what is here.
+    forge.local_only = True
+    return forge
+
+
+def _opened(directory: Path, name: str | None, **options: Any) -> Forge:
     if not directory.is_dir():
         found = "is a file" if directory.exists() else "does not exist"
         raise PreviewError(f"expected a folder to preview: {directory} {found}")

@@ -154,3 +154,22 @@ def test_a_broken_git_folder_leaves_the_files(tmp_path: Path) -> None:
     with serving(open_preview(tmp_path, "me")) as forge:
         assert get(forge, "/api/v1/repos/me/.profile/raw/public/index.html").body == b"files"
         assert "without history" in forge.hints[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:9", 200),
+        ("localhost:9", 200),
+        ("forge.localhost", 200),
+        ("[::1]:9", 200),
+        ("evil.example.org", 421),
+        ("localhost.example.org", 421),
+        ("notlocalhost", 421),
+    ],
+)
+def test_a_preview_answers_to_names_of_this_machine_only(tmp_path: Path, host: str, status: int) -> None:
+    write(tmp_path, {"index.html": b"x"})
+    with serving(open_preview(tmp_path)) as forge:
+        assert get(forge, "/api/v1/version", {"Host": host}).status == status
