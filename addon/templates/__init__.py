@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
 
-"""The HTML that people see and that is ours: error pages, the directory listing, the landing page.
+"""The HTML that people see and that is ours: error pages, the listing, the landing page, the login.
 
 Each function takes plain values and returns a whole page as UTF-8 bytes; it knows no request, no network and no clock.
 Templates are compiled once, when this package is imported, always escape, and fail on a name that was not given.
@@ -30,6 +30,7 @@ from addon.templates.wording import (
     INVALID_DOMAIN,
     INVALID_REQUEST,
     REPOSITORY_NOT_FOUND,
+    time_text,
     wording,
 )
 
@@ -45,7 +46,10 @@ __all__ = [
     "error_page",
     "landing",
     "listing",
+    "logged_out",
+    "login",
     "password_not_served",
+    "password_not_usable",
     "too_many_files",
 ]
 
@@ -97,6 +101,7 @@ _ENVIRONMENT.filters.update(with_code=_with_code, reference=relative_reference, 
 _ENVIRONMENT.globals["style"] = _STYLE
 _ERROR = _ENVIRONMENT.get_template("error.html")
 _LISTING = _ENVIRONMENT.get_template("listing.html")
+_LOGIN = _ENVIRONMENT.get_template("login.html")
 _LANDING = _ENVIRONMENT.get_template("landing.html")
 _POLICY = (
     "default-src 'none'; "
@@ -171,6 +176,51 @@ def password_not_served() -> bytes:
         message="This server cannot ask for it yet, so it shows nothing at all.",
         hint="The `.pages` file names a password. Until passwords are served here, the site stays closed;"
         " without that line it is public.",
+    )
+
+
+def password_not_usable(reason: str) -> bytes:
+    """The page of status 403 for a site whose `.pages` names a password that nothing can be compared with."""
+    return error_page(
+        403,
+        title="This site is closed",
+        message="It is protected by a password, but what its settings say about it cannot be used, so nobody is let in."
+        " Nothing is wrong on your side.",
+        hint=f"In `.pages`, {reason.rstrip('.')}. As soon as a corrected file is pushed, visitors are asked again.",
+    )
+
+
+def login(
+    place: str,
+    *,
+    branch: bool = False,
+    alarm: Literal["wrong", "form", "wait", "busy"] | None = None,
+    wait: int = 0,
+    stay: int = 0,
+) -> bytes:
+    """The page that asks for a site's password, in a form of one field, `password`, sent to its own address.
+
+    `place` is the site as people know it (`alice.pages.example.org/blog/`). `branch`: it is a branch's preview. `alarm`
+    says why the password is asked for again; `wait` for how many seconds the next try is refused. `stay`: how many
+    seconds a login holds; 0 says nothing about it.
+    """
+    return _LOGIN.render(
+        place=place,
+        branch=branch,
+        alarm=alarm,
+        wait=time_text(wait) if wait > 0 else None,
+        stay=time_text(stay) if stay > 0 else None,
+    ).encode()
+
+
+def logged_out(host: str) -> bytes:
+    """The page of status 200 after a log-out."""
+    return error_page(
+        200,
+        title="You are logged out",
+        message="This browser has forgotten the passwords that were given to the sites at this address."
+        " Pages that are still open can be seen until they are closed.",
+        host=host,
     )
 
 

@@ -108,3 +108,15 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Something went wrong"
+
+
+def time_text(seconds: int) -> str:
+    """A time to wait or to stay, in the unit in which people think of it; never shorter than it is."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * length or seconds == length:
+            return _counted(-(-seconds // length), unit)
+    return _counted(seconds, "second")
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

@@ -36,10 +36,14 @@ from addon.templates import (
     error_page,
     landing,
     listing,
+    logged_out,
+    login,
     password_not_served,
+    password_not_usable,
     too_many_files,
 )
 from addon.templates.names import natural_order, relative_reference, size_text, visible_text
+from addon.templates.wording import time_text
 
 STATUSES = (400, 403, 404, 405, 410, 412, 416, 421, 431, 500, 502, 503, 504, 508)
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -65,6 +69,14 @@ PAGES: dict[str, bytes] = {
     "broken .pages": broken_pages_file("alice/blog/.pages", 7, "a list was expected"),
     "too many files": too_many_files(123456, 100_000),
     "password": password_not_served(),
+    "password, no hash": password_not_usable("password: expected a hash; make the line with `pages hash`"),
+    "login": login("alice.pages.example.org/blog/", stay=3600),
+    "login, branch": login("dev.example.org/", branch=True),
+    "login, wrong": login("example.org/", alarm="wrong"),
+    "login, no form": login("example.org/", alarm="form"),
+    "login, wait": login("example.org/", alarm="wait", wait=64, stay=86_400),
+    "login, busy": login("example.org/", alarm="busy", wait=5),
+    "logged out": logged_out("alice.pages.example.org"),
     "landing": landing("pages.example.org", "https://git.example.org"),
     "landing without Forgejo": landing("pages.example.org", None),
     "listing": listing(
@@ -185,7 +197,8 @@ def test_every_page_is_well_formed_small_and_has_what_a_page_needs(name: str) ->
 def test_no_page_holds_a_script_an_event_handler_an_inline_style_or_anything_from_elsewhere(name: str) -> None:
     root = document(PAGES[name])
     for element in root.all():
-        assert element.tag not in {"script", "iframe", "object", "embed", "base", "form"}
+        assert element.tag not in {"script", "iframe", "object", "embed", "base"}
+        assert element.tag != "form" or name.startswith("login")
         for attribute, value in element.attributes.items():
             assert attribute != "style"
             assert not attribute.startswith("on")
@@ -235,7 +248,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("ground", ["paper", "wash"])
-@pytest.mark.parametrize("text", ["ink", "soft", "accent"])
+@pytest.mark.parametrize("text", ["ink", "soft", "accent", "alarm"])
 def test_text_has_a_contrast_of_at_least_4_5_in_both_schemes(scheme: str, ground: str, text: str) -> None:
     style = document(PAGES["landing"]).one("style").text
     palettes = re.findall(r":root\{([^}]*)\}|:root \{([^}]*)\}", style)
@@ -365,6 +378,9 @@ MAKERS: dict[str, Callable[[str], bytes]] = {
     "folder": lambda text: listing("/", ["x"], [ListingEntry(text, "dir", None)], parent=True),
     "link": lambda text: listing("/", ["x"], [ListingEntry(text, "link", 5)], parent=True),
     "domain": lambda text: landing(text, None),
+    "login": lambda text: login(text, alarm="wrong"),
+    "logged out": logged_out,
+    "unusable password": password_not_usable,
 }
 
 
@@ -372,7 +388,7 @@ MAKERS: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_changes_no_tag_and_no_attribute_and_is_shown_as_it_is(place: str, text: str) -> None:
     make = MAKERS[place]
-    if place in ("message", "hint", "broken path", "broken reason"):
+    if place in ("message", "hint", "broken path", "broken reason", "unusable password"):
         text = text.replace("`", "")  # those know code between backticks
     hostile, tame = document(make(text)), document(make("tame"))
     assert shape(hostile) == shape(tame)
@@ -417,6 +433,86 @@ def test_the_landing_page_uses_the_real_names() -> None:
     text = document(landing("pages.example.org:8080", "https://git.example.org")).one("main").text
     for needed in ("you.pages.example.org:8080/blog/", "you.pages.example.org:8080/", ".profile", ".pages", "public"):
         assert needed in text
+
+
+# --- login ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("login")])
+def test_a_login_is_a_form_of_one_labelled_field_that_has_the_focus(name: str) -> None:
+    form = document(PAGES[name]).one("form")
+    assert (form.attributes["method"] or "").lower() == "post"
+    assert "action" not in form.attributes  # to the address that was asked for, query included
+    account, field = form.all("input")
+    assert (field.attributes["type"], field.attributes["name"]) == ("password", "password")
+    assert field.attributes["autocomplete"] == "current-password"
+    assert {"required", "autofocus"} <= set(field.attributes)
+    assert form.one("label").attributes["for"] == field.attributes["id"]
+    assert form.one("label").text == "Password"
+    assert (account.attributes["autocomplete"], "hidden" in account.attributes) == ("username", True)
+    assert form.one("button").text == "Open"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "invalid"),
+    [
+        ("login, wrong", "Incorrect password", True),
+        ("login, no form", "Invalid form data", False),
+        ("login, wait", "Too many attempts To keep guessers out, the next one is only looked at in 64 seconds.", False),
+        ("login, busy", "Please try again in 5 seconds.", False),
+    ],
+)
+def test_the_reason_of_a_refusal_is_announced_and_belongs_to_the_field(name: str, words: str, invalid: bool) -> None:
+    root = document(PAGES[name])
+    (alarm,) = (element for element in root.all() if element.attributes.get("role") == "alert")
+    assert words in alarm.text
+    _, field = root.all("input")
+    assert field.attributes["aria-describedby"] == alarm.attributes["id"]
+    assert ("aria-invalid" in field.attributes) == invalid
+
+
+def test_a_first_visit_is_not_alarmed() -> None:
+    for name in ("login", "login, branch"):
+        root = document(PAGES[name])
+        assert not [element for element in root.all() if "role" in element.attributes]
+        assert "aria-describedby" not in list(root.all("input"))[1].attributes
+
+
+def test_a_login_has_the_headings_of_the_origin_and_says_for_which_site_it_is() -> None:
+    for name, heading in (("login", "Password Protected"), ("login, branch", "Branch Access Protected")):
+        root = document(PAGES[name])
+        assert root.one("h1").text == heading
+        assert root.one("title").text.startswith(f"{heading} · ")
+    assert document(PAGES["login"]).one("header").text.strip() == "alice.pages.example.org/blog/"
+
+
+def test_a_login_says_how_long_it_holds_and_how_to_end_it() -> None:
+    footer = document(PAGES["login"]).one("footer")
+    assert "for 1 hour." in footer.text
+    assert footer.one("a").attributes["href"] == "/.pages/logout"
+    assert not list(document(PAGES["login, wrong"]).all("footer"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1, "1 second"),
+        (2, "2 seconds"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (61, "61 seconds"),
+        (119, "119 seconds"),
+        (121, "3 minutes"),
+        (900, "15 minutes"),
+        (3600, "1 hour"),
+        (5400, "90 minutes"),
+        (7201, "3 hours"),
+        (86_400, "1 day"),
+        (604_800, "7 days"),
+    ],
+)
+def test_times_are_said_in_the_unit_people_think_in_and_never_too_short(seconds: int, text: str) -> None:
+    assert time_text(seconds) == text
 
 
 # --- names in listings ------------------------------------------------------------------------------------------------
