@@ -19,8 +19,7 @@ from typing import Any, Final, Protocol
 
 import pytest
 
-from resp.connection import Connection
-from resp.endpoint import Endpoint
+from resp import Client, Connection, Endpoint
 from tests.resp.certs import Certificates, make_certificates
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
 from tests.resp.old_server import OldServer, start_old_server
@@ -77,11 +76,9 @@ class Route:
     address: tuple[str, int]
     tls: ssl.SSLContext | None = None
 
-    def client(self, **options: Any) -> Any:
+    def client(self, **options: Any) -> Client:
         """A new `Client` on this way; `options` as for Client."""
-        from resp import Client
-
-        return Client(host=self.address[0], port=self.address[1], tls=self.tls, **options)
+        return Client(host=self.address[0], port=self.address[1], ssl=self.tls or False, **options)
 
 
 Through = Callable[..., Route]
