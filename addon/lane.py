@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The fast face: our own HTTP/1.1 protocol where mitmproxy's reverse mode listens.
+
+`Lane` is what its connections share: limits, the time, who is connected, what is ready. `install` puts it in place. The
+one touch on mitmproxy's inside is `ReverseInstance.listen`, replaced for our listeners; a connection that is not ours
+goes to the `handle_stream` of the same instance, as if it had been accepted there. Where either is not as expected the
+lane stays off, and the flow face serves all, slower.
+"""
+
+import asyncio
+import inspect
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import Callable, Collection
+from email.utils import formatdate
+from typing import Any
+
+from addon.access_log import AccessLog
+from addon.lane_connection import Connection, Handler
+from addon.ready import Facts, Ready
+from addon.request_head import Fields, fields
+from addon.routing import ForgejoRequest
+from addon.server import PagesServer
+from addon.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+HELD = 64 * 1024
+"""Bytes that are read ahead of what is being answered, and at one time."""
+BACKLOG = 1024
+_MOST_BLOCKS = 1024
+_LARGEST_BLOCK = 2048
+_READY_SHARE = 8
+_MOST_READY = 32 * 1024 * 1024
+_SLICE = 500
+
+
+class Lane:
+    """What the lane's connections share. State: the connections, and how many there are by address."""
+
+    def __init__(self, server: PagesServer, settings: Settings, *, log: AccessLog | None, facts: Facts) -> None:
+        """facts: the memory that holds what answers are made from."""
+        self.server = server
+        self.log = log
+        self.ready = Ready(facts, ready_share(settings))
+        self.most_head = settings.max_head_size
+        self.header_timeout = settings.header_timeout
+        self.idle_timeout = settings.idle_timeout
+        self.most_requests = settings.max_requests_per_connection
+        self.most_held = max(HELD, self.most_head + 1024)
+        self.buffer = memoryview(bytearray(HELD))
+        self.loop = asyncio.get_running_loop()
+        self.retiring = False
+        self.date = b""
+        self.date_until = 0.0
+        self.faults = 0
+        self.handed_over = 0
+        self._most_connections = settings.max_connections_per_address
+        self._trusted = settings.trusted_proxies
+        self._connections: dict[Connection, None] = {}
+        self._addresses: dict[str, int] = {}
+        self._blocks: dict[bytes, Fields | None] = {}
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+        self._interval = max(0.05, min(1.0, self.header_timeout / 4, self.idle_timeout / 4))
+        self._timer: asyncio.TimerHandle | None = self.loop.call_later(self._interval, self._check)
+
+    # What connections ask.
+
+    def fields(self, block: bytes) -> Fields | None:
+        """The header fields of a request for us; None for what has another form, or is for Forgejo.
+
+        A client sends much the same fields each time, so the last ones read are remembered.
+        """
+        try:
+            return self._blocks[block]
+        except KeyError:
+            pass
+        found = fields(block)
+        if found is not None and isinstance(self.server.route(found.host, "/"), ForgejoRequest):
+            found = None
+        if len(block) <= _LARGEST_BLOCK:
+            if len(self._blocks) >= _MOST_BLOCKS:
+                self._blocks.clear()
+            self._blocks[block] = found
+        return found
+
+    def tell_time(self, now: float) -> None:
+        """Make the Date line of the present second; now: monotonic seconds."""
+        wall = time.time()
+        self.date = b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode("ascii")
+        self.date_until = now + 1.0 - wall % 1.0
+
+    # Who is connected.
+
+    def admit(self, connection: Connection, address: str) -> bool:
+        """Whether the address may have one connection more, which is counted if so."""
+        if self._most_connections and address:
+            count = self._addresses.get(address, 0)
+            if count >= self._most_connections and not self._trusts(address):
+                return False
+            self._addresses[address] = count + 1
+        self._connections[connection] = None
+        self._none_left.clear()
+        return True
+
+    def hand_over(self, connection: Connection) -> None:
+        """The connection is another's now; its address has it still, until `lost`."""
+        self.handed_over += 1
+        self._remove(connection)
+
+    def forget(self, connection: Connection, address: str) -> None:
+        """The connection is gone."""
+        if connection in self._connections:
+            self._remove(connection)
+            self.lost(address)
+
+    def lost(self, address: str) -> None:
+        """The address has one connection fewer."""
+        count = self._addresses.get(address, 0)
+        if count > 1:
+            self._addresses[address] = count - 1
+        elif count:
+            del self._addresses[address]
+
+    def _remove(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._none_left.set()
+
+    def _trusts(self, address: str) -> bool:
+        try:
+            ip = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(ip, "ipv4_mapped", None)
+        return any((mapped or ip) in network for network in self._trusted)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def busy(self) -> int:
+        """How many connections have an answer under way."""
+        return sum(connection.busy for connection in self._connections)
+
+    # Time.
+
+    def _check(self) -> None:
+        self._check_some(list(self._connections), 0)
+        self._timer = self.loop.call_later(self._interval, self._check)
+
+    def _check_some(self, connections: list[Connection], at: int) -> None:
+        now = time.monotonic()
+        for connection in connections[at : at + _SLICE]:
+            try:
+                connection.check(now)
+            except Exception:
+                logger.exception("a connection could not be looked after")
+                connection.abort()
+        if at + _SLICE < len(connections):
+            self.loop.call_soon(self._check_some, connections, at + _SLICE)
+
+    # The end.
+
+    async def drain(self) -> None:
+        """Let what is under way be answered, and end all connections; call it when nobody listens any more.
+
+        Waits without a limit of its own. What was handed over is not waited for.
+        """
+        self.retiring = True
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # two turns of the loop: what had arrived by now has been read
+        for connection in list(self._connections):
+            connection.retire()
+        await self._none_left.wait()
+
+    def close(self) -> None:
+        """Cut what is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for connection in list(self._connections):
+            connection.abort()
+
+
+def ready_share(settings: Settings) -> int:
+    """The part of `memoryCacheSize` that ready answers may take, in bytes."""
+    return min(settings.memory_cache_size // _READY_SHARE, _MOST_READY)
+
+
+# --- in mitmproxy's place ---------------------------------------------------------------------------------------------
+
+
+def install(
+    server: PagesServer, settings: Settings, modes: Collection[str], *, log: AccessLog | None, facts: Facts
+) -> Lane | None:
+    """Listen with the lane where mitmproxy would, for the mode specifications given; None where that cannot be done.
+
+    To be called before the listeners are opened, in the loop that serves.
+    """
+    if not settings.lane:
+        return None
+    try:
+        from mitmproxy.proxy.mode_servers import ReverseInstance
+    except ImportError:
+        reason: str | None = "there is no ReverseInstance"
+    else:
+        reason = _misfit(ReverseInstance)
+    if reason is not None:
+        logger.warning(
+            "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
+        )
+        return None
+    lane = Lane(server, settings, log=log, facts=facts)
+    original = ReverseInstance.listen
+    ours = frozenset(modes)
+
+    async def listen(self: Any, host: str, port: int) -> Any:
+        if self.mode.full_spec not in ours:
+            return await original(self, host, port)
+        return [await open_listener(lane, self.handle_stream, host, port)]
+
+    ReverseInstance.listen = listen  # type: ignore[method-assign]  # the touch
+    return lane
+
+
+async def open_listener(lane: Lane, handler: Handler, host: str, port: int) -> asyncio.Server:
+    """Listen on an address (an empty host: all of them); port 0 is one free port for all of them, if there is one."""
+    if port == 0:
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            free = probe.getsockname()[1]
+        try:
+            return await open_listener(lane, handler, host, free)
+        except OSError:
+            pass
+    factory: Callable[[], Connection] = lambda: Connection(lane, handler)  # noqa: E731
+    return await lane.loop.create_server(factory, host, port, backlog=BACKLOG)
+
+
+def _misfit(instance: Any) -> str | None:
+    """What about mitmproxy's class is not as we know it; None if all is."""
+    for name, parameters, is_coroutine in (
+        ("listen", ["self", "host", "port"], True),
+        ("handle_stream", ["self", "reader", "writer"], True),
+    ):
+        method = getattr(instance, name, None)
+        if not inspect.isfunction(method):
+            return f"it has no {name}"
+        if list(inspect.signature(method).parameters) != parameters:
+            return f"its {name} has other parameters"
+        if inspect.iscoroutinefunction(method) is not is_coroutine:
+            return f"its {name} is called otherwise"
+    return None

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""From an `Answer` to the bytes of an HTTP/1.1 response, and which of them may be sent again. Pure.
+
+An answer is two pieces, status line and the rest, between which the lines go that differ from one sending to the next:
+Date and Connection. What frames a message is never taken on trust: a length that is missing is added, and a field that
+holds a line end is a fault of ours, not a second response.
+"""
+
+from functools import lru_cache
+from http import HTTPStatus
+
+from addon import templates
+from addon.ready import LARGEST, Basis, ReadyAnswer
+from addon.request_head import KEYED, UNKEYED, Fields, RequestLine
+from addon.server import Answer
+
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_DECIDABLE = KEYED | UNKEYED
+
+__all__ = ["CLOSE", "KEEP_ALIVE", "LARGEST", "Asked", "answer_bytes", "may_be_ready", "ready_answer", "refusal"]
+
+
+class Asked:
+    """The header fields of a request, as `Request.header`; it notes which names were asked for."""
+
+    __slots__ = ("_values", "names")
+
+    def __init__(self, values: dict[bytes, bytes]) -> None:
+        self._values = values
+        self.names: set[bytes] = set()
+
+    def __call__(self, name: bytes, /) -> bytes | None:
+        self.names.add(name)
+        return self._values.get(name)
+
+
+@lru_cache(maxsize=64)
+def status_line(status: int) -> bytes:
+    """The first line of a response."""
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = ""
+    return f"HTTP/1.1 {status} {reason}\r\n".encode("ascii")
+
+
+def answer_bytes(answer: Answer, head_only: bool) -> tuple[bytes, bytes]:
+    """Status line, and all after it: fields, empty line, body. Raises ValueError where a field holds a line end."""
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in answer.headers])
+    count = len(answer.headers)
+    if lines.count(b"\r\n") != count or lines.count(b"\n") != count or lines.count(b"\r") != count:
+        raise ValueError("a header field holds a line end")
+    bodiless = answer.status in (204, 304)
+    if not bodiless and b"content-length:" not in lines.lower():
+        size = answer.length if answer.stream is not None else len(answer.body)
+        lines += b"Content-Length: %d\r\n" % size
+    if head_only or bodiless or not answer.body:
+        return status_line(answer.status), lines + b"\r\n"
+    return status_line(answer.status), b"%b\r\n%b" % (lines, answer.body)
+
+
+def may_be_ready(line: RequestLine, fields: Fields, answer: Answer, asked: Asked) -> bool:
+    """Whether an answer may be sent again to the same line and key, for as long as its basis holds.
+
+    It depends on nothing else: no query came, the server looked at no field that is not in the key or known to be
+    absent, and it says itself what it was made from. Only pages of sites are worth it; made-up validators are not.
+    """
+    return (
+        fields.plain
+        and line.query is None
+        and answer.cache == "HIT"
+        and basis_of(answer) is not None
+        and asked.names <= _DECIDABLE
+        and (answer.status == 304 or (answer.status == 200 and b"if-none-match" not in fields.values))
+    )
+
+
+def basis_of(answer: Answer) -> Basis | None:
+    """What an answer was made from, if its server says so."""
+    basis = getattr(answer, "basis", None)
+    return basis if isinstance(basis, Basis) else None
+
+
+def ready_answer(line: RequestLine, answer: Answer, start: bytes, rest: bytes) -> ReadyAnswer:
+    """An answer as it is kept ready; only where `may_be_ready`."""
+    basis = basis_of(answer)
+    assert basis is not None
+    return ReadyAnswer(start, rest, basis, line, answer.status, len(answer.body), answer.cache)
+
+
+@lru_cache(maxsize=16)
+def _refusal(status: int) -> bytes:
+    page = templates.error_page(status)
+    headers = [
+        (b"Content-Type", b"text/html; charset=utf-8"),
+        (b"Content-Security-Policy", templates.content_security_policy().encode()),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Referrer-Policy", b"no-referrer"),
+    ]
+    return answer_bytes(Answer(status, headers, page), False)[1]
+
+
+def refusal(status: int, date: bytes) -> bytes:
+    """A whole response that ends the connection; date: the Date line."""
+    return b"".join((status_line(status), date, CLOSE, _refusal(status)))
