@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Callable
 
+from addon.guessing import Bounded
 from addon.locks import Lock
 from addon.signing_key import SigningKey
 
@@ -19,6 +20,8 @@ LOG_OUT = "/.pages/logout"
 MAX_HEADER = 64 * 1024
 """Bytes of a Cookie header that are looked at."""
 _MAX_TRIES = 32
+_REMEMBERED = 2048  # Cookie headers that were good: to find one again takes 0.3 µs, to check it 4 µs
+_REMEMBERED_SIZE = 1024  # bytes of the longest of them
 _SKEW = 60  # seconds by which the clocks of two of our processes may differ
 _SEPARATORS = b" \t;,"  # a comma joins two Cookie fields
 _VALUE = re.compile(rb"([1-9][0-9]{0,10})\|([0-9a-f]{64})(?=[ \t;,]|\Z)")
@@ -34,6 +37,7 @@ class LoginCookies:
         self._key = key.derived(b"login cookie 1")
         self._duration = duration
         self._now = now
+        self._good: Bounded[tuple[bytes, bytes], int] = Bounded(_REMEMBERED)
 
     def issue(self, lock: Lock, base: str, secure: bool) -> tuple[bytes, ...]:
         """The Set-Cookie values of a login; the first is the cookie, a second is the mark for log-out.
@@ -56,6 +60,9 @@ class LoginCookies:
         """
         if header is None:
             return False
+        until = self._good.get((lock.context, header))
+        if until is not None and self._now() < until:
+            return True
         needle = lock.cookie + b"="
         tries = 0
         at = header.find(needle, 0, MAX_HEADER)
@@ -65,6 +72,8 @@ class LoginCookies:
                 match = _VALUE.match(header, after)
                 if match is not None:
                     if self._holds(lock, match[1], match[2]):
+                        if len(header) <= _REMEMBERED_SIZE:
+                            self._good.put((lock.context, header), int(match[1]))
                         return True
                     tries += 1
                     if tries >= _MAX_TRIES:

@@ -323,6 +323,36 @@ def test_thousands_of_forged_logins_cost_no_more_than_a_few(monkeypatch: pytest.
     assert not made
 
 
+def test_a_login_that_was_good_is_not_signed_again_and_ends_when_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+    digest = hmac.digest
+    clock, which = Clock(), lock()
+    checker, header = cookies(clock), login_at(lock())
+
+    def counted(key: bytes, message: bytes, how: str) -> bytes:
+        made.append(message)
+        return digest(key, message, how)
+
+    monkeypatch.setattr(hmac, "digest", counted)
+    assert all(checker.valid(header, which) for _ in range(100))
+    assert len(made) == 1
+    assert not checker.valid(header, lock(OTHER))
+    assert not checker.valid(header, lock(repository="other"))
+    assert not checker.valid(header[:-1], which)
+    clock.now += DURATION
+    assert not checker.valid(header, which)
+
+
+def test_headers_that_were_good_take_little_memory() -> None:
+    checker, header = cookies(), login_at(lock())
+    for n in range(5_000):
+        assert checker.valid(b"n=%d; %b" % (n, header), lock())
+        assert checker.valid(b"n=%d; %b; %b" % (n, header, b"x" * 1024), lock())
+    held = checker._good._entries
+    assert len(held) <= 2048
+    assert all(len(header) <= 1024 for _, header in held)
+
+
 def test_no_cookie_at_all_is_no_login() -> None:
     assert not cookies().valid(None, lock())
     assert not cookies().valid(b"", lock())
