@@ -188,7 +188,7 @@ def repository(body: bytes, owner: str, name: str, access: Access) -> Repository
     if (login.lower(), own_name.lower()) != (owner.lower(), name.lower()):
         raise BadAnswer(f"{what}: the answer is about another repository")
     object_format = fields.get("object_format_name") or "sha1"
-    if object_format not in _ID_LENGTHS:
+    if type(object_format) is not str or object_format not in _ID_LENGTHS:
         raise BadAnswer(f"{what}: an object format that git has not")
     visibility = holder.get("visibility", "public" if access is Access.ANONYMOUS else None)
     private = _flag(fields, "private", what)

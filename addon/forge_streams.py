@@ -8,17 +8,21 @@ chunk is held back until the hash fits, so bytes that are not what the id says n
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
 from addon.forge_answers import trouble
 from addon.forge_calls import ERROR_BODY, translated
-from addon.forge_errors import BadAnswer, ForgejoError, NotFound
-from addon.lfs import MAX_POINTER
+from addon.forge_errors import BadAnswer, DeadlineExceeded, ForgejoError, NotFound
+from addon.lfs import MAX_POINTER, lfs_pointer
 from addon.transport import Response, TransportError
 
 _CHUNK = 64 * 1024
+# A server that sends less than this many bytes a second, on the whole, is as good as away; waits for it are counted,
+# waits for the reader are not.
+_SLOWEST = 1024
 
 
 class Span(NamedTuple):
@@ -101,21 +105,26 @@ async def media_failure(response: Response, oid: str, what: str, deadline: float
 
     Forgejo answers with the pointer's own text, under the blob's entity tag, when it does not have the object.
     """
-    if response.status in (200, 206, 416) and entity_tag(response) != oid and _is_small(response):
+    tag = entity_tag(response)
+    missing = NotFound(f"{what}: Forgejo does not have the object", certain=False)
+    if response.status == 416:
         response.close()
-        return NotFound(f"{what}: Forgejo does not have the object", certain=False)
+        return missing if tag not in (None, oid) else BadAnswer(f"{what}: Forgejo has no such part of it")
     if response.status not in (200, 206):
         return await failure(response, what, deadline)
-    return None
-
-
-def _is_small(response: Response) -> bool:
-    if response.status == 416:
-        return True
+    if tag == oid:
+        return None
     parts = content_range(response)
-    length = response.header("content-length") or ""
-    total = parts[2] if parts is not None else int(length) if re.fullmatch(r"[0-9]{1,18}", length) else MAX_POINTER + 1
-    return total <= MAX_POINTER
+    if parts is not None:
+        is_pointer = tag is not None and parts[2] <= MAX_POINTER
+    else:
+        try:
+            with translated():
+                is_pointer = lfs_pointer(await response.read(MAX_POINTER, deadline=deadline)) is not None
+        except BadAnswer:
+            is_pointer = False
+    response.close()
+    return missing if is_pointer else BadAnswer(f"{what}: the answer is about another file")
 
 
 async def passing(
@@ -123,15 +132,26 @@ async def passing(
 ) -> AsyncGenerator[bytes, None]:
     """The bytes of a span in chunks of at most 64 KiB; of a whole file verified against `wanted` before the last.
 
-    read_timeout bounds each wait for the server, in seconds. Raises BadAnswer, DeadlineExceeded.
+    read_timeout bounds each wait for the server, in seconds, and all of them but a second for each KiB that came.
+    Raises BadAnswer, DeadlineExceeded.
     """
     held = b""
     received = 0
+    waited = 0.0
+    now = asyncio.get_running_loop().time
     with translated():
-        async for data in response.chunks(read_timeout):
+        pieces = response.chunks(read_timeout)
+        while True:
+            began = now()
+            data = await anext(pieces, None)
+            if data is None:
+                break
+            waited += now() - began
             received += len(data)
             if received > span.end - span.start:
                 raise BadAnswer(f"{what}: more bytes than the tree says")
+            if waited > read_timeout + received / _SLOWEST:
+                raise DeadlineExceeded(f"{what}: it comes too slowly")
             for offset in range(0, len(data), _CHUNK):
                 chunk = data[offset : offset + _CHUNK]
                 if span.whole:

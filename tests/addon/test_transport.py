@@ -394,6 +394,7 @@ async def test_a_reader_that_pauses_stops_the_server(client: HttpClient) -> None
 async def dribble(writer: asyncio.StreamWriter, data: bytes) -> None:
     for byte in data:
         writer.write(bytes([byte]))
+        await writer.drain()
         await asyncio.sleep(0.05)
 
 
