@@ -3,22 +3,31 @@
 """What a request to Forgejo's own host is told about its visitor, and what it must not be told. No mitmproxy in here.
 
 Headers that say who the visitor is (`X-Forwarded-*`, `Forwarded`, `X-Real-IP`) are believed from trusted proxies only;
-from anybody else they are removed and set anew. `X-WEBAUTH-*` would log somebody in and is always removed. Our own hop
-mark is the same in every process of one deployment, so that a loop through several of them is seen as well.
+from anybody else they are removed, and in both cases set anew. `X-WEBAUTH-*` would log somebody in and is always
+removed. Our own hop mark is the same in every process of one deployment, so that a loop through several of them is seen
+as well. Of `Upgrade` only web sockets pass: any other protocol (h2c) would be a tunnel past these rules.
 """
 
 import hashlib
 import ipaddress
 import logging
+import re
 from collections.abc import Iterator
 from typing import Protocol
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from addon.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 HOP_HEADER = "X-Forgejo-Pages-Hop"
-_CLAIMS = ("forwarded", "x-real-ip", "x-client-ip", "true-client-ip")
+_CLAIMS = ("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip")
+# Fields of one connection (RFC 9110 §7.6.1). `TE: trailers` would ask for what mitmproxy cannot relay.
+_HOP_BY_HOP = ("keep-alive", "proxy-connection", "proxy-authorization", "te", "http2-settings", "upgrade", "connection")
+# Fields that no `Connection` header can take out: they frame the message or say where it goes.
+_NEVER_NAMED = ("host", "content-length", "transfer-encoding", HOP_HEADER.lower())
+_FORWARDED = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(?:;|$)')
+_MOST_NAMED = 20
 
 
 class Fields(Protocol):
@@ -32,10 +41,11 @@ class Fields(Protocol):
 
 
 class Forwarding:
-    """Rewrites the headers of requests that pass through to Forgejo."""
+    """Rewrites the targets and headers of requests that pass through to Forgejo."""
 
     def __init__(self, settings: Settings) -> None:
         self._trusted = settings.trusted_proxies
+        self._base = urlsplit(settings.forgejo_host).path.encode()
         self.hop = hashlib.sha256(f"{settings.pages_domain} {settings.forgejo_host}".encode()).hexdigest()[:16]
         self._named: set[str] = set()
 
@@ -50,60 +60,120 @@ class Forwarding:
 
     def loops(self, headers: Fields) -> bool:
         """Whether we sent this request ourselves: it came back to us."""
-        return self.hop in headers.get_all(HOP_HEADER)
+        return self.hop in _items(headers, HOP_HEADER)
+
+    def target(self, path: bytes) -> bytes | None:
+        """The path and query at Forgejo: below the path of forgejoHost, where it has one.
+
+        None where dots could lead out of there, to another application on that host: also behind `%2e` and `%2f`.
+        """
+        if not self._base or not path.startswith(b"/"):
+            return path
+        decoded = unquote_to_bytes(path.partition(b"?")[0])
+        if any(segment.partition(b";")[0] in (b".", b"..") for segment in re.split(rb"[/\\]", decoded)):
+            return None
+        return self._base + path
 
     def client(self, headers: Fields, peer: str) -> str:
         """The visitor's address: behind trusted proxies the right-most forwarded one that is none of them."""
-        if not self.trusts(peer):
-            return peer
-        chain = [part.strip() for value in headers.get_all("x-forwarded-for") for part in value.split(",")]
-        for address in reversed(chain):
-            if not _is_address(address):
+        return self._chain(headers, peer)[0]
+
+    def _chain(self, headers: Fields, peer: str) -> list[str]:
+        """The visitor's address, then the trusted proxies it came through, the peer last.
+
+        What stands left of the visitor's address was claimed by the visitor, and is left out.
+        """
+        chain = [peer]
+        claims = _claimed_addresses(headers) if self.trusts(peer) else []
+        while claims and self.trusts(chain[0]):
+            address = _address(claims.pop())
+            if address is None:  # `unknown`, or a name that hides one
                 break
-            if not self.trusts(address):
-                return address
-            peer = address
-        return peer
+            chain.insert(0, address)
+        return chain
 
     def rewrite(self, headers: Fields, peer: str, host: str, tls: bool) -> None:
-        """Make the headers say the truth about the visitor, and nothing that Forgejo would take for a login."""
+        """Make the headers say the truth about the visitor, and nothing that Forgejo would take for a login.
+
+        peer: the address that connected to us; host: the Host header as it came; tls: whether it came over TLS.
+        """
         trusted = self.trusts(peer)
-        client = self.client(headers, peer)
-        chain = [part.strip() for value in headers.get_all("x-forwarded-for") for part in value.split(",")]
-        claimed = {name: headers.get_all(name) for name in ("x-forwarded-proto", "x-forwarded-host")}
+        chain = self._chain(headers, peer)
+        scheme = (_claimed_scheme(headers) if trusted else None) or ("https" if tls else "http")
+        hops = [*_items(headers, HOP_HEADER), self.hop]
+        options = [option.lower() for option in _items(headers, "connection")]
+        websocket = "upgrade" in options and [each.lower() for each in _items(headers, "upgrade")] == ["websocket"]
+        unwanted = {*_HOP_BY_HOP, *(option for option in options if option not in _NEVER_NAMED)}
         for name in {name.lower() for name in headers}:
-            if name.startswith("x-webauth-"):
+            if name.startswith("x-webauth-") or name in unwanted:
                 del headers[name]
             elif name.startswith("x-forwarded-") or name in _CLAIMS:
                 if not trusted:
                     self._name_once(peer, name)
                 del headers[name]
-        if "upgrade" in headers and any("h2c" in value.lower() for value in headers.get_all("upgrade")):
-            for name in ("upgrade", "http2-settings"):
-                if name in headers:
-                    del headers[name]
-        scheme = "https" if tls else "http"
-        if trusted:
-            protos = claimed["x-forwarded-proto"]
-            if len(protos) == 1 and protos[0].strip().lower() in ("http", "https"):
-                scheme = protos[0].strip().lower()
-        else:
-            chain = []
-        headers["X-Forwarded-For"] = ", ".join([*(part for part in chain if _is_address(part)), peer])
+        if websocket:
+            headers["Connection"] = "Upgrade"
+            headers["Upgrade"] = "websocket"
+        elif "close" in options or "keep-alive" in options:
+            headers["Connection"] = "close" if "close" in options else "keep-alive"
+        headers["X-Forwarded-For"] = ", ".join(chain)
         headers["X-Forwarded-Proto"] = scheme
         headers["X-Forwarded-Host"] = host
-        headers["X-Real-IP"] = client
-        headers[HOP_HEADER] = self.hop
+        headers["X-Real-IP"] = chain[0]
+        headers[HOP_HEADER] = ", ".join(hops)
 
     def _name_once(self, peer: str, name: str) -> None:
-        if peer not in self._named and len(self._named) < 20:
+        if peer not in self._named and len(self._named) < _MOST_NAMED:
             self._named.add(peer)
             logger.warning("%s is not among trustedProxies: its header %s is not believed", peer, name)
 
 
-def _is_address(text: str) -> bool:
+def _items(headers: Fields, name: str) -> list[str]:
+    """The items of a comma-separated header, over all its lines."""
+    return [item.strip() for value in headers.get_all(name) for item in value.split(",") if item.strip()]
+
+
+def _claimed_addresses(headers: Fields) -> list[str]:
+    """Whom the proxies in front name, as they write it, the visitor first."""
+    if "x-forwarded-for" in headers:
+        return _items(headers, "x-forwarded-for")
+    if "forwarded" in headers:
+        return [element.get("for", "") for element in _forwarded(headers)]
+    return headers.get_all("x-real-ip")[-1:]
+
+
+def _claimed_scheme(headers: Fields) -> str | None:
+    """The visitor's scheme as the proxies in front say, where they all say the same."""
+    said = {item.lower() for item in _items(headers, "x-forwarded-proto")}
+    if not said:
+        said = {element["proto"].lower() for element in _forwarded(headers) if "proto" in element}
+    return said.pop() if len(said) == 1 and said <= {"http", "https"} else None
+
+
+def _forwarded(headers: Fields) -> list[dict[str, str]]:
+    """The elements of `Forwarded` (RFC 7239), their parameters by lower-case name; a broken one is empty."""
+    text = ",".join(headers.get_all("forwarded"))
+    elements = []
+    for element in re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^",])+', text):
+        found: dict[str, str] = {}
+        position = 0
+        while match := _FORWARDED.match(element, position):
+            value = match[2]
+            if value.startswith('"'):
+                value = re.sub(r"\\(.)", r"\1", value[1:-1])
+            found[match[1].lower()] = value
+            position = match.end()
+        elements.append(found if position == len(element) else {})
+    return elements
+
+
+def _address(text: str) -> str | None:
+    """An IP address, also in brackets and with a port, as some proxies write it; None for anything else."""
+    text = text.strip()
+    match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}", text)
+    if match:
+        text = match[1] or match[2]
     try:
-        ipaddress.ip_address(text.partition("%")[0])
+        return str(ipaddress.ip_address(text))
     except ValueError:
-        return False
-    return True
+        return None

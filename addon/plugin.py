@@ -12,28 +12,32 @@ import asyncio
 import gc
 import logging
 import os
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import certifi
 import mitmproxy
 from mitmproxy import ctx, http, tcp
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
+from mitmproxy.flow import Error
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.tls import TlsData
 
-from addon import forwarding, templates
+from addon import forwarding, http1
 from addon.access_log import AccessLog
+from addon.connections import Connections
 from addon.forgejo import Forgejo
 from addon.library import Library
 from addon.negotiation import http_date
-from addon.relay import Relay, head_bytes
+from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer, Request
 from addon.settings import Settings, SettingsError, load
@@ -45,7 +49,10 @@ VARIABLE = "PAGES_CONFIG"
 DRAIN_SECONDS = 25.0
 """How long SIGTERM waits for answers in flight; below the 30 s after which container runtimes kill."""
 _MARK = "pages"
+"""In a flow's metadata while its request is being answered; its value is when it began."""
 _HTTP2_SAFE = (12, 2)
+_ABORTED = 499
+"""What the access log says of a request whose client went away before it was answered, as nginx does."""
 
 
 class PagesAddon:
@@ -64,9 +71,11 @@ class PagesAddon:
         self._forwarding: forwarding.Forwarding | None = None
         self._upstream = urlsplit("http://127.0.0.1:1")
         self._modes: tuple[str, ...] = ()
-        self._inflight: set[str] = set()
+        self._flows: dict[str, dict[str, http.HTTPFlow]] = {}  # being answered, by client
+        self._inflight: set[str] = set()  # those of them that a shutdown waits for
         self._idle = asyncio.Event()
-        self._unwatched: dict[str, ExitStack] = {}
+        self._connections = Connections(dict, 1.0)
+        self._complained = 0.0
         self._running = False
 
     # Life cycle.
@@ -108,11 +117,14 @@ class PagesAddon:
             logger.warning("options that are not used yet: %s", ", ".join(settings.not_used_yet))
         if _version() < _HTTP2_SAFE:
             logger.warning(
-                "mitmproxy %s has HTTP parsers with known faults (h2 4.1, h11 0.14): HTTP/2 is off. Python 3.12 or newer "
-                "brings a mitmproxy with the fixed ones.",
+                "mitmproxy %s has HTTP parsers with known faults (h2 4.1, h11 0.14): HTTP/2 is off. Python 3.12 or "
+                "newer brings a mitmproxy with the fixed ones.",
                 mitmproxy.version.VERSION,
             )
         self._upstream = urlsplit(settings.forgejo_host)
+        self._connections = Connections(
+            lambda: getattr(ctx.master.addons.get("proxyserver"), "connections", {}), settings.forgejo_timeout
+        )
         self._forwarding = forwarding.Forwarding(settings)
         self._executor = ThreadPoolExecutor(settings.workers, "pages")
         self._forgejo = Forgejo(
@@ -131,8 +143,8 @@ class PagesAddon:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
         await self._listen(settings)
-        if not _HIDES_ERRORS:
-            logger.warning("mitmproxy's own error pages could not be replaced; they name its version")
+        for fault in _NOT_MENDED:
+            logger.warning("this mitmproxy is not as expected: %s", fault)
 
     async def _listen(self, settings: Settings) -> None:
         modes = [
@@ -184,126 +196,189 @@ class PagesAddon:
             data.layer = Closed(data.context) if first == b"\x16" else HttpLayer(data.context, HTTPMode.transparent)
 
     def client_disconnected(self, client: Client) -> None:
-        watch = self._unwatched.pop(client.id, None)
-        if watch is not None:
-            watch.close()
+        for flow in list(self._flows.get(client.id, {}).values()):
+            self._finished(flow, _ABORTED)  # mitmproxy says nothing more about it
+        self._connections.release(client.id)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         # With the Host kept, mitmproxy would check Forgejo's certificate against the visitor's host name.
         if data.server.address is not None:
             data.server.sni = data.server.address[0]
+        self._connections.opening(data.client, data.server)
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        if not data.server.tls:
+            self._connections.opened(data.client, data.server)
+
+    def tls_established_server(self, data: TlsData) -> None:
+        self._connections.opened(data.context.client, data.conn)
+
+    def server_connect_error(self, data: ServerConnectionHookData) -> None:
+        self._connections.opened(data.client, data.server)
+        self._complain(str(data.server.error))
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        self._connections.opened(data.client, data.server)
+
+    def tls_failed_server(self, data: TlsData) -> None:
+        self._connections.opened(data.context.client, data.conn)
+        self._complain(f"TLS: {data.conn.error}")
+
+    def _complain(self, reason: str) -> None:
+        """Tell the operator why visitors get 502, now and then."""
+        now = time.monotonic()
+        if now - self._complained > 10 or not self._complained:
+            self._complained = now
+            logger.warning("no connection to Forgejo at %s: %s", self._upstream.netloc, reason)
 
     # The flow face.
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        began = time.monotonic()
         try:
-            await self._request(flow, began)
+            await self._request(flow)
         except Exception:
             logger.exception("a request could not be handled")
-            _respond(flow, Answer(500, [(b"Content-Length", b"0"), (b"Cache-Control", b"no-store")]))
+            flow.request.stream = False
+            if _has_body(flow.request) and flow.killable:
+                flow.kill()  # to answer it, its body would have to be collected
+            else:
+                _respond(flow, http1.error_answer(500))
 
-    async def _request(self, flow: http.HTTPFlow, began: float) -> None:
-        server, through = self.server, self._forwarding
-        if server is None or through is None or flow.client_conn.proxy_mode.full_spec not in self._modes:
+    async def _request(self, flow: http.HTTPFlow) -> None:
+        server, through, client = self.server, self._forwarding, flow.client_conn
+        if flow.error is not None:
+            return  # mitmproxy has refused it already: CONNECT, faulty framing
+        if server is None or through is None or client.proxy_mode.full_spec not in self._modes:
             flow.kill()
             return
-        flow.metadata[_MARK] = began
+        flow.metadata[_MARK] = time.monotonic()
+        self._flows.setdefault(client.id, {})[flow.id] = flow
         self._inflight.add(flow.id)
         self._idle.clear()
         request = _request(flow)
-        if isinstance(server.route(request.host, request.path), ForgejoRequest):
-            if through.loops(flow.request.headers):
-                await self._answer(flow, server.looped(request))
-                return
-            self._pass_through(flow, through)
-            return
+        if self._log is not None:
+            flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
+            flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
         if through.loops(flow.request.headers):
-            await self._answer(flow, server.looped(request))
-            return
-        answer = server.recall(request)
-        if answer is None:
-            answer = await server.answer(request)
-        await self._answer(flow, answer)
+            self._answer(flow, server.looped(request))
+        elif isinstance(server.route(request.host, request.path), ForgejoRequest):
+            self._pass_through(flow, through)
+        elif (answer := server.recall(request)) is not None:
+            self._answer(flow, answer)
+        elif _has_body(flow.request):
+            self._relayed(flow, lambda: server.answer(request))  # a body that comes meanwhile must go somewhere
+        else:
+            self._answer(flow, await server.answer(request))
 
-    async def _answer(self, flow: http.HTTPFlow, answer: Answer) -> None:
+    def _answer(self, flow: http.HTTPFlow, answer: Answer) -> None:
+        if _MARK not in flow.metadata:
+            return  # the client went away meanwhile
         flow.metadata["pages_cache"] = answer.cache
-        if answer.stream is None and not _has_body(flow.request):
+        if answer.stream is not None:
+            self._connections.hold(flow.id, flow.client_conn)
+            self._relayed(flow, answer)
+        elif _has_body(flow.request):
+            self._relayed(flow, answer)
+        else:
             _respond(flow, answer)
-            return
-        # The flow's upstream becomes the relay, which holds the answer; a body is read and thrown away on the way.
+
+    def _relayed(self, flow: http.HTTPFlow, deposit: Deposit) -> None:
+        """Make the relay, which holds the answer, the flow's upstream; a body is thrown away on the way there."""
+        # The connection's own state hangs on this request as well: whether it is HEAD, HTTP/1.0, the last one.
         data = flow.request.data
-        data.method, data.scheme, data.authority = b"GET", b"http", b""
+        kept = [(name, value) for name, value in data.headers.fields if name.lower() in (b"connection", b"expect")]
+        data.method = b"HEAD" if data.method == b"HEAD" else b"GET"
+        data.scheme, data.authority = b"http", b""
         data.host, data.port = "127.0.0.1", self._relay.port
-        data.path = self._relay.deposit(answer).encode()
-        data.http_version = b"HTTP/1.1"
-        data.headers = http.Headers(((b"Host", b"relay"),))
+        data.path = self._relay.deposit(deposit).encode()
+        data.headers = http.Headers([(b"Host", b"relay"), *kept])
         flow.request.stream = _nothing
 
     def _pass_through(self, flow: http.HTTPFlow, through: forwarding.Forwarding) -> None:
         """Send a request on to Forgejo, both bodies streamed."""
-        flow.metadata["pages_through"] = True
-        data = flow.request.data
+        data, client = flow.request.data, flow.client_conn
+        target = through.target(data.path)
+        if target is None:
+            self._answer(flow, http1.error_answer(400))
+            return
+        data.path = target
         data.scheme = self._upstream.scheme.encode()
         data.host = self._upstream.hostname or ""
         data.port = self._upstream.port or (443 if self._upstream.scheme == "https" else 80)
-        if flow.request.http_version.startswith("HTTP/1"):
-            data.authority = b""
-        peer = flow.client_conn.peername[0]
-        through.rewrite(flow.request.headers, peer, flow.request.host_header or "", flow.client_conn.tls_established)
+        host = flow.request.host_header or ""
+        through.rewrite(flow.request.headers, client.peername[0], host, client.tls_established)
+        self._connections.hold(flow.id, client)
         flow.request.stream = True
-        self._unwatch(flow.client_conn)
-
-    def _unwatch(self, client: Client) -> None:
-        """Keep mitmproxy's idle watchdog off a connection to Forgejo: an event stream may be silent for an hour."""
-        if client.id in self._unwatched:
-            return
-        handler = getattr(ctx.master.addons.get("proxyserver"), "connections", {}).get(client.id)
-        watchdog = getattr(handler, "timeout_watchdog", None)
-        if watchdog is not None:
-            stack = ExitStack()
-            stack.enter_context(watchdog.disarm())
-            self._unwatched[client.id] = stack
 
     def request(self, flow: http.HTTPFlow) -> None:
-        if flow.response is None and _MARK not in flow.metadata and flow.live:
+        if flow.response is None and _MARK not in flow.metadata and flow.killable:
             flow.kill()  # nothing that `requestheaders` did not see goes anywhere
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        if flow.response is not None and flow.response.raw_content is None:
-            flow.response.stream = True
+        response = flow.response
+        if response is None or response.raw_content is not None:
+            return
+        if self._log is not None:
+            flow.metadata["pages_count"] = response.stream = _Counted()
+        else:
+            response.stream = True
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            self._leave(flow)  # it has no end
 
     def response(self, flow: http.HTTPFlow) -> None:
-        self._finished(flow, flow.response.status_code if flow.response is not None else 0)
+        if flow.response is not None:
+            self._finished(flow, flow.response.status_code)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        self._finished(flow, 0)
+        self._finished(flow, _status_of_failure(flow))
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
         flow.messages.clear()  # of an upgraded connection to Forgejo; mitmproxy would keep them all
 
-    def _finished(self, flow: http.HTTPFlow, status: int) -> None:
-        began = flow.metadata.pop(_MARK, None)
-        if began is None:
-            return
+    def _leave(self, flow: http.HTTPFlow) -> None:
+        """A shutdown does not wait for this one."""
         self._inflight.discard(flow.id)
         if not self._inflight:
             self._idle.set()
-        if status != 101 and flow.metadata.get("pages_through"):
-            self.client_disconnected(flow.client_conn)
-        if self._log is not None:
+
+    def _finished(self, flow: http.HTTPFlow, status: int) -> None:
+        began, client = flow.metadata.pop(_MARK, None), flow.client_conn
+        if began is None:
+            return
+        self._leave(flow)
+        flows = self._flows.get(client.id, {})
+        flows.pop(flow.id, None)
+        if not flows:
+            self._flows.pop(client.id, None)
+        if status == 101:
+            self._connections.hand_on(flow.id, client.id)
+        else:
+            self._connections.release(flow.id)
+        if self._log is not None and "pages_line" in flow.metadata:
             host, path, method = flow.metadata["pages_line"]
-            size = flow.response.headers.get("content-length", "0") if flow.response is not None else "0"
+            counted = flow.metadata.get("pages_count")
+            body = flow.response.raw_content if flow.response is not None else None
             self._log.record(
-                client=flow.client_conn.peername[0],
+                client=flow.metadata["pages_client"],
                 method=method,
                 host=host,
                 path=path,
                 status=status,
-                nbytes=int(size) if size.isdecimal() and method != "HEAD" else 0,
+                nbytes=counted.size if counted is not None else len(body or b""),
                 seconds=time.monotonic() - began,
                 cache=flow.metadata.get("pages_cache", ""),
             )
+
+
+class _Counted:
+    """Lets a streamed body pass, and counts it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def __call__(self, chunk: bytes) -> bytes:
+        self.size += len(chunk)
+        return chunk
 
 
 class Closed(layer.Layer):
@@ -322,28 +397,40 @@ def _has_body(request: http.Request) -> bool:
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip() != "0"
 
 
+def _status_of_failure(flow: http.HTTPFlow) -> int:
+    """What the visitor was told of a request that came to no good end."""
+    if flow.response is not None:
+        return flow.response.status_code
+    message = flow.error.msg if flow.error is not None else ""
+    if message in ("Client disconnected.", Error.KILLED_MESSAGE):
+        return _ABORTED
+    return 502 if flow.client_conn.connected else 400
+
+
 def _request(flow: http.HTTPFlow) -> Request:
     """The flow's request as the pages see it; the Host only if there is exactly one, and the target agrees."""
     data = flow.request.data
-    hosts = flow.request.headers.get_all("host")
+    fields = flow.request.headers
+    hosts = fields.get_all("host")
     authority = data.authority.decode("utf-8", "surrogateescape")
     host: str | None = None
     if data.http_version.startswith(b"HTTP/1"):
-        if len(hosts) == 1 and authority in ("", hosts[0]):
+        # A folded field (RFC 9112 §5.2) would be passed on as it is, for others to read as they like.
+        folded = any(b"\n" in value for _, value in fields.fields)
+        if len(hosts) == 1 and authority in ("", hosts[0]) and not folded:
             host = hosts[0]
         data.authority = b""
+        if data.http_version == b"HTTP/1.0" and "expect" in fields:
+            del fields["expect"]  # it knows no 100 Continue
     elif all(value == authority for value in hosts):
         host = authority
     path, mark, query = data.path.decode("utf-8", "surrogateescape").partition("?")
-    fields = flow.request.headers
 
     def header(name: bytes) -> bytes | None:
         values = [value for key, value in fields.fields if key.lower() == name]
         return b", ".join(values) if values else None
 
-    method = data.method.decode("latin-1")
-    flow.metadata["pages_line"] = (host or "", path, method)
-    return Request(method, host, path, query if mark else None, header)
+    return Request(data.method.decode("latin-1"), host, path, query if mark else None, header)
 
 
 def _respond(flow: http.HTTPFlow, answer: Answer) -> None:
@@ -396,12 +483,27 @@ def _set_options(settings: Settings) -> None:
         "stream_large_bodies": None,  # any request above it would go upstream before `request` fires
         "body_size_limit": None,
         "store_streamed_bodies": False,
-        "tcp_timeout": 60,
+        "tcp_timeout": http1.IDLE_SECONDS,
         "flow_detail": 0,  # a line for each request on stdout costs a quarter of the speed
         "upstream_cert": False,
+        "ssl_insecure": False,
+        **_trusted_authorities(settings),
     }
     known = {name: value for name, value in wanted.items() if name in ctx.options}
     ctx.options.update(**known)
+
+
+def _trusted_authorities(settings: Settings) -> dict[str, str | None]:
+    """Who may vouch for Forgejo: the system's authorities (mitmproxy alone would take certifi's) and forgejoCAFile."""
+    system = ssl.get_default_verify_paths()
+    file = system.cafile or (None if system.capath else certifi.where())
+    if settings.forgejo_ca_file is not None:
+        # mitmproxy takes one file, so both are put into one.
+        bundle = settings.state_dir / "forgejo-authorities.pem"
+        parts = [settings.forgejo_ca_file, *([Path(file)] if file else [])]
+        bundle.write_bytes(b"\n".join(part.read_bytes() for part in parts))
+        file = str(bundle)
+    return {"ssl_verify_upstream_trusted_ca": file, "ssl_verify_upstream_trusted_confdir": system.capath}
 
 
 def _end_default_listener() -> None:
@@ -427,30 +529,5 @@ def _end_default_listener() -> None:
             thing.close()
 
 
-def _replace_error_pages() -> bool:
-    """Say less in the pages that mitmproxy makes itself: they name its version and addresses behind it."""
-    try:
-        from mitmproxy.proxy.layers.http import _http1
-    except ImportError:
-        return False
-    if not hasattr(_http1, "make_error_response"):
-        return False
-
-    def make_error_response(status_code: int, message: str = "") -> bytes:
-        page = templates.error_page(status_code)
-        headers = [
-            (b"Content-Type", b"text/html; charset=utf-8"),
-            (b"Content-Security-Policy", templates.content_security_policy().encode()),
-            (b"Cache-Control", b"no-store"),
-            (b"X-Content-Type-Options", b"nosniff"),
-            (b"Content-Length", str(len(page)).encode()),
-            (b"Connection", b"close"),
-        ]
-        return head_bytes(Answer(status_code, headers)) + page
-
-    _http1.make_error_response = make_error_response
-    return True
-
-
-_HIDES_ERRORS = _replace_error_pages()
+_NOT_MENDED = http1.mend()
 addons = [PagesAddon()]

@@ -5,7 +5,8 @@
 mitmproxy streams only what comes from an upstream server. So a streamed answer (a file too large for memory) and the
 answer to a request whose body must not be collected are deposited here under a random, single-use ticket, and the
 flow's upstream becomes this loopback server. Flow control, aborts and HTTP/2 then work as for any upstream: a slow
-reader stops us at `drain`, and no thread waits. Whoever has no ticket gets nothing.
+reader stops us at `drain`, and no thread waits. An answer that is still to be made may be deposited as well: then the
+body is read and thrown away while it is made, instead of piling up in memory. Whoever has no ticket gets nothing.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from addon.forge_errors import ForgejoError
@@ -21,6 +23,8 @@ from addon.server import Answer
 
 logger = logging.getLogger(__name__)
 
+Deposit = Answer | Callable[[], Awaitable[Answer]]
+"""An answer, or what makes it once it is fetched."""
 TICKET_LIFE = 60.0
 """Seconds for which an answer waits to be fetched; mitmproxy comes within milliseconds or never."""
 _HEAD_LIMIT = 64 * 1024
@@ -32,7 +36,7 @@ class Relay:
 
     def __init__(self) -> None:
         self.port = 0
-        self._waiting: dict[str, Answer] = {}
+        self._waiting: dict[str, tuple[Deposit, asyncio.TimerHandle]] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -40,11 +44,15 @@ class Relay:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_HEAD_LIMIT)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def deposit(self, answer: Answer) -> str:
+    def __len__(self) -> int:
+        """How many answers wait to be fetched."""
+        return len(self._waiting)
+
+    def deposit(self, answer: Deposit) -> str:
         """Keep an answer for the one request that brings the ticket returned: a path on this server."""
         ticket = f"/{secrets.token_urlsafe(24)}"
-        self._waiting[ticket] = answer
-        asyncio.get_running_loop().call_later(TICKET_LIFE, self._waiting.pop, ticket, None)
+        timer = asyncio.get_running_loop().call_later(TICKET_LIFE, self._waiting.pop, ticket, None)
+        self._waiting[ticket] = answer, timer
         return ticket
 
     async def aclose(self) -> None:
@@ -72,11 +80,13 @@ class Relay:
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
-        answer = self._waiting.pop(head.split(b" ", 2)[1].decode("latin-1"), None)
-        if answer is None:
+        deposit, timer = self._waiting.pop(head.split(b" ", 2)[1].decode("latin-1"), (None, None))
+        if deposit is None or timer is None:
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
             return False
+        timer.cancel()
+        answer = deposit if isinstance(deposit, Answer) else await deposit()
         if answer.stream is None:
             writer.write(head_bytes(answer) + answer.body)
             await writer.drain()

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""mitmproxy's HTTP/1 made fit for the public: what it lacks as a server, put in place from outside.
+
+Its own error pages name its version and addresses behind it; trailer fields crash the connection, which then hangs; an
+interim answer (103 Early Hints) is taken for the answer; the size of a head, and of what a client sends while it waits
+for an answer, is not limited. Each mend replaces one function of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml);
+where mitmproxy is not as expected, `mend` says which ones are missing, and everything else still works.
+"""
+
+import re
+from collections.abc import Callable, Generator
+from typing import Any
+
+import h11
+from mitmproxy.proxy import commands, events, server
+
+from addon import templates
+from addon.relay import head_bytes
+from addon.server import Answer
+
+IDLE_SECONDS = 60
+"""How long a connection may be silent."""
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's head. Forgejo itself (Go) takes 1 MiB; nobody's cookies are that large."""
+MAX_AHEAD = 256 * 1024
+"""Bytes that a client may send after a request before it has the answer."""
+_INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}[ \r\n]")
+
+Commands = Generator[commands.Command, Any, None]
+
+
+def error_answer(status: int) -> Answer:
+    """A page of our own that says no more than its status."""
+    page = templates.error_page(status)
+    headers = [
+        (b"Content-Type", b"text/html; charset=utf-8"),
+        (b"Content-Security-Policy", templates.content_security_policy().encode()),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Referrer-Policy", b"no-referrer"),
+        (b"Content-Length", str(len(page)).encode()),
+    ]
+    return Answer(status, headers, page)
+
+
+def make_error_response(status_code: int, message: str = "") -> bytes:
+    """mitmproxy's function of that name, without the message. The connection is closed after it."""
+    answer = error_answer(status_code)
+    answer.headers.append((b"Connection", b"close"))
+    return head_bytes(answer) + answer.body
+
+
+class WithoutTrailers:
+    """A reader of chunked bodies that drops trailer fields, as any recipient may (RFC 9110 §6.5.1)."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def __call__(self, buffer: Any) -> Any:
+        event = self._reader(buffer)
+        return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) else event
+
+    def read_eof(self) -> Any:
+        """What the end of the connection means here: an error."""
+        return self._reader.read_eof()
+
+
+def mend() -> list[str]:
+    """Put everything in place; returns what could not be, in words for the log."""
+    missing = []
+    try:
+        from mitmproxy.proxy.layers.http import _http1 as module
+    except ImportError:
+        return ["mitmproxy's HTTP/1 is not where it was"]
+    mends: list[tuple[str, Callable[[Any], None]]] = [
+        ("its error pages are not replaced; they name its version", _error_pages),
+        ("trailer fields make a connection hang", _trailers),
+        ("interim answers (103) are taken for the answer", _interim_answers),
+        ("the size of what clients send before they are answered is not limited", _limits),
+    ]
+    for words, put in mends:
+        try:
+            put(module)
+        except AttributeError:
+            missing.append(words)
+    if hasattr(server, "TCP_TIMEOUT"):  # an option from mitmproxy 12 on
+        server.TCP_TIMEOUT = IDLE_SECONDS
+    return missing
+
+
+def _error_pages(module: Any) -> None:
+    if not hasattr(module, "make_error_response"):
+        raise AttributeError
+    module.make_error_response = make_error_response
+
+
+def _trailers(module: Any) -> None:
+    original = module.make_body_reader
+
+    def make_body_reader(expected_size: int | None) -> Any:
+        reader = original(expected_size)
+        return WithoutTrailers(reader) if expected_size is None else reader
+
+    module.make_body_reader = make_body_reader
+
+
+def _interim_answers(module: Any) -> None:
+    original = module.Http1Client.read_headers
+
+    def read_headers(self: Any, event: events.Event) -> Commands:
+        while isinstance(event, events.DataReceived) and self.request and _INTERIM.match(bytes(self.buf)[:16]):
+            lines = self.buf.maybe_extract_lines()
+            if lines is None:
+                return
+            # RFC 9110 §15.2: a proxy forwards them, but never to HTTP/1.0; mitmproxy itself has said 100.
+            if self.request.http_version == "HTTP/1.1" and lines[0].split()[1] != b"100":
+                yield commands.SendData(self.context.client, b"\r\n".join(lines) + b"\r\n\r\n")
+        yield from original(self, event)
+
+    module.Http1Client.read_headers = read_headers
+
+
+def _limits(module: Any) -> None:
+    read_headers, wait = module.Http1Server.read_headers, module.Http1Server.wait
+
+    def read_bounded_headers(self: Any, event: events.Event) -> Commands:
+        yield from read_headers(self, event)
+        if self.state == self.read_headers and len(self.buf) > MAX_HEAD:
+            yield commands.SendData(self.conn, make_error_response(431))
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+
+    def bounded_wait(self: Any, event: events.Event) -> Commands:
+        if len(self.buf) > MAX_AHEAD:
+            event = events.ConnectionClosed(self.conn)
+        yield from wait(self, event)
+
+    module.Http1Server.read_headers = read_bounded_headers
+    module.Http1Server.wait = bounded_wait
