@@ -240,13 +240,12 @@ class Client(Commands):
                         raise
                     fresh = True
                 else:
-                    if isinstance(reply, ServerError):
-                        self._retire(connection, reply)
-                        if not isinstance(reply, TemporaryError) or not self._retries:
-                            raise reply
-                    else:
+                    if type(reply) is bytes or not isinstance(reply, ServerError):
                         pool.release(connection)
                         return text(reply) if self._decode else reply
+                    self._retire(connection, reply)
+                    if not isinstance(reply, TemporaryError) or not self._retries:
+                        raise reply
 
         def attempt(connection: Connection) -> Value:
             return connection.roundtrip(request, monotonic(), _left(now, timeout))

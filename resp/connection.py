@@ -58,6 +58,9 @@ _SHORT: Final[dict[bytes, Value]] = {
     b"+PONG\r\n": b"PONG",
 }
 _MISSING: Final = object()
+# Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
+# fraction of the time it takes to parse it.
+_STARTS: Final[dict[int, bytes]] = {}
 _IOV_MAX: Final = 512
 
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -91,8 +94,6 @@ class Connection:
         "protocol",
         "server",
         "socket",
-        "surplus",
-        "unused",
         "verified",
     )
 
@@ -103,13 +104,12 @@ class Connection:
         self.protocol = 2
         self.server: dict[Any, Any] = {}
         self.client_id: int | None = None
-        #: No reply was ever read with it, so nobody can have closed it for being idle.
-        self.unused = True
         #: The socket was seen to be silent after the last exchange: what comes now answers what is sent now.
         self.verified = False
-        #: More was received than was asked for; such a connection must not be used again.
-        self.surplus = False
-        self.born = self.expires = self.idle_since = self.fresh_until = 0.0
+        # The pool's notes: when it was connected, when it is too old, when it was given back, until when no look at
+        # it is needed.
+        self.born = self.idle_since = self.fresh_until = 0.0
+        self.expires = float("inf")
         self._kernel = _KERNEL_LIMITS and endpoint.tls is None
         self._applied: float | None = -1.0
         self._poller: Any = None
@@ -168,6 +168,11 @@ class Connection:
     def closed(self) -> bool:
         """True after `close`, after any error, and before `connect`."""
         return self.socket is None
+
+    @property
+    def unused(self) -> bool:
+        """Never given back to a pool: the server cannot have closed it for being idle."""
+        return not self.idle_since
 
     @property
     def pushes(self) -> deque[Push]:
@@ -396,31 +401,37 @@ class Connection:
                 return self._settle(self._read(deadline))
             if self._applied != timeout:
                 self._limit(timeout)
-            count = sock.send(request)
-            if count != len(request):
-                self._send([memoryview(request)[count:]], None if timeout is None else now + timeout)
+            if (taken := sock.send(request)) != len(request):
+                self._send([memoryview(request)[taken:]], None if timeout is None else now + timeout)
             sent = True
-            count = 0
-            view = parser.view
-            count = sock.recv_into(view)
             buffer = parser.buffer
-            if count > 7 and buffer[0] == 36:  # $
+            count = sock.recv_into(buffer)
+            start = _STARTS.get(count)
+            if start is not None and buffer.startswith(start):
+                # A whole string: in a reply of this length there is but one way to begin.
+                end = count - 2
+                if buffer[end] == 13 and buffer[end + 1] == 10:
+                    value = parser.view[len(start) : end].tobytes()
+                    if parser.calm:
+                        parser.keep(count)
+                    return value
+            if buffer[0] == 36 and count > 7:  # $
                 eol = buffer.find(b"\r\n", 1, 12)
                 digits = buffer[1:eol]
-                if digits.isdigit():
+                if eol > 0 and digits.isdigit():
                     total = eol + int(digits) + 4
-                    if total == count or count < total <= len(buffer):
-                        while count < total:
-                            with view[count:total] as rest:
-                                more = self._receive_into(rest, now + timeout if timeout is not None else None)
-                            count += more
-                        if buffer[total - 2] != 13 or buffer[total - 1] != 10:
+                    if total > count and total <= len(buffer):
+                        count = self._receive_rest(count, total, None if timeout is None else now + timeout)
+                        if not buffer.startswith(b"\r\n", total - 2):
                             raise ProtocolError("a string does not end with CRLF where its length says")
+                        value = parser.view[eol + 2 : total - 2].tobytes()
                         if parser.calm:
                             parser.keep(total)
-                        return bytes(view[eol + 2 : total - 2])
+                        return value
+                    if total == count and len(_STARTS) < 4096:
+                        _STARTS[count] = b"$%d\r\n" % (total - eol - 4)
             elif count <= 7:
-                reply = _SHORT.get(bytes(view[:count]), _MISSING)
+                reply = _SHORT.get(bytes(buffer[:count]), _MISSING)
                 if reply is not _MISSING:
                     if parser.calm:
                         parser.keep(count)
@@ -471,6 +482,18 @@ class Connection:
             self.close()
             raise
 
+    def _receive_rest(self, count: int, total: int, deadline: float | None) -> int:
+        """Receive into the buffer, which has `count` bytes, until it has `total`."""
+        view = self.parser.view
+        if deadline is None or self._applied is None or self._applied - deadline + monotonic() < 0.01 * self._applied:
+            # No time was lost so far, so that the kernel's limit is right as it is; the usual case, spelt out.
+            assert self.socket is not None
+            count += self.socket.recv_into(view[count:total], 0, _WAITALL)
+        while count < total:
+            with view[count:total] as rest:
+                count += self._receive_into(rest, deadline)
+        return count
+
     def _settle(self, reply: Value) -> Value:
         """Look at what came behind the reply: messages are put aside, anything else must not reach the next caller."""
         parser = self.parser
@@ -480,7 +503,8 @@ class Connection:
                 if not self.verified:
                     # The surplus may have been there before the command was sent: then `reply` answers another one.
                     raise Desynchronised("more was received than the reply that was asked for")
-                self.surplus = True
+                # This reply is good, the next one would not be: never use the connection again.
+                self.expires = 0.0
         return reply
 
     def is_silent(self) -> bool:

@@ -99,6 +99,7 @@ class Pool:
         self._factory = factory
         self._created = self._failed = self._replaced = self._waited = self._exhausted = 0
         self.closed = False
+        self._keep = pool_size  # 0 when closed
         self._reset()
         _pools.add(self)
 
@@ -122,10 +123,9 @@ class Pool:
 
     def take(self, now: float) -> Connection | None:
         """An idle connection, open and silent, or None if there is none or others are waiting; never blocks."""
-        idle = self._idle
-        while idle and not self._waiters:
+        while not self._waiters:
             try:
-                connection = idle.pop()
+                connection = self._idle.pop()
             except IndexError:
                 break
             if now < connection.fresh_until or self._usable(connection, now):
@@ -136,14 +136,16 @@ class Pool:
 
     def _usable(self, connection: Connection, now: float) -> bool:
         """A closer look at a connection that was idle for a while."""
-        if now > connection.expires:
-            return False
-        if self.max_idle_time is not None and now - connection.idle_since > self.max_idle_time:
-            return False
-        if not connection.is_silent():
+        if now > self._sweep_at:
+            self._tidy(now)
+        if self._outdated(connection, now) or not connection.is_silent():
             return False
         connection.verified = True
         return True
+
+    def _outdated(self, connection: Connection, now: float) -> bool:
+        limit = self.max_idle_time
+        return now >= connection.expires or (limit is not None and now - connection.idle_since > limit)
 
     def _acquire_slowly(self, deadline: float | None, fresh: bool) -> Connection:
         """Make a connection, or wait for one or for the permission to make one."""
@@ -251,13 +253,13 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Give back a connection whose replies have all been read."""
-        if connection.surplus or connection.socket is None:
+        now = connection.idle_since = monotonic()
+        connection.verified = False
+        if now >= connection.expires:
+            # Too old, or it received more than was asked for.
             self.discard(connection)
             return
-        connection.unused = connection.verified = False
-        now = connection.idle_since = monotonic()
-        fresh_until = now + LOOK_AFTER
-        connection.fresh_until = fresh_until if fresh_until < connection.expires else 0.0
+        connection.fresh_until = now + LOOK_AFTER
         if self._waiters:
             with self._lock:
                 if self._waiters:
@@ -265,8 +267,9 @@ class Pool:
                     waiter.connection = connection
                     waiter.gate.release()
                     return
-        self._idle.append(connection)
-        if self._waiters or self.closed or len(self._idle) > self.pool_size or now > self._sweep_at:
+        idle = self._idle
+        idle.append(connection)
+        if len(idle) > self._keep or self._waiters:
             self._tidy(now)
 
     def discard(self, connection: Connection) -> None:
@@ -295,14 +298,12 @@ class Pool:
         """What is rare: the queue, too many idle connections, idle for too long, a closed pool."""
         dropped = []
         with self._lock:
-            keep = 0 if self.closed else self.pool_size
-            while len(self._idle) > keep and (connection := self._take_idle()) is not None:
+            while len(self._idle) > self._keep and (connection := self._take_idle()) is not None:
                 dropped.append(connection)
             if now > self._sweep_at:
                 self._sweep_at = now + _SWEEP_EVERY
                 while (connection := self._take_idle()) is not None:
-                    limit = self.max_idle_time
-                    if now <= connection.expires and (limit is None or now - connection.idle_since <= limit):
+                    if not self._outdated(connection, now):
                         self._idle.appendleft(connection)
                         break
                     dropped.append(connection)
@@ -318,6 +319,7 @@ class Pool:
     def close(self) -> None:
         """Close the idle connections now and those in use when they are given back; who waits gets ClientClosed."""
         self.closed = True
+        self._keep = 0
         self._tidy(monotonic())
         self._serve()
 

