@@ -9,19 +9,16 @@ made anew, so that no answer can send us, or the token, anywhere but to the repo
 
 from __future__ import annotations
 
-import binascii
 import enum
-import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from addon.forge_errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound, RateLimited, Refused, ServerTrouble
+from addon.forge_errors import BadAnswer, ForgejoError, NotFound, RateLimited, Refused, ServerTrouble
 from addon.transport import Origin, origin_of
 
 # Owners have at most 40 characters and repositories 100; federated owners start with @, and old accounts break today's
@@ -33,8 +30,6 @@ _ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _BAD_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{|//|(?:^|/)\.|^/|/$|\.$|\.lock(?:/|$)|^-")
 _MODES = {"100644": 0o100644, "100664": 0o100644, "100755": 0o100755, "120000": 0o120000}
 _DROPPED = {"040000": "tree", "160000": "commit"}
-# Base64 is decoded in pieces of this many characters (a multiple of 4): binascii holds the interpreter lock.
-_PIECE = 1024 * 1024
 # Forgejo walks the whole tree for each page, so there is an end to how many we ask for.
 _MAX_PAGES = 2000
 _REPLACEMENT = "\ufffd"
@@ -144,7 +139,8 @@ def _object(body: bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def _text(fields: dict[str, Any], key: str, what: str) -> str:
+def text(fields: dict[str, Any], key: str, what: str) -> str:
+    """A field that must be a string."""
     value = fields.get(key)
     if type(value) is not str:
         raise BadAnswer(f"{what}: {key} is not a string")
@@ -158,7 +154,8 @@ def _flag(fields: dict[str, Any], key: str, what: str, default: bool | None = No
     return value
 
 
-def _count(fields: dict[str, Any], key: str, what: str) -> int:
+def count(fields: dict[str, Any], key: str, what: str) -> int:
+    """A field that must be a whole number from 0, such as a size in bytes."""
     value = fields.get(key)
     if type(value) is not int or not 0 <= value < 2**63:
         raise BadAnswer(f"{what}: {key} is not a number that can be")
@@ -183,8 +180,8 @@ def repository(body: bytes, owner: str, name: str, access: Access) -> Repository
     holder = fields.get("owner")
     if type(holder) is not dict:
         raise BadAnswer(f"{what}: owner is not an object")
-    login = _text(holder, "login", what)
-    own_name = _text(fields, "name", what)
+    login = text(holder, "login", what)
+    own_name = text(fields, "name", what)
     if (login.lower(), own_name.lower()) != (owner.lower(), name.lower()):
         raise BadAnswer(f"{what}: the answer is about another repository")
     object_format = fields.get("object_format_name") or "sha1"
@@ -196,8 +193,8 @@ def repository(body: bytes, owner: str, name: str, access: Access) -> Repository
     return Repository(
         owner=login,
         name=own_name,
-        id=_count(fields, "id", what),
-        default_branch=_text(fields, "default_branch", what),
+        id=count(fields, "id", what),
+        default_branch=text(fields, "default_branch", what),
         empty=_flag(fields, "empty", what),
         public=not private and not internal and visibility == "public",
         archived=_flag(fields, "archived", what, False),
@@ -212,7 +209,7 @@ def branch(body: bytes, asked: str, object_format: str) -> Branch:
     what = "branch"
     fields = _object(body, what)
     commit = fields.get("commit")
-    if _text(fields, "name", what) != asked:
+    if text(fields, "name", what) != asked:
         raise BadAnswer("branch: the answer is about another branch")
     if type(commit) is not dict or not _is_id_of(commit.get("id"), object_format):
         raise BadAnswer("branch: no commit id")
@@ -235,7 +232,7 @@ def tree_page(body: bytes, commit: str, page: int, seen: set[str], first: TreePa
         raise BadAnswer("tree: the answer is about another commit")
     if fields.get("page", page) != page:
         raise BadAnswer("tree: the answer is another page")
-    total = _count(fields, "total_count", "tree")
+    total = count(fields, "total_count", "tree")
     rows = fields.get("tree")
     if rows is None:
         rows = []
@@ -286,77 +283,6 @@ def is_path(path: str) -> bool:
     if suspect and any(segment in ("", ".", "..") for segment in path.split("/")):
         return False
     return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
-
-
-class BlobItem(NamedTuple):
-    """One blob as Forgejo told it: content is still base64; empty for a blob above its limit."""
-
-    id: str
-    size: int
-    content: str
-
-
-def blob_items(body: bytes, *, many: bool) -> list[BlobItem]:
-    """The blobs in an answer of `/git/blobs?shas=` (many) or `/git/blobs/{sha}`."""
-    value = document(body)
-    if many is not isinstance(value, list):
-        raise BadAnswer("blobs: expected a list of blobs" if many else "blob: expected an object")
-    items = []
-    for fields in value if many else [value]:
-        if type(fields) is not dict:
-            raise BadAnswer("blob: expected an object")
-        content, encoding = fields.get("content"), fields.get("encoding")
-        # Above its limit Forgejo sends "" and Gitea null.
-        if content is None:
-            content = ""
-        elif encoding != "base64":
-            raise BadAnswer("blob: its encoding is not base64")
-        if type(content) is not str:
-            raise BadAnswer("blob: its content is not a string")
-        items.append(BlobItem(_text(fields, "sha", "blob"), _count(fields, "size", "blob"), content))
-    return items
-
-
-def pieces(item: BlobItem, blob_id: str, size: int) -> Iterator[bytes | None]:
-    """Decode and verify a blob step by step: None after each step, the bytes at the end.
-
-    A step takes about a millisecond, so whoever runs this on the event loop can let others in between.
-    Raises BadAnswer where bytes, size or id disagree; BlobTooLarge where Forgejo left the content out.
-    """
-    if item.id != blob_id or item.size != size:
-        raise BadAnswer("blob: its id or size is not the one in the tree")
-    if not item.content and size:
-        raise BlobTooLarge(blob_id)
-    if len(item.content) != (size + 2) // 3 * 4:
-        raise BadAnswer("blob: its content is not as long as its size says")
-    digest = object_hash(blob_id, size)
-    parts = []
-    for start in range(0, len(item.content), _PIECE):
-        try:
-            part = binascii.a2b_base64(item.content[start : start + _PIECE], strict_mode=True)
-        except ValueError:
-            raise BadAnswer("blob: its content is not base64") from None
-        digest.update(part)
-        parts.append(part)
-        yield None
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    if len(data) != size or digest.hexdigest() != blob_id:
-        raise BadAnswer("blob: its bytes do not match its id")
-    yield data
-
-
-def empty_blob(blob_id: str) -> bytes:
-    """The bytes of a blob of size 0: there is nothing to fetch, but the id must be that of nothing."""
-    if object_hash(blob_id, 0).hexdigest() != blob_id:
-        raise BadAnswer("blob: an empty one under the id of another")
-    return b""
-
-
-def object_hash(blob_id: str, size: int) -> Any:
-    """The hash that gives a blob of `size` bytes its id: SHA-1 or SHA-256 by the id's length, git's header fed in."""
-    digest = hashlib.sha1(usedforsecurity=False) if len(blob_id) == 40 else hashlib.sha256()
-    digest.update(b"blob %d\0" % size)
-    return digest
 
 
 def moved_to(location: str | None, origin: Origin, base_path: str, marker: str) -> tuple[str, str]:
@@ -444,11 +370,11 @@ def seconds(retry_after: str | None) -> int:
     """Retry-After in seconds, as a number or a date (RFC 9110 §10.2.3): 1 to 3600, 1 where it says nothing."""
     if retry_after is None:
         return 1
-    text = retry_after.strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return min(max(int(text), 1), 3600)
+    said = retry_after.strip()
+    if re.fullmatch(r"[0-9]{1,9}", said):
+        return min(max(int(said), 1), 3600)
     try:
-        wait = parsedate_to_datetime(text).replace(tzinfo=UTC) - datetime.now(UTC)
+        wait = parsedate_to_datetime(said).replace(tzinfo=UTC) - datetime.now(UTC)
     except (ValueError, OverflowError):
         return 1
     return min(max(round(wait.total_seconds()), 1), 3600)

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from addon import forge_answers as answers
 from addon import forge_streams as streams
 from addon.forge_answers import Access, Branch, Repository, Tree, TreeEntry, TreePage
+from addon.forge_blobs import decoding, empty_blob, finished, object_hash
 from addon.forge_calls import Answer, Calls
 from addon.forge_errors import (
     BadAnswer,
@@ -244,7 +245,7 @@ class Forgejo:
         sizes = dict(wanted)
         if any(not answers.is_id(blob_id) or sizes[blob_id] != size for blob_id, size in wanted):
             raise ValueError("blobs are asked for by full ids, each with one size")
-        found = {blob_id: answers.empty_blob(blob_id) for blob_id, size in sizes.items() if size == 0}
+        found = {blob_id: empty_blob(blob_id) for blob_id, size in sizes.items() if size == 0}
         left = {blob_id: size for blob_id, size in sizes.items() if 0 < size <= _LARGEST_BLOB}
         while len(left) > 1 and self._batch_size():
             # Until something is known of the server's batches, the first goes alone.
@@ -309,9 +310,9 @@ class Forgejo:
         return (await self._decoded(answer.body, {blob_id: size}, many=False))[1]
 
     async def _decoded(self, body: bytes, sizes: dict[str, int], *, many: bool) -> tuple[set[str], dict[str, bytes]]:
-        steps = _decoding(body, sizes, many)
+        steps = decoding(body, sizes, many)
         if len(body) >= _LARGE and self._executor is not None:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, _finished, steps)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, finished, steps)
         started = time.perf_counter()
         for step in steps:
             if step is not None:
@@ -354,7 +355,7 @@ class Forgejo:
                 if response.status not in (200, 206):
                     raise await streams.failure(response, what, self._calls.deadline(), web=web)
                 streams.check_head(response, span, id, what)
-                digest = answers.object_hash(id, size)
+                digest = object_hash(id, size)
                 chunks = streams.passing(response, span, digest, id, what, self._calls.timeout)
                 async with contextlib.aclosing(chunks):
                     yield chunks
@@ -493,26 +494,3 @@ class Forgejo:
             for question in questions:
                 question.close()
         return [results[index] for index in range(len(questions))]
-
-
-def _decoding(body: bytes, sizes: dict[str, int], many: bool) -> Iterator[tuple[set[str], dict[str, bytes]] | None]:
-    """Take an answer apart step by step: None after each, at the end the ids it had and the bytes it gave."""
-    seen: set[str] = set()
-    blobs: dict[str, bytes] = {}
-    for item in answers.blob_items(body, many=many):
-        if item.id not in sizes or item.id in seen:
-            raise BadAnswer("blobs: one that was not asked for")
-        seen.add(item.id)
-        yield None
-        try:
-            for piece in answers.pieces(item, item.id, sizes[item.id]):
-                if piece is not None:
-                    blobs[item.id] = piece
-                yield None
-        except BlobTooLarge:
-            continue
-    yield seen, blobs
-
-
-def _finished(steps: Iterator[T | None]) -> T:
-    return next(step for step in steps if step is not None)

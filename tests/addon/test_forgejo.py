@@ -312,7 +312,7 @@ async def test_branches_of_odd_names_are_asked_for_as_they_are(tmp_path: Path, c
 # Everything else
 
 
-async def test_the_version_and_where_a_path_precedes_the_api(forge: Forge, connect: Connect) -> None:
+async def test_the_version(forge: Forge, connect: Connect) -> None:
     assert await connect(forge).version() == "16.0.0+gitea-1.22.0"
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -30,7 +29,6 @@ from tests.addon.lying_forge import (
     KNOWN,
     QUESTIONS,
     REPOSITORY,
-    TREE,
     Question,
     ask_blobs,
     but,
@@ -278,7 +276,3 @@ async def test_a_loop_through_ourselves_is_seen(connect: Connect) -> None:
         server.answer = always(http(508, b"<html>", HTML))
         assert await forgejo.leads_to_pages()
         assert {seen.headers["x-hop"] for seen in server.requests} == {"mark"}
-
-
-def test_what_is_sent_as_a_test_document_is_json() -> None:
-    assert json.loads(as_json(TREE).partition(b"\r\n\r\n")[2]) == TREE
