@@ -143,10 +143,6 @@ class Forgejo:
         """Close every connection; what is under way fails with Unreachable."""
         await self._calls.aclose()
 
-    async def leads_to_pages(self) -> bool:
-        """Whether the forge's address leads back to a pages server: it knows our hop mark among `headers` (508)."""
-        return (await self._calls.fetch("/api/v1/version", limit=_SMALL_BODY)).status == 508
-
     async def version(self) -> str:
         """What `/api/v1/version` says, such as `16.0.0+gitea-1.22.0`; Refused in sign-in mode without a token."""
         answer = await self._calls.fetch("/api/v1/version", limit=_SMALL_BODY)
