@@ -2,107 +2,74 @@
 # Copyright (C) 2026 the contributors
 """Sites and blobs by name: Forgejo, the memory and the site room put together.
 
-What is known of a repository is one immutable `Lookup`, replaced as a whole after each look: either a site or the
-reason why there is none. A look asks for as little as proves the rest: the branch's commit unchanged means the whole
-site unchanged. Trouble (anything that is not an answer) never replaces what is known; it is noted beside it and asked
-again with growing pauses. Lives on the event loop; only building large trees and encoding go to the threads.
+A look asks for as little as proves the rest: the branch's commit unchanged means the whole site unchanged. What comes
+of it replaces the repository's `Lookup` as a whole. What Forgejo did not give is held for seconds, too, as a value
+beside the blobs, so that a broken file costs one call however many ask for it: nothing here raises a ForgejoError but
+a stream. Lives on the event loop; only what takes long (large trees, long `.pages` files, encoding) goes to threads.
 """
 
 import asyncio
-import enum
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from addon.cache import Memory, SingleFlight
-from addon.forge_errors import BadAnswer, ForgejoError, NotFound, Refused, ServerTrouble, TooManyFiles
-from addon.forge_answers import Access, Repository, TreeEntry
+from addon.forge_answers import Access, Branch, Repository, TreeEntry
+from addon.forge_errors import (
+    BadAnswer,
+    BlobTooLarge,
+    ForgejoError,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    Refused,
+    ServerTrouble,
+    TooManyFiles,
+)
 from addon.forgejo import Forgejo
 from addon.lfs import LfsPointer, lfs_pointer
+from addon.lookup import (
+    TROUBLE_PAUSE,
+    Blob,
+    Failure,
+    Fault,
+    Freshness,
+    Key,
+    Lookup,
+    unknown,
+    without_frames,
+)
 from addon.negotiation import Representation, encode
 from addon.pages_file import MAX_BYTES as MAX_PAGES_FILE
 from addon.pages_file import PagesFile, PagesFileError, parse
 from addon.settings import Settings
 from addon.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
-from addon.tree import MODE_LINK, Entry
+from addon.tree import MODE_LINK, Entry, Tree
 
 logger = logging.getLogger(__name__)
 
 PAGES_FILE = ".pages"
-NEGATIVE_TTL = 10.0
-"""Seconds for which "no such site" is believed; short, for its owner is about to push."""
-TROUBLE_PAUSE = 2.0
-"""Seconds until a repository is asked for again after trouble; doubled at each failure up to TROUBLE_PAUSE_MAX."""
-TROUBLE_PAUSE_MAX = 60.0
-STALE_TTL = 86_400.0
-"""Seconds for which a site is served on while Forgejo cannot be asked."""
+ATTRIBUTES_FILE = ".gitattributes"
 MAX_LINKS = 2_000
+_MAX_ATTRIBUTES = 4
+_ATTRIBUTES_BYTES = 64 * 1024
+_NOT_FOUND_BYTES = 64 * 1024
+"""A 404.html up to this size comes with the site: the first missing path is often the same visitor's favicon."""
+_TOO_LARGE_TTL = 3600.0
+"""Seconds for which it is believed that Forgejo does not give a blob in one piece."""
 _THREAD_ROWS = 2_000
 """Trees above this are built on a thread: 2 000 rows take about 5 ms."""
+_THREAD_SETTINGS = 4 * 1024
+"""A `.pages` file above this is read on a thread: 64 KiB made to hurt take 0.2 s."""
 
-
-class Fault(enum.Enum):
-    """Why a repository is not served."""
-
-    ABSENT = "no such repository, or not a public one"
-    UNCONFIGURED = "no .pages file, or enabled: false"
-    BROKEN = "its .pages file cannot be read"
-    PASSWORD = "it asks for a password"
-    TOO_MANY_FILES = "more files than maxSiteFiles"
-    REFUSED = "Forgejo refuses to show it"
-    TROUBLE = "Forgejo gives no answer"
-
-
-class Freshness(enum.Enum):
-    FRESH = 0
-    AGING = 1  # good to use; look again behind the visitor's back
-    OLD = 2  # look again before use
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """What is known of a repository.
-
-    looked: monotonic seconds of the last definite answer. retry: monotonic seconds before which it is not asked again
-    after trouble. line, reason: of a broken `.pages`. total: files, where they are too many.
-    """
-
-    looked: float
-    site: Site | None = None
-    fault: Fault | None = None
-    repository: Repository | None = None
-    commit: str | None = None
-    line: int | None = None
-    reason: str = ""
-    total: int = 0
-    trouble: ForgejoError | None = None
-    failures: int = 0
-    retry: float = 0.0
-
-    @property
-    def is_site(self) -> bool:
-        """Whether the repository decides what its paths mean: served, or refused for a reason of its own."""
-        return self.fault not in (Fault.ABSENT, Fault.UNCONFIGURED)
-
-    @property
-    def settled(self) -> bool:
-        """Whether this is what a commit says, and so holds as long as the commit does."""
-        return self.commit is not None and self.fault not in (Fault.REFUSED, Fault.TROUBLE)
-
-
-class Blob(NamedTuple):
-    """A file's bytes, verified against its id. pointer: set where they are a Git LFS pointer."""
-
-    data: bytes
-    pointer: LfsPointer | None
-
-
-Key = tuple[str, str]
 Wanted = tuple[tuple[str, ...], bool]
+T = TypeVar("T")
 
 
 class Library:
@@ -117,6 +84,7 @@ class Library:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """clock: monotonic seconds, for ages. now: seconds since 1970, for dates that visitors see."""
         self.memory: Memory[tuple[str, ...], object] = Memory(settings.memory_cache_size)
         self._settings = settings
         self._forgejo = forgejo
@@ -142,30 +110,31 @@ class Library:
         return found if isinstance(found, Lookup) else None
 
     def freshness(self, lookup: Lookup) -> Freshness:
-        now = self._clock()
-        age = now - lookup.looked
-        if lookup.trouble is not None:
-            if now < lookup.retry:
-                return Freshness.FRESH
-            return Freshness.AGING if lookup.site is not None and age < STALE_TTL else Freshness.OLD
-        lives = self._settings.cache_ttl if lookup.fault is None else min(NEGATIVE_TTL, self._settings.cache_ttl)
-        if age < lives:
-            return Freshness.FRESH
-        return Freshness.AGING if age < 2 * self._settings.cache_ttl else Freshness.OLD
+        """What a lookup is still good for."""
+        return lookup.freshness(self._clock(), self._settings.cache_ttl, self._settings.stale_ttl)
 
-    def held_blob(self, entry: Entry) -> Blob | None:
+    def held_blob(self, entry: Entry) -> Blob | ForgejoError | None:
+        """A file's bytes, or why they could not be had a moment ago."""
         found = self.memory.get(("blob", entry.id))
-        return found if isinstance(found, Blob) else None
+        return found if isinstance(found, Blob) else self._failure(found)
+
+    def held_object(self, lookup: Lookup, pointer: LfsPointer) -> bytes | ForgejoError | None:
+        """A large file's bytes, or why they could not be had a moment ago."""
+        found = self.memory.get(_object_key(lookup, pointer))
+        return found if isinstance(found, bytes) else self._failure(found)
+
+    def held_failure(self, lookup: Lookup, file: File) -> ForgejoError | None:
+        """Why a file could not be streamed a moment ago."""
+        return self._failure(self.memory.get(_stream_key(lookup, file)))
 
     def held_form(self, identity: str, coding: str) -> bytes | None:
         """The encoded form of the bytes with this entity; empty where encoding does not make them smaller."""
         found = self.memory.get(("form", identity, coding))
         return found if isinstance(found, bytes) else None
 
-    def held_object(self, lookup: Lookup, pointer: LfsPointer) -> bytes | None:
-        """A large file's bytes, if they are in memory."""
-        assert lookup.repository is not None
-        found = self.memory.get(("lfs", str(lookup.repository.id), pointer.oid))
+    def held_page(self, name: tuple[str, ...]) -> bytes | None:
+        """A page of ours that was made before."""
+        found = self.memory.get(("page", *name))
         return found if isinstance(found, bytes) else None
 
     def held_representation(self, lookup: Lookup, file: File) -> Representation | None:
@@ -174,41 +143,42 @@ class Library:
         return found if isinstance(found, Representation) else None
 
     def keep_representation(self, lookup: Lookup, file: File, representation: Representation) -> None:
-        self.memory.put(_representation_key(lookup, file), representation, representation.weight + 300)
+        """Hold what was prepared for a file of this commit."""
+        key = _representation_key(lookup, file)
+        self.memory.put(key, representation, representation.weight + 300 + len(file.path))
+
+    def keep_failure(self, lookup: Lookup, file: File, error: ForgejoError) -> None:
+        """Remember for a moment that a file could not be streamed."""
+        self._keep_failure(_stream_key(lookup, file), error)
 
     # What has to be asked for.
 
-    def look_soon(self, owner: str, repository: str) -> None:
-        """Look at a repository again behind the visitor's back."""
-        self._start_look(owner.lower(), repository.lower(), None)
+    def look_soon(self, key: Key) -> None:
+        """Look at a repository again behind the visitor's back; key: the name that it is held under."""
+        self._start_look(key, None)
 
     async def look(self, owner: str, repository: str, wanted: Wanted | None = None) -> Lookup:
-        """What a repository is now; concurrent callers share one look. Never raises a ForgejoError.
+        """What a repository is now; concurrent callers share one look.
 
         wanted: the path (segments, slash) a visitor waits for: its bytes come in the same batch as `.pages`.
         """
-        return await asyncio.shield(self._start_look(owner.lower(), repository.lower(), wanted))
+        return await asyncio.shield(self._start_look((owner.lower(), repository.lower()), wanted))
 
-    async def blob(self, lookup: Lookup, entry: Entry) -> Blob:
-        """A file's bytes, verified. Raises ForgejoError."""
-        held = self.held_blob(entry)
-        if held is not None:
-            return held
-        assert lookup.repository is not None
-        repository = lookup.repository
+    async def blob(self, lookup: Lookup, entry: Entry) -> Blob | ForgejoError:
+        """A file's bytes, verified, or why they cannot be had."""
+        repository = _repository(lookup)
 
         async def fetch() -> Blob:
             found = await self._blobs(repository, [(entry.id, entry.size)])
+            if entry.id not in found:
+                raise BlobTooLarge(entry.id)
             return found[entry.id]
 
-        return await self._flights.do(("blob", entry.id), fetch)
+        return await self._fetched(("blob", entry.id), fetch)
 
-    async def object(self, lookup: Lookup, file: File, pointer: LfsPointer) -> bytes:
-        """The bytes that a Git LFS pointer stands for, checked. Raises ForgejoError, NotFound where it has none."""
-        assert lookup.repository is not None
-        assert lookup.commit is not None
-        repository, commit = lookup.repository, lookup.commit
-        key = ("lfs", str(repository.id), pointer.oid)
+    async def lfs_object(self, lookup: Lookup, file: File, pointer: LfsPointer) -> bytes | ForgejoError:
+        """The bytes that a Git LFS pointer stands for, checked, or why they cannot be had."""
+        repository, commit, key = _repository(lookup), _commit(lookup), _object_key(lookup, pointer)
 
         async def fetch() -> bytes:
             data = await self._forgejo.media_bytes(
@@ -217,238 +187,306 @@ class Library:
             self.memory.put(key, data, len(data) + 150)
             return data
 
-        return await self._flights.do(key, fetch)
+        return await self._fetched(key, fetch)
 
     async def form(self, identity: str, coding: str, data: bytes) -> bytes:
         """Data in a content coding, made on a thread once; empty where that makes it no smaller."""
-        key = ("form", identity, coding)
+        return await self._made(("form", identity, coding), lambda: encode(data, coding) or b"")
 
-        async def make() -> bytes:
-            loop = asyncio.get_running_loop()
-            encoded = await loop.run_in_executor(self._executor, encode, data, coding) or b""
-            self.memory.put(key, encoded, len(encoded) + 150)
-            return encoded
+    async def page(self, name: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+        """A page of ours, made on a thread once."""
+        return await self._made(("page", *name), make)
 
-        return await self._flights.do(key, make)
+    async def on_thread(self, work: Callable[[], T]) -> T:
+        """What a function returns that would hold up the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def stream(
         self, lookup: Lookup, file: File, pointer: LfsPointer | None, start: int, end: int
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The bytes [start, end) of a file too large for memory, from Forgejo, of exactly this commit."""
-        assert lookup.repository is not None
-        assert lookup.commit is not None
-        path = PUBLIC + file.path
+        repository, commit, path = _repository(lookup), _commit(lookup), PUBLIC + file.path
         if pointer is not None:
             return self._forgejo.media(
-                lookup.repository,
-                path=path,
-                commit=lookup.commit,
-                oid=pointer.oid,
-                size=pointer.size,
-                start=start,
-                end=end,
+                repository, path=path, commit=commit, oid=pointer.oid, size=pointer.size, start=start, end=end
             )
         return self._forgejo.stream(
-            lookup.repository,
-            path=path,
-            commit=lookup.commit,
-            id=file.entry.id,
-            size=file.entry.size,
-            start=start,
-            end=end,
+            repository, path=path, commit=commit, id=file.entry.id, size=file.entry.size, start=start, end=end
         )
 
     async def aclose(self) -> None:
         """Stop every look under way."""
         await self._flights.aclose()
 
+    # Calls that are shared, and failures that are remembered.
+
+    async def _fetched(self, key: tuple[str, ...], fetch: Callable[[], Awaitable[T]]) -> T | ForgejoError:
+        async def fetch_or_tell() -> T | ForgejoError:
+            try:
+                return await fetch()
+            except ForgejoError as error:
+                self._keep_failure(key, error)
+                return error
+
+        return await self._flights.do(key, fetch_or_tell)
+
+    async def _made(self, key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+        async def run() -> bytes:
+            made = await self.on_thread(make)
+            self.memory.put(key, made, len(made) + sum(map(len, key)) + 150)
+            return made
+
+        return await self._flights.do(key, run)
+
+    def _keep_failure(self, key: tuple[str, ...], error: ForgejoError) -> None:
+        without_frames(error)
+        match error:
+            case Overloaded():  # ours, and over when a call is
+                return
+            case RateLimited():
+                life: float = error.retry_after
+            case BlobTooLarge():
+                life = _TOO_LARGE_TTL
+            case _:
+                life = TROUBLE_PAUSE
+        self.memory.put(key, Failure(error, self._clock() + life), 800)
+
+    def _failure(self, found: object) -> ForgejoError | None:
+        return found.error if isinstance(found, Failure) and self._clock() < found.until else None
+
     # A look.
 
-    def _start_look(self, owner: str, name: str, wanted: Wanted | None) -> "asyncio.Future[Lookup]":
-        return self._flights.start(("site", owner, name), lambda: self._look(owner, name, wanted))
+    def _start_look(self, key: Key, wanted: Wanted | None) -> "asyncio.Future[Lookup]":
+        return self._flights.start(("site", *key), lambda: self._look(key, wanted))
 
-    async def _look(self, owner: str, name: str, wanted: Wanted | None) -> Lookup:
-        known = self.peek(owner, name)
+    async def _look(self, key: Key, wanted: Wanted | None) -> Lookup:
+        known = self.peek(*key)
         try:
-            found = await self._ask(owner, name, known, wanted)
+            found = await self._ask(key, known, wanted)
         except NotFound as missing:
-            found = await self._missing(known, missing)
+            found = await self._missing(key, known, missing)
         except Refused:
-            found = replace(known or Lookup(0), looked=self._clock(), fault=Fault.REFUSED, trouble=None, failures=0)
+            kept = replace(known, site=None, trouble=None, failures=0) if known is not None else Lookup(key, 0.0)
+            found = replace(kept, looked=self._clock(), fault=Fault.REFUSED)
         except ForgejoError as trouble:
-            found = self._troubled(known, trouble)
+            found = self._troubled(key, known, trouble)
         except Exception:
-            logger.exception("looking at %s/%s failed", owner, name)
-            found = self._troubled(known, ServerTrouble("an error of our own"))
-        self._keep(owner, name, found)
+            logger.exception("looking at %s/%s failed", *key)
+            found = self._troubled(key, known, ServerTrouble("an error of our own"))
+        nbytes = 1200 + sum(map(len, key)) + (found.site.nbytes if found.site is not None else 0)
+        self.memory.put(("site", *key), found, nbytes)
         return found
 
-    async def _ask(self, owner: str, name: str, known: Lookup | None, wanted: Wanted | None) -> Lookup:
+    async def _ask(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """The calls of one look. Unknown: repository, branch, tree, blobs. Known: branch, then what that makes due."""
         repository = known.repository if known is not None else None
-        if repository is not None and repository.public and repository.access is Access.ANONYMOUS:
+        branch: Branch | None = None
+        if known is not None and repository is not None and repository.public and repository.access is Access.ANONYMOUS:
             # That an anonymous call sees the branch proves that the repository is still public.
             try:
                 branch = await self._forgejo.branch(repository, repository.default_branch)
             except NotFound:
-                pass
+                pass  # made private, renamed, deleted, or another branch is the default now
             else:
-                assert known is not None
                 if branch.commit != known.commit:
-                    return await self._site(owner, name, repository, branch.commit, branch.timestamp, known, wanted)
-        asked = await self._forgejo.repository(
-            owner, name, allow_token_private=self._settings.serve_private_repositories, known=repository is not None
-        )
-        if asked.empty or not (asked.public or self._settings.serve_private_repositories):
-            return Lookup(self._clock(), fault=Fault.ABSENT)
-        if (
-            repository is not None
-            and known is not None
-            and asked.public
-            and asked.access is Access.ANONYMOUS
-            and asked.default_branch == repository.default_branch
-            and known.settled
-            and asked.id == repository.id
-        ):
-            return replace(known, looked=self._clock(), repository=asked, trouble=None, failures=0)
-        branch = await self._forgejo.branch(asked, asked.default_branch)
-        return await self._site(owner, name, asked, branch.commit, branch.timestamp, known, wanted)
+                    return await self._site(key, repository, branch, known, wanted)
+        private = self._settings.serve_private_repositories
+        asked = await self._forgejo.repository(*key, allow_token_private=private, known=repository is not None)
+        if asked.empty or not (asked.public or private):
+            return Lookup(key, self._clock(), fault=Fault.ABSENT)
+        if branch is None or repository is None or not _same_place(asked, repository):
+            branch = await self._forgejo.branch(asked, asked.default_branch)
+        return await self._site(key, asked, branch, known, wanted)
 
     async def _site(
-        self,
-        owner: str,
-        name: str,
-        repository: Repository,
-        commit: str,
-        timestamp: float | None,
-        known: Lookup | None,
-        wanted: Wanted | None,
+        self, key: Key, repository: Repository, branch: Branch, known: Lookup | None, wanted: Wanted | None
     ) -> Lookup:
-        now = self._clock()
-        if (
-            known is not None
-            and known.settled
-            and known.commit == commit
-            and known.repository is not None
-            and known.repository.id == repository.id
-        ):
+        now, today = self._clock(), self._now()
+        if known is not None and known.holds_for(repository, branch.commit):
             return replace(known, looked=now, repository=repository, trouble=None, failures=0)
-        found = Lookup(now, repository=repository, commit=commit)
-        operators = (owner, name) == self._operators
+        modified = min(branch.timestamp if branch.timestamp is not None else today, today)
+        if known is not None and known.commit != branch.commit:
+            # Never older than what it replaces, and where it can be, newer: dates are whole seconds.
+            modified = max(modified, min(float(int(known.modified) + 1), today), known.modified)
+        elif known is not None:
+            modified = max(modified, known.modified)
+        found = Lookup(key, now, repository=repository, commit=branch.commit, modified=modified)
         try:
-            rows = await self._rows(repository, commit, operators)
+            return await self._read(found, repository, branch.commit, wanted)
         except TooManyFiles as many:
             return replace(found, fault=Fault.TOO_MANY_FILES, total=many.total)
-        settings_row = next((row for row in rows if row.path == PAGES_FILE), None)
-        if settings_row is None and not operators:
+        except NotFound as missing:
+            if missing.certain:
+                raise
+            raise ServerTrouble("git cannot read what the branch points to") from None
+
+    async def _read(self, found: Lookup, repository: Repository, commit: str, wanted: Wanted | None) -> Lookup:
+        """The site that a commit is, or why it is none: its tree, then `.pages` and all else that it takes at once."""
+        operators = found.key == self._operators
+        rows, attributes = await self._rows(repository, commit, operators)
+        settings = next((row for row in rows if row.path == PAGES_FILE), None)
+        if settings is None and not operators:
             return replace(found, fault=Fault.UNCONFIGURED)
-        if settings_row is not None and (settings_row.mode == MODE_LINK or settings_row.size > MAX_PAGES_FILE):
-            reason = "it is a symbolic link" if settings_row.mode == MODE_LINK else "it is larger than 64 KiB"
+        if settings is not None and (settings.mode == MODE_LINK or settings.size > MAX_PAGES_FILE):
+            reason = "it is a symbolic link" if settings.mode == MODE_LINK else "it is larger than 64 KiB"
             return replace(found, fault=Fault.BROKEN, reason=reason)
-        if len(rows) > _THREAD_ROWS:
-            tree = await asyncio.get_running_loop().run_in_executor(self._executor, public_files, rows)
-        else:
-            tree = public_files(rows)
-        modified = min(timestamp if timestamp is not None else self._now(), self._now())
-        if known is not None and known.site is not None:
-            modified = max(modified, known.site.modified)
-        site = Site(repository.owner, repository.name, commit, modified, PagesFile(), tree)
+        tree = await self._tree(rows)
+        site = Site(repository.owner, repository.name, commit, found.modified, PagesFile(), tree)
         links = [(path, entry) for path, entry in tree.links() if entry.size <= MAX_LINK_TARGET]
         if len(links) > MAX_LINKS:
-            logger.warning("%s/%s: only %d of %d links are followed", owner, name, MAX_LINKS, len(links))
+            logger.warning("%s/%s: only %d of %d links are followed", *found.key, MAX_LINKS, len(links))
             del links[MAX_LINKS:]
-        batch = [(entry.id, entry.size) for _, entry in links]
-        if settings_row is not None:
-            batch.append((settings_row.id, settings_row.size))
+        needed = [(entry.id, entry.size) for _, entry in links]
+        if settings is not None:
+            needed.append((settings.id, settings.size))
+        read = attributes if len(attributes) <= _MAX_ATTRIBUTES else []
+        welcome = [(row.id, row.size) for row in read if row.size <= _ATTRIBUTES_BYTES]
         page = site.outcome(*wanted) if wanted is not None else None
         if isinstance(page, File) and page.entry.size <= self._settings.max_cached_file_size:
-            batch.append((page.entry.id, page.entry.size))
-        blobs = await self._blobs(repository, list(dict.fromkeys(batch)))
+            welcome.append((page.entry.id, page.entry.size))
+        page = site.not_found_page()
+        if page is not None and page.entry.size <= min(_NOT_FOUND_BYTES, self._settings.max_cached_file_size):
+            welcome.append((page.entry.id, page.entry.size))
+        blobs = await self._blobs(repository, [*needed, *welcome])
+        if any(oid not in blobs for oid, _ in needed):
+            raise BadAnswer("Forgejo left out blobs that it was asked for")
+        # Only what `.gitattributes` gives to Git LFS can be a pointer; what was not read might.
+        rules = [blobs.get(row.id) for row in attributes]
+        found = replace(found, uses_lfs=any(rule is None or b"lfs" in rule.data for rule in rules))
         pages_file = PagesFile()
-        if settings_row is not None:
+        if settings is not None:
             try:
-                pages_file = parse(blobs[settings_row.id].data)
+                pages_file = await self._pages_file(blobs[settings.id].data)
             except PagesFileError as error:
-                logger.warning("%s/%s: .pages cannot be read: %s", owner, name, error)
+                logger.warning("%s/%s: .pages cannot be read: %s", *found.key, error)
                 return replace(found, fault=Fault.BROKEN, line=error.line, reason=error.reason)
             for warning in pages_file.warnings:
-                logger.warning("%s/%s: .pages: %s", owner, name, warning)
+                logger.warning("%s/%s: .pages: %s", *found.key, warning)
         if not repository.public and not pages_file.publish_private:
             return replace(found, fault=Fault.ABSENT)
-        targets = {path: blobs[entry.id].data.decode("utf-8", "replace") for path, entry in links}
+        targets = {path: _target(blobs[entry.id].data) for path, entry in links}
         site = replace(site, pages_file=pages_file, links=targets)
-        found = replace(found, site=site)
-        if settings_row is None or not pages_file.enabled:
+        if settings is None or not pages_file.enabled:
+            # The operator's pages need no `.pages`; without one, the repository is no site of its owner's.
             return replace(found, site=site if operators else None, fault=Fault.UNCONFIGURED)
         if pages_file.password:
-            logger.warning("%s/%s asks for a password, which is not served yet: refused", owner, name)
-            return replace(found, site=None, fault=Fault.PASSWORD)
-        return found
+            logger.warning("%s/%s asks for a password, which is not served yet: refused", *found.key)
+            return replace(found, fault=Fault.PASSWORD)
+        return replace(found, site=site)
 
-    async def _rows(self, repository: Repository, commit: str, operators: bool) -> Sequence[TreeEntry]:
-        """The commit's rows that matter: `.pages` and what lies below `public/`.
+    async def _rows(
+        self, repository: Repository, commit: str, operators: bool
+    ) -> tuple[Sequence[TreeEntry], list[TreeEntry]]:
+        """The commit's rows that matter: `.pages` with what lies below `public/`, and `.gitattributes` files.
 
         Git lists paths in the order of their bytes, so reading ends after the last page that can hold them: a large
         repository that is no site costs one page, not its whole tree.
         """
         rows: list[TreeEntry] = []
+        attributes: list[TreeEntry] = []
         found = operators
         async for page in self._forgejo.tree_pages(repository, commit):
             for row in page:
-                if row.path == PAGES_FILE:
+                if row.path.startswith(PUBLIC):
+                    rows.append(row)
+                    if row.path.endswith("/" + ATTRIBUTES_FILE):
+                        attributes.append(row)
+                elif row.path == PAGES_FILE:
                     found = True
                     rows.append(row)
-                elif row.path.startswith(PUBLIC):
-                    rows.append(row)
-            if len(rows) > self._settings.max_site_files:
-                raise TooManyFiles(len(rows))
+                elif row.path == ATTRIBUTES_FILE:
+                    attributes.append(row)
+            if len(rows) - found > self._settings.max_site_files:
+                raise TooManyFiles(len(rows) - found)
             last = page[-1].path if page else ""
             if last > "public0" or (last > PAGES_FILE and not found):
                 break
-        return rows
+        return rows, attributes
+
+    async def _tree(self, rows: Sequence[TreeEntry]) -> Tree:
+        try:
+            if len(rows) <= _THREAD_ROWS:
+                return public_files(rows)
+            return await self.on_thread(partial(public_files, rows))
+        except ValueError:
+            raise BadAnswer("tree: entries that cannot be of one commit") from None
+
+    async def _pages_file(self, data: bytes) -> PagesFile:
+        if len(data) <= _THREAD_SETTINGS:
+            return parse(data)
+        return await self.on_thread(partial(parse, data))
 
     async def _blobs(self, repository: Repository, wanted: Iterable[tuple[str, int]]) -> dict[str, Blob]:
+        """Blobs by id, from memory or in one batch; those that Forgejo does not give in one piece are left out."""
         found: dict[str, Blob] = {}
-        missing: list[tuple[str, int]] = []
+        missing: dict[str, int] = {}
         for oid, size in wanted:
             held = self.memory.get(("blob", oid))
             if isinstance(held, Blob):
                 found[oid] = held
-            else:
-                missing.append((oid, size))
+            elif missing.setdefault(oid, size) != size:
+                raise BadAnswer("tree: one blob with two sizes")
         if missing:
-            for oid, data in (await self._forgejo.blobs(repository, missing)).items():
-                blob = Blob(data, lfs_pointer(data))
+            try:
+                blobs = await self._forgejo.blobs(repository, list(missing.items()))
+            except BlobTooLarge:
+                blobs = {}
+            for oid, data in blobs.items():
+                blob = found[oid] = Blob(data, lfs_pointer(data))
                 self.memory.put(("blob", oid), blob, len(data) + 250)
-                found[oid] = blob
-            if any(oid not in found for oid, _ in missing):
-                raise BadAnswer("Forgejo left out blobs that it was asked for")
+            for oid in missing.keys() - blobs.keys():
+                self._keep_failure(("blob", oid), BlobTooLarge(oid))
         return found
 
-    async def _missing(self, known: Lookup | None, missing: NotFound) -> Lookup:
+    async def _missing(self, key: Key, known: Lookup | None, missing: NotFound) -> Lookup:
         """A 404 on the repository. For a site that was there, only a certain one, and while Forgejo itself answers."""
         if not missing.certain:
-            return self._troubled(known, missing)
+            return self._troubled(key, known, missing)
         if known is not None and known.site is not None:
             try:
                 await self._forgejo.version()
             except ForgejoError as trouble:
-                return self._troubled(known, trouble)
-        return Lookup(self._clock(), fault=Fault.ABSENT)
+                return self._troubled(key, known, trouble)
+        return Lookup(key, self._clock(), fault=Fault.ABSENT)
 
-    def _troubled(self, known: Lookup | None, trouble: ForgejoError) -> Lookup:
-        """What is known, kept beside the trouble; what is not, or was known too long ago, is the trouble itself."""
-        now = self._clock()
-        if known is None or known.fault is Fault.TROUBLE or now - known.looked > STALE_TTL:
-            return Lookup(now, fault=Fault.TROUBLE, trouble=trouble, retry=now + TROUBLE_PAUSE)
-        pause = min(TROUBLE_PAUSE * 2 ** min(known.failures, 10), TROUBLE_PAUSE_MAX)
-        return replace(known, trouble=trouble, failures=known.failures + 1, retry=now + pause)
+    def _troubled(self, key: Key, known: Lookup | None, trouble: ForgejoError) -> Lookup:
+        if known is None:
+            return unknown(key, trouble, self._clock())
+        return known.troubled(trouble, self._clock(), self._settings.stale_ttl)
 
-    def _keep(self, owner: str, name: str, lookup: Lookup) -> None:
-        nbytes = 900 + (lookup.site.nbytes if lookup.site is not None else 0)
-        self.memory.put(("site", owner, name), lookup, nbytes)
+
+def _same_place(one: Repository, other: Repository) -> bool:
+    """Whether the default branch of one is that of the other."""
+    return (one.id, one.owner, one.name, one.default_branch) == (
+        other.id,
+        other.owner,
+        other.name,
+        other.default_branch,
+    )
+
+
+def _target(data: bytes) -> str:
+    """A link's target, spelt as Forgejo lists paths: U+FFFD for each byte that is no UTF-8 (Go's encoding/json)."""
+    return re.sub("[\udc80-\udcff]", "\ufffd", data.decode("utf-8", "surrogateescape"))
+
+
+def _repository(lookup: Lookup) -> Repository:
+    assert lookup.repository is not None
+    return lookup.repository
+
+
+def _commit(lookup: Lookup) -> str:
+    assert lookup.commit is not None
+    return lookup.commit
+
+
+def _object_key(lookup: Lookup, pointer: LfsPointer) -> tuple[str, ...]:
+    return ("lfs", str(_repository(lookup).id), pointer.oid)
+
+
+def _stream_key(lookup: Lookup, file: File) -> tuple[str, ...]:
+    return ("stream", str(_repository(lookup).id), file.entry.id)
 
 
 def _representation_key(lookup: Lookup, file: File) -> tuple[str, ...]:
-    assert lookup.site is not None
-    return ("prepared", lookup.site.owner, lookup.site.name, lookup.site.commit, file.path)
+    return ("prepared", *lookup.key, _commit(lookup), file.path)

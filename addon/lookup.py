@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What is known of a repository, and for how long that may be used. Pure: no network, no clock of its own.
+
+A `Lookup` is immutable and replaced as a whole after each look at Forgejo: it holds either a site or the reason why
+there is none. Trouble (anything that is not an answer) never replaces what is known; it is noted beside it. The
+surprising decision: "there is no such site" is believed for seconds only, but kept for longer, since most paths of a
+profile site ask first for a repository that does not exist, and need not ask Forgejo each time.
+"""
+
+import enum
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from addon.forge_answers import Repository
+from addon.forge_errors import ForgejoError
+from addon.lfs import LfsPointer
+from addon.site import Site
+
+NEGATIVE_TTL = 10.0
+"""Seconds for which "no such site" is believed; short, for its owner is about to push."""
+TROUBLE_PAUSE = 2.0
+"""Seconds until what Forgejo did not answer is asked again; for a known repository doubled at each failure."""
+TROUBLE_PAUSE_MAX = 60.0
+
+
+class Fault(enum.Enum):
+    """Why a repository is not served."""
+
+    ABSENT = "no such repository, or not a public one"
+    UNCONFIGURED = "no .pages file, or enabled: false"
+    BROKEN = "its .pages file cannot be read"
+    PASSWORD = "it asks for a password"
+    TOO_MANY_FILES = "more files than maxSiteFiles"
+    REFUSED = "Forgejo refuses to show it"
+    TROUBLE = "Forgejo gives no answer"
+
+
+_NO_SITE = frozenset({Fault.ABSENT, Fault.UNCONFIGURED})
+
+
+class Freshness(enum.Enum):
+    """What a lookup is still good for."""
+
+    FRESH = "all"
+    DOUBTFUL = "all but an answer that it alone makes a no"
+    AGING = "the same, and to be looked at again behind the visitor's back"
+    OLD = "use if a new look takes too long"
+    EXPIRED = "nothing"
+
+
+Key = tuple[str, str]
+"""Owner and name of a repository in lower case, as visitors ask for it: it may have another name by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What is known of a repository.
+
+    looked: monotonic seconds of the last definite answer. modified: the commit's Last-Modified. uses_lfs: a small file
+    may be a Git LFS pointer. line, reason: of a broken `.pages`. total: files, where they are too many. trouble: why
+    the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none is tried.
+    """
+
+    key: Key
+    looked: float
+    site: Site | None = None
+    fault: Fault | None = None
+    repository: Repository | None = None
+    commit: str | None = None
+    modified: float = 0.0
+    uses_lfs: bool = True
+    line: int | None = None
+    reason: str = ""
+    total: int = 0
+    trouble: ForgejoError | None = None
+    failures: int = 0
+    retry: float = 0.0
+
+    @property
+    def is_site(self) -> bool:
+        """Whether the repository decides what its paths mean: served, or refused for a reason of its own."""
+        return self.fault not in _NO_SITE
+
+    def holds_for(self, repository: Repository, commit: str) -> bool:
+        """Whether a look that finds this commit in this repository would come to the same."""
+        return (
+            self.commit == commit
+            and self.fault not in (Fault.REFUSED, Fault.TROUBLE)
+            and self.repository is not None
+            and (self.repository.id, self.repository.public) == (repository.id, repository.public)
+        )
+
+    def fresh_until(self, ttl: float) -> float:
+        """Monotonic seconds until which this may be used without a second thought; ttl: cacheTTL in seconds."""
+        if self.trouble is not None:
+            return self.retry
+        return self.looked + (ttl if self.site is not None else min(NEGATIVE_TTL, ttl))
+
+    def freshness(self, now: float, ttl: float, stale_ttl: float) -> Freshness:
+        """What this is still good for at `now`; ttl: cacheTTL, stale_ttl: how long it may replace an answer."""
+        if now < self.fresh_until(ttl):
+            return Freshness.FRESH
+        age = now - self.looked
+        if self.fault is Fault.TROUBLE or age >= stale_ttl:
+            return Freshness.EXPIRED
+        if self.trouble is not None:
+            return Freshness.AGING
+        if age < ttl:
+            return Freshness.DOUBTFUL
+        return Freshness.AGING if age < 2 * ttl else Freshness.OLD
+
+    def troubled(self, trouble: ForgejoError, now: float, stale_ttl: float) -> "Lookup":
+        """The same with a failed look noted; once it is too old to be served, nothing is left but the trouble."""
+        without_frames(trouble)
+        if self.fault is Fault.TROUBLE or now - self.looked >= stale_ttl:
+            return unknown(self.key, trouble, now)
+        pause = min(TROUBLE_PAUSE * 2 ** min(self.failures, 10), TROUBLE_PAUSE_MAX)
+        return replace(self, trouble=trouble, failures=self.failures + 1, retry=now + max(pause, _wait(trouble)))
+
+
+def unknown(key: Key, trouble: ForgejoError, now: float) -> Lookup:
+    """A repository of which nothing is known, for Forgejo gave no answer."""
+    without_frames(trouble)
+    pause = max(TROUBLE_PAUSE, _wait(trouble))
+    return Lookup(key, now, fault=Fault.TROUBLE, trouble=trouble, failures=1, retry=now + pause)
+
+
+def _wait(trouble: ForgejoError) -> float:
+    wait = getattr(trouble, "retry_after", 0)
+    return min(float(wait), TROUBLE_PAUSE_MAX)
+
+
+class Blob(NamedTuple):
+    """A file's bytes, verified against its id. pointer: set where they are a Git LFS pointer."""
+
+    data: bytes
+    pointer: LfsPointer | None
+
+
+class Failure(NamedTuple):
+    """Bytes that could not be had, believed until then (monotonic seconds)."""
+
+    error: ForgejoError
+    until: float
+
+
+def without_frames(error: BaseException) -> None:
+    """Forget where an error that is kept was raised: its frames hold whole answers."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
