@@ -35,6 +35,7 @@ NOT_CONTENT = frozenset({b"node_modules", b".venv", b"venv", b".tox", b"__pycach
 REMEMBERED_BYTES = 64 * 1024 * 1024
 REMEMBERED_BLOB = 256 * 1024
 DEEPEST = 200
+READ_AGAIN = 3
 # A file changed twice within one tick of its file system's clock looks the same: too young a file is hashed again.
 _TICK_NS = 50_000_000
 _COARSE_TICK_NS = 2_000_000_000
@@ -104,7 +105,10 @@ class WorkTree:
             return kept
         if oid not in self._files and self._git is not None:
             return self._git.read(oid)
-        return "blob", b"".join(self.chunks(oid))
+        data = b"".join(self.chunks(oid))
+        if object_id("blob", data, self.object_format) != oid:
+            raise ObjectMissing(oid)  # written to within one tick of the clock
+        return "blob", data
 
     def chunks(self, oid: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         kept = self._objects.get(oid) or self._remembered.get(oid)
@@ -128,8 +132,12 @@ class WorkTree:
             if _signature(os.fstat(file.fileno())) != known.signature:
                 raise ObjectMissing(oid)
             file.seek(start)
-            while start < stop and (piece := file.read(min(CHUNK, stop - start))):
+            while start < stop:
+                piece = file.read(min(CHUNK, stop - start))
                 start += len(piece)
+                # The last piece is given only while the file is still the one that was hashed.
+                if not piece or (start == stop and _signature(os.fstat(file.fileno())) != known.signature):
+                    raise ObjectMissing(oid)
                 yield piece
 
     def ids_beginning(self, prefix: str) -> set[str]:
@@ -237,9 +245,10 @@ class WorkTree:
             try:
                 status = item.stat(follow_symlinks=False)
                 entry = self._entry(path, name, status, objects, content=content, depth=depth)
+            except (FileNotFoundError, ObjectMissing):  # gone since the folder was listed: nothing to say
+                continue
             except OSError as error:
-                if error.errno != errno.ENOENT:  # gone since the folder was listed: nothing to say
-                    self._warn(path, f"cannot be read ({error.strerror}) and is left out")
+                self._warn(path, f"cannot be read ({error.strerror}) and is left out")
                 continue
             if entry is not None:
                 entries.append(entry)
@@ -282,25 +291,25 @@ class WorkTree:
             if signature[0] + tick < known.looked_at:
                 self._seen[path] = known
                 return known.id
-        looked_at = time.time_ns()
-        hashed = hashlib.new(self.object_format, b"blob %d\0" % status.st_size)
-        data, read = b"", 0
-        with self._open(path) as file:
-            while piece := file.read(1024 * 1024):
-                hashed.update(piece)
-                read += len(piece)
+        for _ in range(READ_AGAIN):
+            looked_at = time.time_ns()
+            with self._open(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                hashed = hashlib.new(self.object_format, b"blob %d\0" % size)
+                data, read = b"", 0
+                while piece := file.read(1024 * 1024):
+                    hashed.update(piece)
+                    read += len(piece)
+                    if read <= REMEMBERED_BLOB:
+                        data += piece
+                signature = _signature(os.fstat(file.fileno()))
+            if read == size == signature[1]:
+                oid = hashed.hexdigest()
                 if read <= REMEMBERED_BLOB:
-                    data += piece
-            signature = _signature(os.fstat(file.fileno()))
-        if signature[1] != read:
-            if read != status.st_size:  # it grew or shrank while we read: what was read is a file of its own
-                hashed = hashlib.new(self.object_format, b"blob %d\0" % len(data) + data)
-            looked_at = 0
-        oid = hashed.hexdigest()
-        if read <= REMEMBERED_BLOB:
-            self._remember(oid, "blob", data)
-        self._seen[path] = _Known((signature[0], read, signature[2], signature[3]), oid, looked_at)
-        return oid
+                    self._remember(oid, "blob", data)
+                self._seen[path] = _Known(signature, oid, looked_at)
+                return oid
+        raise OSError(errno.EBUSY, "it changes while it is read")
 
     def _open(self, path: bytes) -> BinaryIO:
         """Opens a regular file, never through a link at its name; the folder above is for the caller to check."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from addon.preview.forge import Forge
 from addon.preview.objects import object_id, parse_tree
 from addon.preview.opening import open_preview
+from addon.preview.repository import Repository
 from addon.preview.worktree import DETACHED, WorkTree
 from tests.forge.asking import get
 from tests.forge.fixtures import LFS_OBJECT, noise
@@ -193,6 +196,24 @@ def test_what_cannot_be_content_is_left_out_with_a_warning(tmp_path: Path, monke
     assert tree.warnings == before
 
 
+def test_a_file_that_vanishes_under_our_eyes_is_just_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {".pages": b"enabled: true\n", "public/here": b"x", "public/gone": b"x"})
+    true_open = os.open
+
+    def vanishing(path: Any, *more: Any) -> int:
+        if os.fsencode(path).endswith(b"gone"):
+            (tmp_path / "public/gone").unlink()
+        return true_open(path, *more)
+
+    monkeypatch.setattr(os, "open", vanishing)
+    tree = WorkTree(tmp_path)
+    paths = {
+        row.path for row in Repository(tree).listing(Repository(tree).tree_of(str(tree.ref("HEAD"))), recursive=True)
+    }
+    assert paths == {b".pages", b"public", b"public/here"}
+    assert tree.warnings == []
+
+
 def _refused() -> int:
     raise PermissionError(13, "Permission denied")
 
@@ -288,6 +309,38 @@ def test_a_large_file_that_changes_is_gone_under_its_old_id(tmp_path: Path, show
     assert get(forge, f"/api/v1/repos/me/.profile/git/blobs/{old['sha']}").status == 400
     new = rows(forge, branch(forge)["id"])["public/big"]
     assert bytes_of(forge, new) == noise(400_000, 2)
+
+
+def test_what_is_sent_has_its_id_however_fast_the_files_change(tmp_path: Path, show: Show) -> None:
+    write(tmp_path, {".pages": b"enabled: true\n", **{f"public/{number}": b"%d" % number for number in range(20)}})
+    forge = show(tmp_path)
+    done = threading.Event()
+
+    def churn() -> None:
+        random = Random(1)
+        while not done.is_set():
+            path = tmp_path / "public" / str(random.randrange(25))
+            if random.random() < 0.2:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(random.randbytes(random.choice((0, 500, 300_000))))
+
+    churning = threading.Thread(target=churn)
+    churning.start()
+    try:
+        verified = 0
+        for _ in range(30):
+            for row in list(rows(forge, branch(forge)["id"]).values())[:8]:
+                received = get(forge, f"/api/v1/repos/me/.profile/git/blobs/{row['sha']}")
+                assert received.status in (200, 400)
+                if received.status == 200:
+                    data = base64.b64decode(received.json()["content"])
+                    assert (object_id("blob", data), len(data)) == (row["sha"], row["size"])
+                    verified += 1
+        assert verified > 30
+    finally:
+        done.set()
+        churning.join()
 
 
 def test_looking_at_ten_thousand_unchanged_files_is_quick(tmp_path: Path) -> None:
