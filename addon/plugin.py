@@ -422,6 +422,8 @@ def _request(flow: http.HTTPFlow) -> Request:
         data.authority = b""
         if data.http_version == b"HTTP/1.0" and "expect" in fields:
             del fields["expect"]  # it knows no 100 Continue
+        if "connection" in fields:
+            fields["connection"] = fields["connection"].lower()  # mitmproxy would not see that it says `Close`
     elif all(value == authority for value in hosts):
         host = authority
     path, mark, query = data.path.decode("utf-8", "surrogateescape").partition("?")
