@@ -139,6 +139,10 @@ class Lane:
         mapped = getattr(ip, "ipv4_mapped", None)
         return any((mapped or ip) in network for network in self._trusted)
 
+    def connections_of(self, address: str) -> int:
+        """How many connections an address has, those handed over included."""
+        return self._addresses.get(address, 0)
+
     def __len__(self) -> int:
         return len(self._connections)
 
