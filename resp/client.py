@@ -322,8 +322,8 @@ class Client(Commands):
     def _may_retry(self, error: BaseException, connection: Connection | None, reads: bool) -> bool:
         """What an exception means for the pool and the breaker, and whether to try again at once on a new connection.
 
-        Only on a connection that was used before: the server may have closed it long ago. A read may be sent again if
-        nothing of its reply had come; a write only if it was never sent completely.
+        Only on a connection that was used before, which the server may have closed long ago: a read if nothing of its
+        reply had come, a write if it was never sent completely. A read also if its reply cannot be trusted.
         """
         if connection is None:
             # No connection could be made. A full pool or a closed client says nothing about the server.
@@ -338,7 +338,7 @@ class Client(Commands):
                 self._pool.drop_older(connection)
                 again = not error.maybe_executed or (reads and not error.reply_begun)
         elif isinstance(error, Desynchronised):
-            again = reads and not connection.unused
+            again = reads
         if again:
             self._retried += 1
         elif isinstance(error, ConnectionLost | Timeout):

@@ -94,7 +94,6 @@ class Connection:
         "protocol",
         "server",
         "socket",
-        "verified",
     )
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -104,8 +103,6 @@ class Connection:
         self.protocol = 2
         self.server: dict[Any, Any] = {}
         self.client_id: int | None = None
-        #: The socket was seen to be silent after the last exchange: what comes now answers what is sent now.
-        self.verified = False
         # The pool's notes: when it was connected, when it is too old, when it was given back, until when no look at
         # it is needed.
         self.born = self.idle_since = self.fresh_until = 0.0
@@ -154,7 +151,6 @@ class Connection:
             self.close()
             raise
         self.born = monotonic()
-        self.verified = True
         return self
 
     def close(self) -> None:
@@ -500,11 +496,9 @@ class Connection:
         if not parser.idle:
             extra = parser.get()
             if extra is not INCOMPLETE or not parser.idle:
-                if not self.verified:
-                    # The surplus may have been there before the command was sent: then `reply` answers another one.
-                    raise Desynchronised("more was received than the reply that was asked for")
-                # This reply is good, the next one would not be: never use the connection again.
-                self.expires = 0.0
+                # Was it there before, is it an answer that was to come, is a part of the stream missing? Nobody
+                # knows, so that the reply is not to be trusted either.
+                raise Desynchronised("more was received than the reply that was asked for")
         return reply
 
     def is_silent(self) -> bool:
