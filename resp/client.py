@@ -20,13 +20,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from resp.breaker import Breaker
-from resp.commands import READS, Commands, Convert, Key, Seconds, converted, is_read, seconds
-from resp.connection import Connection, Desynchronised, Request
+from resp.commands import Commands
+from resp.connection import Connection, Request
 from resp.endpoint import Endpoint, parse_url, tls_context
 from resp.errors import (
     AuthenticationError,
     ClientClosed,
     ConnectionLost,
+    Desynchronised,
     InvalidArgument,
     PoolExhausted,
     ReadOnly,
@@ -39,6 +40,7 @@ from resp.errors import (
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
 from resp.protocol import LARGE_ARGUMENT, Argument, Value, encode_argument, encode_request
+from resp.words import READS, Convert, Key, Seconds, converted, is_read, seconds
 
 if TYPE_CHECKING:
     from resp.pubsub import PubSub
