@@ -482,7 +482,7 @@ class Connection(asyncio.BufferedProtocol):
     def _record(self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str) -> None:
         assert self._lane.log is not None
         self._lane.log.record(
-            client=self._client,
+            client=self._lane.visitor_of(fields, self._client),
             method=line.method,
             host=fields.host,
             path=line.path,

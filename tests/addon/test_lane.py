@@ -349,6 +349,7 @@ async def test_what_is_sent_behind_a_pending_miss_is_not_held() -> None:
 
 async def test_five_hundred_megabytes_of_requests_leave_memory_as_it_was() -> None:
     async with running_lane(maxRequestsPerConnection=0) as running:
+        running.lane.log = None
         reader, writer = await running.connect()
         piece = get("/miss", "X-Filler: " + "a" * 15000) * 64
         rounds = 500 * 1024 * 1024 // len(piece)
@@ -363,6 +364,8 @@ async def test_five_hundred_megabytes_of_requests_leave_memory_as_it_was() -> No
         answered, before, most = 0, 0, 0
         while data := await asyncio.wait_for(reader.read(1 << 16), DEADLINE):
             answered += data.count(b"HTTP/1.1 200 ")
+            running.pages.seen.clear()
+            running.pages.asked.clear()
             if answered > 2000:
                 before = before or resident()
                 most = max(most, resident() if answered % 7 == 0 else 0)
@@ -493,6 +496,14 @@ async def test_every_request_is_in_the_access_log() -> None:
     ]
     assert all(line["client"] == "127.0.0.1" and line["seconds"] >= 0 for line in running.log.lines)
     assert running.log.lines[0]["host"] == "alice.pages.test"
+
+
+async def test_the_log_names_the_visitor_whom_a_trusted_proxy_names() -> None:
+    claim = "X-Forwarded-For: 198.51.100.7, 203.0.113.9"
+    for trusted, logged in ((["127.0.0.0/8"], "203.0.113.9"), (["192.0.2.1"], "127.0.0.1")):
+        async with running_lane(trustedProxies=trusted) as running:
+            await running.talk(get("/hit", claim) + get("/miss", claim) + get("/hit", LAST))
+        assert [line["client"] for line in running.log.lines] == [logged, logged, "127.0.0.1"]
 
 
 async def test_the_end_answers_what_was_asked_and_closes_what_is_idle() -> None:
