@@ -112,6 +112,8 @@ class OddForge:
         self.gone = threading.Event()
         """Set when somebody who waited for `/never` or `/events` went away."""
         self.uploads_cut = 0
+        self.sent = 0
+        """Bytes of downloads handed to the network."""
         self.opened = 0
         self._api = None if api is None else urlsplit(api)
         self._base = base
@@ -251,6 +253,12 @@ class OddForge:
         self.gone.set()
         return False
 
+    async def _page_unread(self, exchange: Exchange) -> bool:
+        """Neither reads nor answers, for some seconds."""
+        await asyncio.sleep(6)
+        exchange.writer.transport.abort()
+        return False
+
     async def _page_late(self, exchange: Exchange) -> bool:
         """An answer after `seconds`, half of them before the second half of it."""
         seconds = float(exchange.query["seconds"])
@@ -285,6 +293,7 @@ class OddForge:
                 exchange.writer.write(piece)
                 await exchange.writer.drain()
             sent += len(piece)
+            self.sent += len(piece)
         if "chunked" in query:
             await exchange.chunk(b"")
         return "eof" not in query
