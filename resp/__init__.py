@@ -54,6 +54,8 @@ from resp.errors import (
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
 from resp.protocol import INCOMPLETE, Parser, Push, encode_command
+from resp.pubsub import PubSub
+from resp.tracking import State, Status, Tracking
 
 __all__ = [
     "INCOMPLETE",
@@ -87,15 +89,19 @@ __all__ = [
     "PoolExhausted",
     "PoolStats",
     "ProtocolError",
+    "PubSub",
     "Push",
     "ReadOnly",
     "Redirected",
     "RespError",
     "ServerError",
+    "State",
     "Stats",
+    "Status",
     "TemporaryError",
     "Timeout",
     "TooManyClients",
+    "Tracking",
     "Transaction",
     "TryAgain",
     "WatchError",

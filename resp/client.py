@@ -388,7 +388,7 @@ class Client(Commands):
         """Publish/subscribe on a connection of its own; see `resp.PubSub`."""
         from resp.pubsub import PubSub
 
-        return PubSub(lambda: Connection(self.endpoint).connect(), **options)
+        return PubSub(self.endpoint, **{"decode": self._decode, **options})
 
     # ---- the client itself ---------------------------------------------------------------------------------------
 
