@@ -38,7 +38,7 @@ from resp.errors import (
     WatchError,
 )
 from resp.pipeline import Pipeline, Transaction
-from resp.pool import Pool, PoolStats
+from resp.pool import Pool
 from resp.protocol import LARGE_ARGUMENT, Argument, Value, encode_argument, encode_request
 from resp.words import READS, Convert, Key, Seconds, converted, is_read, seconds
 
@@ -51,12 +51,21 @@ _PAUSE: Final = 0.02
 
 
 class Stats(NamedTuple):
-    """A client in numbers: its pool, its breaker, and how often something had to be tried again."""
+    """A client in numbers: those of its pool (see `PoolStats`), its breaker, and what had to be tried again."""
 
-    pool: PoolStats
+    idle: int
+    in_use: int
+    waiting: int
+    pool_size: int
+    max_connections: int
+    created: int
+    failed: int
+    replaced: int
+    waited: int
+    exhausted: int
+    retried: int
     breaker: str  # "closed", "open", "half-open" or "off"
     breaker_opened: int
-    retried: int
 
 
 class _Off(Breaker):
@@ -394,8 +403,9 @@ class Client(Commands):
 
     def stats(self) -> Stats:
         """The numbers of this moment."""
-        off = isinstance(self._breaker, _Off)
-        return Stats(self._pool.stats(), "off" if off else self._breaker.state, self._breaker.opened, self._retried)
+        breaker = self._breaker
+        state = "off" if isinstance(breaker, _Off) else breaker.state
+        return Stats(*self._pool.stats(), self._retried, state, breaker.opened)
 
     def close(self) -> None:
         """Close idle connections now, those in use when their call ends; calls from now on raise ClientClosed."""

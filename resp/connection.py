@@ -482,14 +482,14 @@ class Connection:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, packed)
         self._applied = seconds
 
-    def _prepare(self, deadline: float | None) -> socket.socket:
+    def _prepare(self, deadline: float | None, sent: bool = True) -> socket.socket:
         """The socket, its limit set to what is left; raises Timeout if nothing is."""
         sock = self.socket
         if sock is None:
             raise ConnectionLost("the connection is closed", maybe_executed=False)
         left = None if deadline is None else deadline - monotonic()
         if left is not None and left <= 0:
-            raise self._timeout(True)
+            raise self._timeout(sent)
         if not self._kernel:
             sock.settimeout(left)
         elif left is None or self._applied is None:
@@ -543,14 +543,12 @@ class Connection:
         pieces = [request] if isinstance(request, bytes) else list(request)
         views = [memoryview(piece) for piece in pieces if len(piece)]
         while views:
-            sock = self._prepare(deadline)
+            sock = self._prepare(deadline, sent=False)
             try:
                 gather = self._kernel and len(views) > 1
                 count = sock.sendmsg(views[:_IOV_MAX]) if gather else sock.send(views[0])
             except (BlockingIOError, TimeoutError, ssl.SSLWantWriteError):
-                if deadline is not None and deadline - monotonic() <= 0.001:
-                    raise self._timeout(False) from None
-                continue
+                continue  # `_prepare` decides whether that was the deadline
             except (OSError, ValueError) as error:
                 raise ConnectionLost(f"{self.endpoint}: {reason(error)}", maybe_executed=not self._kernel) from None
             while views and count >= len(views[0]):
