@@ -66,7 +66,7 @@ class Files:
         if source.error is not None and (
             depends_on_head(file.path) or (source.pointer is None and _may_be_pointer(lookup, file))
         ):
-            return self._lost(request, lookup, source.error)
+            return _lost(request, source.error)
         representation = self._representation(lookup, site, source, work)
         while True:
             plan = negotiate(request.method, request.header, representation, self._now(), status)
@@ -84,7 +84,7 @@ class Files:
                     continue
                 return self._own_bytes(request, lookup, site, _plain(beside, blob, self._largest), plan, status, work)
             if source.data is None:
-                return self._fetch(request, lookup, site, source, status, work)
+                return self._fetch(request, lookup, source)
             body = self._encoded(source.tag, form.coding, source.data, work)
             if isinstance(body, Need):
                 return body
@@ -115,12 +115,10 @@ class Files:
         error = found if isinstance(found, ForgejoError) else None
         return Source(file, pointer, pointer.size, pointer.oid, held, data, error)
 
-    def _fetch(
-        self, request: Request, lookup: Lookup, site: Site, source: Source, status: int, work: Work
-    ) -> Answer | Need:
+    def _fetch(self, request: Request, lookup: Lookup, source: Source) -> Answer | Need:
         """Bytes that memory should hold and does not."""
         if source.error is not None:
-            return self._lost(request, lookup, source.error)
+            return _lost(request, source.error)
         if source.pointer is not None:
             return self._need_object(lookup, source.file, source.pointer)
         return self._need_blob(lookup, source.file.entry)
@@ -161,11 +159,11 @@ class Files:
             whole = plan.start == 0 and plan.end == len(data)
             return _planned(plan, data if whole else data[plan.start : plan.end], lookup, work)
         if source.held:
-            return self._fetch(request, lookup, site, source, status, work)
+            return self._fetch(request, lookup, source)
         file, pointer = source.file, source.pointer
         failed = source.error or self._library.held_failure(lookup, file)
         if failed is not None:
-            return self._lost(request, lookup, failed)
+            return _lost(request, failed)
 
         def otherwise(error: Exception) -> Answer:
             if not isinstance(error, ForgejoError):
@@ -177,7 +175,7 @@ class Files:
                 text = self.answer(request, lookup, site, file, status, work)
                 if isinstance(text, Answer) and text.stream is None:
                     return text
-            return self._lost(request, lookup, error)
+            return _lost(request, error)
 
         answer = _planned(plan, b"", lookup, work)
         answer.stream = lambda: self._library.stream(lookup, file, pointer, plan.start, plan.end)
@@ -226,12 +224,12 @@ class Files:
             work.prepared[lookup.commit, file.path] = representation
         return representation
 
-    def _lost(self, request: Request, lookup: Lookup, error: ForgejoError) -> Answer:
-        """Bytes of a known commit that Forgejo does not give: trouble, or it is not the repository that it was."""
-        if isinstance(error, NotFound | Refused):
-            self._library.look_soon(lookup.key)
-            error = BadAnswer("a file of a known commit is missing")
-        return trouble_page(request, error)
+
+def _lost(request: Request, error: ForgejoError) -> Answer:
+    """Bytes of a known commit that Forgejo does not give: trouble, whatever it calls it."""
+    if isinstance(error, NotFound | Refused):
+        error = BadAnswer("a file of a known commit is missing")
+    return trouble_page(request, error)
 
 
 def _may_be_pointer(lookup: Lookup, file: File) -> bool:

@@ -149,7 +149,7 @@ class Library:
 
     def keep_failure(self, lookup: Lookup, file: File, error: ForgejoError) -> None:
         """Remember for a moment that a file could not be streamed."""
-        self._keep_failure(_stream_key(lookup, file), error)
+        self._failed(lookup, _stream_key(lookup, file), error)
 
     # What has to be asked for.
 
@@ -174,7 +174,7 @@ class Library:
                 raise BlobTooLarge(entry.id)
             return found[entry.id]
 
-        return await self._fetched(("blob", entry.id), fetch)
+        return await self._fetched(lookup, ("blob", entry.id), fetch)
 
     async def lfs_object(self, lookup: Lookup, file: File, pointer: LfsPointer) -> bytes | ForgejoError:
         """The bytes that a Git LFS pointer stands for, checked, or why they cannot be had."""
@@ -187,7 +187,7 @@ class Library:
             self.memory.put(key, data, len(data) + 150)
             return data
 
-        return await self._fetched(key, fetch)
+        return await self._fetched(lookup, key, fetch)
 
     async def form(self, identity: str, coding: str, data: bytes) -> bytes:
         """Data in a content coding, made on a thread once; empty where that makes it no smaller."""
@@ -220,12 +220,14 @@ class Library:
 
     # Calls that are shared, and failures that are remembered.
 
-    async def _fetched(self, key: tuple[str, ...], fetch: Callable[[], Awaitable[T]]) -> T | ForgejoError:
+    async def _fetched(
+        self, lookup: Lookup, key: tuple[str, ...], fetch: Callable[[], Awaitable[T]]
+    ) -> T | ForgejoError:
         async def fetch_or_tell() -> T | ForgejoError:
             try:
                 return await fetch()
             except ForgejoError as error:
-                self._keep_failure(key, error)
+                self._failed(lookup, key, error)
                 return error
 
         return await self._flights.do(key, fetch_or_tell)
@@ -237,6 +239,11 @@ class Library:
             return made
 
         return await self._flights.do(key, run)
+
+    def _failed(self, lookup: Lookup, key: tuple[str, ...], error: ForgejoError) -> None:
+        self._keep_failure(key, error)
+        if isinstance(error, Refused) or (isinstance(error, NotFound) and key[0] == "blob"):
+            self.look_soon(lookup.key)  # it is not the repository that it was
 
     def _keep_failure(self, key: tuple[str, ...], error: ForgejoError) -> None:
         without_frames(error)

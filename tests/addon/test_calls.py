@@ -30,7 +30,9 @@ BATCH = "alice/blog/git/blobs"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     Site(tmp_path / "alice" / "blog.git", FILES)
-    Site(tmp_path / "alice" / ".profile.git", {".pages": ENABLED, "public/index.html": b"Alice", "public/x/y.txt": b"y"})
+    Site(
+        tmp_path / "alice" / ".profile.git", {".pages": ENABLED, "public/index.html": b"Alice", "public/x/y.txt": b"y"}
+    )
     return tmp_path
 
 
@@ -240,9 +242,7 @@ async def test_unknown_names_cost_one_call_each_and_are_known_for_seconds(forge:
         assert pages.asked() == ["nobody/.profile"]
 
 
-@pytest.mark.parametrize(
-    "host", ["a..b", "-x", "x-", "a_.b-", "xn--bcher-kva", f"{'x' * 60}.{'y' * 50}", "www.-"]
-)
+@pytest.mark.parametrize("host", ["a..b", "-x", "x-", "a_.b-", "xn--bcher-kva", f"{'x' * 60}.{'y' * 50}", "www.-"])
 async def test_a_name_that_nobody_can_have_is_never_asked_for(forge: Forge, host: str) -> None:
     async with serving(forge) as pages:
         assert (await pages.get(f"{host}.pages.test", "/blog/")).status in (400, 404)

@@ -184,7 +184,9 @@ async def test_a_transferred_repository_is_followed(forge: Forge) -> None:
         assert (await pages.get("bob", "/blog/")).body == b"first one"
 
 
-async def test_a_new_repository_under_an_old_name_is_served_instead_of_the_renamed_one(forge: Forge, root: Path) -> None:
+async def test_a_new_repository_under_an_old_name_is_served_instead_of_the_renamed_one(
+    forge: Forge, root: Path
+) -> None:
     async with serving(forge) as pages:
         forge.rename("alice/blog", "alice/journal")
         assert (await pages.get("alice", "/blog/")).body == b"first one"
@@ -365,7 +367,9 @@ async def test_a_forge_that_asks_for_a_sign_in_needs_a_token(forge: Forge) -> No
 async def test_a_refused_token_is_said_once_and_public_sites_go_on(
     forge: Forge, caplog: pytest.LogCaptureFixture, root: Path
 ) -> None:
-    private = Site(root / "alice" / "closed.git", {".pages": b"publish_private: true\n", "public/index.html": b"closed"})
+    private = Site(
+        root / "alice" / "closed.git", {".pages": b"publish_private: true\n", "public/index.html": b"closed"}
+    )
     forge.settings("alice/closed").private = True
     async with serving(forge, token=SECRET, servePrivateRepositories=True) as pages:
         assert (await pages.get("alice", "/closed/")).body == b"closed"
