@@ -376,9 +376,6 @@ class Library:
         if settings is None or not pages_file.enabled:
             # The operator's pages need no `.pages`; without one, the repository is no site of its owner's.
             return replace(found, site=site if operators else None, fault=Fault.UNCONFIGURED)
-        if pages_file.password:
-            logger.warning("%s/%s asks for a password, which is not served yet: refused", *found.key)
-            return replace(found, fault=Fault.PASSWORD)
         return replace(found, site=site)
 
     async def _rows(

@@ -32,6 +32,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from addon import forwarding, http1
+from addon.access import MAX_FORM, Access
 from addon.access_log import AccessLog
 from addon.connections import Connections
 from addon.forgejo import Forgejo
@@ -41,6 +42,7 @@ from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer, Request
 from addon.settings import Settings, SettingsError, load
+from addon.signing_key import KeyFault, signing_key
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ VARIABLE = "PAGES_CONFIG"
 DRAIN_SECONDS = 25.0
 """How long SIGTERM waits for answers in flight; below the 30 s after which container runtimes kill."""
 _MARK = "pages"
+_FORM = "pages_form"
 """In a flow's metadata while its request is being answered; its value is when it began."""
 _HTTP2_SAFE = (12, 2)
 _ABORTED = 499
@@ -64,6 +67,7 @@ class PagesAddon:
         self.settings: Settings | None = None
         self.server: PagesServer | None = None
         self._library: Library | None = None
+        self._access: Access | None = None
         self._forgejo: Forgejo | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._relay = Relay()
@@ -138,7 +142,15 @@ class PagesAddon:
             headers=((forwarding.HOP_HEADER, self._forwarding.hop),),
         )
         self._library = Library(settings, self._forgejo, self._executor)
-        self.server = PagesServer(settings, self._library)
+        try:
+            secret = settings.auth_secret_key
+            key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir)
+        except KeyFault as error:
+            logger.error("%s", error)
+            return
+        logger.info("logins are signed with %s", key.source.value)
+        self._access = Access(key, settings.auth_cookie_duration, self._executor)
+        self.server = PagesServer(settings, self._library, self._access)
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
@@ -173,6 +185,8 @@ class PagesAddon:
                 await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
             except TimeoutError:
                 logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
+        if self._access is not None:
+            await self._access.aclose()
         if self._library is not None:
             await self._library.aclose()
         if self._forgejo is not None:
@@ -255,7 +269,7 @@ class PagesAddon:
         self._flows.setdefault(client.id, {})[flow.id] = flow
         self._inflight.add(flow.id)
         self._idle.clear()
-        request = _request(flow)
+        request = _request(flow, through)
         if self._log is not None:
             flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
@@ -263,6 +277,8 @@ class PagesAddon:
             self._answer(flow, server.looped(request))
         elif isinstance(server.route(request.host, request.path), ForgejoRequest):
             self._pass_through(flow, through)
+        elif _is_form(flow.request):
+            flow.metadata[_FORM] = True  # few enough bytes to be collected; `request` goes on with them
         elif (answer := server.recall(request)) is not None:
             self._answer(flow, answer)
         elif _has_body(flow.request):
@@ -310,9 +326,18 @@ class PagesAddon:
         self._connections.hold(flow.id, client)
         flow.request.stream = True
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    async def request(self, flow: http.HTTPFlow) -> None:
         if flow.response is None and _MARK not in flow.metadata and flow.killable:
             flow.kill()  # nothing that `requestheaders` did not see goes anywhere
+        elif flow.metadata.pop(_FORM, False) and self.server is not None and self._forwarding is not None:
+            try:
+                answer = await self.server.answer(_request(flow, self._forwarding, flow.request.raw_content))
+            except Exception:
+                logger.exception("a form could not be handled")
+                answer = http1.error_answer(500)
+            if _MARK in flow.metadata:
+                flow.metadata["pages_cache"] = answer.cache
+                _respond(flow, answer)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         response = flow.response
@@ -407,7 +432,21 @@ def _status_of_failure(flow: http.HTTPFlow) -> int:
     return 502 if flow.client_conn.connected else 400
 
 
-def _request(flow: http.HTTPFlow) -> Request:
+def _is_form(request: http.Request) -> bool:
+    """Whether a request may be a login: a form of at most MAX_FORM bytes that says how long it is."""
+    length = request.headers.get("content-length", "")
+    return (
+        request.method == "POST"
+        and "transfer-encoding" not in request.headers
+        and length.isdecimal()
+        and length.isascii()
+        and len(length) <= 8
+        and int(length) <= MAX_FORM
+        and request.headers.get("content-type", "").strip().lower().startswith("application/x-www-form-urlencoded")
+    )
+
+
+def _request(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes | None = None) -> Request:
     """The flow's request as the pages see it; the Host only if there is exactly one, and the target agrees."""
     data = flow.request.data
     fields = flow.request.headers
@@ -432,7 +471,11 @@ def _request(flow: http.HTTPFlow) -> Request:
         values = [value for key, value in fields.fields if key.lower() == name]
         return b", ".join(values) if values else None
 
-    return Request(data.method.decode("latin-1"), host, path, query if mark else None, header)
+    def visitor() -> forwarding.Visitor:
+        client = flow.client_conn
+        return through.visitor(fields, client.peername[0], client.tls_established)
+
+    return Request(data.method.decode("latin-1"), host, path, query if mark else None, header, visitor, body)
 
 
 def _respond(flow: http.HTTPFlow, answer: Answer) -> None:
