@@ -474,6 +474,62 @@ async def test_a_ready_answer_is_sent_again_while_what_it_was_made_from_is_held(
         assert len(pages.seen) == before + 3
 
 
+async def test_a_request_that_comes_again_byte_for_byte_is_answered_as_the_first_time() -> None:
+    async with running_lane(maxRequestsPerConnection=40) as running:
+        pages = running.pages
+        pages.with_basis = True
+        reader, writer = await running.connect()
+        asked = 0
+
+        async def ask() -> dict[str, str]:
+            nonlocal asked
+            asked += 1
+            writer.write(get("/hit"))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE)
+            assert await reader.readexactly(8) == b"GET /hit"
+            return answers(head + b"GET /hit")[0][1]
+
+        first = await ask()
+        async with asyncio.timeout(DEADLINE):
+            while (await ask())["date"] == first["date"]:  # the second is told anew, of the same answer
+                await asyncio.sleep(0.1)
+        assert len(pages.seen) == 1
+        pages.facts[("site", "alice", "x")] = object()
+        await ask()
+        assert len(pages.seen) == 2
+        pages.fresh_until = 0.0
+        pages.facts[("site", "alice", "x")] = object()
+        await ask()
+        await ask()
+        assert len(pages.seen) == 4
+        pages.fresh_until = float("inf")
+        while asked < 39:
+            assert "connection" not in await ask()
+        assert (await ask())["connection"] == "close"
+        assert await reader.read() == b""
+        assert len(running.log.lines) == 40
+        writer.close()
+
+
+async def test_requests_made_up_to_fill_memory_fill_no_more_than_their_share() -> None:
+    async with running_lane(memoryCacheSize="8MiB") as running:
+        running.pages.with_basis = True
+        running.lane.log = None
+        before = resident()
+        for turn in range(100):
+            data = [get("/hit", f"Accept-Encoding: {turn}-{number}", "X-Filler: " + "a" * 300) for number in range(100)]
+            reader, writer = await running.connect()
+            for each in data[:5]:
+                writer.write(each)
+                await reader.readuntil(b"GET /hit")
+            writer.write(b"".join(data))
+            for _ in data:
+                await reader.readuntil(b"GET /hit")
+            writer.close()
+        assert resident() - before < 12 * 1024 * 1024
+        assert running.lane.ready.used <= running.lane.ready.capacity <= 1024 * 1024
+
+
 async def test_every_request_is_in_the_access_log() -> None:
     async with running_lane(maxHeadSize=4096) as running:
         running.pages.with_basis = True
