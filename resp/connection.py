@@ -15,9 +15,11 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import ssl
 import sys
+import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -57,12 +59,40 @@ _SHORT: Final[dict[bytes, Value]] = {
     b"+PONG\r\n": b"PONG",
 }
 _MISSING: Final = object()
+_MAIN: Final = threading.main_thread().ident
+# Signals that come again and again: from timers, profilers, children.
+_REPEATING: Final = [
+    getattr(signal, name)
+    for name in ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGCHLD", "SIGIO", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+]
 # Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
 # fraction of the time it takes to parse it.
 _STARTS: Final[dict[int, bytes]] = {}
 _IOV_MAX: Final = 512
 
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+class _Signals:
+    """Whether a handler in Python is set for a signal that may come again and again.
+
+    Python calls recv() anew after a signal, and the kernel's limit begins anew with it: a timer that strikes every
+    second would make a limit of five seconds one that never comes. Then the main thread, which gets the signals,
+    waits in poll() first, whose time Python keeps count of. Looked at every 10 ms, since handlers hardly change.
+    """
+
+    def __init__(self) -> None:
+        self.look_at = 0.0
+        self.handled = False
+
+    def look(self, now: float) -> None:
+        self.look_at = now + 0.01
+        # getsignal() gives None for what C code handles, which is nothing Python would stop for.
+        self.handled = any(callable(signal.getsignal(number)) for number in _REPEATING)
+
+
+_signals: Final = _Signals()
 
 
 class Connection:
@@ -134,7 +164,8 @@ class Connection:
             self._poller = poller(self.socket)
             _open.add(self)
             self._handshake(deadline)
-            self._settle(None)
+            if self.parser.get() is not INCOMPLETE or not (self.parser.idle or self.parser.in_push):
+                raise Desynchronised("more was received than the replies to the handshake")
         except (Timeout, TimeoutError, BlockingIOError):
             self.close()
             raise Timeout(f"connecting to {where} took too long", maybe_executed=False) from None
@@ -240,8 +271,10 @@ class Connection:
                 if replies:
                     self._check(replies)
                 raise
-            if isinstance(reply, TooManyClients) or getattr(reply, "code", "") == "DENIED":
-                raise reply
+            if isinstance(reply, ServerError):
+                reply = self._redacted(reply)
+                if isinstance(reply, TooManyClients) or reply.code == "DENIED":
+                    raise reply
             replies.append(reply)
         return replies
 
@@ -258,6 +291,14 @@ class Connection:
             if isinstance(reply, ServerError):
                 return reply
         return None
+
+    def _redacted(self, error: ServerError) -> ServerError:
+        """Servers before 6.0 repeat the arguments of an unknown command, the password of HELLO among them."""
+        message = error.message.partition(", with args")[0]
+        for secret in (self.endpoint.password, self.endpoint.username):
+            if secret:
+                message = message.replace(secret, "…")
+        return type(error)(error.code, message)
 
     @staticmethod
     def _check(replies: Iterable[Value]) -> None:
@@ -352,6 +393,10 @@ class Connection:
                 self._send([memoryview(request)[taken:]], None if timeout is None else now + timeout)
             sent = True
             buffer = parser.buffer
+            if now > _signals.look_at:
+                _signals.look(now)
+            if _signals.handled and timeout is not None and threading.get_ident() == _MAIN:
+                self._wait_readable(sock, now + timeout)
             count = sock.recv_into(buffer)
             start = _STARTS.get(count)
             if start is not None and buffer.startswith(start):
@@ -432,7 +477,10 @@ class Connection:
     def _receive_rest(self, count: int, total: int, deadline: float | None) -> int:
         """Receive into the buffer, which has `count` bytes, until it has `total`."""
         view = self.parser.view
-        if deadline is None or self._applied is None or self._applied - deadline + monotonic() < 0.01 * self._applied:
+        limit = self._applied
+        if not _signals.handled and (
+            deadline is None or limit is None or limit - deadline + monotonic() < 0.01 * limit
+        ):
             # No time was lost so far, so that the kernel's limit is right as it is; the usual case, spelt out.
             assert self.socket is not None
             count += self.socket.recv_into(view[count:total], 0, _WAITALL)
@@ -503,6 +551,9 @@ class Connection:
         """Receive at least one byte into `room`, with WAITALL as many as it takes, before the deadline."""
         while True:
             sock = self._prepare(deadline)
+            if self._kernel and deadline is not None and _signals.handled and threading.get_ident() == _MAIN:
+                self._wait_readable(sock, deadline)
+                flags = 0
             try:
                 count = sock.recv_into(room, 0, flags) if self._kernel else sock.recv_into(room)
             except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
@@ -598,6 +649,11 @@ class Connection:
         if not count:
             raise ConnectionLost("the server closed the connection")
         self.parser.advance(count)
+
+    def _wait_readable(self, sock: socket.socket, deadline: float) -> None:
+        """Wait until there is something to receive; raises Timeout."""
+        if not self._poller(max(0.0, deadline - monotonic()) * 1000):
+            raise self._timeout(True)
 
     def _wait(self, sock: socket.socket, deadline: float | None) -> bool:
         """Wait until the socket takes or has bytes; True if it has some. Raises Timeout."""

@@ -166,6 +166,13 @@ class Parser:
         """True between replies: nothing received and not consumed, no reply begun."""
         return self.pos == self.end and not self._kind and self._large is None and not self._awaiting
 
+    @property
+    def in_push(self) -> bool:
+        """True if what has begun and is not complete is a push."""
+        if self._kind:
+            return (self._stack[1][0] if len(self._stack) > 1 else self._kind) == 62
+        return self.pos < self.end and self.buffer[self.pos] == 62
+
     # ---- taking out ----------------------------------------------------------------------------------------------
 
     def get(self) -> Value:
