@@ -12,13 +12,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from addon.access import Access
 from addon.answers import Answer, Request
 from addon.forgejo import Forgejo
+from addon.forwarding import Visitor
 from addon.library import Library
 from addon.lookup import Lookup
 from addon.preview.forge import Forge
 from addon.server import PagesServer
 from addon.settings import Settings
+from addon.signing_key import SigningKey, Source
 from tests.forge.running import start_forge
 from tests.forge.sites import DAY, EPOCH
 
@@ -26,6 +29,7 @@ __all__ = ["ENABLED", "PAGES_DOMAIN", "Clock", "Reply", "Serving", "serving", "s
 
 PAGES_DOMAIN = "pages.test"
 ENABLED = b"enabled: true\n"
+VISITOR = Visitor("192.0.2.7", secure=True)
 TODAY = EPOCH + 1000 * DAY
 """The time of day for visitors: after every commit that `Site` makes."""
 
@@ -79,7 +83,7 @@ class Serving:
         fields = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         path, mark, query = target.partition("?")
         host = host if "." in host else f"{host}.{PAGES_DOMAIN}"
-        return Request(method, host, path, query if mark else None, fields.get)
+        return Request(method, host, path, query if mark else None, fields.get, lambda: VISITOR)
 
     async def get(self, host: str, target: str = "/", method: str = "GET", **headers: str) -> Reply:
         """As both faces do it: from memory, else fetched; a stream read to its end."""
@@ -149,7 +153,8 @@ async def serving(forge: Forge, *, token: str | None = None, **options: Any) -> 
         clock=clock,
     )
     library = Library(settings, forgejo, executor, clock=clock, now=today)
-    server = PagesServer(settings, library, now=today)
+    access = Access(SigningKey(b"k" * 32, Source.SETTINGS), settings.auth_cookie_duration, executor)
+    server = PagesServer(settings, library, access, now=today)
     forge.forget_calls()
     try:
         yield Serving(forge, settings, forgejo, library, server, clock, today)

@@ -265,7 +265,7 @@ STEPS = [
     (b"", 200, b"first one"),
     (b"enabled: [\n", 500, b"alice/blog/.pages"),
     (b"enabled: yes\n", 200, b"first one"),
-    (b"password: " + b"0" * 64 + b"\n", 403, b"protected by a password"),
+    (b"password: " + b"0" * 64 + b"\n", 401, b"password"),
     (b"# " + b"x" * 70_000, 500, b"larger than 64 KiB"),
     (link("public/index.html"), 500, b"symbolic link"),
     (b"# " + b"x" * 60_000 + b"\nenabled: true\n", 200, b"first one"),
@@ -300,8 +300,8 @@ async def test_a_password_closes_a_known_site_at_the_next_look_behind_a_visitors
         pages.clock.pass_(301)
         await pages.get("alice", "/blog/")
         await pages.settle()
-        assert (await pages.get("alice", "/blog/")).status == 403
-        assert pages.known("alice", "blog").site is None
+        assert (await pages.get("alice", "/blog/")).status == 401
+        assert (await pages.get("alice", "/blog/style.css")).status == 401
 
 
 # Private repositories.
