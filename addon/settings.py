@@ -39,6 +39,7 @@ from addon.options import (
     Secret,
     access_log,
     any_secret,
+    at_least_a_second,
     boolean,
     computed,
     duration,
@@ -193,9 +194,7 @@ class Settings:
     memory_ttl: float = option(
         "memoryTTL", duration(), 5.0, "How long memory is believed while Redis cannot tell of changes.", later=True
     )
-    stale_ttl: int = option(
-        "staleTTL", whole_seconds, 86_400, "How long known pages are served while Forgejo is away.", later=True
-    )
+    stale_ttl: int = option("staleTTL", whole_seconds, 86_400, "How long known pages are served while Forgejo is away.")
 
     # Deploys and administration
     webhook_secret: Secret | None = secret(
@@ -289,11 +288,9 @@ class Settings:
 
     # Passwords
     auth_secret_key: Secret | None = secret(
-        "authSecretKey", any_secret, "The key that signs the cookies of those who gave a site's password.", later=True
+        "authSecretKey", any_secret, "The key that signs the logins of those who gave a site's password."
     )
-    auth_cookie_duration: int = option(
-        "authCookieDuration", whole_seconds, 3600, "How long such a cookie is good.", later=True
-    )
+    auth_cookie_duration: int = option("authCookieDuration", at_least_a_second, 3600, "How long a login is good.")
 
     # The fast lane and the process
     lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1.", later=True)

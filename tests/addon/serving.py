@@ -77,13 +77,15 @@ class Serving:
     server: PagesServer
     clock: Clock
     today: Clock
+    body: bytes | None = None
+    """The form that requests bring from now on."""
 
     def request(self, host: str, target: str = "/", method: str = "GET", **headers: str) -> Request:
         """host without a dot is an owner; headers: `if_none_match='"…"'`."""
         fields = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         path, mark, query = target.partition("?")
         host = host if "." in host else f"{host}.{PAGES_DOMAIN}"
-        return Request(method, host, path, query if mark else None, fields.get, lambda: VISITOR)
+        return Request(method, host, path, query if mark else None, fields.get, lambda: VISITOR, self.body)
 
     async def get(self, host: str, target: str = "/", method: str = "GET", **headers: str) -> Reply:
         """As both faces do it: from memory, else fetched; a stream read to its end."""
@@ -110,8 +112,8 @@ class Serving:
         fields: dict[str, str] = {}
         for name, value in answer.headers:
             key = name.decode().lower()
-            assert key not in fields, f"{key} twice"
-            fields[key] = value.decode("latin-1")
+            assert key not in fields or key == "set-cookie", f"{key} twice"
+            fields.setdefault(key, value.decode("latin-1"))  # of several cookies the first, the one for the site
         return Reply(answer.status, fields, body, recalled, cut)
 
     def known(self, owner: str, name: str) -> Lookup:
