@@ -104,7 +104,7 @@ def ready_answer(line: RequestLine, answer: Answer, start: bytes, rest: bytes) -
 
 
 @lru_cache(maxsize=16)
-def _refusal(status: int) -> bytes:
+def _refusal(status: int, head_only: bool) -> bytes:
     page = templates.error_page(status)
     headers = [
         (b"Content-Type", b"text/html; charset=utf-8"),
@@ -113,9 +113,9 @@ def _refusal(status: int) -> bytes:
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Referrer-Policy", b"no-referrer"),
     ]
-    return answer_bytes(Answer(status, headers, page), False)[1]
+    return answer_bytes(Answer(status, headers, page), head_only)[1]
 
 
-def refusal(status: int, date: bytes) -> bytes:
-    """A whole response that ends the connection; date: the Date line."""
-    return b"".join((status_line(status), date, CLOSE, _refusal(status)))
+def refusal(status: int, date: bytes, head_only: bool) -> bytes:
+    """A whole response that ends the connection; date: the Date line. head_only: it answers HEAD."""
+    return b"".join((status_line(status), date, CLOSE, _refusal(status, head_only)))

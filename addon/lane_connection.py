@@ -240,11 +240,11 @@ class Connection(asyncio.BufferedProtocol):
             if end < 0:
                 at = start
                 break
+            middle = data.find(b"\r\n", at)
+            self._line = line = data[at:middle]
             if end + 4 - start > lane.most_head:
                 self._refuse(431, out)
                 return
-            middle = data.find(b"\r\n", at)
-            self._line = line = data[at:middle]
             fields = lane.fields(data[middle + 2 : end])
             parsed = None
             if fields is not None:
@@ -288,6 +288,7 @@ class Connection(asyncio.BufferedProtocol):
             self._since = now
         else:
             self._at = at
+            self._line = data[at : at + 5]
             if len(data) - at > lane.most_head:
                 self._refuse(431, out)
                 return
@@ -477,7 +478,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _refuse(self, status: int, out: list[bytes]) -> None:
         """Answer what never became a request of ours, and close."""
-        out.append(refusal(status, self._lane.date))
+        head_only = self._line.startswith(b"HEAD ")
+        out.append(refusal(status, self._lane.date, head_only))
         self._write(out)
         if self._lane.log is not None:
             self._lane.log.record(
@@ -494,7 +496,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._begun or self._ended:
             self._transport.abort()
         else:
-            self._transport.write(refusal(500, self._lane.date))
+            self._transport.write(refusal(500, self._lane.date, self._line.startswith(b"HEAD ")))
             self._end()
 
     def _fault(self, out: list[bytes]) -> None:

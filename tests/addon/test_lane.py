@@ -183,6 +183,10 @@ async def test_a_fault_is_answered_500_once_and_goes_to_nobody_else(caplog: pyte
             assert f"'GET {path.partition('?')[0]}'" in errors[0].getMessage().replace(" HTTP/1.1", "")
             assert "secret" not in caplog.text
         assert running.handed == []
+        for path in ("/fault", "/miss-fault"):
+            bodiless = await running.talk(get(path, method="HEAD"))
+            assert bodiless.startswith(b"HTTP/1.1 500 ")
+            assert bodiless.endswith(b"\r\n\r\n")
 
 
 BROKEN = [("/cut", True), ("/short", True), ("/long", True), ("/late", False)]
