@@ -96,7 +96,7 @@ def test_a_timeout_after_every_byte_of_a_pipeline_disturbs_no_other_thread(serve
 
     def one(after: int) -> None:
         route = routes.get()
-        with route.client(timeout=0.5) as client:
+        with route.client(timeout=0.8) as client:
             assert client.get(keys[9]) == value_of(keys[9])
             route.proxy.arm(Fault("pause", after=after, seconds=60))
             pipe = client.pipeline()
@@ -105,7 +105,7 @@ def test_a_timeout_after_every_byte_of_a_pipeline_disturbs_no_other_thread(serve
             started = time.monotonic()
             with pytest.raises(Timeout):
                 pipe.execute()
-            assert 0.4 < time.monotonic() - started < 2.0
+            assert 0.7 < time.monotonic() - started < 2.5
             for key in keys[3:6]:
                 assert client.get(key) == value_of(key)
         routes.put(route)
@@ -171,16 +171,10 @@ def test_a_signal_handler_that_returns_does_not_disturb_a_call(server: AnyServer
     assert len(caught) > 5
 
 
-def test_signals_stretch_the_deadline_no_longer_than_they_last(server: AnyServer, through: Through) -> None:
-    """Python calls recv() again after a signal, and the kernel's limit begins anew; TLS does not know this effect."""
+def test_signals_do_not_stretch_the_deadline(server: AnyServer, through: Through) -> None:
+    """Python calls recv() again after a signal, and a limit in the kernel would begin anew each time."""
     route = through(server.address)
-    signals = iter(range(6))
-
-    def count(*_: object) -> None:
-        if next(signals, None) is None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    before = signal.signal(signal.SIGALRM, count)
+    before = signal.signal(signal.SIGALRM, lambda number, frame: None)
     try:
         with route.client(timeout=0.5) as client:
             client.ping()
@@ -189,7 +183,7 @@ def test_signals_stretch_the_deadline_no_longer_than_they_last(server: AnyServer
             started = time.monotonic()
             with pytest.raises(Timeout):
                 client.get("a")
-            assert 0.4 < time.monotonic() - started < (0.7 if route.tls else 0.5 + 7 * 0.05 + 0.3)
+            assert 0.4 < time.monotonic() - started < 1.0
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -316,7 +310,13 @@ def test_64_threads_on_a_pool_of_4_each_get_their_own_values(
     highest = 0
 
     with Client(
-        host=address[0], port=address[1], ssl=context or False, pool_size=4, max_connections=4, wait_timeout=30, timeout=30
+        host=address[0],
+        port=address[1],
+        ssl=context or False,
+        pool_size=4,
+        max_connections=4,
+        wait_timeout=30,
+        timeout=30,
     ) as client:
 
         def work(number: int) -> None:
