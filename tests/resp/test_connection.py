@@ -94,12 +94,9 @@ def test_wrong_or_missing_credentials_are_an_authentication_error(
 ) -> None:
     server = new_valkey(password="right")
     connection = Connection(Endpoint(host=server.host, port=server.port, password=password, protocol=protocol))
-    with pytest.raises(AuthenticationError) as caught:
+    with pytest.raises(AuthenticationError):
         connection.connect()
     assert connection.closed
-    assert "wrong" not in str(caught.value).replace("wrong number", "").replace("WRONGPASS", "").lower() or (
-        "username-password pair" in str(caught.value)
-    )
 
 
 def test_the_old_server_takes_a_password_too(old_server: OldServer) -> None:
@@ -134,7 +131,7 @@ def test_a_full_server_says_so(new_server: NewServer) -> None:
         console.ask("PING")
         with pytest.raises((TooManyClients, ConnectionLost)) as caught:
             opened(server)
-    assert isinstance(caught.value, TooManyClients) or not caught.value.maybe_executed
+    assert isinstance(caught.value, TooManyClients) or not getattr(caught.value, "maybe_executed", True)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +202,7 @@ def test_tls_to_a_server_without_it_fails_in_time(valkey: Server) -> None:
 def test_where_nobody_listens_the_connection_is_lost(where: dict[str, Any]) -> None:
     with pytest.raises((ConnectionLost, Timeout)) as caught:
         Connection(Endpoint(port=free_port(), connect_timeout=3, **where)).connect()
-    assert not caught.value.maybe_executed
+    assert getattr(caught.value, "maybe_executed", True) is False
     assert caught.value.__cause__ is None
 
 
