@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -140,8 +140,10 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(forge: Forge, *, token: str | None = None, **options: Any) -> AsyncIterator[Serving]:
-    """options: those of the settings file."""
+async def serving(
+    forge: Forge, *, token: str | None = None, on_call: Callable[[str], None] | None = None, **options: Any
+) -> AsyncIterator[Serving]:
+    """options: those of the settings file. on_call: told the target of every call to the forge."""
     settings = Settings.from_mapping({"pagesDomain": PAGES_DOMAIN, "forgejoHost": forge.url, **options})
     clock, today = Clock(), Clock(float(TODAY))
     executor = ThreadPoolExecutor(2)
@@ -153,6 +155,7 @@ async def serving(forge: Forge, *, token: str | None = None, **options: Any) -> 
         lfs_storage_hosts=settings.lfs_storage_hosts,
         executor=executor,
         clock=clock,
+        on_call=on_call,
     )
     library = Library(settings, forgejo, executor, clock=clock, now=today)
     access = Access(SigningKey(b"k" * 32, Source.SETTINGS), settings.auth_cookie_duration, executor)
