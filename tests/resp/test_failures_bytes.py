@@ -74,7 +74,7 @@ TROUBLES: Final[dict[str, tuple[Kind, tuple[Direction, ...], dict[str, Any]]]] =
     "cut": ("cut", ("to client", "to server"), {}),
     "cut at once": ("cut", ("to client", "to server"), {"at_once": True}),
     "reset": ("reset", ("to client", "to server"), {}),
-    "delay": ("pause", ("to client", "to server"), {"seconds": 0.003}),
+    "delay": ("pause", ("to client", "to server"), {"seconds": 0.001}),
     "single bytes": ("trickle", ("to client", "to server"), {}),
 }
 
