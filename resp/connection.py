@@ -38,7 +38,7 @@ from resp.errors import (
     Timeout,
     TooManyClients,
 )
-from resp.protocol import INCOMPLETE, Argument, Parser, Push, Value, encode_command
+from resp.protocol import INCOMPLETE, Argument, Parser, Push, Value, encode_command, encode_request
 
 #: One request: whole, or in pieces where large values are not copied.
 Request = bytes | Sequence[bytes | memoryview]
@@ -311,7 +311,7 @@ class Connection:
     def call(self, *args: Argument, deadline: float | None = None) -> Value:
         """Send one command and return its reply; raises the reply if it is an error."""
         deadline = self._deadline(deadline)
-        request = encode_command(*args)
+        request = encode_request(args)
         try:
             self._send(request, deadline)
             reply = self._read(deadline)
@@ -324,7 +324,7 @@ class Connection:
 
     def send(self, *args: Argument, deadline: float | None = None) -> None:
         """Send one command without reading anything; its reply, if it has one, is the next `read_reply`."""
-        request = encode_command(*args)
+        request = encode_request(args)
         try:
             self._send(request, self._deadline(deadline))
         except BaseException:
@@ -461,8 +461,10 @@ class Connection:
             for chunk in chunks:
                 self._send_duplex(chunk, replies, count, deadline)
                 sent = True
+            self.parser.get_into(replies, count)
             while len(replies) < count:
-                replies.append(self._read(deadline))
+                self._receive(deadline)
+                self.parser.get_into(replies, count)
             self._settle(None)
             return replies
         except ConnectionLost as error:
@@ -632,10 +634,7 @@ class Connection:
             readable = self._wait(sock, deadline)
             if readable:
                 self._drain(sock)
-                while (value := self.parser.get()) is not INCOMPLETE:
-                    replies.append(value)
-                    if len(replies) > expected:
-                        raise Desynchronised("more was received than the replies that were asked for")
+                self.parser.get_into(replies, expected)
 
     def _drain(self, sock: socket.socket) -> None:
         """Receive what is there, if anything is."""

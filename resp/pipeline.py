@@ -19,7 +19,7 @@ from resp.commands import Commands
 from resp.connection import Connection, Request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
 from resp.protocol import Argument, Value, encode_command, encode_request
-from resp.words import Convert, Key, changes_connection, is_read
+from resp.words import READS, Convert, Key, changes_connection, converted, is_read
 
 if TYPE_CHECKING:
     from typing import Self
@@ -90,7 +90,8 @@ class Pipeline(Commands):
     def _do(self, args: list[Argument] | tuple[Argument, ...], convert: Convert | None = None) -> Any:
         self._requests.append(encode_request(args))
         self._converts.append(convert)
-        self._reads = self._reads and is_read(args[0])
+        if self._reads and args[0] not in READS:
+            self._reads = is_read(args[0])
         return self
 
     def reset(self) -> None:
@@ -125,7 +126,10 @@ class Pipeline(Commands):
             for reply in replies:
                 if isinstance(reply, ServerError):
                     raise reply
-        return [self._client._result(reply, convert) for reply, convert in zip(replies, converts)]
+        client = self._client
+        if client._decode:
+            return [client._result(reply, convert) for reply, convert in zip(replies, converts)]
+        return [reply if convert is None else converted(reply, convert) for reply, convert in zip(replies, converts)]
 
 
 class Transaction(Pipeline):

@@ -263,7 +263,7 @@ def test_a_call_ends_at_its_deadline_whatever_the_server_does(script: Callable[[
         began = time.monotonic()
         with pytest.raises(Timeout) as caught:
             connection.call("GET", b"k" * 100_000 if large else b"k", deadline=began + 0.3)
-        assert 0.25 < time.monotonic() - began < 0.6
+        assert 0.25 < time.monotonic() - began < 1.5
         assert caught.value.maybe_executed
         assert connection.closed
 
@@ -272,10 +272,11 @@ def test_a_server_that_reads_nothing_ends_at_the_deadline_too() -> None:
     release = threading.Event()
     with Scripted(lambda exchange: release.wait(10)) as server:
         connection = opened(server)
+        value = b"x" * 50_000_000
         began = time.monotonic()
         with pytest.raises(Timeout) as caught:
-            connection.call("SET", "key", b"x" * 50_000_000, deadline=began + 0.3)
-        assert 0.25 < time.monotonic() - began < 0.6
+            connection.call("SET", "key", value, deadline=began + 0.3)
+        assert 0.25 < time.monotonic() - began < 1.5
         assert not caught.value.maybe_executed
         release.set()
 
@@ -286,7 +287,7 @@ def test_connecting_ends_at_its_time_even_if_the_handshake_hangs() -> None:
         began = time.monotonic()
         with pytest.raises(Timeout) as caught:
             opened(server, connect_timeout=0.3)
-        assert 0.25 < time.monotonic() - began < 0.6
+        assert 0.25 < time.monotonic() - began < 1.5
         assert not caught.value.maybe_executed
         release.set()
 
@@ -302,7 +303,7 @@ def test_a_full_backlog_ends_at_the_deadline() -> None:
         began = time.monotonic()
         with pytest.raises(Timeout):
             Connection(Endpoint(host="127.0.0.1", port=listener.getsockname()[1], connect_timeout=0.3)).connect()
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 1.5
         for sock in waiting:
             sock.close()
 
