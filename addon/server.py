@@ -142,7 +142,7 @@ class PagesServer:
             return DeadlineExceeded("it takes longer than a visitor should wait")
 
     def _fault(self, request: Request) -> Answer:
-        logger.exception("answering %s %r%r failed", request.method, request.host, request.path)
+        logger.exception("answering %r %r %r failed", request.method, request.host, request.path)
         return own_page(request, 500, templates.error_page(500))
 
     # From top to bottom: what a request gets.

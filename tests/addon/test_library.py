@@ -416,7 +416,7 @@ async def test_the_first_visitor_of_the_day_waits_for_the_look_but_not_long(forg
             began = loop.time()
             reply = await pages.get("alice", "/blog/")
             assert (reply.status, reply.body) == (200, b"first one")
-            assert 0.4 < loop.time() - began < 1.0
+            assert 0.4 < loop.time() - began < 5, "and not the ten seconds of a call"
     async with serving(forge) as pages:
         await pages.get("alice", "/blog/")
         site.commit({"public/index.html": b"three"})

@@ -377,7 +377,7 @@ async def test_an_operators_repository_that_hangs_holds_up_nobody_for_long(forge
         with forge.fault("ops/errors", hang=True):
             began = loop.time()
             assert (await pages.get("www.example.org", "/")).status == 404
-            assert loop.time() - began < 3
+            assert loop.time() - began < 10
 
 
 # Listings.
