@@ -16,7 +16,7 @@ from addon import templates
 from addon.forge_errors import ForgejoError, Overloaded, RateLimited
 from addon.forwarding import Visitor
 from addon.login import Reply
-from addon.negotiation import Representation, preflight
+from addon.negotiation import preflight
 
 METHODS = "GET, HEAD, OPTIONS"
 OWN_HEADER = "X-Pages-Server"
@@ -83,12 +83,11 @@ class Need(NamedTuple):
 class Work:
     """What was fetched for one request, or why it could not be, by need: no need is asked for twice.
 
-    It stands in for a memory that has no room. prepared: by commit and path. fetched: whether Forgejo was waited for.
+    It stands in for a memory that has no room. fetched: whether Forgejo was waited for.
     locked: a lock was met on the way, so the answer is for this visitor alone.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
-    prepared: dict[tuple[str, str], Representation] = field(default_factory=dict)
     fetched: bool = False
     locked: bool = False
 

@@ -449,3 +449,13 @@ async def test_many_paths_of_many_kinds_fill_no_more_than_the_memory(forge: Forg
         assert pages.library.memory.used <= 100 * 1024
         assert len(pages.library._flights) == 0
         assert (await pages.get("alice", "/blog/")).body == b"index"
+
+
+async def test_an_encoded_form_that_is_held_needs_not_the_file_it_was_made_of(forge: Forge, root: Path) -> None:
+    site = make(root, "alice/blog", {"public/app.js": LONG})
+    async with serving(forge) as pages:
+        first = await pages.get("alice", "/blog/app.js", accept_encoding="gzip")
+        pages.library.memory.drop(("blob", site.blob_id(LONG)))
+        pages.asked()
+        again = await pages.get("alice", "/blog/app.js", accept_encoding="gzip")
+        assert (again.body, again.recalled, pages.count()) == (first.body, True, 0)
