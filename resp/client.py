@@ -234,7 +234,7 @@ class Client(Commands):
         data: Any = value if type(value) is bytes else encode_argument(value)
         span = b"%d" % (time if type(time) is int else seconds(time))
         head = b"*4\r\n$5\r\nSETEX\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n" % (len(key), key, len(span), span, len(data))
-        request: Request = b"%b%b\r\n" % (head, data) if len(data) < LARGE_ARGUMENT else (head, data, b"\r\n")
+        request: Request = b"%b%b\r\n" % (head, data) if len(data) < LARGE_ARGUMENT else [head, data, b"\r\n"]
         return self._call(request, False, self._timeout) in (b"OK", "OK")
 
     def _call(self, request: Request, reads: bool, timeout: float | None, last: bool = False) -> Value:

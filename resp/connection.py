@@ -22,7 +22,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ from resp.errors import (
 from resp.protocol import INCOMPLETE, Argument, Parser, Push, Value, encode_command, encode_request
 
 #: One request: whole, or in pieces where large values are not copied.
-Request = bytes | Sequence[bytes | memoryview]
+Request = bytes | list[bytes | memoryview]
 
 # A patched socket (gevent, eventlet) never blocks in the kernel, so a limit there would never strike.
 _KERNEL_LIMITS: Final = (
@@ -382,15 +382,24 @@ class Connection:
         sent = False
         count = 0
         try:
-            if not self._kernel or type(request) is not bytes:
+            if not self._kernel:
                 deadline = None if timeout is None else now + timeout
                 self._send(request, deadline)
                 sent = True
                 return self._settle(self._read(deadline))
             if self._applied != timeout:
                 self._limit(timeout)
-            if (taken := sock.send(request)) != len(request):
-                self._send([memoryview(request)[taken:]], None if timeout is None else now + timeout)
+            if isinstance(request, bytes):
+                size, taken = len(request), sock.send(request)
+            else:
+                size, taken = sum([len(piece) for piece in request]), sock.sendmsg(request[:_IOV_MAX])
+            if size > 8192:
+                # That may have taken a while, which the reply must not take again.
+                deadline = None if timeout is None else now + timeout
+                self._send(request, deadline, taken)
+                self._prepare(deadline)
+            elif taken != size:
+                self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
             buffer = parser.buffer
             if now > _signals.look_at:
@@ -409,8 +418,8 @@ class Connection:
                     return value
             if buffer[0] == 36 and count > 7:  # $
                 eol = buffer.find(b"\r\n", 1, 12)
-                digits = buffer[1:eol]
-                if eol > 0 and digits.isdigit():
+                digits = buffer[1:eol] if 0 < eol < count - 1 else b""
+                if digits.isdigit():
                     total = eol + int(digits) + 4
                     if total > count and total <= len(buffer):
                         count = self._receive_rest(count, total, None if timeout is None else now + timeout)
@@ -592,9 +601,14 @@ class Connection:
                 return value
             self._receive(deadline)
 
-    def _send(self, request: Request, deadline: float | None) -> None:
+    def _send(self, request: Request, deadline: float | None, taken: int = 0) -> None:
+        """Send a request, of which so many bytes are already sent."""
         pieces = [request] if isinstance(request, bytes) else list(request)
         views = [memoryview(piece) for piece in pieces if len(piece)]
+        while views and taken >= len(views[0]):
+            taken -= len(views.pop(0))
+        if taken:
+            views[0] = views[0][taken:]
         while views:
             sock = self._prepare(deadline, sent=False)
             try:

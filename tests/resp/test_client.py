@@ -503,6 +503,23 @@ def test_a_timeout_is_never_tried_again() -> None:
     assert log == [b"GET"]
 
 
+def test_the_time_for_sending_and_the_time_for_the_reply_are_one() -> None:
+    def script(exchange: Exchange) -> None:
+        time.sleep(0.6)
+        exchange.command()
+        exchange.command()
+
+    value = b"x" * 30_000_000
+    with Scripted(script) as server:
+        client = Client(server.host, server.port, timeout=1.0)
+        began = time.monotonic()
+        with pytest.raises(Timeout) as caught:
+            client.set("key", value)
+        assert caught.value.maybe_executed
+        assert 0.9 < time.monotonic() - began < 1.45
+        client.close()
+
+
 def test_replies_that_nobody_asked_for_never_become_a_value() -> None:
     def script(exchange: Exchange) -> None:
         for _ in range(3):
