@@ -9,7 +9,10 @@ stops only when that is full. So a disconnect is noticed while somebody waits, a
 """
 
 import asyncio
+import fcntl
 import logging
+import sys
+import termios
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -33,6 +36,9 @@ TURN_BYTES = 256 * 1024
 0.1 to 0.3 s; so, for 1 to 3 ms."""
 CHUNK = 256 * 1024
 """Bytes of a large body written at once: CPython 3.11 copies what the socket does not take."""
+STALLED = 3.0
+"""How much longer than an idle client may be silent, one that is being answered may take nothing: a film that is paused
+is read no further for a while."""
 LINGER = 2.0
 """Seconds for which what a client still sends is read and thrown away: to close at once would reset the connection, and
 the last answer might be lost with it (RFC 9112 §9.6)."""
@@ -160,13 +166,15 @@ class Connection(asyncio.BufferedProtocol):
         """Close what has waited too long; now: monotonic seconds."""
         lane, transport = self._lane, self._transport
         buffered = transport.get_write_buffer_size()
-        if buffered:
-            # Progress is what the client takes; unchanged in all three, it took nothing.
-            progress = (self._requests, self._sent, buffered)
+        left = buffered + _in_kernel(transport) if buffered or self._ended else 0
+        if left:
+            # Progress is what the client takes; unchanged in all three, it took nothing. Without the kernel's share of up
+            # to some megabytes, a slow reader would look like one that has stopped.
+            progress = (self._requests, self._sent, left)
             if progress != self._progress:
                 self._progress = progress
                 self._since = now
-            elif now - self._since > lane.idle_timeout:
+            elif now - self._since > STALLED * lane.idle_timeout:
                 transport.abort()  # close() would wait for the buffer for ever
             return
         waited = now - self._since
@@ -536,6 +544,15 @@ class HandedOver(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._lane.lost(self._client)
+
+
+def _in_kernel(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel has taken and the client has not acknowledged yet; 0 where the kernel does not say."""
+    sock = transport.get_extra_info("socket")
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError, AttributeError):
+        return 0
 
 
 def _shown(line: bytes) -> str:

@@ -4,6 +4,7 @@
 
 import asyncio
 import logging
+import socket
 
 import pytest
 
@@ -404,6 +405,22 @@ async def test_a_slow_reader_gets_all_of_it() -> None:
             received += len(data)
             await asyncio.sleep(0.02)
         assert received > 30000000
+
+
+async def test_a_reader_so_slow_that_only_the_kernel_notices_is_not_taken_for_one_that_stopped() -> None:
+    async with running_lane(idleTimeout=0.3) as running:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", running.port))
+            await loop.sock_sendall(client, get("/big") * 3 + get("/hit", LAST))
+            received, slowly_until = 0, loop.time() + 4.0
+            while data := await asyncio.wait_for(loop.sock_recv(client, 16 * 1024), DEADLINE):
+                received += len(data)
+                if loop.time() < slowly_until:
+                    await asyncio.sleep(0.1)
+        assert received > 3 * len(BIG)
 
 
 async def test_a_miss_whose_client_is_gone_is_given_up() -> None:
