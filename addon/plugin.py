@@ -221,7 +221,8 @@ class PagesAddon:
         self._connections.opening(data.client, data.server)
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
-        if not data.server.tls:
+        # Over TLS it is not there before the handshake is; whether it will be TLS, mitmproxy 11 does not yet know here.
+        if self._upstream.scheme == "http" or data.server.address == ("127.0.0.1", self._relay.port):
             self._connections.opened(data.client, data.server)
 
     def tls_established_server(self, data: TlsData) -> None:
