@@ -168,8 +168,8 @@ class Connection(asyncio.BufferedProtocol):
         buffered = transport.get_write_buffer_size()
         left = buffered + _in_kernel(transport) if buffered or self._ended else 0
         if left:
-            # Progress is what the client takes; unchanged in all three, it took nothing. Without the kernel's share of up
-            # to some megabytes, a slow reader would look like one that has stopped.
+            # Progress is what the client takes; unchanged in all three, it took nothing. Without what the kernel holds,
+            # up to some megabytes, a slow reader would look like one that has stopped.
             progress = (self._requests, self._sent, left)
             if progress != self._progress:
                 self._progress = progress
