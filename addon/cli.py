@@ -57,9 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     hash_ = commands.add_parser("hash", help="ask for a password and print the line for .pages")
-    hash_.add_argument(
-        "--sha256", action="store_true", help="the Traefik plugin's form instead of argon2id"
-    )
+    hash_.add_argument("--sha256", action="store_true", help="the Traefik plugin's form instead of argon2id")
     hash_.add_argument("--branches", action="store_true", help="for branchesPassword instead of password")
     hash_.add_argument("--config", metavar="FILE", type=Path, help="not needed: a hash depends on no settings")
     hash_.set_defaults(run=_hash)

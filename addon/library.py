@@ -48,6 +48,7 @@ from addon.lookup import (
 from addon.negotiation import Representation, encode
 from addon.pages_file import MAX_BYTES as MAX_PAGES_FILE
 from addon.pages_file import PagesFile, PagesFileError, parse
+from addon.ready import ready_share
 from addon.settings import Settings
 from addon.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
 from addon.tree import MODE_LINK, Entry, Tree
@@ -85,7 +86,7 @@ class Library:
         now: Callable[[], float] = time.time,
     ) -> None:
         """clock: monotonic seconds, for ages. now: seconds since 1970, for dates that visitors see."""
-        self.memory: Memory[tuple[str, ...], object] = Memory(settings.memory_cache_size)
+        self.memory: Memory[tuple[str, ...], object] = Memory(settings.memory_cache_size - ready_share(settings))
         self._settings = settings
         self._forgejo = forgejo
         self._executor = executor
@@ -113,9 +114,9 @@ class Library:
         """What a lookup is still good for."""
         return lookup.freshness(self._clock(), self._settings.cache_ttl, self._settings.stale_ttl)
 
-    def fresh_until(self, lookup: Lookup) -> float:
-        """Monotonic seconds until which a lookup may be used without a second thought."""
-        return lookup.fresh_until(self._settings.cache_ttl)
+    def good_until(self, lookup: Lookup) -> float:
+        """Monotonic seconds until which an answer that rests on a lookup, and is no "no", needs no new look."""
+        return lookup.good_until(self._settings.cache_ttl)
 
     def memory_key(self, lookup: Lookup) -> tuple[str, ...]:
         """Under which key memory holds a lookup, for as long as it is what is known."""

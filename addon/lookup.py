@@ -96,6 +96,10 @@ class Lookup:
             return self.retry
         return self.looked + (ttl if self.site is not None else min(NEGATIVE_TTL, ttl))
 
+    def good_until(self, ttl: float) -> float:
+        """Monotonic seconds until which an answer that rests on this, and is no "no", needs no new look."""
+        return self.retry if self.trouble is not None else self.looked + ttl
+
     def freshness(self, now: float, ttl: float, stale_ttl: float) -> Freshness:
         """What this is still good for at `now`; ttl: cacheTTL, stale_ttl: how long it may replace an answer."""
         if now < self.fresh_until(ttl):

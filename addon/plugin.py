@@ -184,14 +184,8 @@ class PagesAddon:
         servers: Any = ctx.master.addons.get("proxyserver")
         for instance in servers.servers:
             await instance.stop()
-        if self._lane is not None:
-            await self._lane.aclose(DRAIN_SECONDS)
-        if self._inflight:
-            logger.info("waiting for %d answers in flight", len(self._inflight))
-            try:
-                await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
-            except TimeoutError:
-                logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
+        lane = self._lane.aclose(DRAIN_SECONDS) if self._lane is not None else asyncio.sleep(0)
+        await asyncio.gather(lane, self._drained())
         if self._access is not None:
             await self._access.aclose()
         if self._library is not None:
@@ -203,6 +197,16 @@ class PagesAddon:
             self._executor.shutdown(wait=False, cancel_futures=True)
         if self._log is not None:
             self._log.close()
+
+    async def _drained(self) -> None:
+        """Wait until the flow face has answered what is under way."""
+        if not self._inflight:
+            return
+        logger.info("waiting for %d answers in flight", len(self._inflight))
+        try:
+            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
+        except TimeoutError:
+            logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
 
     # Connections.
 

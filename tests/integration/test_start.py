@@ -177,7 +177,7 @@ def test_terminating_lets_answers_in_flight_finish(tmp_path: Path, forge: Forge)
         assert proxy.stop() == 0
         thread.join(DEADLINE)
         assert [reply.status for reply in replies] == [200]
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionRefusedError):
             proxy.connect(1)
 
 
