@@ -52,6 +52,7 @@ from addon.ready import ready_share
 from addon.settings import Settings
 from addon.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
 from addon.tree import MODE_LINK, Entry, Tree
+from addon.weather import Weather
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Library:
         self._clock = clock
         self._now = now
         self._flights: SingleFlight[tuple[str, ...]] = SingleFlight()
+        self._weather = Weather(clock)
         self._operators: Key | None = None
         if settings.error_pages_repo:
             owner, _, name = settings.error_pages_repo.lower().partition("/")
@@ -289,6 +291,10 @@ class Library:
         except Exception:
             logger.exception("looking at %s/%s failed", *key)
             found = self._troubled(key, known, ServerTrouble("an error of our own"))
+        if found.trouble is not None:
+            self._weather.bad("/".join(key), found.trouble)
+        else:
+            self._weather.good()
         nbytes = 1200 + sum(map(len, key)) + (found.site.nbytes if found.site is not None else 0)
         self.memory.put(("site", *key), found, nbytes)
         return found
@@ -345,6 +351,7 @@ class Library:
             return replace(found, fault=Fault.UNCONFIGURED)
         if settings is not None and (settings.mode == MODE_LINK or settings.size > MAX_PAGES_FILE):
             reason = "it is a symbolic link" if settings.mode == MODE_LINK else "it is larger than 64 KiB"
+            logger.warning("%s/%s: .pages cannot be read: %s", *found.key, reason)
             return replace(found, fault=Fault.BROKEN, reason=reason)
         tree = await self._tree(rows)
         site = Site(repository.owner, repository.name, commit, found.modified, PagesFile(), tree)

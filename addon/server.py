@@ -159,6 +159,8 @@ class PagesServer:
         return result
 
     def _routed(self, request: Request, work: Work) -> Answer | Need:
+        if request.method == "OPTIONS" and request.path == "*":  # RFC 9110 §9.3.7: about the server as such
+            return options(request)
         target = self.route(request.host, request.path)
         if isinstance(target, Refusal):
             return own_page(request, target.status, templates.error_page(target.status, message=target.reason))
