@@ -54,9 +54,10 @@ VARIABLE = "PAGES_CONFIG"
 DRAIN_SECONDS = 25.0
 """How long SIGTERM waits for answers in flight; below the 30 s after which container runtimes kill."""
 _MARK = "pages"
-_FORM = "pages_form"
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """In a flow's metadata while its request is being answered; its value is when it began."""
+_FORM = "pages_form"
+_TICKET = "pages_ticket"
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HTTP2_SAFE = (12, 2)
 _ABORTED = 499
 """What the access log says of a request whose client went away before it was answered, as nginx does."""
@@ -249,7 +250,8 @@ class PagesAddon:
 
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
         self._connections.opened(data.client, data.server)
-        self._complain(str(data.server.error))
+        if data.client.connected:  # else it is the visitor who went away
+            self._complain(str(data.server.error))
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         self._connections.opened(data.client, data.server)
@@ -326,7 +328,8 @@ class PagesAddon:
         data.method = b"HEAD" if data.method == b"HEAD" else b"GET"
         data.scheme, data.authority = b"http", b""
         data.host, data.port = "127.0.0.1", self._relay.port
-        data.path = self._relay.deposit(deposit).encode()
+        flow.metadata[_TICKET] = ticket = self._relay.deposit(deposit)
+        data.path = ticket.encode()
         data.headers = http.Headers([(b"Host", b"relay"), *kept])
         flow.request.stream = _nothing
 
@@ -391,6 +394,7 @@ class PagesAddon:
         if began is None:
             return
         self._leave(flow)
+        self._relay.withdraw(flow.metadata.get(_TICKET, ""))
         flows = self._flows.get(client.id, {})
         flows.pop(flow.id, None)
         if not flows:

@@ -55,6 +55,12 @@ class Relay:
         self._waiting[ticket] = answer, timer
         return ticket
 
+    def withdraw(self, ticket: str) -> None:
+        """Forget an answer that nobody will fetch any more; nothing happens where it was fetched."""
+        _, timer = self._waiting.pop(ticket, (None, None))
+        if timer is not None:
+            timer.cancel()
+
     async def aclose(self) -> None:
         """Stop listening; streams under way end with their connections."""
         if self._server is not None:

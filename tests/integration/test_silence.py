@@ -20,16 +20,8 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, Tex
 
 from addon.preview.forge import Forge
 from tests.forge.odd_pages import OddForge
-from tests.integration.running import (
-    PAGES_DOMAIN,
-    Proxy,
-    free_port,
-    mitmdump_command,
-    spawn,
-    wait_for_port,
-    write_config,
-)
-from tests.integration.through import GIT, MIB, echo, eventually, passing_through
+from tests.integration.running import PAGES_DOMAIN, Proxy
+from tests.integration.through import GIT, MIB, echo, eventually, passing_through, passing_through_with
 from tests.integration.wire import Memory, Wire, digest_of
 
 ALICE = f"alice.{PAGES_DOMAIN}"
@@ -57,17 +49,8 @@ def odd(forge: Forge) -> Iterator[OddForge]:
 
 @pytest.fixture(scope="module")
 def proxy(odd: OddForge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    folder = tmp_path_factory.mktemp("silence")
-    (folder / "impatient.py").write_text(IMPATIENT)
-    port = free_port()
-    config = write_config(folder, odd.url, port, forgejoPublicHost=GIT, idleTimeout=3)
-    process, log = spawn(folder, [*mitmdump_command(config), "-s", str(folder / "impatient.py")])
-    try:
-        wait_for_port(process, port, log)
-        yield Proxy(process, port, log)
-    finally:
-        process.kill()
-        process.wait()
+    with passing_through_with(tmp_path_factory.mktemp("silence"), odd, IMPATIENT) as proxy:
+        yield proxy
 
 
 class Socket:
@@ -108,15 +91,15 @@ class Socket:
 
 def until_an_idle_connection_is_cut(proxy: Proxy) -> None:
     with Wire(proxy.port) as wire:
+        assert wire.exchange(GIT, "/status/204")[0].status == 204  # from here on it is mitmproxy's connection
         assert wire.exchange(ALICE, "/blog/")[0].status == 200
         assert wire.ended
 
 
 def test_silence_in_pass_through_and_in_slow_readers_cuts_nothing(proxy: Proxy) -> None:
     with contextlib.ExitStack() as stack:
-        events, socket, upload, late, reader = (
-            stack.enter_context(Wire(proxy.port, receive_buffer=4096 if number == 4 else None)) for number in range(5)
-        )
+        events, socket, upload, late = (stack.enter_context(Wire(proxy.port)) for _ in range(4))
+        readers = [stack.enter_context(Wire(proxy.port, receive_buffer=4096)) for _ in range(2)]
         events.ask(GIT, "/events?gap=9")
         assert events.head().field("content-type") == "text/event-stream"
         assert b"data: 0" in events.chunk()
@@ -124,8 +107,10 @@ def test_silence_in_pass_through_and_in_slow_readers_cuts_nothing(proxy: Proxy) 
         assert (chat.head.status, chat.echo(b"hello")) == (101, b"hello")
         upload.ask(GIT, "/upload", "POST", Transfer_Encoding="chunked")
         upload.send_chunk(b"first")
-        reader.ask(ALICE, "/blog/big.dat")
-        size = int(reader.head().field("content-length") or "0")
+        assert readers[1].exchange(GIT, "/status/204")[0].status == 204
+        for reader in readers:
+            reader.ask(ALICE, "/blog/big.dat")
+            size = int(reader.head().field("content-length") or "0")
         late.ask(GIT, "/late?seconds=12")
 
         until_an_idle_connection_is_cut(proxy)
@@ -137,7 +122,8 @@ def test_silence_in_pass_through_and_in_slow_readers_cuts_nothing(proxy: Proxy) 
         assert json.loads(upload.answer()[1])["bytes"] == len("firstsecond")
         assert late.answer()[1] == b"halfhalf"
         assert b"data: 1" in events.chunk()
-        assert len(reader.exactly(size)) == size
+        for reader in readers:
+            assert len(reader.exactly(size)) == size
         for wire in (upload, late):
             assert wire.ended  # with its request answered, a connection may not be silent for long
 

@@ -45,24 +45,30 @@ def threads(proxy: Proxy) -> int:
     return len(list(Path(f"/proc/{proxy.process.pid}/task").iterdir()))
 
 
-def start(proxy: Proxy, stack: contextlib.ExitStack, number: int, **fields: str) -> list[tuple[Wire, Head]]:
-    """Readers that have got the head, and read nothing more for now."""
+def start(
+    proxy: Proxy, stack: contextlib.ExitStack, number: int, *, lane: bool = True, **fields: str
+) -> list[tuple[Wire, Head]]:
+    """Readers that have got the head, and read nothing more for now; in our own lane or on mitmproxy's connections."""
     readers = []
     for begin in range(0, number, AT_ONCE):
         wires = [Wire(proxy.port, receive_buffer=4096) for _ in range(begin, min(begin + AT_ONCE, number))]
         for wire in wires:
-            stack.enter_context(wire).ask(ALICE, "/blog/big.dat", **fields)
+            stack.enter_context(wire)
+            if not lane:
+                assert wire.exchange(ALICE, "/blog/", "OPTIONS")[0].status == 204
+            wire.ask(ALICE, "/blog/big.dat", **fields)
         readers += [(wire, wire.head()) for wire in wires]
     return readers
 
 
-def test_slow_readers_of_a_large_file_hold_up_nobody_and_get_all_of_it(proxy: Proxy, forge: Forge) -> None:
+@pytest.mark.parametrize("lane", [True, False])
+def test_slow_readers_of_a_large_file_hold_up_nobody_and_get_all_of_it(proxy: Proxy, forge: Forge, lane: bool) -> None:
     content = fixtures.noise(11 * MIB, 11)
     with contextlib.ExitStack() as stack:
         with Memory(proxy.process.pid) as memory:
             start_threads = threads(proxy)
-            parts = start(proxy, stack, READERS - 5, Range=f"bytes=0-{PART - 1}")
-            wholes = start(proxy, stack, 5)
+            parts = start(proxy, stack, READERS - 5, lane=lane, Range=f"bytes=0-{PART - 1}")
+            wholes = start(proxy, stack, 5, lane=lane)
             assert {head.status for _, head in parts} == {206}
             assert {head.status for _, head in wholes} == {200}
             # All of them wait now. What is in memory, and what is not, is there for others.
@@ -83,9 +89,9 @@ def test_slow_readers_of_a_large_file_hold_up_nobody_and_get_all_of_it(proxy: Pr
 
 
 def test_readers_who_leave_leave_nothing_behind(proxy: Proxy, forge: Forge) -> None:
-    for _ in range(3):
+    for lane in (True, False):
         with contextlib.ExitStack() as stack:
-            start(proxy, stack, 50)
+            start(proxy, stack, 80, lane=lane)
         eventually(lambda: forge.in_flight == 0, 30)
     assert proxy.get(ALICE, "/blog/plain").status == 200
     assert "Traceback" not in proxy.log
@@ -95,7 +101,7 @@ def test_when_the_forge_is_killed_every_reader_is_cut_and_none_has_an_answer_tha
     proxy: Proxy, forge: Forge
 ) -> None:
     with contextlib.ExitStack() as stack:
-        readers = start(proxy, stack, 60)
+        readers = start(proxy, stack, 40) + start(proxy, stack, 40, lane=False)
         forge.stop()
         for wire, head in readers:
             length = int(head.field("content-length") or "0")
