@@ -12,7 +12,8 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 _KEEPALIVE = (
     # A peer that left without a word is noticed after 60 s + 4 × 15 s. (The names differ between systems.)
@@ -25,9 +26,15 @@ _KEEPALIVE = (
 )
 
 
-class _Opening(NamedTuple):
+_LOOK_AGAIN = 0.002
+"""Seconds after which a client is paused that asyncio's own flow control had paused, and has let go since."""
+
+
+@dataclass(slots=True)
+class _Opening:
     timer: asyncio.TimerHandle
-    paused: asyncio.Transport | None
+    transport: asyncio.Transport | None
+    paused: bool = False
 
 
 class Connections:
@@ -71,13 +78,20 @@ class Connections:
         if task is None or server.id in self._opening:
             return
         timer = asyncio.get_running_loop().call_later(self._connect_timeout, task.cancel)
-        transport = _transport(self._handlers().get(client.id), client)
-        # If it is paused already, then by asyncio's own flow control, which resumes it itself.
-        if transport is not None and transport.is_reading():
+        opening = _Opening(timer, _transport(self._handlers().get(client.id), client))
+        self._opening[server.id] = opening
+        self._pause(server.id, opening)
+
+    def _pause(self, key: str, opening: _Opening) -> None:
+        """Read nothing from the client until its connection is there."""
+        transport = opening.transport
+        if transport is None or transport.is_closing() or self._opening.get(key) is not opening:
+            return
+        if transport.is_reading():
             transport.pause_reading()
-        else:
-            transport = None
-        self._opening[server.id] = _Opening(timer, transport)
+            opening.paused = True
+        else:  # by asyncio's stream reader, which resumes it as soon as mitmproxy takes what it holds
+            asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._pause, key, opening)
 
     def opened(self, client: Any, server: Any) -> None:
         """The connection is there, or is not to be had."""
@@ -85,8 +99,8 @@ class Connections:
         if opening is None:
             return
         opening.timer.cancel()
-        if opening.paused is not None:
-            opening.paused.resume_reading()
+        if opening.paused and opening.transport is not None:
+            opening.transport.resume_reading()
         self._keep_alive(self._handlers().get(client.id), server)
 
     def _keep_alive(self, handler: Any, connection: Any) -> None:
