@@ -71,7 +71,7 @@ class Files:
         while True:
             plan = negotiate(request.method, request.header, representation, self._now(), status)
             form = plan.form
-            if form is None or (plan.head_only and (not plan.pending or source.data is None)):
+            if form is None or (plan.head_only and not plan.pending):
                 return _planned(plan, b"", lookup, work)
             if form.coding == IDENTITY:
                 return self._own_bytes(request, lookup, site, source, plan, status, work)

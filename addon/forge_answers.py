@@ -63,11 +63,12 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch's newest commit; timestamp is its author date in seconds since 1970."""
+    """A branch's newest commit; timestamp is its author date in seconds since 1970. access: how it was read."""
 
     name: str
     commit: str
     timestamp: float | None
+    access: Access
 
 
 class TreeEntry(NamedTuple):
@@ -204,7 +205,7 @@ def repository(body: bytes, owner: str, name: str, access: Access) -> Repository
     )
 
 
-def branch(body: bytes, asked: str, object_format: str) -> Branch:
+def branch(body: bytes, asked: str, object_format: str, access: Access) -> Branch:
     """The branch in a 200 of `/branches/{branch}`."""
     what = "branch"
     fields = _object(body, what)
@@ -213,7 +214,7 @@ def branch(body: bytes, asked: str, object_format: str) -> Branch:
         raise BadAnswer("branch: the answer is about another branch")
     if type(commit) is not dict or not _is_id_of(commit.get("id"), object_format):
         raise BadAnswer("branch: no commit id")
-    return Branch(asked, commit["id"], _moment(commit.get("timestamp")))
+    return Branch(asked, commit["id"], _moment(commit.get("timestamp")), access)
 
 
 def _is_id_of(value: object, object_format: str) -> bool:

@@ -187,14 +187,17 @@ class Forgejo:
         return answers.repository(answer.body, reached.owner, reached.name, reached.access)
 
     async def branch(self, repository: Repository, branch: str) -> Branch:
-        """The branch's newest commit. NotFound also for an empty repository and for one that is gone or private now."""
+        """The branch's newest commit, and how it was read: only an anonymous call proves the repository public.
+
+        NotFound also for an empty repository and for one that is gone or private now.
+        """
         if not answers.is_branch(branch):
             raise NotFound("no branch can have this name")
-        tail = f"/branches/{answers.quoted(branch)}"
-        answer = await self._ask(repository, tail, _SMALL_BODY)
+        owner, name, tail = repository.owner, repository.name, f"/branches/{answers.quoted(branch)}"
+        answer, reached = await self._calls.ask(owner, name, tail, repository=repository, limit=_SMALL_BODY)
         if answer.status != 200:
-            raise answer.trouble(f"branch of {repository.owner}/{repository.name}")
-        return answers.branch(answer.body, branch, repository.object_format)
+            raise answer.trouble(f"branch of {owner}/{name}")
+        return answers.branch(answer.body, branch, repository.object_format, reached.access)
 
     async def tree(self, repository: Repository, commit: str, *, max_entries: int) -> Tree:
         """All files and links of a commit, in git's order. max_entries bounds rows, folders included: TooManyFiles.
@@ -216,12 +219,14 @@ class Forgejo:
         return Tree(commit, entries, first.total)
 
     async def tree_pages(self, repository: Repository, commit: str) -> AsyncGenerator[list[TreeEntry], None]:
-        """The same page by page, one call each, for who may have seen enough before the end."""
+        """The same page by page, for who may have seen enough before the end: the first, then a few at once."""
         seen: set[str] = set()
         first = await self._tree_page(repository, commit, 1, seen)
         yield first.entries
-        for number in range(2, first.pages + 1):
-            yield (await self._tree_page(repository, commit, number, seen, first)).entries
+        for start in range(2, first.pages + 1, self._side_by_side):
+            numbers = range(start, min(start + self._side_by_side, first.pages + 1))
+            for page in await self._all([self._tree_page(repository, commit, n, seen, first) for n in numbers]):
+                yield page.entries
 
     async def _tree_page(
         self, repository: Repository, commit: str, number: int, seen: set[str], first: TreePage | None = None

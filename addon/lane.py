@@ -10,16 +10,17 @@ lane stays off, and the flow face serves all, slower.
 
 import asyncio
 import inspect
-import ipaddress
 import logging
 import socket
 import time
 from collections.abc import Callable, Collection
-from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from addon.access_log import AccessLog
+from addon.forwarding import Forwarding
 from addon.lane_connection import Connection, Handler
+from addon.negotiation import http_date
 from addon.ready import Facts, Ready
 from addon.request_head import Fields, fields
 from addon.routing import ForgejoRequest
@@ -36,14 +37,25 @@ _LARGEST_BLOCK = 2048
 _READY_SHARE = 8
 _MOST_READY = 32 * 1024 * 1024
 _SLICE = 500
+_CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+
+
+class Claims(dict[str, str]):
+    """What the proxies in front say of the visitor, by lower-case name."""
+
+    def get_all(self, name: str) -> list[str]:
+        return [self[name]] if name in self else []
 
 
 class Lane:
     """What the lane's connections share. State: the connections, and how many there are by address."""
 
-    def __init__(self, server: PagesServer, settings: Settings, *, log: AccessLog | None, facts: Facts) -> None:
-        """facts: the memory that holds what answers are made from."""
+    def __init__(
+        self, server: PagesServer, settings: Settings, through: Forwarding, *, log: AccessLog | None, facts: Facts
+    ) -> None:
+        """through: who is trusted. facts: the memory that holds what answers are made from."""
         self.server = server
+        self._through = through
         self.log = log
         self.ready = Ready(facts, ready_share(settings))
         self.most_head = settings.max_head_size
@@ -59,7 +71,7 @@ class Lane:
         self.faults = 0
         self.handed_over = 0
         self._most_connections = settings.max_connections_per_address
-        self._trusted = settings.trusted_proxies
+        self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connection, None] = {}
         self._addresses: dict[str, int] = {}
         self._blocks: dict[bytes, Fields | None] = {}
@@ -91,8 +103,18 @@ class Lane:
     def tell_time(self, now: float) -> None:
         """Make the Date line of the present second; now: monotonic seconds."""
         wall = time.time()
-        self.date = b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode("ascii")
+        self.date = b"Date: %b\r\n" % http_date(int(wall))
         self.date_until = now + 1.0 - wall % 1.0
+
+    def visitor_of(self, found: Fields, peer: str) -> str:
+        """The address of who asks, for the log: behind trusted proxies, the one that they name."""
+        if found.values.keys().isdisjoint(_CLAIMS):
+            return peer
+        return self._visitor(peer, *(found.values.get(name) for name in _CLAIMS))
+
+    def _named_visitor(self, peer: str, *claims: bytes | None) -> str:
+        said = ((name.decode(), value.decode("latin-1")) for name, value in zip(_CLAIMS, claims) if value is not None)
+        return self._through.client(Claims(said), peer)
 
     # Who is connected.
 
@@ -100,7 +122,7 @@ class Lane:
         """Whether the address may have one connection more, which is counted if so."""
         if self._most_connections and address:
             count = self._addresses.get(address, 0)
-            if count >= self._most_connections and not self._trusts(address):
+            if count >= self._most_connections and not self._through.trusts(address):
                 return False
             self._addresses[address] = count + 1
         self._connections[connection] = None
@@ -131,13 +153,9 @@ class Lane:
         if not self._connections:
             self._none_left.set()
 
-    def _trusts(self, address: str) -> bool:
-        try:
-            ip = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(ip, "ipv4_mapped", None)
-        return any((mapped or ip) in network for network in self._trusted)
+    def connections_of(self, address: str) -> int:
+        """How many connections an address has, those handed over included."""
+        return self._addresses.get(address, 0)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -178,8 +196,18 @@ class Lane:
             connection.retire()
         await self._none_left.wait()
 
+    async def aclose(self, patience: float) -> None:
+        """The whole end: `drain` for so many seconds, then cut what is left."""
+        if self.busy:
+            logger.info("waiting for %d answers of the lane", self.busy)
+        try:
+            await asyncio.wait_for(self.drain(), patience)
+        except TimeoutError:
+            logger.warning("%d connections were cut after %g s", len(self), patience)
+        self.close()
+
     def close(self) -> None:
-        """Cut what is left."""
+        """Cut all connections."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -196,7 +224,13 @@ def ready_share(settings: Settings) -> int:
 
 
 def install(
-    server: PagesServer, settings: Settings, modes: Collection[str], *, log: AccessLog | None, facts: Facts
+    server: PagesServer,
+    settings: Settings,
+    through: Forwarding,
+    modes: Collection[str],
+    *,
+    log: AccessLog | None,
+    facts: Facts,
 ) -> Lane | None:
     """Listen with the lane where mitmproxy would, for the mode specifications given; None where that cannot be done.
 
@@ -215,7 +249,7 @@ def install(
             "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
         )
         return None
-    lane = Lane(server, settings, log=log, facts=facts)
+    lane = Lane(server, settings, through, log=log, facts=facts)
     original = ReverseInstance.listen
     ours = frozenset(modes)
 

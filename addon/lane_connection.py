@@ -88,7 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self._room = True
         self._waiting: asyncio.Future[None] | None = None
         self._requests = 0
-        self._sent = 0
+        self._sent = 0  # bytes of bodies that tasks sent
         self._progress = (0, 0, 0)
         self._since = 0.0  # of the present state: silent, a head begun, nothing taken, or lingering
 
@@ -330,20 +330,19 @@ class Connection(asyncio.BufferedProtocol):
             self._schedule()
 
     async def _whole(self, answer: Answer, head_only: bool, connection: bytes) -> None:
-        start, rest = answer_bytes(answer, head_only)
+        large = len(answer.body) > CHUNK and not head_only
+        start, rest = answer_bytes(answer, head_only or large)
         self._begun = True
-        if len(rest) <= CHUNK:
-            self._sent += len(rest)
-            self._transport.write(b"".join((start, self._lane.date, connection, rest)))
-            await self._until_room()
-            return
-        self._transport.write(b"".join((start, self._lane.date, connection)))
-        view = memoryview(rest)
-        for at in range(0, len(view), CHUNK):
-            await self._until_room()
-            chunk = view[at : at + CHUNK]
-            self._sent += len(chunk)
-            self._transport.write(chunk)
+        self._transport.write(b"".join((start, self._lane.date, connection, rest)))
+        if not large:
+            self._sent += 0 if head_only else len(answer.body)
+        else:
+            body = memoryview(answer.body)
+            for at in range(0, len(body), CHUNK):
+                await self._until_room()
+                chunk = body[at : at + CHUNK]
+                self._sent += len(chunk)
+                self._transport.write(chunk)
         await self._until_room()
 
     async def _stream(self, answer: Answer, connection: bytes) -> Answer:
@@ -483,7 +482,7 @@ class Connection(asyncio.BufferedProtocol):
     def _record(self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str) -> None:
         assert self._lane.log is not None
         self._lane.log.record(
-            client=self._client,
+            client=self._lane.visitor_of(fields, self._client),
             method=line.method,
             host=fields.host,
             path=line.path,

@@ -288,7 +288,7 @@ class Library:
             except NotFound:
                 pass  # made private, renamed, deleted, or another branch is the default now
             else:
-                if branch.commit != known.commit:
+                if branch.commit != known.commit and branch.access is Access.ANONYMOUS:
                     return await self._site(key, repository, branch, known, wanted)
         private = self._settings.serve_private_repositories
         asked = await self._forgejo.repository(*key, allow_token_private=private, known=repository is not None)

@@ -402,7 +402,7 @@ def _status_of_failure(flow: http.HTTPFlow) -> int:
     if flow.response is not None:
         return flow.response.status_code
     message = flow.error.msg if flow.error is not None else ""
-    if message in ("Client disconnected.", Error.KILLED_MESSAGE):
+    if message in ("Client disconnected.", Error.KILLED_MESSAGE) or "peer closed" in message:  # the latter is h11's
         return _ABORTED
     return 502 if flow.client_conn.connected else 400
 

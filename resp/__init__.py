@@ -25,6 +25,7 @@ from resp.errors import (
     ClusterDown,
     ConnectionLost,
     CrossSlot,
+    Desynchronised,
     ExecAborted,
     InvalidArgument,
     Loading,
@@ -53,6 +54,8 @@ from resp.errors import (
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
 from resp.protocol import INCOMPLETE, Parser, Push, encode_command
+from resp.pubsub import PubSub
+from resp.tracking import State, Status, Tracking
 
 __all__ = [
     "INCOMPLETE",
@@ -67,6 +70,7 @@ __all__ = [
     "Connection",
     "ConnectionLost",
     "CrossSlot",
+    "Desynchronised",
     "Endpoint",
     "ExecAborted",
     "InvalidArgument",
@@ -85,15 +89,19 @@ __all__ = [
     "PoolExhausted",
     "PoolStats",
     "ProtocolError",
+    "PubSub",
     "Push",
     "ReadOnly",
     "Redirected",
     "RespError",
     "ServerError",
+    "State",
     "Stats",
+    "Status",
     "TemporaryError",
     "Timeout",
     "TooManyClients",
+    "Tracking",
     "Transaction",
     "TryAgain",
     "WatchError",

@@ -10,9 +10,11 @@ call that began before the breaker opened closes it too, because an answer is th
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -56,6 +58,7 @@ class Breaker:
         self._state = CLOSED
         self._until = 0.0  # open: when a probe may go; half-open: when the probe is given up
         self._pause = cooldown
+        _breakers.add(self)
 
     @property
     def state(self) -> str:
@@ -114,3 +117,15 @@ class Breaker:
         if self._state == HALF_OPEN:
             self._state = OPEN
             self._until = self._clock()
+
+
+_breakers: weakref.WeakSet[Breaker] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for breaker in list(_breakers):
+        breaker.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)

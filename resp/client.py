@@ -20,13 +20,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from resp.breaker import Breaker
-from resp.commands import READS, Commands, Convert, Key, Seconds, converted, is_read, seconds
-from resp.connection import Connection, Desynchronised, Request
+from resp.commands import Commands
+from resp.connection import Connection, Request
 from resp.endpoint import Endpoint, parse_url, tls_context
 from resp.errors import (
     AuthenticationError,
     ClientClosed,
     ConnectionLost,
+    Desynchronised,
     InvalidArgument,
     PoolExhausted,
     ReadOnly,
@@ -37,8 +38,9 @@ from resp.errors import (
     WatchError,
 )
 from resp.pipeline import Pipeline, Transaction
-from resp.pool import Pool, PoolStats
+from resp.pool import Pool
 from resp.protocol import LARGE_ARGUMENT, Argument, Value, encode_argument, encode_request
+from resp.words import READS, Convert, Key, Seconds, converted, is_read, seconds
 
 if TYPE_CHECKING:
     from resp.pubsub import PubSub
@@ -49,12 +51,21 @@ _PAUSE: Final = 0.02
 
 
 class Stats(NamedTuple):
-    """A client in numbers: its pool, its breaker, and how often something had to be tried again."""
+    """A client in numbers: those of its pool (see `PoolStats`), its breaker, and what had to be tried again."""
 
-    pool: PoolStats
+    idle: int
+    in_use: int
+    waiting: int
+    pool_size: int
+    max_connections: int
+    created: int
+    failed: int
+    replaced: int
+    waited: int
+    exhausted: int
+    retried: int
     breaker: str  # "closed", "open", "half-open" or "off"
     breaker_opened: int
-    retried: int
 
 
 class _Off(Breaker):
@@ -322,8 +333,8 @@ class Client(Commands):
     def _may_retry(self, error: BaseException, connection: Connection | None, reads: bool) -> bool:
         """What an exception means for the pool and the breaker, and whether to try again at once on a new connection.
 
-        Only on a connection that was used before: the server may have closed it long ago. A read may be sent again if
-        nothing of its reply had come; a write only if it was never sent completely.
+        Only on a connection that was used before, which the server may have closed long ago: a read if nothing of its
+        reply had come, a write if it was never sent completely. A read also if its reply cannot be trusted.
         """
         if connection is None:
             # No connection could be made. A full pool or a closed client says nothing about the server.
@@ -338,7 +349,7 @@ class Client(Commands):
                 self._pool.drop_older(connection)
                 again = not error.maybe_executed or (reads and not error.reply_begun)
         elif isinstance(error, Desynchronised):
-            again = reads and not connection.unused
+            again = reads
         if again:
             self._retried += 1
         elif isinstance(error, ConnectionLost | Timeout):
@@ -386,14 +397,15 @@ class Client(Commands):
         """Publish/subscribe on a connection of its own; see `resp.PubSub`."""
         from resp.pubsub import PubSub
 
-        return PubSub(lambda: Connection(self.endpoint).connect(), **options)
+        return PubSub(self.endpoint, **{"decode": self._decode, **options})
 
     # ---- the client itself ---------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
         """The numbers of this moment."""
-        off = isinstance(self._breaker, _Off)
-        return Stats(self._pool.stats(), "off" if off else self._breaker.state, self._breaker.opened, self._retried)
+        breaker = self._breaker
+        state = "off" if isinstance(breaker, _Off) else breaker.state
+        return Stats(*self._pool.stats(), self._retried, state, breaker.opened)
 
     def close(self) -> None:
         """Close idle connections now, those in use when their call ends; calls from now on raise ClientClosed."""

@@ -17,20 +17,19 @@ import os
 import select
 import socket
 import ssl
-import struct
 import sys
-import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final
 
+from resp.dial import dial, poller, reason, timeval
 from resp.endpoint import Endpoint
 from resp.errors import (
     AuthenticationError,
     ConnectionLost,
+    Desynchronised,
     ProtocolError,
     RespError,
     ServerError,
@@ -94,7 +93,6 @@ class Connection:
         "protocol",
         "server",
         "socket",
-        "verified",
     )
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -104,8 +102,6 @@ class Connection:
         self.protocol = 2
         self.server: dict[Any, Any] = {}
         self.client_id: int | None = None
-        #: The socket was seen to be silent after the last exchange: what comes now answers what is sent now.
-        self.verified = False
         # The pool's notes: when it was connected, when it is too old, when it was given back, until when no look at
         # it is needed.
         self.born = self.idle_since = self.fresh_until = 0.0
@@ -134,10 +130,11 @@ class Connection:
         deadline = limit if deadline is None else min(deadline, limit)
         where = self.endpoint
         try:
-            self.socket = self._open(deadline)
-            self._poller = _poller(self.socket)
+            self.socket = dial(where, deadline, self._kernel)
+            self._poller = poller(self.socket)
             _open.add(self)
             self._handshake(deadline)
+            self._settle(None)
         except (Timeout, TimeoutError, BlockingIOError):
             self.close()
             raise Timeout(f"connecting to {where} took too long", maybe_executed=False) from None
@@ -149,12 +146,11 @@ class Connection:
             raise
         except (OSError, ValueError) as error:
             self.close()
-            raise ConnectionLost(f"cannot connect to {where}: {_reason(error)}", maybe_executed=False) from None
+            raise ConnectionLost(f"cannot connect to {where}: {reason(error)}", maybe_executed=False) from None
         except BaseException:
             self.close()
             raise
         self.born = monotonic()
-        self.verified = True
         return self
 
     def close(self) -> None:
@@ -182,55 +178,6 @@ class Connection:
     def fileno(self) -> int:
         """The descriptor of the socket, -1 when closed."""
         return -1 if self.socket is None else self.socket.fileno()
-
-    def _open(self, deadline: float) -> socket.socket:
-        where = self.endpoint
-        if where.unix_socket_path is not None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                if self._kernel:
-                    # In non-blocking mode a full backlog is an error here; blocking, it is waited for.
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_left(deadline)))
-                else:
-                    sock.settimeout(_left(deadline))
-                sock.connect(where.unix_socket_path)
-                return self._secured(sock, deadline)
-            except BaseException:
-                sock.close()
-                raise
-        addresses = _addresses(where.host, where.port, deadline)
-        failure: BaseException = OSError("no address")
-        for tried, (family, kind, proto, _, address) in enumerate(addresses):
-            sock = socket.socket(family, kind, proto)
-            try:
-                # Addresses that may still be needed get their share of the time.
-                sock.settimeout(_left(deadline) / (len(addresses) - tried))
-                sock.connect(address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-                    if hasattr(socket, option):
-                        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-                return self._secured(sock, deadline)
-            except OSError as error:
-                sock.close()
-                failure = error
-            except BaseException:
-                sock.close()
-                raise
-        try:
-            raise failure
-        finally:
-            del failure  # no cycle of exception and frame
-
-    def _secured(self, sock: socket.socket, deadline: float) -> socket.socket:
-        tls = self.endpoint.tls
-        if tls is not None:
-            sock.settimeout(_left(deadline))
-            return tls.wrap_socket(sock, server_hostname=self.endpoint.host)
-        if self._kernel:
-            sock.settimeout(None)
-        return sock
 
     def _handshake(self, deadline: float) -> None:
         """HELLO 3 with everything that can go along; AUTH and RESP2 where HELLO is unknown (before 6.0)."""
@@ -449,7 +396,7 @@ class Connection:
             self.close()
         except (OSError, ValueError) as failure:
             self.close()
-            lost = ConnectionLost(f"{self.endpoint}: {_reason(failure)}", maybe_executed=sent or not self._kernel)
+            lost = ConnectionLost(f"{self.endpoint}: {reason(failure)}", maybe_executed=sent or not self._kernel)
             lost.reply_begun = count > 0
             raise lost from None
         except BaseException:
@@ -500,11 +447,9 @@ class Connection:
         if not parser.idle:
             extra = parser.get()
             if extra is not INCOMPLETE or not parser.idle:
-                if not self.verified:
-                    # The surplus may have been there before the command was sent: then `reply` answers another one.
-                    raise Desynchronised("more was received than the reply that was asked for")
-                # This reply is good, the next one would not be: never use the connection again.
-                self.expires = 0.0
+                # Was it there before, is it an answer that was to come, is a part of the stream missing? Nobody
+                # knows, so that the reply is not to be trusted either.
+                raise Desynchronised("more was received than the reply that was asked for")
         return reply
 
     def is_silent(self) -> bool:
@@ -531,20 +476,20 @@ class Connection:
     def _limit(self, seconds: float | None) -> None:
         """Set the kernel's limits for the next system calls; None for no limit."""
         assert self.socket is not None
-        packed = _timeval(seconds)
+        packed = timeval(seconds)
         self._applied = -1.0
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, packed)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, packed)
         self._applied = seconds
 
-    def _prepare(self, deadline: float | None) -> socket.socket:
+    def _prepare(self, deadline: float | None, sent: bool = True) -> socket.socket:
         """The socket, its limit set to what is left; raises Timeout if nothing is."""
         sock = self.socket
         if sock is None:
             raise ConnectionLost("the connection is closed", maybe_executed=False)
         left = None if deadline is None else deadline - monotonic()
         if left is not None and left <= 0:
-            raise self._timeout(True)
+            raise self._timeout(sent)
         if not self._kernel:
             sock.settimeout(left)
         elif left is None or self._applied is None:
@@ -564,7 +509,7 @@ class Connection:
                 # The limit may strike a little before the deadline does; `_prepare` decides.
                 continue
             except (OSError, ValueError) as error:
-                raise ConnectionLost(f"{self.endpoint}: {_reason(error)}") from None
+                raise ConnectionLost(f"{self.endpoint}: {reason(error)}") from None
             if not count:
                 raise ConnectionLost("the server closed the connection")
             return count
@@ -598,16 +543,14 @@ class Connection:
         pieces = [request] if isinstance(request, bytes) else list(request)
         views = [memoryview(piece) for piece in pieces if len(piece)]
         while views:
-            sock = self._prepare(deadline)
+            sock = self._prepare(deadline, sent=False)
             try:
                 gather = self._kernel and len(views) > 1
                 count = sock.sendmsg(views[:_IOV_MAX]) if gather else sock.send(views[0])
             except (BlockingIOError, TimeoutError, ssl.SSLWantWriteError):
-                if deadline is not None and deadline - monotonic() <= 0.001:
-                    raise self._timeout(False) from None
-                continue
+                continue  # `_prepare` decides whether that was the deadline
             except (OSError, ValueError) as error:
-                raise ConnectionLost(f"{self.endpoint}: {_reason(error)}", maybe_executed=not self._kernel) from None
+                raise ConnectionLost(f"{self.endpoint}: {reason(error)}", maybe_executed=not self._kernel) from None
             while views and count >= len(views[0]):
                 count -= len(views.pop(0))
             if count:
@@ -634,7 +577,7 @@ class Connection:
                 pass
             except (OSError, ValueError) as error:
                 begun = len(view) < len(chunk) or not self._kernel
-                raise ConnectionLost(f"{self.endpoint}: {_reason(error)}", maybe_executed=begun) from None
+                raise ConnectionLost(f"{self.endpoint}: {reason(error)}", maybe_executed=begun) from None
             readable = self._wait(sock, deadline)
             if readable:
                 self._drain(sock)
@@ -651,7 +594,7 @@ class Connection:
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except (OSError, ValueError) as error:
-                raise ConnectionLost(f"{self.endpoint}: {_reason(error)}") from None
+                raise ConnectionLost(f"{self.endpoint}: {reason(error)}") from None
         if not count:
             raise ConnectionLost("the server closed the connection")
         self.parser.advance(count)
@@ -672,71 +615,6 @@ class Connection:
 
     def _timeout(self, maybe_executed: bool) -> Timeout:
         return Timeout(f"{self.endpoint}: no complete reply before the deadline", maybe_executed=maybe_executed)
-
-
-class Desynchronised(ProtocolError):
-    """More came than was asked for, so that nobody knows which reply answers which command."""
-
-
-def _left(deadline: float) -> float:
-    left = deadline - monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _timeval(seconds: float | None) -> bytes:
-    if seconds is None:
-        return struct.pack("ll", 0, 0)
-    # Rounded up: zero would mean no limit at all.
-    micros = max(1000, int(seconds * 1e6) + 1)
-    return struct.pack("ll", micros // 1_000_000, micros % 1_000_000)
-
-
-def _reason(error: BaseException) -> str:
-    """A failure of the system in words; never with arguments that might hold more than that."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or type(error).__name__}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__
-
-
-def _poller(sock: socket.socket) -> Any:
-    """A function that says which events wait in the socket; made once, because making it costs more than asking."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return poll.poll
-    return lambda timeout: select.select([sock], [], [], timeout)[0]
-
-
-def _addresses(host: str, port: int, deadline: float) -> list[Any]:
-    """What `getaddrinfo` says, in a thread of its own if it has to ask: it knows no deadline."""
-    with contextlib.suppress(OSError, UnicodeError):
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    answers: SimpleQueue[list[Any] | str] = SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            answers.put(_reason(error))
-        except UnicodeError:
-            answers.put("not a host name")
-
-    try:
-        threading.Thread(target=ask, name="resp-resolve", daemon=True).start()
-        answer = answers.get(timeout=_left(deadline))
-    except Empty:
-        raise TimeoutError from None
-    except RuntimeError:
-        raise ConnectionLost("no thread for resolving the host name") from None
-    if isinstance(answer, str):
-        raise ConnectionLost(answer)
-    return answer
 
 
 def _abandon_all() -> None:

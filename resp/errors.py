@@ -15,6 +15,7 @@ pipeline or an EXEC reply one failed command must not hide the results of the ot
     ├── PoolExhausted         every connection is in use: raise the limit, or do less at once
     ├── BreakerOpen           the server was away a moment ago: use the fallback, try again later
     ├── ProtocolError         what came back is not RESP, or exceeds a limit; the connection was closed
+    │   └── Desynchronised        more came back than was asked for
     ├── WatchError            a watched key changed, the transaction did not run: start it over
     └── ServerError           the server answered with an error (`code`, `message`)
         ├── AuthenticationError   NOAUTH WRONGPASS DENIED: wrong credentials, trying again does not help
@@ -85,6 +86,10 @@ class BreakerOpen(RespError):
 
 class ProtocolError(RespError):
     """The bytes received are not RESP or exceed a limit of the parser; the connection cannot be used any more."""
+
+
+class Desynchronised(ProtocolError):
+    """More came than was asked for, so that nobody knows which reply answers which command."""
 
 
 class WatchError(RespError):

@@ -15,10 +15,11 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from resp.commands import Commands, Convert, Key, is_read
+from resp.commands import Commands
 from resp.connection import Connection, Request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
 from resp.protocol import Argument, Value, encode_command, encode_request
+from resp.words import Convert, Key, is_read
 
 if TYPE_CHECKING:
     from typing import Self

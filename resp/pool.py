@@ -138,10 +138,7 @@ class Pool:
         """A closer look at a connection that was idle for a while."""
         if now > self._sweep_at:
             self._tidy(now)
-        if self._outdated(connection, now) or not connection.is_silent():
-            return False
-        connection.verified = True
-        return True
+        return not self._outdated(connection, now) and connection.is_silent()
 
     def _outdated(self, connection: Connection, now: float) -> bool:
         limit = self.max_idle_time
@@ -254,9 +251,7 @@ class Pool:
     def release(self, connection: Connection) -> None:
         """Give back a connection whose replies have all been read."""
         now = connection.idle_since = monotonic()
-        connection.verified = False
         if now >= connection.expires:
-            # Too old, or it received more than was asked for.
             self.discard(connection)
             return
         connection.fresh_until = now + LOOK_AFTER

@@ -103,7 +103,13 @@ class OddForge:
     """A server in a thread of its own."""
 
     def __init__(
-        self, api: str | None = None, *, tls: ssl.SSLContext | None = None, port: int = 0, base: str = ""
+        self,
+        api: str | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        base: str = "",
     ) -> None:
         """api: the address of a forge that answers for the API and raw files. base: the path below which all is
         found. Listens when made; a port is chosen where none is given.
@@ -112,10 +118,13 @@ class OddForge:
         self.gone = threading.Event()
         """Set when somebody who waited for `/never` or `/events` went away."""
         self.uploads_cut = 0
+        self.sent = 0
+        """Bytes of downloads handed to the network."""
         self.opened = 0
         self._api = None if api is None else urlsplit(api)
         self._base = base
         self._tls = tls
+        self.host = host
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -128,7 +137,7 @@ class OddForge:
     @property
     def url(self) -> str:
         """Its address, without a path."""
-        return f"http{'s' if self._tls else ''}://{'localhost' if self._tls else '127.0.0.1'}:{self.port}"
+        return f"http{'s' if self._tls else ''}://{self.host}:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -150,7 +159,7 @@ class OddForge:
         asyncio.set_event_loop(self._loop)
 
         async def listen() -> None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
+            self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
             self.port = self._server.sockets[0].getsockname()[1]
             ready.set()
 
@@ -251,6 +260,12 @@ class OddForge:
         self.gone.set()
         return False
 
+    async def _page_unread(self, exchange: Exchange) -> bool:
+        """Neither reads nor answers, for some seconds."""
+        await asyncio.sleep(6)
+        exchange.writer.transport.abort()
+        return False
+
     async def _page_late(self, exchange: Exchange) -> bool:
         """An answer after `seconds`, half of them before the second half of it."""
         seconds = float(exchange.query["seconds"])
@@ -285,6 +300,7 @@ class OddForge:
                 exchange.writer.write(piece)
                 await exchange.writer.drain()
             sent += len(piece)
+            self.sent += len(piece)
         if "chunked" in query:
             await exchange.chunk(b"")
         return "eof" not in query

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Bodies are never collected: hundreds of megabytes in both directions, to Forgejo and to pages, in flat memory."""
+
+import contextlib
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from addon.preview.forge import Forge
+from tests.forge import fixtures
+from tests.forge.odd_pages import OddForge, download
+from tests.forge.running import recorded_forge
+from tests.integration.running import PAGES_DOMAIN, Proxy
+from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
+from tests.integration.wire import Memory, Wire, digest_of
+
+ALICE = f"alice.{PAGES_DOMAIN}"
+FLAT = 48 * MIB
+"""What a transfer may add to the process, however large: buffers, and what the allocator keeps."""
+BLOCK = download(MIB)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bodies")
+
+
+@pytest.fixture(scope="module")
+def odd(forge: Forge) -> Iterator[OddForge]:
+    odd = OddForge(forge.url)
+    yield odd
+    odd.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
+    with passing_through(folder, odd) as proxy:
+        with Wire(proxy.port) as wire:  # what is loaded once is loaded before anything is measured
+            echo(wire)
+            wire.exchange(ALICE, "/blog/")
+        yield proxy
+
+
+@pytest.fixture
+def wire(proxy: Proxy) -> Iterator[Wire]:
+    with Wire(proxy.port) as wire:
+        yield wire
+
+
+def post(wire: Wire, host: str, target: str, mebibytes: int, *, chunked: bool, method: str = "POST") -> str:
+    """Send a request with that much body; returns the body's SHA-256."""
+    framing = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(mebibytes * MIB)}
+    wire.ask(host, target, method, **framing)
+    digest = hashlib.sha256()
+    for number in range(mebibytes):
+        block = number.to_bytes(8, "big") + BLOCK[8:]
+        digest.update(block)
+        if chunked:
+            wire.send_chunk(block)
+        else:
+            wire.send(block)
+    if chunked:
+        wire.send_chunk(b"")
+    return digest.hexdigest()
+
+
+def settled(number: Callable[[], int]) -> int:
+    """A number once it has not changed for half a second."""
+    last, since = number(), time.monotonic()
+    deadline = since + 60
+    while time.monotonic() - since < 0.5:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # a poll with a deadline
+        if number() != last:
+            last, since = number(), time.monotonic()
+    return last
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_to_forgejo_is_streamed(proxy: Proxy, wire: Wire, chunked: bool) -> None:
+    with Memory(proxy.process.pid) as memory:
+        sent = post(wire, GIT, "/upload", 200, chunked=chunked)
+        head, body = wire.answer()
+    told = json.loads(body)
+    assert (head.status, told["bytes"], told["sha256"]) == (200, 200 * MIB, sent)
+    assert memory.growth < FLAT
+    assert echo(wire)["method"] == "GET"
+
+
+@pytest.mark.parametrize("form", ["", "&chunked=1", "&eof=1"])
+def test_a_download_from_forgejo_is_streamed(proxy: Proxy, wire: Wire, folder: Path, form: str) -> None:
+    path = f"/download/{len(form)}"
+    with Memory(proxy.process.pid) as memory:
+        wire.ask(GIT, f"{path}?size={200 * MIB}{form}")
+        size, digest = digest_of(wire.pieces(wire.head()))
+    assert (size, digest) == (200 * MIB, digest_of(BLOCK for _ in range(200))[1])
+    assert memory.growth < FLAT
+    assert logged(folder, path)["bytes"] == 200 * MIB
+
+
+def test_a_reader_that_stops_stops_forgejo(proxy: Proxy, odd: OddForge, wire: Wire) -> None:
+    with Memory(proxy.process.pid) as memory:
+        before = odd.sent
+        wire.ask(GIT, f"/download?size={500 * MIB}")
+        assert wire.head().status == 200
+        settled(lambda: odd.sent)
+    assert odd.sent - before < 50 * MIB
+    assert memory.growth < FLAT
+
+
+def test_a_forgejo_that_stops_reading_stops_the_sender(proxy: Proxy) -> None:
+    odd_wire = Wire(proxy.port, timeout=3)
+    with Memory(proxy.process.pid) as memory, odd_wire as wire:
+        wire.ask(GIT, "/unread", "POST", Content_Length=str(500 * MIB))
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 500 * MIB:
+                sent += wire.socket.send(BLOCK)
+    assert sent < 100 * MIB
+    assert memory.growth < FLAT
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("target", ["/blog/", "/nothing/at/all", "/%zz"])
+def test_a_body_for_a_page_is_never_collected(proxy: Proxy, wire: Wire, target: str, chunked: bool) -> None:
+    with Memory(proxy.process.pid) as memory:
+        post(wire, ALICE, target, 300 if target == "/blog/" else 60, chunked=chunked)
+        head, _ = wire.answer()
+    assert head.status == (400 if target == "/%zz" else 405)
+    assert memory.growth < FLAT
+    assert wire.exchange(ALICE, "/blog/")[0].status == 200
+    assert echo(wire)["method"] == "GET"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("target", ["/blog/", "/blog/big.dat", "/nothing.html"])
+def test_a_get_with_a_body_gets_its_page(proxy: Proxy, wire: Wire, target: str, chunked: bool) -> None:
+    with Memory(proxy.process.pid) as memory:
+        sender = threading.Thread(
+            target=post, args=(wire, ALICE, target, 60), kwargs={"chunked": chunked, "method": "GET"}
+        )
+        sender.start()
+        head = wire.head()
+        size, _ = digest_of(wire.pieces(head))
+        sender.join()
+    assert head.status == (404 if target == "/nothing.html" else 200)
+    assert size == int(head.field("content-length") or "0")
+    assert memory.growth < FLAT
+    assert wire.exchange(ALICE, "/blog/")[0].status == 200
+
+
+def test_a_body_that_comes_while_a_page_is_being_fetched_is_not_collected(tmp_path: Path) -> None:
+    fixtures.make_repositories(tmp_path / "repositories")
+    forge = recorded_forge(tmp_path / "repositories")
+    hold = SlowFace(forge.port)
+    try:
+        with passing_through(tmp_path, forge, forgejoHost=hold.url) as proxy, Wire(proxy.port) as wire:
+            with Wire(proxy.port) as other:
+                other.exchange("www.example.org")
+            with Memory(proxy.process.pid) as memory:
+                post(wire, ALICE, "/blog/", 200, chunked=False, method="GET")
+                hold.go.set()
+                assert wire.answer()[0].status == 200
+            assert memory.growth < FLAT
+    finally:
+        hold.stop()
+        forge.stop()
+
+
+class SlowFace:
+    """A forge that accepts connections at once, and says nothing until told to go."""
+
+    def __init__(self, port: int) -> None:
+        self.go = threading.Event()
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        self.go.wait(60)
+        forge = socket.create_connection(("127.0.0.1", self._port))
+        for source, sink in ((connection, forge), (forge, connection)):
+            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def stop(self) -> None:
+        self.go.set()
+        self._listener.close()
+
+
+def test_a_slow_body_gets_its_answer_at_once_and_the_connection_stays_in_step(wire: Wire) -> None:
+    wire.ask(ALICE, "/blog/", "POST", Content_Length="40")
+    wire.send(b"G")
+    head, _ = wire.answer()
+    assert head.status == 405
+    wire.send(b"GET /echo HTTP/1.1\r\nHost: git.test\r\n\r\n"[1:] + b"xx")  # no request, but the body's end
+    assert wire.exchange(ALICE, "/blog/")[0].status == 200
+
+
+def test_expectations_are_met_for_forgejo(odd: OddForge, wire: Wire) -> None:
+    wire.ask(GIT, "/upload", "POST", Content_Length="5", Expect="100-Continue")
+    assert wire.head().status == 100
+    wire.send(b"hello")
+    head, body = wire.answer()
+    assert (head.status, json.loads(body)["bytes"]) == (200, 5)
+    assert odd.requests[-1].header("expect") is None
+    assert echo(wire)["method"] == "GET"
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_client_that_expects_and_sends_its_body_stays_in_step_with_pages(wire: Wire, method: str) -> None:
+    wire.ask(ALICE, "/blog/", method, Content_Length="5", Expect="100-continue")
+    head = wire.head()
+    assert head.status == 100
+    head, _ = wire.answer()
+    assert head.status == (200 if method == "GET" else 405)
+    wire.send(b"hello")
+    assert wire.exchange(ALICE, "/blog/")[0].status == 200
+
+
+@pytest.mark.parametrize("host", [GIT, ALICE])
+def test_http_1_0_is_never_told_to_continue(proxy: Proxy, host: str) -> None:
+    data = f"POST /echo HTTP/1.0\r\nHost: {host}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nab"
+    assert not proxy.raw(data.encode(), timeout=10).startswith(b"HTTP/1.1 100")
+
+
+def test_head_and_options_with_a_body_leave_the_connection_in_step(wire: Wire) -> None:
+    for method, status in (("HEAD", 200), ("OPTIONS", 204), ("HEAD", 200)):
+        for target in ("/blog/", "/blog/big.dat"):
+            wire.ask(ALICE, target, method, Content_Length="5")
+            wire.send(b"hello")
+            head, body = wire.answer(method)
+            assert (head.status, body) == (status, b"")
+    assert wire.exchange(ALICE, "/blog/")[0].status == 200
+
+
+def test_forgejo_may_refuse_an_upload_before_it_has_read_it(wire: Wire) -> None:
+    wire.ask(GIT, "/refused", "POST", Content_Length=str(200 * MIB))
+    head, body = wire.answer()
+    assert (head.status, body) == (413, b"too much")
+
+
+GIVEN_UP = [
+    ("Content-Length: 1000", b"hello", 499),
+    ("Transfer-Encoding: chunked", b"5\r\nhello\r\n", 499),
+    ("Transfer-Encoding: chunked", b"5\r\nhello\r\nGET /echo HTTP/1.1\r\n\r\n", 400),
+]
+
+
+@pytest.mark.parametrize(("framing", "data", "status"), GIVEN_UP)
+def test_an_upload_that_ends_early_is_cut_at_forgejo_too(
+    proxy: Proxy, odd: OddForge, folder: Path, framing: str, data: bytes, status: int
+) -> None:
+    before, target = odd.uploads_cut, f"/upload/cut/{len(data)}/{status}"
+    with Wire(proxy.port) as wire:
+        wire.send(f"POST {target} HTTP/1.1\r\nHost: {GIT}\r\n{framing}\r\n\r\n".encode())
+        eventually(lambda: odd.requests[-1].target == target)
+        wire.send(data)
+        if status == 400:
+            assert wire.ended
+    eventually(lambda: odd.uploads_cut == before + 1)
+    assert logged(folder, target)["status"] == status
+    assert [seen.target for seen in odd.requests][-1] == target
+
+
+@pytest.mark.parametrize("target", ["/never", f"/download?size={500 * MIB}", "/events"])
+def test_when_the_visitor_leaves_forgejo_is_left_as_well(proxy: Proxy, odd: OddForge, target: str) -> None:
+    eventually(lambda: odd.connections == 0)
+    for _ in range(5):
+        with Wire(proxy.port) as wire:
+            wire.ask(GIT, target)
+            eventually(lambda: odd.connections == 1)
+            if target != "/never":
+                assert wire.head().status == 200
+        eventually(lambda: odd.connections == 0)
+
+
+def test_nothing_crashed(proxy: Proxy) -> None:
+    assert "Traceback" not in proxy.log
+    assert "crashed" not in proxy.log

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What may be an argument of a command, and how it goes over the wire."""
+
+import array
+import enum
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from resp.errors import InvalidArgument, RespError
+from resp.protocol import LARGE_ARGUMENT, encode_command, encode_request
+
+
+class Colour(enum.IntEnum):
+    RED = 3
+
+
+class Name(str):
+    __slots__ = ()
+
+
+def short(item: object) -> str:
+    return "a huge int" if isinstance(item, int) and item > 2**100 else repr(item)[:30]
+
+
+def joined(request: bytes | list[bytes | memoryview]) -> bytes:
+    return request if isinstance(request, bytes) else b"".join(request)
+
+
+GOOD: list[tuple[Any, bytes]] = [
+    (b"bytes", b"bytes"),
+    (b"", b""),
+    (b"\r\n\x00\xff", b"\r\n\x00\xff"),
+    (bytearray(b"array"), b"array"),
+    (memoryview(b"view"), b"view"),
+    (memoryview(b"0123456789")[::2], b"02468"),
+    (memoryview(array.array("H", [1, 2])), array.array("H", [1, 2]).tobytes()),
+    (array.array("B", b"abc"), b"abc"),
+    ("text", b"text"),
+    ("", b""),
+    ("grün €", "grün €".encode()),
+    ("\udcff", b"\xff"),
+    (Name("name"), b"name"),
+    (0, b"0"),
+    (-5, b"-5"),
+    (2**70, str(2**70).encode()),
+    (Colour.RED, b"3"),
+    (1.5, b"1.5"),
+    (0.1, b"0.1"),
+    (1e100, b"1e+100"),
+    (float("inf"), b"inf"),
+]
+
+BAD: list[Any] = [None, True, False, [], (), {}, set(), object(), Decimal("1"), 1j, "\ud800", 10**5000]
+
+
+@pytest.mark.parametrize(("value", "wire"), GOOD, ids=short)
+@pytest.mark.parametrize("encode", [encode_command, lambda *args: joined(encode_request(args))])
+def test_an_argument_is_sent_as_its_bytes(value: Any, wire: bytes, encode: Callable[..., bytes]) -> None:
+    assert encode("SET", value) == b"*2\r\n$3\r\nSET\r\n$%d\r\n%b\r\n" % (len(wire), wire)
+
+
+@pytest.mark.parametrize("value", BAD, ids=short)
+@pytest.mark.parametrize("encode", [encode_command, lambda *args: encode_request(args)])
+def test_what_cannot_be_sent_is_refused_with_an_error_of_this_package(value: Any, encode: Callable[..., Any]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        encode("SET", value)
+    assert isinstance(caught.value, RespError)
+
+
+def test_the_message_says_what_was_refused() -> None:
+    with pytest.raises(InvalidArgument, match="None"):
+        encode_command("SET", "key", None)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(InvalidArgument, match="Decimal"):
+        encode_command("SET", "key", Decimal(1))  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_command_needs_a_name() -> None:
+    with pytest.raises(InvalidArgument):
+        encode_command()
+    with pytest.raises(InvalidArgument):
+        encode_request(())
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray, memoryview])
+def test_large_values_are_not_copied(make: Callable[[bytes], Any]) -> None:
+    value = make(b"x" * LARGE_ARGUMENT)
+    pieces = encode_request(("SET", "key", value, "EX", 5))
+    assert not isinstance(pieces, bytes)
+    assert b"".join(pieces) == encode_command("SET", "key", value, "EX", 5)
+    assert any(piece is value or getattr(piece, "obj", None) is getattr(value, "obj", value) for piece in pieces)
