@@ -111,7 +111,7 @@ class Lookup:
         return self.looked + (ttl if self.site is not None else min(NEGATIVE_TTL, ttl))
 
     def freshness(self, now: float, ttl: float, stale_ttl: float) -> Freshness:
-        """What this is still good for at `now`, doubts aside; ttl: cacheTTL, stale_ttl: how long it replaces an answer."""
+        """What this is still good for at `now`, doubts aside; ttl: cacheTTL, stale_ttl: how long it may replace one."""
         if now < self._settled_until(ttl):
             return Freshness.FRESH
         age = now - self.looked

@@ -41,6 +41,7 @@ from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer, Request
 from addon.settings import Settings, SettingsError, load
+from addon.shared_looks import shared_of
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +138,9 @@ class PagesAddon:
             concurrency=settings.workers,
             headers=((forwarding.HOP_HEADER, self._forwarding.hop),),
         )
-        self._library = Library(settings, self._forgejo, self._executor)
+        self._library = Library(settings, self._forgejo, self._executor, shared=shared_of(settings))
+        if self._library.shared_looks is not None:
+            self._library.shared_looks.start()
         self.server = PagesServer(settings, self._library)
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)

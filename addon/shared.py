@@ -26,7 +26,6 @@ from addon.shared_trips import (
     EPOCH_LIFE,
     GUESSED_BRANCH,
     LARGEST_SITE,
-    UNLOCK,
     Held,
     NoAnswer,
     Trips,
@@ -201,14 +200,8 @@ class Shared:
     async def lock(self, key: Key) -> str | None:
         """The token of the lock on looking at a repository; "" where another proxy has it."""
         token = secrets.token_hex(8)
-
-        def job(trips: Trips) -> str:
-            got = trips.run([("SET", records.lock_key(key), token, "NX", "PX", int(LOCK_LIFE * 1000))])[0]
-            if isinstance(got, resp.ServerError):
-                raise got
-            return token if got is not None else ""
-
-        return await self._run(job)
+        got = await self._run(lambda trips: shared_trips.lock(trips, key, token, LOCK_LIFE))
+        return None if got is None else token if got else ""
 
     async def locked(self, key: Key) -> bool | None:
         """Whether any proxy looks at a repository."""
@@ -216,7 +209,7 @@ class Shared:
 
     async def unlock(self, key: Key, token: str) -> None:
         """Let go of a lock without having anything to write."""
-        await self._run(lambda trips: trips.run([("EVAL", UNLOCK, 1, records.lock_key(key), token)]))
+        await self._run(lambda trips: shared_trips.unlock(trips, key, token))
 
     async def purge(self, key: Key | None) -> bool:
         """Make all proxies look again at a repository, or at everything; False: as soon as Redis answers."""

@@ -10,7 +10,7 @@ invalidation, a purge, Redis lost or found) makes it begin anew instead of being
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -53,10 +53,16 @@ class Host(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
-    """A look under way. live: changes would have been told since it began. spoiled: one was."""
+    """A look under way. live: changes would be told from its beginning on. Spoiled: one was."""
 
     live: bool
-    spoiled: bool = False
+    _spoiled: bool = False
+
+    def spoil(self) -> None:
+        self._spoiled = True
+
+    def spoiled(self) -> bool:
+        return self._spoiled
 
 
 class SharedLooks:
@@ -124,7 +130,7 @@ class SharedLooks:
             self.everything()
             return
         for ticket in self._tickets.get(key, ()):
-            ticket.spoiled = True
+            ticket.spoil()
         known = self._host.peek(*key)
         if known is not None:
             if not known.suspect:
@@ -136,7 +142,7 @@ class SharedLooks:
         """Nothing that memory holds is known to be what is shared."""
         for tickets in self._tickets.values():
             for ticket in tickets:
-                ticket.spoiled = True
+                ticket.spoil()
         for lookup in self._host.lookups():
             if lookup.fault not in _UNSHARED and not lookup.suspect:
                 self._host.keep(replace(lookup, suspect=True))
@@ -187,20 +193,19 @@ class SharedLooks:
         host, shared, began = self._host, self.shared, self._clock()
         known = host.peek(*key)
         held = await shared.look(key, known, wanted)
-        if ticket.spoiled:
+        if ticket.spoiled():
             return None
         if held is None:
-            if known is not None and known.doubted(began) and host.natural(known) in (Freshness.FRESH, Freshness.AGING):
-                self._idle.discard(key)
+            if known is not None and known.doubted(began) and host.natural(known) is Freshness.FRESH:
                 return known
             found = await host.find(key, known, wanted)
             last.append(found)
-            if ticket.spoiled:
+            if ticket.spoiled():
                 return None
             shared.store_later(found)
             return self._kept(found, ticket, began, self.shared.life)
         adopted = await self._adopted(key, known, held, wanted)
-        if ticket.spoiled:
+        if ticket.spoiled():
             return None
         if adopted is not None and (known is None or known.doubted(began) or adopted.looked > known.looked + _SLACK):
             natural = host.natural(adopted)
@@ -214,21 +219,21 @@ class SharedLooks:
                 adopted = self._kept(adopted, ticket, began, held.left)
                 return host.keep(replace(adopted, suspect=True)) if held.outdated else adopted
             known = adopted
-        if key in self._idle:  # a key that went: the next visitor asks Forgejo, nobody else has to
-            return known or Lookup(key, 0.0, fault=Fault.ABSENT)
+        if key in self._idle and known is not None:  # a key that went: the next visitor asks Forgejo, nobody else
+            return known
         token = await shared.lock(key)
         if token == "" and attempt == 0 and await self._others(key, ticket):
             return None
         found = await host.find(key, known, wanted)
         last.append(found)
         stored: bool | None = None
-        if not ticket.spoiled and not held.foreign and self._shareable(found, known, held):
+        if not ticket.spoiled() and not held.foreign and self._shareable(found, known, held):
             stored = await shared.store(found, held, token or "", _going(found, known))
         elif token:
             await shared.unlock(key, token)
-        if stored is False or (ticket.spoiled and stored is None):
+        if stored is False or (ticket.spoiled() and stored is None):
             return None
-        if stored is None:
+        if stored is None and not held.foreign:
             shared.store_later(found)
         return self._kept(found, ticket, began, self.shared.life)
 
@@ -247,9 +252,9 @@ class SharedLooks:
         believed = began + (left if ticket.live else min(left, self._settings.memory_ttl))
         if found.fault in _UNSHARED:
             believed = float("inf")  # nothing is shared of it; its own short life ends it
-        if ticket.spoiled:  # by what we wrote ourselves, most likely; a glance will tell
+        if ticket.spoiled():  # by what we wrote ourselves, most likely; a glance will tell
             asyncio.get_running_loop().call_later(0.001, self._glance, found.key)
-        return self._host.keep(replace(found, suspect=ticket.spoiled, believed=believed))
+        return self._host.keep(replace(found, suspect=ticket.spoiled(), believed=believed))
 
     def _glance(self, key: Key) -> None:
         known = self._host.peek(*key)
@@ -259,7 +264,7 @@ class SharedLooks:
     async def _others(self, key: Key, ticket: _Ticket) -> bool:
         """Wait for the proxy that has the lock; True when it has let go."""
         end = self._clock() + OTHERS_PATIENCE
-        while not ticket.spoiled:
+        while not ticket.spoiled():
             if self._clock() >= end:
                 return False
             await asyncio.sleep(_OTHERS_PAUSE)
@@ -301,7 +306,8 @@ class SharedLooks:
             found = await self._host.find_commit(key, repository, commit, known, wanted)
             if found is None:
                 return None
-            await self.shared.keep_contents(found)
+            if not held.foreign_contents:
+                await self.shared.keep_contents(found)
             return replace(found, looked=looked)
         site = contents.site
         if site is not None:

@@ -38,10 +38,15 @@ TOMBSTONE_LIFE: Final = 60.0
 LARGEST_SITE: Final = 32 * 1024 * 1024
 GUESSED_BRANCH = "main"
 
+
+def _script(text: str) -> str:
+    return " ".join(text.split())  # one line, as servers put it into their error messages
+
+
 # Both epochs are compared and everything is written in one step, so that a purge is before it or after it.
 # KEYS: both epochs, the repository, the lock, then the ref and what goes. ARGV: both epochs, the lock's token, the
 # milliseconds to live, the repository's record, the ref's record or "", the new epoch or "", its milliseconds.
-_STORE: Final = """
+_STORE: Final = _script("""
 local same = (redis.call('GET', KEYS[1]) or '') == ARGV[1] and (redis.call('GET', KEYS[2]) or '') == ARGV[2]
 if ARGV[3] ~= '' and redis.call('GET', KEYS[4]) == ARGV[3] then redis.call('DEL', KEYS[4]) end
 if not same then return 0 end
@@ -53,17 +58,19 @@ else
 end
 if ARGV[7] ~= '' then redis.call('SET', KEYS[2], ARGV[7], 'PX', ARGV[8]) end
 return 1
-"""
+""")
 # What became known while Redis was away: only where Redis knows nothing newer. KEYS: the repository, the ref.
-# ARGV: milliseconds to live, the records. A key without expiry was made by hand and stays.
-_STORE_LATE: Final = """
+# ARGV: milliseconds to live, the records. A key without expiry was made by hand and stays, as does another version's.
+_STORE_LATE: Final = _script("""
+local there = redis.call('GET', KEYS[2])
+if there and not string.find(there, '"v" ?: ?1[,} ]') then return 0 end
 local left = redis.call('PTTL', KEYS[2])
 if left == -1 or left >= tonumber(ARGV[1]) or redis.call('PTTL', KEYS[1]) == -1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[1])
 return 1
-"""
-UNLOCK: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+""")
+_UNLOCK: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
 class Epoch(NamedTuple):
@@ -129,9 +136,14 @@ class Trips:
                 pipe.execute_command(*command)
             replies = pipe.execute()
         for reply in replies:
-            if isinstance(reply, resp.TemporaryError | resp.AuthenticationError | resp.NoPermission):
+            if isinstance(reply, resp.TemporaryError | resp.AuthenticationError):
                 raise reply
         return replies
+
+    def transaction(self) -> resp.Transaction:
+        """For a comparison where the server does not run scripts."""
+        self.made += 2
+        return resp.Transaction(self._client)
 
     def drop(self, name: str) -> None:
         """Take away a value that cannot be ours."""
@@ -272,11 +284,60 @@ def store(trips: Trips, lookup: Lookup, held: Held, token: str, work: Work, goin
     record = records.repository_record(lookup, label, life)
     arguments = [epoch.everything, epoch.own, token, milliseconds(life), record, ref, new, milliseconds(EPOCH_LIFE)]
     commands.append(("EVAL", _STORE, len(keys), *keys, *arguments))
-    replies = checked_replies(trips.run(commands))
-    if replies[-1] == 1 and len(replies) > 1 and commands[-2][0] == "PEXPIRE" and replies[-2] == 0:
+    *replies, accepted = trips.run(commands)
+    checked_replies(replies)
+    if _no_scripts(accepted):
+        accepted = _stored_without_script(trips, keys, arguments)
+    checked_replies([accepted])
+    if accepted == 1 and replies and commands[-2][0] == "PEXPIRE" and replies[-1] == 0:
         # The commit's contents were gone (evicted, or a restart without a disk): they are known here.
         trips.run([("SET", commands[-2][1], records.site_record(lookup), "PX", milliseconds(IMMUTABLE_LIFE))])
-    return bool(replies[-1] == 1)
+    return bool(accepted == 1)
+
+
+def _no_scripts(reply: Any) -> bool:
+    """Whether a server, or what it permits us, knows no EVAL."""
+    return isinstance(reply, resp.NoPermission) or (type(reply) is resp.ServerError and reply.code == "ERR")
+
+
+def _stored_without_script(trips: Trips, keys: list[str], arguments: list[Any]) -> int:
+    """The script `_STORE` as a transaction: two trips instead of one."""
+    everything, own, token, life, record, ref, new, epoch_life = arguments
+    with trips.transaction() as queue:
+        queue.watch(keys[0], keys[1], keys[3])
+        told = [word or b"" for word in queue.mget(keys[0], keys[1], keys[3])]
+        queue.multi()
+        if token and told[2] == token.encode():
+            queue.delete(keys[3])
+        same = told[:2] == [everything.encode("utf-8", "surrogateescape"), own.encode("utf-8", "surrogateescape")]
+        if same:
+            queue.execute_command("SET", keys[2], record, "PX", life)
+            if ref:
+                queue.execute_command("SET", keys[4], ref, "PX", life)
+            elif keys[4:]:
+                queue.delete(*keys[4:])
+            if new:
+                queue.execute_command("SET", keys[1], new, "PX", epoch_life)
+        try:
+            queue.execute(raise_on_error=True)
+        except resp.WatchError:  # a purge came in between, or the lock went
+            return 0
+    return int(same)
+
+
+def lock(trips: Trips, key: Key, token: str, life: float) -> bool:
+    """Whether we have the lock on looking at a repository now."""
+    command = ("SET", records.lock_key(key), token, "NX", "PX", milliseconds(life))
+    return checked_replies(trips.run([command]))[0] is not None
+
+
+def unlock(trips: Trips, key: Key, token: str) -> bool:
+    """Let go of a lock, if it is ours still."""
+    name = records.lock_key(key)
+    reply = trips.run([("EVAL", _UNLOCK, 1, name, token)])[0]
+    if _no_scripts(reply) and trips.run([("GET", name)])[0] == token.encode():
+        trips.run([("DEL", name)])
+    return True
 
 
 def flush(trips: Trips, work: Work) -> bool:
@@ -286,7 +347,7 @@ def flush(trips: Trips, work: Work) -> bool:
     for lookup in work.values():
         if isinstance(lookup, Lookup):
             commands += _late(trips, lookup, now)
-    checked_replies(trips.run(commands))
+    checked_replies([reply for reply in trips.run(commands) if not _no_scripts(reply)])
     return True
 
 
