@@ -101,6 +101,7 @@ class Library:
         if settings.error_pages_repo:
             owner, _, name = settings.error_pages_repo.lower().partition("/")
             self._operators = (owner, name)
+        self._purged: set[Key] = set()  # while they were looked at
         self.shared_looks: SharedLooks | None = None
         if shared is not None:
             self.shared_looks = SharedLooks(settings, shared, self, clock=clock, now=now, operators=self._operators)
@@ -120,9 +121,8 @@ class Library:
     def freshness(self, lookup: Lookup) -> Freshness:
         """What a lookup is still good for."""
         found, looks = self.natural(lookup), self.shared_looks
-        if looks is None or found is Freshness.EXPIRED or looks.shared.away or not lookup.doubted(self._clock()):
-            return found
-        return Freshness.OLD
+        doubted = lookup.suspect if looks is None else looks.doubts(lookup)
+        return Freshness.OLD if doubted and found is not Freshness.EXPIRED else found
 
     def natural(self, lookup: Lookup) -> Freshness:
         """The same by its age alone, whatever other proxies know by now."""
@@ -190,6 +190,33 @@ class Library:
                     self.shared_looks.awaited(key)
                     found = await asyncio.shield(self._start_look(key, wanted))
         return found
+
+    async def purge(self, key: Key | None) -> bool:
+        """Look at a repository again, or at everything, in every proxy; False: in others when Redis answers again."""
+        known = [lookup for lookup in self.lookups() if key in (None, lookup.key, _true_name(lookup))]
+        if self.shared_looks is not None:
+            # By whatever name a repository is asked for: renames are followed.
+            others = [lookup.key for lookup in known if key not in (None, lookup.key)]
+            return all([await self.shared_looks.purge(each) for each in (key, *others)])
+        for lookup in known:
+            self.keep(replace(lookup, suspect=True))
+            self._purged.add(lookup.key)
+            if key is not None:
+                self.look_soon(lookup.key)
+        if key is not None and self._flights.running(("site", *key)):
+            self._purged.add(key)
+        return True
+
+    async def hint(self, key: Key) -> None:
+        """Somebody wrote to this repository, if it is one: look again where it is known."""
+        known = self.peek(*key)
+        if known is None and self.shared_looks is not None:
+            held = await self.shared_looks.shared.look(key, None, None)
+            if held is None or held.repository is None:
+                return
+        elif known is None or known.fault is Fault.TROUBLE:
+            return
+        await self.purge(key)
 
     async def blob(self, lookup: Lookup, entry: Entry) -> Blob | ForgejoError:
         """A file's bytes, verified, or why they cannot be had."""
@@ -332,7 +359,11 @@ class Library:
                 return await self.shared_looks.look(key, wanted)
             except Exception:
                 logger.exception("looking at %s/%s by way of Redis failed", *key)
-        return self.keep(await self.find(key, self.peek(*key), wanted))
+        while True:
+            self._purged.discard(key)
+            found = await self.find(key, self.peek(*key), wanted)
+            if key not in self._purged:  # else it may be older than that
+                return self.keep(replace(found, suspect=False))
 
     async def find(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """What Forgejo says of a repository; trouble is noted beside what is known."""
@@ -541,6 +572,11 @@ def _same_place(one: Repository, other: Repository) -> bool:
         other.name,
         other.default_branch,
     )
+
+
+def _true_name(lookup: Lookup) -> Key | None:
+    """What a repository is called by now."""
+    return (lookup.repository.owner.lower(), lookup.repository.name.lower()) if lookup.repository is not None else None
 
 
 def _target(data: bytes) -> str:

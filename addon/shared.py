@@ -336,7 +336,7 @@ class Shared:
             if len(self._complained) > 100:
                 self._complained.clear()
             self._complained[reason] = now
-            logger.warning("Redis: %s", reason)
+            logger.warning("redisHost: %s", reason)
 
     def _lost(self, reason: str) -> None:
         if self.away or self._closing:

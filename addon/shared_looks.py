@@ -88,6 +88,7 @@ class SharedLooks:
         self._operators = operators
         self._tickets: dict[Key, set[_Ticket]] = {}
         self._idle: set[Key] = set()  # looked at again with nobody waiting
+        self._demanded: set[Key] = set()  # purged here, so that only Forgejo's word counts
         self._tracking: Tracking | None = None
         shared.returned = self.everything
 
@@ -160,9 +161,20 @@ class SharedLooks:
 
     async def purge(self, key: Key | None) -> bool:
         """Make every proxy look again; False: this one at once, others when Redis answers again."""
+        for lookup in self._host.lookups():
+            if key is None or lookup.key == key:
+                self._demanded.add(lookup.key)
         told = await self.shared.purge(key)
-        self.invalidated(None if key is None else records.epoch_key(key).encode())
+        self.invalidated(records.epoch_key(key).encode())
+        if key is not None and self.shared.away and self._host.peek(*key) is not None:
+            self._again(key, idle=False)
         return told
+
+    def doubts(self, lookup: Lookup) -> bool:
+        """Whether a lookup is to be read again before it is used."""
+        if lookup.key in self._demanded:
+            return True
+        return not self.shared.away and lookup.doubted(self._clock())
 
     # A look.
 
@@ -196,12 +208,14 @@ class SharedLooks:
         if ticket.spoiled():
             return None
         if held is None:
-            if known is not None and known.doubted(began) and host.natural(known) is Freshness.FRESH:
+            demanded = key in self._demanded
+            if known is not None and known.doubted(began) and host.natural(known) is Freshness.FRESH and not demanded:
                 return known
             found = await host.find(key, known, wanted)
             last.append(found)
             if ticket.spoiled():
                 return None
+            self._demanded.discard(key)
             shared.store_later(found)
             return self._kept(found, ticket, began, self.shared.life)
         adopted = await self._adopted(key, known, held, wanted)
@@ -217,6 +231,8 @@ class SharedLooks:
                 )
             if usable:
                 adopted = self._kept(adopted, ticket, began, held.left)
+                if not held.outdated:
+                    self._demanded.discard(key)
                 return host.keep(replace(adopted, suspect=True)) if held.outdated else adopted
             known = adopted
         if key in self._idle and known is not None:  # a key that went: the next visitor asks Forgejo, nobody else
@@ -235,6 +251,7 @@ class SharedLooks:
             return None
         if stored is None and not held.foreign:
             shared.store_later(found)
+        self._demanded.discard(key)
         return self._kept(found, ticket, began, self.shared.life)
 
     def _shareable(self, found: Lookup, known: Lookup | None, held: Held) -> bool:

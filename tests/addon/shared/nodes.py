@@ -79,13 +79,9 @@ class Node:
         """Wait until what it wrote is written, and what it was told of that is read."""
 
         def quiet() -> bool:
-            return (
-                not self.shared._pending
-                and not len(self.library._flights)
-                and not any(lookup.suspect for lookup in self.library.lookups())
-            )
+            return not self.shared._pending and not self.shared._waiting and not len(self.library._flights)
 
-        for _ in range(3):
+        for _ in range(4):
             await until(quiet, "nothing to be written or read")
             await asyncio.sleep(0.01)  # messages that are on their way
 
