@@ -24,7 +24,7 @@ class AccessLog:
     """Writes a line for each request to standard error or to a file, which may be rotated by renaming it."""
 
     def __init__(self, path: Path | None) -> None:
-        """path: the file (created with mode 0640), or None for standard error. Raises OSError if it cannot be opened."""
+        """path: the file (made with mode 0640), or None for standard error. Raises OSError if it cannot be opened."""
         self._path = path
         self._dropped = 0
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -14,7 +14,9 @@ from urllib.parse import quote
 
 from addon import templates
 from addon.forge_errors import ForgejoError, Overloaded, RateLimited
-from addon.negotiation import Representation, preflight
+from addon.forwarding import Visitor
+from addon.login import Reply
+from addon.negotiation import preflight
 
 METHODS = "GET, HEAD, OPTIONS"
 OWN_HEADER = "X-Pages-Server"
@@ -35,20 +37,27 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as a face hands it over: host and path as they came, the path up to the first `?`."""
+    """A request as a face hands it over: host and path as they came, the path up to the first `?`.
+
+    visitor: says who asks; called only where it matters. body: of a form, as far as it is at most `access.MAX_FORM`
+    bytes; None where it is larger or was not read.
+    """
 
     method: str
     host: str | None
     path: str
     query: str | None
     header: Headers
+    visitor: Callable[[], Visitor]
+    body: bytes | None = None
 
 
 @dataclass(slots=True)
 class Answer:
     """Status, header fields and either the body's bytes or a stream of `length` bytes.
 
-    otherwise: what to answer instead where the stream fails before its first byte.
+    locked: it is for this visitor alone, and no face may give it to another. otherwise: what to answer instead where
+    the stream fails before its first byte.
     """
 
     status: int
@@ -57,6 +66,7 @@ class Answer:
     stream: "Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]] | None" = None
     length: int = 0
     cache: str = ""
+    locked: bool = False
     otherwise: "Callable[[Exception], Answer]" = field(default=lambda error: Answer(502, []), repr=False)
 
 
@@ -73,12 +83,13 @@ class Need(NamedTuple):
 class Work:
     """What was fetched for one request, or why it could not be, by need: no need is asked for twice.
 
-    It stands in for a memory that has no room. prepared: by commit and path. fetched: whether Forgejo was waited for.
+    It stands in for a memory that has no room. fetched: whether Forgejo was waited for.
+    locked: a lock was met on the way, so the answer is for this visitor alone.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
-    prepared: dict[tuple[str, str], Representation] = field(default_factory=dict)
     fetched: bool = False
+    locked: bool = False
 
 
 _OWN_HEADERS: tuple[Header, ...] = (
@@ -109,6 +120,13 @@ def not_allowed(request: Request) -> Answer:
     """405 for every method that does nothing here."""
     answer = own_page(request, 405, templates.error_page(405))
     answer.headers.append((b"Allow", METHODS.encode()))
+    return answer
+
+
+def told(request: Request, reply: Reply) -> Answer:
+    """What a visitor is told at a lock: the login page, a refusal, or where to go on."""
+    answer = own_page(request, reply.status, reply.page)
+    answer.headers.extend(reply.headers)
     return answer
 
 

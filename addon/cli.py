@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--offline", action="store_true", help="do not try to reach Forgejo")
     check.set_defaults(run=_check)
 
+    hash_ = commands.add_parser("hash", help="ask for a password and print the line for .pages")
+    hash_.add_argument("--sha256", action="store_true", help="the Traefik plugin's form instead of argon2id")
+    hash_.add_argument("--branches", action="store_true", help="for branchesPassword instead of password")
+    hash_.add_argument("--config", metavar="FILE", type=Path, help="not needed: a hash depends on no settings")
+    hash_.set_defaults(run=_hash)
+
     serve = commands.add_parser("serve", help="run mitmdump with the addon and the safest options")
     serve.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
     serve.set_defaults(run=_serve)
@@ -128,6 +134,15 @@ async def _leads_back(settings: Settings, timeout: float) -> bool:
         return False
     finally:
         await client.aclose()
+
+
+# hash
+
+
+def _hash(options: argparse.Namespace) -> int:
+    from addon.hash_command import hash_command
+
+    return hash_command(sha256=options.sha256, branches=options.branches)
 
 
 # serve

@@ -66,8 +66,8 @@ class Files:
         if source.error is not None and (
             depends_on_head(file.path) or (source.pointer is None and _may_be_pointer(lookup, file))
         ):
-            return self._lost(request, lookup, source.error)
-        representation = self._representation(lookup, site, source, work)
+            return _lost(request, source.error)
+        representation = self._representation(lookup, site, source)
         while True:
             plan = negotiate(request.method, request.header, representation, self._now(), status)
             form = plan.form
@@ -80,18 +80,16 @@ class Files:
                 assert beside is not None
                 blob = self._blob(beside.entry, work)
                 if isinstance(blob, Blob) and blob.pointer is not None:  # the form itself lies elsewhere
-                    representation = self._keep(lookup, file, representation.without(form.coding), work)
+                    representation = self._keep(lookup, file, representation.without(form.coding))
                     continue
                 return self._own_bytes(request, lookup, site, _plain(beside, blob, self._largest), plan, status, work)
-            if source.data is None:
-                return self._fetch(request, lookup, site, source, status, work)
-            body = self._encoded(source.tag, form.coding, source.data, work)
-            if isinstance(body, Need):
+            body = self._encoded(request, lookup, source, form.coding, work)
+            if not isinstance(body, bytes):
                 return body
             if body and not plan.pending:
                 return _planned(plan, body[plan.start : plan.end], lookup, work)
             known = representation.made(form.coding, len(body)) if body else representation.without(form.coding)
-            representation = self._keep(lookup, file, known, work)
+            representation = self._keep(lookup, file, known)
 
     # Where the bytes come from.
 
@@ -115,12 +113,10 @@ class Files:
         error = found if isinstance(found, ForgejoError) else None
         return Source(file, pointer, pointer.size, pointer.oid, held, data, error)
 
-    def _fetch(
-        self, request: Request, lookup: Lookup, site: Site, source: Source, status: int, work: Work
-    ) -> Answer | Need:
+    def _fetch(self, request: Request, lookup: Lookup, source: Source) -> Answer | Need:
         """Bytes that memory should hold and does not."""
         if source.error is not None:
-            return self._lost(request, lookup, source.error)
+            return _lost(request, source.error)
         if source.pointer is not None:
             return self._need_object(lookup, source.file, source.pointer)
         return self._need_blob(lookup, source.file.entry)
@@ -161,11 +157,11 @@ class Files:
             whole = plan.start == 0 and plan.end == len(data)
             return _planned(plan, data if whole else data[plan.start : plan.end], lookup, work)
         if source.held:
-            return self._fetch(request, lookup, site, source, status, work)
+            return self._fetch(request, lookup, source)
         file, pointer = source.file, source.pointer
         failed = source.error or self._library.held_failure(lookup, file)
         if failed is not None:
-            return self._lost(request, lookup, failed)
+            return _lost(request, failed)
 
         def otherwise(error: Exception) -> Answer:
             if not isinstance(error, ForgejoError):
@@ -177,7 +173,7 @@ class Files:
                 text = self.answer(request, lookup, site, file, status, work)
                 if isinstance(text, Answer) and text.stream is None:
                     return text
-            return self._lost(request, lookup, error)
+            return _lost(request, error)
 
         answer = _planned(plan, b"", lookup, work)
         answer.stream = lambda: self._library.stream(lookup, file, pointer, plan.start, plan.end)
@@ -185,23 +181,26 @@ class Files:
         answer.otherwise = otherwise
         return answer
 
-    def _encoded(self, tag: str, coding: str, data: bytes, work: Work) -> bytes | Need:
+    def _encoded(
+        self, request: Request, lookup: Lookup, source: Source, coding: str, work: Work
+    ) -> bytes | Answer | Need:
         """A form that we make: once, on a thread, and held beside the file. Empty where it is no smaller."""
-        library = self._library
+        library, tag, data = self._library, source.tag, source.data
         body = library.held_form(tag, coding)
         if body is None:
-            done = work.done.get(("form", tag, coding))
-            if not isinstance(done, bytes):
-                return Need(("form", tag, coding), lambda: library.form(tag, coding, data), from_forgejo=False)
-            body = done
+            key = ("form", tag, coding)
+            done = work.done.get(key)
+            if isinstance(done, bytes):
+                return done
+            if data is None:
+                return self._fetch(request, lookup, source)
+            return Need(key, lambda: library.form(tag, coding, data), from_forgejo=False)
         return body
 
-    def _representation(self, lookup: Lookup, site: Site, source: Source, work: Work) -> Representation:
+    def _representation(self, lookup: Lookup, site: Site, source: Source) -> Representation:
         """What answers about the file depend on, prepared once for each commit."""
         file = source.file
         known = self._library.held_representation(lookup, file)
-        if known is None:
-            known = work.prepared.get((site.commit, file.path))
         if known is not None and known.tag == source.tag and (source.held or not _made_by_us(known)):
             return known
         kind = content_type(file.path, source.data[:HEAD_SIZE] if source.data is not None else None)
@@ -218,20 +217,18 @@ class Files:
             cache_control(is_html(kind), self._browser_cache_ttl),
             encoded_forms(kind, source.size, makeable=source.held, beside=beside),
         )
-        return self._keep(lookup, file, representation, work)
+        return self._keep(lookup, file, representation)
 
-    def _keep(self, lookup: Lookup, file: File, representation: Representation, work: Work) -> Representation:
+    def _keep(self, lookup: Lookup, file: File, representation: Representation) -> Representation:
         self._library.keep_representation(lookup, file, representation)
-        if lookup.commit is not None:
-            work.prepared[lookup.commit, file.path] = representation
         return representation
 
-    def _lost(self, request: Request, lookup: Lookup, error: ForgejoError) -> Answer:
-        """Bytes of a known commit that Forgejo does not give: trouble, or it is not the repository that it was."""
-        if isinstance(error, NotFound | Refused):
-            self._library.look_soon(lookup.key)
-            error = BadAnswer("a file of a known commit is missing")
-        return trouble_page(request, error)
+
+def _lost(request: Request, error: ForgejoError) -> Answer:
+    """Bytes of a known commit that Forgejo does not give: trouble, whatever it calls it."""
+    if isinstance(error, NotFound | Refused):
+        error = BadAnswer("a file of a known commit is missing")
+    return trouble_page(request, error)
 
 
 def _may_be_pointer(lookup: Lookup, file: File) -> bool:

@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from addon.settings import Settings
@@ -38,6 +38,13 @@ class Fields(Protocol):
     def __setitem__(self, name: str, value: str) -> None: ...
     def __delitem__(self, name: str) -> None: ...
     def get_all(self, name: str) -> list[str]: ...
+
+
+class Visitor(NamedTuple):
+    """Who asks, as far as trusted proxies say: the address, and whether they came by HTTPS."""
+
+    address: str
+    secure: bool
 
 
 class Forwarding:
@@ -77,6 +84,11 @@ class Forwarding:
     def client(self, headers: Fields, peer: str) -> str:
         """The visitor's address: behind trusted proxies the right-most forwarded one that is none of them."""
         return self._chain(headers, peer)[0]
+
+    def visitor(self, headers: Fields, peer: str, tls: bool) -> Visitor:
+        """Who asks. peer: the address that connected to us; tls: whether it did so over TLS."""
+        scheme = _claimed_scheme(headers) if self.trusts(peer) else None
+        return Visitor(self.client(headers, peer), scheme == "https" if scheme else tls)
 
     def _chain(self, headers: Fields, peer: str) -> list[str]:
         """The visitor's address, then the trusted proxies it came through, the peer last.

@@ -18,10 +18,10 @@ from functools import lru_cache
 from typing import Any
 
 from addon.access_log import AccessLog
-from addon.forwarding import Forwarding
+from addon.forwarding import Forwarding, Visitor
 from addon.lane_connection import Connection, Handler
 from addon.negotiation import http_date
-from addon.ready import Facts, Ready
+from addon.ready import Facts, Key, Ready, ReadyAnswer, Repeat
 from addon.request_head import Fields, fields
 from addon.routing import ForgejoRequest
 from addon.server import PagesServer
@@ -34,10 +34,13 @@ HELD = 64 * 1024
 BACKLOG = 1024
 _MOST_BLOCKS = 1024
 _LARGEST_BLOCK = 2048
+_REPEAT_COST = 500
+_LARGEST_REPEAT = 64 * 1024
 _READY_SHARE = 8
 _MOST_READY = 32 * 1024 * 1024
 _SLICE = 500
-_CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+_CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto")
+_NO_CLAIMS = (None,) * len(_CLAIMS)
 
 
 class Claims(dict[str, str]):
@@ -57,7 +60,7 @@ class Lane:
         self.server = server
         self._through = through
         self.log = log
-        self.ready = Ready(facts, ready_share(settings))
+        self.ready = Ready(facts, ready_share(settings) - ready_share(settings) // 4)
         self.most_head = settings.max_head_size
         self.header_timeout = settings.header_timeout
         self.idle_timeout = settings.idle_timeout
@@ -74,6 +77,9 @@ class Lane:
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connection, None] = {}
         self._addresses: dict[str, int] = {}
+        self.repeats: dict[bytes, Repeat] = {}
+        self._repeat_bytes = 0
+        self._most_repeat_bytes = ready_share(settings) // 4
         self._blocks: dict[bytes, Fields | None] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -100,21 +106,31 @@ class Lane:
             self._blocks[block] = found
         return found
 
+    def remember(self, data: bytes, key: Key, answer: ReadyAnswer, found: Fields) -> None:
+        """Know a request, as a whole, the next time it comes."""
+        nbytes = _REPEAT_COST + 2 * len(data) + 2 * len(answer.rest)
+        if nbytes > _LARGEST_REPEAT:
+            return
+        self._repeat_bytes += nbytes
+        if self._repeat_bytes > self._most_repeat_bytes:
+            self.repeats.clear()
+            self._repeat_bytes = nbytes
+        self.repeats[data] = Repeat(key, answer, found)
+
     def tell_time(self, now: float) -> None:
         """Make the Date line of the present second; now: monotonic seconds."""
         wall = time.time()
         self.date = b"Date: %b\r\n" % http_date(int(wall))
         self.date_until = now + 1.0 - wall % 1.0
 
-    def visitor_of(self, found: Fields, peer: str) -> str:
-        """The address of who asks, for the log: behind trusted proxies, the one that they name."""
-        if found.values.keys().isdisjoint(_CLAIMS):
-            return peer
-        return self._visitor(peer, *(found.values.get(name) for name in _CLAIMS))
+    def visitor(self, found: Fields, peer: str) -> Visitor:
+        """Who asks: the peer, or whom it names, if it is a trusted proxy."""
+        claims = tuple(map(found.values.get, _CLAIMS))
+        return Visitor(peer, False) if claims == _NO_CLAIMS else self._visitor(peer, claims)
 
-    def _named_visitor(self, peer: str, *claims: bytes | None) -> str:
-        said = ((name.decode(), value.decode("latin-1")) for name, value in zip(_CLAIMS, claims) if value is not None)
-        return self._through.client(Claims(said), peer)
+    def _named_visitor(self, peer: str, claims: tuple[bytes | None, ...]) -> Visitor:
+        said = {name.decode(): value.decode("latin-1") for name, value in zip(_CLAIMS, claims) if value is not None}
+        return self._through.visitor(Claims(said), peer, False)
 
     # Who is connected.
 

@@ -7,10 +7,12 @@ Date and Connection. What frames a message is never taken on trust: a length tha
 holds a line end is a fault of ours, not a second response.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 
 from addon import templates
+from addon.forwarding import Visitor
 from addon.ready import LARGEST, Basis, ReadyAnswer
 from addon.request_head import KEYED, UNKEYED, Fields, RequestLine
 from addon.server import Answer
@@ -23,17 +25,25 @@ __all__ = ["CLOSE", "KEEP_ALIVE", "LARGEST", "Asked", "answer_bytes", "may_be_re
 
 
 class Asked:
-    """The header fields of a request, as `Request.header`; it notes which names were asked for."""
+    """A request's header fields and visitor, as `Request` has them; it notes what was asked for."""
 
-    __slots__ = ("_values", "names")
+    __slots__ = ("_values", "_visitor", "for_visitor", "names")
 
-    def __init__(self, values: dict[bytes, bytes]) -> None:
+    def __init__(self, values: dict[bytes, bytes], visitor: Callable[[], Visitor]) -> None:
         self._values = values
+        self._visitor = visitor
         self.names: set[bytes] = set()
+        self.for_visitor = False
 
-    def __call__(self, name: bytes, /) -> bytes | None:
+    def header(self, name: bytes, /) -> bytes | None:
+        """As `Request.header`."""
         self.names.add(name)
         return self._values.get(name)
+
+    def visitor(self) -> Visitor:
+        """As `Request.visitor`."""
+        self.for_visitor = True
+        return self._visitor()
 
 
 @lru_cache(maxsize=64)
@@ -64,14 +74,17 @@ def answer_bytes(answer: Answer, head_only: bool) -> tuple[bytes, bytes]:
 def may_be_ready(line: RequestLine, fields: Fields, answer: Answer, asked: Asked) -> bool:
     """Whether an answer may be sent again to the same line and key, for as long as its basis holds.
 
-    It depends on nothing else: no query came, the server looked at no field that is not in the key or known to be
-    absent, and it says itself what it was made from. Only pages of sites are worth it; made-up validators are not.
+    It depends on nothing else: no query came, the server looked neither at who asks nor at any field that is not in the
+    key or known to be absent, and it says itself what the answer was made from. Only pages of sites are worth it;
+    made-up validators are not.
     """
     return (
         fields.plain
         and line.query is None
         and answer.cache == "HIT"
         and basis_of(answer) is not None
+        and not answer.locked
+        and not asked.for_visitor
         and asked.names <= _DECIDABLE
         and (answer.status == 304 or (answer.status == 200 and b"if-none-match" not in fields.values))
     )
@@ -91,7 +104,7 @@ def ready_answer(line: RequestLine, answer: Answer, start: bytes, rest: bytes) -
 
 
 @lru_cache(maxsize=16)
-def _refusal(status: int) -> bytes:
+def _refusal(status: int, head_only: bool) -> bytes:
     page = templates.error_page(status)
     headers = [
         (b"Content-Type", b"text/html; charset=utf-8"),
@@ -100,9 +113,9 @@ def _refusal(status: int) -> bytes:
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Referrer-Policy", b"no-referrer"),
     ]
-    return answer_bytes(Answer(status, headers, page), False)[1]
+    return answer_bytes(Answer(status, headers, page), head_only)[1]
 
 
-def refusal(status: int, date: bytes) -> bytes:
-    """A whole response that ends the connection; date: the Date line."""
-    return b"".join((status_line(status), date, CLOSE, _refusal(status)))
+def refusal(status: int, date: bytes, head_only: bool) -> bytes:
+    """A whole response that ends the connection; date: the Date line. head_only: it answers HEAD."""
+    return b"".join((status_line(status), date, CLOSE, _refusal(status, head_only)))

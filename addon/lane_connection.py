@@ -9,14 +9,19 @@ stops only when that is full. So a disconnect is noticed while somebody waits, a
 """
 
 import asyncio
+import fcntl
 import logging
+import sys
+import termios
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from addon.forge_errors import ForgejoError
 from addon.lane_answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
+from addon.ready import Key, Repeat
 from addon.request_head import END, Fields, RequestLine, request_line, strays
 from addon.server import Answer, Request
 
@@ -31,6 +36,9 @@ TURN_BYTES = 256 * 1024
 0.1 to 0.3 s; so, for 1 to 3 ms."""
 CHUNK = 256 * 1024
 """Bytes of a large body written at once: CPython 3.11 copies what the socket does not take."""
+STALLED = 3.0
+"""How much longer than an idle client may be silent, one that is being answered may take nothing: a film that is paused
+is read no further for a while."""
 LINGER = 2.0
 """Seconds for which what a client still sends is read and thrown away: to close at once would reset the connection, and
 the last answer might be lost with it (RFC 9112 §9.6)."""
@@ -111,14 +119,17 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._ended:
             return
-        data = bytes(self._lane.buffer[:nbytes])
+        lane = self._lane
+        data = bytes(lane.buffer[:nbytes])
         if self._held:
             data = self._held[self._at :] + data
             self._at = 0
+        elif not self._busy and (again := lane.repeats.get(data)) is not None and self._repeat(again):
+            return
         self._held = data
         if not self._busy:
             self._turn()
-        elif len(data) >= self._lane.most_held:
+        elif len(data) >= lane.most_held:
             self._reading = False
             self._transport.pause_reading()
 
@@ -155,13 +166,15 @@ class Connection(asyncio.BufferedProtocol):
         """Close what has waited too long; now: monotonic seconds."""
         lane, transport = self._lane, self._transport
         buffered = transport.get_write_buffer_size()
-        if buffered:
-            # Progress is what the client takes; unchanged in all three, it took nothing.
-            progress = (self._requests, self._sent, buffered)
+        left = buffered + _in_kernel(transport) if buffered or self._ended else 0
+        if left:
+            # Progress is what the client takes; unchanged in all three, it took nothing. Without the kernel's share of up
+            # to some megabytes, a slow reader would look like one that has stopped.
+            progress = (self._requests, self._sent, left)
             if progress != self._progress:
                 self._progress = progress
                 self._since = now
-            elif now - self._since > lane.idle_timeout:
+            elif now - self._since > STALLED * lane.idle_timeout:
                 transport.abort()  # close() would wait for the buffer for ever
             return
         waited = now - self._since
@@ -188,6 +201,28 @@ class Connection(asyncio.BufferedProtocol):
 
     # Requests.
 
+    def _repeat(self, again: Repeat) -> bool:
+        """Answer what was asked before, byte for byte, if that answer is ready still. This is most of the traffic."""
+        lane, answer = self._lane, again.answer
+        if lane.retiring or self._requests + 1 == lane.most_requests:
+            return False
+        now = monotonic()
+        if now >= lane.date_until:
+            lane.tell_time(now)
+        if again.date is not lane.date:  # once a second, so that it counts as used
+            if lane.ready.get(again.key, now) is not answer:
+                return False
+            again.date = lane.date
+            again.wire = b"".join((answer.start, lane.date, answer.rest))
+        elif not lane.ready.holds(answer.basis, now):
+            return False
+        self._requests += 1
+        self._since = now
+        self._transport.write(again.wire)
+        if lane.log is not None:
+            self._record(answer.line, again.fields, answer.status, answer.nbytes, now, answer.cache)
+        return True
+
     def _turn(self) -> None:
         out: list[bytes] = []
         try:
@@ -213,15 +248,16 @@ class Connection(asyncio.BufferedProtocol):
             if end < 0:
                 at = start
                 break
+            middle = data.find(b"\r\n", at)
+            self._line = line = data[at:middle]
             if end + 4 - start > lane.most_head:
                 self._refuse(431, out)
                 return
-            middle = data.find(b"\r\n", at)
-            self._line = line = data[at:middle]
             fields = lane.fields(data[middle + 2 : end])
             parsed = None
             if fields is not None:
-                ready = lane.ready.get((line, fields.key), now) if fields.plain else None
+                key = (line, fields.key)
+                ready = lane.ready.get(key, now) if fields.plain else None
                 parsed = ready.line if ready is not None else request_line(line)
             if fields is None or parsed is None:
                 self._hand_over(start, out)
@@ -232,13 +268,15 @@ class Connection(asyncio.BufferedProtocol):
             last = asked_to_end or lane.retiring or self._requests == lane.most_requests
             connection = CLOSE if last else b"" if parsed.http11 else KEEP_ALIVE
             if ready is not None:
+                if start == 0 and at == len(data) and connection == b"":
+                    lane.remember(data, key, ready, fields)
                 out += (ready.start, lane.date, connection, ready.rest)
                 nbytes += ready.nbytes
                 if lane.log is not None:
                     self._record(parsed, fields, ready.status, ready.nbytes, now, ready.cache)
             else:
                 self._at = at
-                size = self._recall(parsed, fields, connection, now, out)
+                size = self._recall(parsed, fields, key, connection, now, out)
                 if size is None:
                     return  # a task answers, and goes on from here
                 nbytes += size
@@ -258,6 +296,7 @@ class Connection(asyncio.BufferedProtocol):
             self._since = now
         else:
             self._at = at
+            self._line = data[at : at + 5]
             if len(data) - at > lane.most_head:
                 self._refuse(431, out)
                 return
@@ -272,12 +311,12 @@ class Connection(asyncio.BufferedProtocol):
             self._end(linger=False)
 
     def _recall(
-        self, line: RequestLine, fields: Fields, connection: bytes, began: float, out: list[bytes]
+        self, line: RequestLine, fields: Fields, key: Key, connection: bytes, began: float, out: list[bytes]
     ) -> int | None:
         """Answer from memory: how many bytes of body; None where a task has to do it, which has been started."""
         lane = self._lane
-        asked = Asked(fields.values)
-        request = Request(line.method, fields.host, line.path, line.query, asked)
+        asked = Asked(fields.values, partial(lane.visitor, fields, self._client))
+        request = Request(line.method, fields.host, line.path, line.query, asked.header, asked.visitor)
         answer = lane.server.recall(request)
         if answer is None or answer.stream is not None or len(answer.body) > LARGEST:
             self._write(out)
@@ -290,7 +329,7 @@ class Connection(asyncio.BufferedProtocol):
         start, rest = answer_bytes(answer, line.method == "HEAD")
         out += (start, lane.date, connection, rest)
         if may_be_ready(line, fields, answer, asked):
-            lane.ready.put((self._line, fields.key), ready_answer(line, answer, start, rest))
+            lane.ready.put(key, ready_answer(line, answer, start, rest))
         if lane.log is not None:
             self._record(line, fields, answer.status, len(answer.body), began, answer.cache)
         return len(answer.body)
@@ -447,7 +486,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _refuse(self, status: int, out: list[bytes]) -> None:
         """Answer what never became a request of ours, and close."""
-        out.append(refusal(status, self._lane.date))
+        head_only = self._line.startswith(b"HEAD ")
+        out.append(refusal(status, self._lane.date, head_only))
         self._write(out)
         if self._lane.log is not None:
             self._lane.log.record(
@@ -464,7 +504,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._begun or self._ended:
             self._transport.abort()
         else:
-            self._transport.write(refusal(500, self._lane.date))
+            self._transport.write(refusal(500, self._lane.date, self._line.startswith(b"HEAD ")))
             self._end()
 
     def _fault(self, out: list[bytes]) -> None:
@@ -482,7 +522,7 @@ class Connection(asyncio.BufferedProtocol):
     def _record(self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str) -> None:
         assert self._lane.log is not None
         self._lane.log.record(
-            client=self._lane.visitor_of(fields, self._client),
+            client=self._lane.visitor(fields, self._client).address,
             method=line.method,
             host=fields.host,
             path=line.path,
@@ -504,6 +544,15 @@ class HandedOver(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._lane.lost(self._client)
+
+
+def _in_kernel(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel has taken and the client has not acknowledged yet; 0 where the kernel does not say."""
+    sock = transport.get_extra_info("socket")
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError, AttributeError):
+        return 0
 
 
 def _shown(line: bytes) -> str:

@@ -164,7 +164,7 @@ class Library:
 
     def keep_failure(self, lookup: Lookup, file: File, error: ForgejoError) -> None:
         """Remember for a moment that a file could not be streamed."""
-        self._keep_failure(_stream_key(lookup, file), error)
+        self._failed(lookup, _stream_key(lookup, file), error)
 
     # What has to be asked for.
 
@@ -228,7 +228,7 @@ class Library:
                 raise BlobTooLarge(entry.id)
             return found[entry.id]
 
-        return await self._fetched(("blob", entry.id), fetch)
+        return await self._fetched(lookup, ("blob", entry.id), fetch)
 
     async def lfs_object(self, lookup: Lookup, file: File, pointer: LfsPointer) -> bytes | ForgejoError:
         """The bytes that a Git LFS pointer stands for, checked, or why they cannot be had."""
@@ -247,7 +247,7 @@ class Library:
             self.memory.put(key, data, len(data) + 150)
             return data
 
-        return await self._fetched(key, fetch)
+        return await self._fetched(lookup, key, fetch)
 
     async def form(self, identity: str, coding: str, data: bytes) -> bytes:
         """Data in a content coding, made on a thread once; empty where that makes it no smaller."""
@@ -314,12 +314,14 @@ class Library:
 
     # Calls that are shared, and failures that are remembered.
 
-    async def _fetched(self, key: tuple[str, ...], fetch: Callable[[], Awaitable[T]]) -> T | ForgejoError:
+    async def _fetched(
+        self, lookup: Lookup, key: tuple[str, ...], fetch: Callable[[], Awaitable[T]]
+    ) -> T | ForgejoError:
         async def fetch_or_tell() -> T | ForgejoError:
             try:
                 return await fetch()
             except ForgejoError as error:
-                self._keep_failure(key, error)
+                self._failed(lookup, key, error)
                 return error
 
         return await self._flights.do(key, fetch_or_tell)
@@ -331,6 +333,11 @@ class Library:
             return made
 
         return await self._flights.do(key, run)
+
+    def _failed(self, lookup: Lookup, key: tuple[str, ...], error: ForgejoError) -> None:
+        self._keep_failure(key, error)
+        if isinstance(error, Refused) or (isinstance(error, NotFound) and key[0] == "blob"):
+            self.look_soon(lookup.key)  # it is not the repository that it was
 
     def _keep_failure(self, key: tuple[str, ...], error: ForgejoError) -> None:
         without_frames(error)
@@ -472,9 +479,6 @@ class Library:
         if settings is None or not pages_file.enabled:
             # The operator's pages need no `.pages`; without one, the repository is no site of its owner's.
             return replace(found, site=site if operators else None, fault=Fault.UNCONFIGURED)
-        if pages_file.password:
-            logger.warning("%s/%s asks for a password, which is not served yet: refused", *found.key)
-            return replace(found, fault=Fault.PASSWORD)
         return replace(found, site=site)
 
     async def _rows(

@@ -31,7 +31,6 @@ class Fault(enum.Enum):
     ABSENT = "no such repository, or not a public one"
     UNCONFIGURED = "no .pages file, or enabled: false"
     BROKEN = "its .pages file cannot be read"
-    PASSWORD = "it asks for a password"
     TOO_MANY_FILES = "more files than maxSiteFiles"
     REFUSED = "Forgejo refuses to show it"
     TROUBLE = "Forgejo gives no answer"

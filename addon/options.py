@@ -197,6 +197,14 @@ def whole_seconds(text: str) -> int:
     return int(result)
 
 
+def at_least_a_second(text: str) -> int:
+    """The same, for what is of no use at zero."""
+    result = whole_seconds(text)
+    if result < 1:
+        raise Expected("at least one second")
+    return result
+
+
 def plain_text(text: str) -> str:
     """Any one line of text."""
     if not text.isprintable():

@@ -32,6 +32,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from addon import forwarding, http1
+from addon.access import MAX_FORM, Access
 from addon.access_log import AccessLog
 from addon.connections import Connections
 from addon.forgejo import Forgejo
@@ -42,6 +43,8 @@ from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer, Request
 from addon.settings import Settings, SettingsError, load
 from addon.shared_looks import shared_of
+from addon.signing_key import KeyFault, signing_key
+from addon.webhook import Delivery, Webhook, written
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ VARIABLE = "PAGES_CONFIG"
 DRAIN_SECONDS = 25.0
 """How long SIGTERM waits for answers in flight; below the 30 s after which container runtimes kill."""
 _MARK = "pages"
+_FORM = "pages_form"
 """In a flow's metadata while its request is being answered; its value is when it began."""
 _HTTP2_SAFE = (12, 2)
 _ABORTED = 499
@@ -65,11 +69,14 @@ class PagesAddon:
         self.settings: Settings | None = None
         self.server: PagesServer | None = None
         self._library: Library | None = None
+        self._access: Access | None = None
         self._forgejo: Forgejo | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._relay = Relay()
         self._log: AccessLog | None = None
         self._forwarding: forwarding.Forwarding | None = None
+        self._webhook: Webhook | None = None
+        self._hints: set[asyncio.Task[None]] = set()
         self._upstream = urlsplit("http://127.0.0.1:1")
         self._modes: tuple[str, ...] = ()
         self._flows: dict[str, dict[str, http.HTTPFlow]] = {}  # being answered, by client
@@ -141,7 +148,16 @@ class PagesAddon:
         self._library = Library(settings, self._forgejo, self._executor, shared=shared_of(settings))
         if self._library.shared_looks is not None:
             self._library.shared_looks.start()
-        self.server = PagesServer(settings, self._library)
+        self._webhook = Webhook(settings, self._library.purge)
+        try:
+            secret = settings.auth_secret_key
+            key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir)
+        except KeyFault as error:
+            logger.error("%s", error)
+            return
+        logger.info("logins are signed with %s", key.source.value)
+        self._access = Access(key, settings.auth_cookie_duration, self._executor)
+        self.server = PagesServer(settings, self._library, self._access)
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
@@ -176,6 +192,8 @@ class PagesAddon:
                 await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
             except TimeoutError:
                 logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
+        if self._access is not None:
+            await self._access.aclose()
         if self._library is not None:
             await self._library.aclose()
         if self._forgejo is not None:
@@ -210,7 +228,8 @@ class PagesAddon:
         self._connections.opening(data.client, data.server)
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
-        if not data.server.tls:
+        # Over TLS it is not there before the handshake is; whether it will be TLS, mitmproxy 11 does not yet know here.
+        if self._upstream.scheme == "http" or data.server.address == ("127.0.0.1", self._relay.port):
             self._connections.opened(data.client, data.server)
 
     def tls_established_server(self, data: TlsData) -> None:
@@ -258,7 +277,7 @@ class PagesAddon:
         self._flows.setdefault(client.id, {})[flow.id] = flow
         self._inflight.add(flow.id)
         self._idle.clear()
-        request = _request(flow)
+        request = _request(flow, through)
         if self._log is not None:
             flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
@@ -266,6 +285,10 @@ class PagesAddon:
             self._answer(flow, server.looped(request))
         elif isinstance(server.route(request.host, request.path), ForgejoRequest):
             self._pass_through(flow, through)
+        elif self._webhook is not None and self._webhook.takes(request):
+            self._delivered(flow, self._webhook.delivery(request))
+        elif _is_form(flow.request):
+            flow.metadata[_FORM] = True  # few enough bytes to be collected; `request` goes on with them
         elif (answer := server.recall(request)) is not None:
             self._answer(flow, answer)
         elif _has_body(flow.request):
@@ -285,6 +308,16 @@ class PagesAddon:
         else:
             _respond(flow, answer)
 
+    def _delivered(self, flow: http.HTTPFlow, delivery: Delivery | Answer) -> None:
+        """Read what a webhook says; the relay gives the answer when its body is there."""
+        if isinstance(delivery, Answer):
+            self._answer(flow, delivery)
+            return
+        if not _has_body(flow.request):
+            delivery.take(b"")
+        self._relayed(flow, delivery.answer)
+        flow.request.stream = delivery.take
+
     def _relayed(self, flow: http.HTTPFlow, deposit: Deposit) -> None:
         """Make the relay, which holds the answer, the flow's upstream; a body is thrown away on the way there."""
         # The connection's own state hangs on this request as well: whether it is HEAD, HTTP/1.0, the last one.
@@ -300,6 +333,7 @@ class PagesAddon:
     def _pass_through(self, flow: http.HTTPFlow, through: forwarding.Forwarding) -> None:
         """Send a request on to Forgejo, both bodies streamed."""
         data, client = flow.request.data, flow.client_conn
+        flow.metadata["pages_written"] = written(data.method.decode("latin-1"), data.path.decode("latin-1"))
         target = through.target(data.path)
         if target is None:
             self._answer(flow, http1.error_answer(400))
@@ -313,9 +347,18 @@ class PagesAddon:
         self._connections.hold(flow.id, client)
         flow.request.stream = True
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    async def request(self, flow: http.HTTPFlow) -> None:
         if flow.response is None and _MARK not in flow.metadata and flow.killable:
             flow.kill()  # nothing that `requestheaders` did not see goes anywhere
+        elif flow.metadata.pop(_FORM, False) and self.server is not None and self._forwarding is not None:
+            try:
+                answer = await self.server.answer(_request(flow, self._forwarding, flow.request.raw_content))
+            except Exception:
+                logger.exception("a form could not be handled")
+                answer = http1.error_answer(500)
+            if _MARK in flow.metadata:
+                flow.metadata["pages_cache"] = answer.cache
+                _respond(flow, answer)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         response = flow.response
@@ -329,8 +372,14 @@ class PagesAddon:
             self._leave(flow)  # it has no end
 
     def response(self, flow: http.HTTPFlow) -> None:
-        if flow.response is not None:
-            self._finished(flow, flow.response.status_code)
+        if flow.response is None:
+            return
+        self._finished(flow, flow.response.status_code)
+        key = flow.metadata.get("pages_written")
+        if key is not None and flow.response.status_code < 400 and self._library is not None:
+            hint = asyncio.ensure_future(self._library.hint(key))  # sooner than the webhook
+            self._hints.add(hint)
+            hint.add_done_callback(self._hints.discard)
 
     def error(self, flow: http.HTTPFlow) -> None:
         self._finished(flow, _status_of_failure(flow))
@@ -410,7 +459,21 @@ def _status_of_failure(flow: http.HTTPFlow) -> int:
     return 502 if flow.client_conn.connected else 400
 
 
-def _request(flow: http.HTTPFlow) -> Request:
+def _is_form(request: http.Request) -> bool:
+    """Whether a request may be a login: a form of at most MAX_FORM bytes that says how long it is."""
+    length = request.headers.get("content-length", "")
+    return (
+        request.method == "POST"
+        and "transfer-encoding" not in request.headers
+        and length.isdecimal()
+        and length.isascii()
+        and len(length) <= 8
+        and int(length) <= MAX_FORM
+        and request.headers.get("content-type", "").strip().lower().startswith("application/x-www-form-urlencoded")
+    )
+
+
+def _request(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes | None = None) -> Request:
     """The flow's request as the pages see it; the Host only if there is exactly one, and the target agrees."""
     data = flow.request.data
     fields = flow.request.headers
@@ -435,7 +498,11 @@ def _request(flow: http.HTTPFlow) -> Request:
         values = [value for key, value in fields.fields if key.lower() == name]
         return b", ".join(values) if values else None
 
-    return Request(data.method.decode("latin-1"), host, path, query if mark else None, header)
+    def visitor() -> forwarding.Visitor:
+        client = flow.client_conn
+        return through.visitor(fields, client.peername[0], client.tls_established)
+
+    return Request(data.method.decode("latin-1"), host, path, query if mark else None, header, visitor, body)
 
 
 def _respond(flow: http.HTTPFlow, answer: Answer) -> None:

@@ -25,7 +25,7 @@ PREFIX = "~pages:"
 REF, REPOSITORY, EPOCH = f"{PREFIX}ref:", f"{PREFIX}repo:", f"{PREFIX}epoch:"
 MUTABLE = (REF, REPOSITORY, EPOCH)
 """What may change under its name, so that its changes have to be told."""
-STORED = frozenset({None, Fault.UNCONFIGURED, Fault.BROKEN, Fault.PASSWORD})
+STORED = frozenset({None, Fault.UNCONFIGURED, Fault.BROKEN})
 """What a commit says, whoever reads it; other faults follow from settings, access or the moment."""
 _MODES = frozenset({0o100644, MODE_EXECUTABLE, MODE_LINK})
 _LARGEST = 2**63

@@ -21,6 +21,7 @@ KEYED = frozenset((b"accept-encoding", b"if-none-match"))
 UNKEYED = frozenset((b"if-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"))
 """Fields whose presence makes a request too particular for a ready answer."""
 
+
 _LINE = re.compile(rb"(GET|HEAD) (/[\x21-\x3e\x40-\x7e]*+)(\?[\x21-\x7e]*+)? HTTP/1\.([01])")
 # Possessive throughout: a line that does not fit is found out in one pass.
 _FIELDS = re.compile(rb"[A-Za-z0-9-]++:[\t\x20-\x7e\x80-\xff]*+(?:\r\n[A-Za-z0-9-]++:[\t\x20-\x7e\x80-\xff]*+)*+")

@@ -12,8 +12,10 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
-from addon import templates
+from addon import login, templates
+from addon.access import Access, AccessFault, Attempt, Granted, Open, Refused, Visit, lock_of, private
 from addon.answers import (
     METHODS,
     OWN_HEADER,
@@ -28,6 +30,7 @@ from addon.answers import (
     options,
     own_page,
     redirect,
+    told,
     trouble_page,
 )
 from addon.files import Files, cache_status
@@ -39,7 +42,6 @@ from addon.routing import (
     ForgejoRequest,
     OtherHost,
     OwnRequest,
-    PagesDomain,
     Path,
     Refusal,
     Route,
@@ -59,11 +61,23 @@ logger = logging.getLogger(__name__)
 
 ERROR_PAGE_PATIENCE = 2.0
 """Seconds that a visitor waits for the site's or the operator's page for an error, before getting ours."""
+LOGOUT = ("logout",)
+"""Path below `/.pages/` that forgets a login."""
 _MOST_NEEDS = 24
 _LONG_LISTING = 200
 """Rows above which a listing is made on a thread: 200 take 3 ms."""
 _LARGE_SITE = 5_000
 """Files above which finding a folder's rows goes to a thread: 100 000 take 0.4 s."""
+
+
+class Entered(NamedTuple):
+    """A site whose lock, if any, this request has passed; whatever serves a site asks for one.
+
+    Made by `_enter`, and for the operator's pages, which have no lock.
+    """
+
+    lookup: Lookup
+    site: Site
 
 
 class PagesServer:
@@ -73,11 +87,13 @@ class PagesServer:
         self,
         settings: Settings,
         library: Library,
+        access: Access,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._library = library
+        self._access = access
         self._files = Files(settings, library, now)
 
     # The face's side.
@@ -124,34 +140,43 @@ class PagesServer:
             return DeadlineExceeded("it takes longer than a visitor should wait")
 
     def _fault(self, request: Request) -> Answer:
-        logger.exception("answering %s %r%r failed", request.method, request.host, request.path)
+        logger.exception("answering %r %r %r failed", request.method, request.host, request.path)
         return own_page(request, 500, templates.error_page(500))
 
     # From top to bottom: what a request gets.
 
     def _resolve(self, request: Request, work: Work) -> Answer | Need:
+        result = self._routed(request, work)
+        if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
+            result.headers = private(result.headers)
+            result.locked = True
+        return result
+
+    def _routed(self, request: Request, work: Work) -> Answer | Need:
         target = self.route(request.host, request.path)
         if isinstance(target, Refusal):
             return own_page(request, target.status, templates.error_page(target.status, message=target.reason))
         if isinstance(target, ForgejoRequest):
             raise RuntimeError("a request for Forgejo came to the pages")
-        if request.method == "OPTIONS":
-            return options(request)
-        if request.method not in ("GET", "HEAD"):
-            return not_allowed(request)
         if isinstance(target, SiteRequest):
             return self._site(request, target, work)
+        if isinstance(target, OtherHost):
+            return self._other_host(request, target, work)
+        unread = _for_reading(request)
+        if unread is not None:
+            return unread
         if isinstance(target, CleanPath):
             return redirect(request, target.location)
         if isinstance(target, OwnRequest):
+            if target.path.segments[1:] == LOGOUT:
+                secure = request.visitor().secure
+                return told(request, login.logged_out(request.header(b"cookie"), secure, request.host or ""))
             return nothing_of_ours(request, str(target.path))
-        if isinstance(target, PagesDomain):
-            return self._landing(request, target.path, work)
-        return self._other_host(request, target, work)
+        return self._landing(request, target.path, work)
 
     def _site(self, request: Request, target: SiteRequest, work: Work) -> Answer | Need:
         owner, path = target
-        missing: Lookup | None = None
+        missing: Entered | None = None
         unconfigured = False
         doubts: list[Need] = []
         for candidate in candidates(path) if is_owner_name(owner) else ():
@@ -164,24 +189,79 @@ class PagesServer:
                 continue
             if lookup.fault is not None or lookup.site is None:
                 return self._faulty(request, lookup, f"{owner}/{candidate.repository}", work)
+            entered = self._enter(request, lookup, lookup.site, candidate.base, path, work)
+            if not isinstance(entered, Entered):
+                return entered
+            unread = _for_reading(request)
+            if unread is not None:
+                return unread
             if candidate.base and not candidate.segments and not path.slash:
                 return redirect(request, encode_path(candidate.base, True))
-            answer = self._in_site(request, lookup, lookup.site, candidate.segments, path, work)
+            answer = self._in_site(request, entered, candidate.segments, path, work)
             if answer is not None:
                 return answer
-            missing = missing or lookup
+            missing = missing or entered
             if candidate.base or profile_decides(path):
                 break
         if doubts:  # a new repository would change this answer: ask again before saying no
             return doubts[0]
+        unread = _for_reading(request)
+        if unread is not None:
+            return unread
         if missing is not None and not unconfigured:
             return self._missing(request, missing, path, work)
         return self._error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)
 
+    def _enter(
+        self, request: Request, lookup: Lookup, site: Site, base: tuple[str, ...], path: Path, work: Work
+    ) -> Entered | Answer | Need:
+        """The check of a site's password; nothing of a site is served but to who comes through here.
+
+        base: the path segments that named the repository. Cookies bear its name as Forgejo writes it, and paths count
+        by case, so a locked site in another case is left by a redirect before anybody is asked.
+        """
+        rules = site.pages_file
+        if not rules.password:
+            return Entered(lookup, site)
+        work.locked = True
+        if base and base[0] != site.name and base[0].lower() == site.name.lower():
+            return redirect(request, encode_path((site.name, *path.segments[1:]), path.slash))
+        visitor = request.visitor()
+        visit = Visit(
+            request.method,
+            request.header,
+            visitor.address,
+            visitor.secure,
+            request.host or "",
+            encode_path(base, True),
+            str(path),
+            request.query,
+            request.body,
+        )
+        try:
+            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password)
+        except AccessFault as fault:
+            refused = login.reply(Refused(403, None, fault.reason), None, visit, 0)
+            assert refused is not None
+            return told(request, refused)
+        decision = self._access.check(lock, visit)
+        if isinstance(decision, Attempt) and lock is not None:
+            attempt, key = decision, ("attempt", decision.key)
+            if key not in work.done:
+                return Need(key, lambda: self._access.settle(lock, visit, attempt), from_forgejo=False)
+            decision = work.done[key]  # type: ignore[assignment]  # what `settle` gave
+        reply = login.reply(decision, lock, visit, self._access.duration)
+        if reply is not None:
+            return told(request, reply)
+        if not isinstance(decision, Open | Granted):
+            raise RuntimeError(f"an undecided request at the lock of {lookup.key}")
+        return Entered(lookup, site)
+
     def _in_site(
-        self, request: Request, lookup: Lookup, site: Site, segments: tuple[str, ...], path: Path, work: Work
+        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
     ) -> Answer | Need | None:
         """What a path gets in a site; None where the site has nothing there."""
+        lookup, site = entered
         if path.slash and site.pages_file.directory_index and len(site.tree) > _LARGE_SITE:
             page = self._library.held_page(self._listing_name(request, lookup, path))
             if page is not None:
@@ -213,12 +293,13 @@ class PagesServer:
             lookup = self._lookup(*operators, wanted, work, [])
             if isinstance(lookup, Need):
                 return lookup
-            if lookup.site is not None:
-                answer = self._in_site(request, lookup, lookup.site, path.segments, path, work)
+            entered = _open_to_all(lookup)
+            if entered is not None:
+                answer = self._in_site(request, entered, path.segments, path, work)
                 if answer is not None:
                     return answer
                 if path.segments:
-                    return self._missing(request, lookup, path, work)
+                    return self._missing(request, entered, path, work)
             elif lookup.fault is Fault.TROUBLE:
                 if path.segments:
                     return trouble_page(request, lookup.trouble)
@@ -279,8 +360,6 @@ class PagesServer:
             case Fault.BROKEN:
                 page = templates.broken_pages_file(f"{name}/.pages", lookup.line, lookup.reason)
                 return own_page(request, 500, page)
-            case Fault.PASSWORD:
-                return own_page(request, 403, templates.password_not_served())
             case Fault.TOO_MANY_FILES:
                 page = templates.too_many_files(lookup.total, self._settings.max_site_files)
                 return own_page(request, 500, page)
@@ -291,15 +370,14 @@ class PagesServer:
 
     # Pages for what is not there.
 
-    def _missing(self, request: Request, lookup: Lookup, path: Path, work: Work) -> Answer | Need:
+    def _missing(self, request: Request, entered: Entered, path: Path, work: Work) -> Answer | Need:
         """A path that a site does not have: its own 404.html, else the operator's, else ours."""
         hint = None
-        if lookup.site is not None:
-            answer = self._error_file(request, lookup, lookup.site, 404, work)
-            if answer is not None:
-                return answer
-            if not len(lookup.site.tree):
-                hint = "This repository has no files below `public/`: that folder is what is served."
+        answer = self._error_file(request, entered, 404, work)
+        if answer is not None:
+            return answer
+        if not len(entered.site.tree):
+            hint = "This repository has no files below `public/`: that folder is what is served."
         return self._error(request, 404, work, message=templates.FILE_NOT_FOUND, hint=hint, path=path)
 
     def _error(
@@ -319,18 +397,18 @@ class PagesServer:
             lookup = self._lookup(*operators, ((f"{status}.html",), False), work, [], ERROR_PAGE_PATIENCE)
             if isinstance(lookup, Need):
                 return lookup
-            if lookup.site is not None:
-                answer = self._error_file(request, lookup, lookup.site, status, work)
+            entered = _open_to_all(lookup)
+            if entered is not None:
+                answer = self._error_file(request, entered, status, work)
                 if answer is not None:
                     return answer
         shown = "/" + "/".join(path.segments) if path is not None else ""
         page = templates.error_page(status, message=message, hint=hint, host=host, path=shown)
         return own_page(request, status, page)
 
-    def _error_file(
-        self, request: Request, lookup: Lookup, site: Site, status: int, work: Work
-    ) -> Answer | Need | None:
+    def _error_file(self, request: Request, entered: Entered, status: int, work: Work) -> Answer | Need | None:
         """A site's `{status}.html`; None where it has none, or none that can be had soon."""
+        lookup, site = entered
         page = site.page(f"{status}.html")
         if page is None:
             return None
@@ -364,6 +442,19 @@ class PagesServer:
         answer.cache = cache_status(lookup, work)
         answer.headers.append((b"X-Cache-Status", answer.cache.encode()))
         return answer
+
+
+def _for_reading(request: Request) -> Answer | None:
+    """The answer to a method that reads nothing: the same for every path."""
+    if request.method == "OPTIONS":
+        return options(request)
+    return None if request.method in ("GET", "HEAD") else not_allowed(request)
+
+
+def _open_to_all(lookup: Lookup) -> Entered | None:
+    """The operator's site, for pages that anybody may see; a locked one is of no use for that."""
+    site = lookup.site
+    return Entered(lookup, site) if site is not None and not site.pages_file.password else None
 
 
 def _listing_page(host: str, path: Path, listing: Listing) -> bytes:

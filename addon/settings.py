@@ -39,6 +39,7 @@ from addon.options import (
     Secret,
     access_log,
     any_secret,
+    at_least_a_second,
     boolean,
     computed,
     duration,
@@ -191,10 +192,10 @@ class Settings:
 
     # Deploys and administration
     webhook_secret: Secret | None = secret(
-        "webhookSecret", any_secret, "The secret of Forgejo's webhook; without one there is no webhook.", later=True
+        "webhookSecret", any_secret, "The secret of Forgejo's webhook; without one there is no webhook."
     )
     webhook_path: str = option(
-        "webhookPath", url_path, "/.pages/webhook", "The path of the webhook on the pages domain.", later=True
+        "webhookPath", url_path, "/.pages/webhook", "The path of the webhook on the pages domain."
     )
     admin_listen: tuple[ListenAddress, ...] = listing(
         "adminListen",
@@ -281,11 +282,9 @@ class Settings:
 
     # Passwords
     auth_secret_key: Secret | None = secret(
-        "authSecretKey", any_secret, "The key that signs the cookies of those who gave a site's password.", later=True
+        "authSecretKey", any_secret, "The key that signs the logins of those who gave a site's password."
     )
-    auth_cookie_duration: int = option(
-        "authCookieDuration", whole_seconds, 3600, "How long such a cookie is good.", later=True
-    )
+    auth_cookie_duration: int = option("authCookieDuration", at_least_a_second, 3600, "How long a login is good.")
 
     # The fast lane and the process
     lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1.", later=True)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 LARGEST = 25 * 1024 * 1024
 AT_ONCE = 4
+_PATIENCE = 30.0
+"""Seconds that a body may take."""
 _EVENTS = frozenset({"push", "create", "delete", "repository"})
 _SIGNATURES = (b"x-forgejo-signature", b"x-gitea-signature", b"x-hub-signature-256")
 _KINDS = (b"x-forgejo-event", b"x-gitea-event", b"x-github-event")
@@ -112,6 +114,8 @@ class Delivery:
         self._body: bytearray | None = bytearray()
         self._complete = asyncio.Event()
         self._open = True
+        # Whose sender goes away before the answer is asked for is over then, too.
+        asyncio.get_running_loop().call_later(3 * _PATIENCE, self.end)
 
     def take(self, chunk: bytes) -> list[bytes]:
         """Keep a part of the body; an empty one ends it. Passes nothing on, in mitmproxy's way of saying it."""
@@ -126,7 +130,7 @@ class Delivery:
     async def answer(self) -> Answer:
         """The answer, once the body is there."""
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(_PATIENCE):
                 await self._complete.wait()
         except TimeoutError:
             return told(408, "the body did not come")
@@ -151,6 +155,15 @@ def repository_in(payload: bytes) -> Key | None:
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
     return (owner.lower(), name.lower()) if slash and is_name(owner) and is_name(name) else None
+
+
+def written(method: str, path: str) -> Key | None:
+    """The repository that a request to Forgejo's own host may have changed, had it success."""
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return None
+    found = re.match(r"(?:/api/v1/repos)?/([^/?]+)/([^/?]+?)(?:\.git)?(?:[/?]|\Z)", path)
+    key = None if found is None else (found[1].lower(), found[2].lower())
+    return key if key is not None and is_name(key[0]) and is_name(key[1]) else None
 
 
 def told(status: int, reason: str) -> Answer:

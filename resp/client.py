@@ -40,7 +40,7 @@ from resp.errors import (
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool
 from resp.protocol import LARGE_ARGUMENT, Argument, Value, encode_argument, encode_request
-from resp.words import READS, Convert, Key, Seconds, converted, is_read, seconds
+from resp.words import READS, Convert, Key, Seconds, changes_connection, converted, is_read, seconds
 
 if TYPE_CHECKING:
     from resp.pubsub import PubSub
@@ -215,7 +215,7 @@ class Client(Commands):
         request = encode_request(args)
         if timeout is not None and timeout < 0:
             timeout = self._timeout
-        return self._call(request, is_read(args[0]), timeout)
+        return self._call(request, is_read(args[0]), timeout, changes_connection(args))
 
     execute_command = execute
 
@@ -234,13 +234,14 @@ class Client(Commands):
         data: Any = value if type(value) is bytes else encode_argument(value)
         span = b"%d" % (time if type(time) is int else seconds(time))
         head = b"*4\r\n$5\r\nSETEX\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n" % (len(key), key, len(span), span, len(data))
-        request: Request = b"%b%b\r\n" % (head, data) if len(data) < LARGE_ARGUMENT else (head, data, b"\r\n")
+        request: Request = b"%b%b\r\n" % (head, data) if len(data) < LARGE_ARGUMENT else [head, data, b"\r\n"]
         return self._call(request, False, self._timeout) in (b"OK", "OK")
 
-    def _call(self, request: Request, reads: bool, timeout: float | None) -> Value:
+    def _call(self, request: Request, reads: bool, timeout: float | None, last: bool = False) -> Value:
+        """One command; `last`: the connection is not to be used again."""
         now = monotonic()
         fresh = False
-        if self._breaker.calm:
+        if self._breaker.calm and not last:
             pool = self._pool
             connection = pool.take(now)
             if connection is not None:
@@ -259,7 +260,10 @@ class Client(Commands):
                         raise reply
 
         def attempt(connection: Connection) -> Value:
-            return connection.roundtrip(request, monotonic(), _left(now, timeout))
+            reply = connection.roundtrip(request, monotonic(), _left(now, timeout))
+            if last:
+                connection.expires = 0.0
+            return reply
 
         reply = self._perform(attempt, reads, now, timeout, fresh)
         if isinstance(reply, ServerError):

@@ -15,12 +15,14 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import ssl
 import sys
+import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final
 
@@ -36,10 +38,10 @@ from resp.errors import (
     Timeout,
     TooManyClients,
 )
-from resp.protocol import INCOMPLETE, Argument, Parser, Push, Value, encode_command
+from resp.protocol import INCOMPLETE, Argument, Parser, Push, Value, encode_command, encode_request
 
 #: One request: whole, or in pieces where large values are not copied.
-Request = bytes | Sequence[bytes | memoryview]
+Request = bytes | list[bytes | memoryview]
 
 # A patched socket (gevent, eventlet) never blocks in the kernel, so a limit there would never strike.
 _KERNEL_LIMITS: Final = (
@@ -57,12 +59,40 @@ _SHORT: Final[dict[bytes, Value]] = {
     b"+PONG\r\n": b"PONG",
 }
 _MISSING: Final = object()
+_MAIN: Final = threading.main_thread().ident
+# Signals that come again and again: from timers, profilers, children.
+_REPEATING: Final = [
+    getattr(signal, name)
+    for name in ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGCHLD", "SIGIO", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+]
 # Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
 # fraction of the time it takes to parse it.
 _STARTS: Final[dict[int, bytes]] = {}
 _IOV_MAX: Final = 512
 
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+class _Signals:
+    """Whether a handler in Python is set for a signal that may come again and again.
+
+    Python calls recv() anew after a signal, and the kernel's limit begins anew with it: a timer that strikes every
+    second would make a limit of five seconds one that never comes. Then the main thread, which gets the signals,
+    waits in poll() first, whose time Python keeps count of. Looked at every 10 ms, since handlers hardly change.
+    """
+
+    def __init__(self) -> None:
+        self.look_at = 0.0
+        self.handled = False
+
+    def look(self, now: float) -> None:
+        self.look_at = now + 0.01
+        # getsignal() gives None for what C code handles, which is nothing Python would stop for.
+        self.handled = any(callable(signal.getsignal(number)) for number in _REPEATING)
+
+
+_signals: Final = _Signals()
 
 
 class Connection:
@@ -134,7 +164,8 @@ class Connection:
             self._poller = poller(self.socket)
             _open.add(self)
             self._handshake(deadline)
-            self._settle(None)
+            if self.parser.get() is not INCOMPLETE or not (self.parser.idle or self.parser.in_push):
+                raise Desynchronised("more was received than the replies to the handshake")
         except (Timeout, TimeoutError, BlockingIOError):
             self.close()
             raise Timeout(f"connecting to {where} took too long", maybe_executed=False) from None
@@ -240,8 +271,10 @@ class Connection:
                 if replies:
                     self._check(replies)
                 raise
-            if isinstance(reply, TooManyClients) or getattr(reply, "code", "") == "DENIED":
-                raise reply
+            if isinstance(reply, ServerError):
+                reply = self._redacted(reply)
+                if isinstance(reply, TooManyClients) or reply.code == "DENIED":
+                    raise reply
             replies.append(reply)
         return replies
 
@@ -259,6 +292,14 @@ class Connection:
                 return reply
         return None
 
+    def _redacted(self, error: ServerError) -> ServerError:
+        """Servers before 6.0 repeat the arguments of an unknown command, the password of HELLO among them."""
+        message = error.message.partition(", with args")[0]
+        for secret in (self.endpoint.password, self.endpoint.username):
+            if secret:
+                message = message.replace(secret, "…")
+        return type(error)(error.code, message)
+
     @staticmethod
     def _check(replies: Iterable[Value]) -> None:
         for reply in replies:
@@ -270,7 +311,7 @@ class Connection:
     def call(self, *args: Argument, deadline: float | None = None) -> Value:
         """Send one command and return its reply; raises the reply if it is an error."""
         deadline = self._deadline(deadline)
-        request = encode_command(*args)
+        request = encode_request(args)
         try:
             self._send(request, deadline)
             reply = self._read(deadline)
@@ -283,7 +324,7 @@ class Connection:
 
     def send(self, *args: Argument, deadline: float | None = None) -> None:
         """Send one command without reading anything; its reply, if it has one, is the next `read_reply`."""
-        request = encode_command(*args)
+        request = encode_request(args)
         try:
             self._send(request, self._deadline(deadline))
         except BaseException:
@@ -341,17 +382,30 @@ class Connection:
         sent = False
         count = 0
         try:
-            if not self._kernel or type(request) is not bytes:
+            if not self._kernel:
                 deadline = None if timeout is None else now + timeout
                 self._send(request, deadline)
                 sent = True
                 return self._settle(self._read(deadline))
             if self._applied != timeout:
                 self._limit(timeout)
-            if (taken := sock.send(request)) != len(request):
-                self._send([memoryview(request)[taken:]], None if timeout is None else now + timeout)
+            if isinstance(request, bytes):
+                size, taken = len(request), sock.send(request)
+            else:
+                size, taken = sum([len(piece) for piece in request]), sock.sendmsg(request[:_IOV_MAX])
+            if size > 8192:
+                # That may have taken a while, which the reply must not take again.
+                deadline = None if timeout is None else now + timeout
+                self._send(request, deadline, taken)
+                self._prepare(deadline)
+            elif taken != size:
+                self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
             buffer = parser.buffer
+            if now > _signals.look_at:
+                _signals.look(now)
+            if _signals.handled and timeout is not None and threading.get_ident() == _MAIN:
+                self._wait_readable(sock, now + timeout)
             count = sock.recv_into(buffer)
             start = _STARTS.get(count)
             if start is not None and buffer.startswith(start):
@@ -364,8 +418,8 @@ class Connection:
                     return value
             if buffer[0] == 36 and count > 7:  # $
                 eol = buffer.find(b"\r\n", 1, 12)
-                digits = buffer[1:eol]
-                if eol > 0 and digits.isdigit():
+                digits = buffer[1:eol] if 0 < eol < count - 1 else b""
+                if digits.isdigit():
                     total = eol + int(digits) + 4
                     if total > count and total <= len(buffer):
                         count = self._receive_rest(count, total, None if timeout is None else now + timeout)
@@ -416,8 +470,10 @@ class Connection:
             for chunk in chunks:
                 self._send_duplex(chunk, replies, count, deadline)
                 sent = True
+            self.parser.get_into(replies, count)
             while len(replies) < count:
-                replies.append(self._read(deadline))
+                self._receive(deadline)
+                self.parser.get_into(replies, count)
             self._settle(None)
             return replies
         except ConnectionLost as error:
@@ -432,7 +488,10 @@ class Connection:
     def _receive_rest(self, count: int, total: int, deadline: float | None) -> int:
         """Receive into the buffer, which has `count` bytes, until it has `total`."""
         view = self.parser.view
-        if deadline is None or self._applied is None or self._applied - deadline + monotonic() < 0.01 * self._applied:
+        limit = self._applied
+        if not _signals.handled and (
+            deadline is None or limit is None or limit - deadline + monotonic() < 0.01 * limit
+        ):
             # No time was lost so far, so that the kernel's limit is right as it is; the usual case, spelt out.
             assert self.socket is not None
             count += self.socket.recv_into(view[count:total], 0, _WAITALL)
@@ -503,6 +562,9 @@ class Connection:
         """Receive at least one byte into `room`, with WAITALL as many as it takes, before the deadline."""
         while True:
             sock = self._prepare(deadline)
+            if self._kernel and deadline is not None and _signals.handled and threading.get_ident() == _MAIN:
+                self._wait_readable(sock, deadline)
+                flags = 0
             try:
                 count = sock.recv_into(room, 0, flags) if self._kernel else sock.recv_into(room)
             except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
@@ -539,9 +601,14 @@ class Connection:
                 return value
             self._receive(deadline)
 
-    def _send(self, request: Request, deadline: float | None) -> None:
+    def _send(self, request: Request, deadline: float | None, taken: int = 0) -> None:
+        """Send a request, of which so many bytes are already sent."""
         pieces = [request] if isinstance(request, bytes) else list(request)
         views = [memoryview(piece) for piece in pieces if len(piece)]
+        while views and taken >= len(views[0]):
+            taken -= len(views.pop(0))
+        if taken:
+            views[0] = views[0][taken:]
         while views:
             sock = self._prepare(deadline, sent=False)
             try:
@@ -581,10 +648,7 @@ class Connection:
             readable = self._wait(sock, deadline)
             if readable:
                 self._drain(sock)
-                while (value := self.parser.get()) is not INCOMPLETE:
-                    replies.append(value)
-                    if len(replies) > expected:
-                        raise Desynchronised("more was received than the replies that were asked for")
+                self.parser.get_into(replies, expected)
 
     def _drain(self, sock: socket.socket) -> None:
         """Receive what is there, if anything is."""
@@ -598,6 +662,11 @@ class Connection:
         if not count:
             raise ConnectionLost("the server closed the connection")
         self.parser.advance(count)
+
+    def _wait_readable(self, sock: socket.socket, deadline: float) -> None:
+        """Wait until there is something to receive; raises Timeout."""
+        if not self._poller(max(0.0, deadline - monotonic()) * 1000):
+            raise self._timeout(True)
 
     def _wait(self, sock: socket.socket, deadline: float | None) -> bool:
         """Wait until the socket takes or has bytes; True if it has some. Raises Timeout."""

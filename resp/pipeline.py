@@ -19,7 +19,7 @@ from resp.commands import Commands
 from resp.connection import Connection, Request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
 from resp.protocol import Argument, Value, encode_command, encode_request
-from resp.words import Convert, Key, is_read
+from resp.words import READS, Convert, Key, changes_connection, converted, is_read
 
 if TYPE_CHECKING:
     from typing import Self
@@ -66,6 +66,7 @@ class Pipeline(Commands):
         self._requests: list[Request] = []
         self._converts: list[Convert | None] = []
         self._reads = True
+        self._last = False  # one of the commands changes the connection
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -83,17 +84,19 @@ class Pipeline(Commands):
 
     def execute_command(self, *args: Argument) -> Any:
         """Queue any command."""
+        self._last = changes_connection(args) or self._last
         return self._do(args)
 
     def _do(self, args: list[Argument] | tuple[Argument, ...], convert: Convert | None = None) -> Any:
         self._requests.append(encode_request(args))
         self._converts.append(convert)
-        self._reads = self._reads and is_read(args[0])
+        if self._reads and args[0] not in READS:
+            self._reads = is_read(args[0])
         return self
 
     def reset(self) -> None:
         """Forget what is queued."""
-        self._requests, self._converts, self._reads = [], [], True
+        self._requests, self._converts, self._reads, self._last = [], [], True, False
 
     def execute(self, raise_on_error: bool = False) -> list[Any]:
         """Send what is queued and return the results in order, errors in place as `ServerError` instances.
@@ -101,7 +104,7 @@ class Pipeline(Commands):
         raise_on_error: raise the first of them instead, after all commands have run. The client's timeout is for all
         of them together. A lost connection raises ConnectionLost: any number of the commands may have been executed.
         """
-        requests, converts, reads = self._requests, self._converts, self._reads
+        requests, converts, reads, last = self._requests, self._converts, self._reads, self._last
         self.reset()
         if not requests:
             return []
@@ -110,7 +113,10 @@ class Pipeline(Commands):
         deadline = None if timeout is None else now + timeout
 
         def attempt(connection: Connection) -> list[Value]:
-            return connection.exchange(chunks(requests), len(requests), deadline)
+            replies = connection.exchange(chunks(requests), len(requests), deadline)
+            if last:
+                connection.expires = 0.0
+            return replies
 
         replies = self._client._perform(attempt, reads, now, timeout)
         return self._results(replies, converts, raise_on_error)
@@ -120,7 +126,10 @@ class Pipeline(Commands):
             for reply in replies:
                 if isinstance(reply, ServerError):
                     raise reply
-        return [self._client._result(reply, convert) for reply, convert in zip(replies, converts)]
+        client = self._client
+        if client._decode:
+            return [client._result(reply, convert) for reply, convert in zip(replies, converts)]
+        return [reply if convert is None else converted(reply, convert) for reply, convert in zip(replies, converts)]
 
 
 class Transaction(Pipeline):
@@ -204,6 +213,8 @@ class Transaction(Pipeline):
             else:
                 replies = self._exchange(batch)
                 self._connection = None
+                if self._last:
+                    connection.expires = 0.0
                 self._client._pool.release(connection)
         finally:
             self.reset()

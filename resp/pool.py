@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 from resp.connection import Connection
 from resp.endpoint import Endpoint
-from resp.errors import ClientClosed, InvalidArgument, PoolExhausted
+from resp.errors import ClientClosed, Desynchronised, InvalidArgument, PoolExhausted
 
 #: Seconds of idleness after which a connection is checked for late bytes and for its end before it is used.
 LOOK_AFTER: Final = 0.001
@@ -190,6 +190,8 @@ class Pool:
     def _connect(self, connection: Connection, deadline: float | None) -> Connection:
         try:
             connection.connect(deadline)
+            if not connection.parser.idle:
+                raise Desynchronised("a message came unasked")
         except BaseException:
             self._failed += 1
             self.discard(connection)

@@ -166,6 +166,13 @@ class Parser:
         """True between replies: nothing received and not consumed, no reply begun."""
         return self.pos == self.end and not self._kind and self._large is None and not self._awaiting
 
+    @property
+    def in_push(self) -> bool:
+        """True if what has begun and is not complete is a push."""
+        if self._kind:
+            return (self._stack[1][0] if len(self._stack) > 1 else self._kind) == 62
+        return self.pos < self.end and self.buffer[self.pos] == 62
+
     # ---- taking out ----------------------------------------------------------------------------------------------
 
     def get(self) -> Value:
@@ -174,10 +181,18 @@ class Parser:
         Raises ProtocolError for anything that is not RESP and for exceeded limits, and from then on always: the
         place where the next reply begins is lost.
         """
+        return self._guarded(None, 0)
+
+    def get_into(self, replies: list[Value], most: int) -> None:
+        """Append all replies that are complete to a list, until it has `most`; otherwise as `get`."""
+        if len(replies) < most:
+            self._guarded(replies, most)
+
+    def _guarded(self, replies: list[Value] | None, most: int) -> Value:
         if self._broken is not None:
             raise ProtocolError(self._broken)
         try:
-            return self._parse()
+            return self._parse(replies, most)
         except ProtocolError as error:
             self._broken = str(error)
             self._drop_large()
@@ -187,7 +202,7 @@ class Parser:
             self._drop_large()
         raise ProtocolError(self._broken)
 
-    def _parse(self) -> Value:
+    def _parse(self, replies: list[Value] | None, most: int) -> Value:
         buffer = self.buffer
         find = buffer.find
         view = self.view
@@ -283,7 +298,15 @@ class Parser:
                 self.attributes = self._notes
                 if self.calm:
                     self.cool()
-                return value
+                    buffer, find, view, end, pos = self.buffer, self.buffer.find, self.view, self.end, self.pos
+                if replies is None:
+                    return value
+                replies.append(value)
+                if len(replies) == most:
+                    return INCOMPLETE
+                self._elements = 0
+                if self._notes:
+                    self._notes = []
 
     # ---- headers -------------------------------------------------------------------------------------------------
 
@@ -568,9 +591,16 @@ def encode_request(args: tuple[Argument, ...] | list[Argument]) -> bytes | list[
     """
     if not args:
         raise InvalidArgument("a command needs at least its name")
+    name = args[0]
+    head = _HEADS.get((len(args), name)) if type(name) is str else None
+    if head is None:
+        words: Any = args
+        small = [b"*%d\r\n" % len(args)]
+    else:
+        words = args[1:]
+        small = [head]
     parts: list[bytes | memoryview] = []
-    small = [b"*%d\r\n" % len(args)]
-    for arg in args:
+    for arg in words:
         data: Any = arg if type(arg) is bytes else encode_argument(arg)
         if len(data) < LARGE_ARGUMENT:
             small.append(b"$%d\r\n%b\r\n" % (len(data), data))
@@ -579,6 +609,12 @@ def encode_request(args: tuple[Argument, ...] | list[Argument]) -> bytes | list[
             parts += [b"".join(small), data]
             small = [b"\r\n"]
     if not parts:
+        if head is None and type(name) is str and len(_HEADS) < 1024 and len(name) < 32:
+            _HEADS[len(args), name] = b"".join(small[:2])
         return b"".join(small)
     parts.append(b"".join(small))
     return parts
+
+
+# How a command of so many words with this name begins; filled as they are used.
+_HEADS: Final[dict[tuple[int, str], bytes]] = {}

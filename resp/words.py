@@ -11,7 +11,7 @@ of a call.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from resp.errors import InvalidArgument, ProtocolError, RespError, ServerError
@@ -37,11 +37,37 @@ _READS: Final = (
 READS: Final = frozenset(_READS.split())
 
 
+# Commands that leave a connection in another state than its next user expects.
+_STATEFUL: Final = frozenset(
+    "SELECT RESET AUTH HELLO MULTI EXEC DISCARD WATCH UNWATCH READONLY READWRITE ASKING QUIT".split()  # noqa: SIM905
+)
+_STATEFUL_CLIENT: Final = frozenset({"TRACKING", "CACHING", "REPLY", "NO-EVICT", "NO-TOUCH", "CAPA", "IMPORT-SOURCE"})
+# Commands that are answered by something else than one reply.
+_UNANSWERED: Final = frozenset(
+    "SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC".split()  # noqa: SIM905
+)
+
+
+def changes_connection(args: Sequence[Argument]) -> bool:
+    """True for a command after which the connection must not be given to somebody else.
+
+    Raises InvalidArgument for what cannot be sent over a shared connection at all, since no reply would come.
+    """
+    name = _upper(args[0]) if args else ""
+    if name in _UNANSWERED:
+        raise InvalidArgument(f"{name} needs a connection of its own: see pubsub(), resp.Tracking and resp.Connection")
+    return name in _STATEFUL or (name == "CLIENT" and len(args) > 1 and _upper(args[1]) in _STATEFUL_CLIENT)
+
+
+def _upper(word: Argument) -> str:
+    if isinstance(word, bytes | bytearray | memoryview):
+        word = bytes(word).decode("ascii", "replace")
+    return word.upper() if isinstance(word, str) else ""
+
+
 def is_read(name: object) -> bool:
     """True if the command of this name only reads."""
-    if isinstance(name, bytes):
-        name = name.decode("ascii", "replace")
-    return isinstance(name, str) and name.upper() in READS
+    return isinstance(name, str | bytes) and _upper(name) in READS
 
 
 def converted(reply: Value, convert: Convert | None) -> Value:

@@ -48,7 +48,6 @@ __all__ = [
     "listing",
     "logged_out",
     "login",
-    "password_not_served",
     "password_not_usable",
     "too_many_files",
 ]
@@ -165,17 +164,6 @@ def too_many_files(count: int, limit: int) -> bytes:
         message="It has more files than this server publishes in one site. Nothing is wrong on your side.",
         hint=f"The repository has {count:,} files, and at most {limit:,} are served. Fewer files, or several"
         " repositories, help; the administrator of this server can raise `maxSiteFiles`.",
-    )
-
-
-def password_not_served() -> bytes:
-    """The page of status 403 for a site that asks for a password, which this server does not check yet."""
-    return error_page(
-        403,
-        title="This site is protected by a password",
-        message="This server cannot ask for it yet, so it shows nothing at all.",
-        hint="The `.pages` file names a password. Until passwords are served here, the site stays closed;"
-        " without that line it is public.",
     )
 
 

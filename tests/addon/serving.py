@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from addon.access import Access
 from addon.answers import Answer, Request
 from addon.forgejo import Forgejo
+from addon.forwarding import Visitor
 from addon.library import Library
 from addon.lookup import Lookup
 from addon.preview.forge import Forge
 from addon.server import PagesServer
 from addon.settings import Settings
+from addon.signing_key import SigningKey, Source
 from tests.forge.running import start_forge
 from tests.forge.sites import DAY, EPOCH
 
@@ -26,6 +29,7 @@ __all__ = ["ENABLED", "PAGES_DOMAIN", "Clock", "Reply", "Serving", "serving", "s
 
 PAGES_DOMAIN = "pages.test"
 ENABLED = b"enabled: true\n"
+VISITOR = Visitor("192.0.2.7", secure=True)
 TODAY = EPOCH + 1000 * DAY
 """The time of day for visitors: after every commit that `Site` makes."""
 
@@ -73,13 +77,15 @@ class Serving:
     server: PagesServer
     clock: Clock
     today: Clock
+    body: bytes | None = None
+    """The form that requests bring from now on."""
 
     def request(self, host: str, target: str = "/", method: str = "GET", **headers: str) -> Request:
         """host without a dot is an owner; headers: `if_none_match='"…"'`."""
         fields = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         path, mark, query = target.partition("?")
         host = host if "." in host else f"{host}.{PAGES_DOMAIN}"
-        return Request(method, host, path, query if mark else None, fields.get)
+        return Request(method, host, path, query if mark else None, fields.get, lambda: VISITOR, self.body)
 
     async def get(self, host: str, target: str = "/", method: str = "GET", **headers: str) -> Reply:
         """As both faces do it: from memory, else fetched; a stream read to its end."""
@@ -106,8 +112,8 @@ class Serving:
         fields: dict[str, str] = {}
         for name, value in answer.headers:
             key = name.decode().lower()
-            assert key not in fields, f"{key} twice"
-            fields[key] = value.decode("latin-1")
+            assert key not in fields or key == "set-cookie", f"{key} twice"
+            fields.setdefault(key, value.decode("latin-1"))  # of several cookies the first, the one for the site
         return Reply(answer.status, fields, body, recalled, cut)
 
     def known(self, owner: str, name: str) -> Lookup:
@@ -134,8 +140,10 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(forge: Forge, *, token: str | None = None, **options: Any) -> AsyncIterator[Serving]:
-    """options: those of the settings file."""
+async def serving(
+    forge: Forge, *, token: str | None = None, on_call: Callable[[str], None] | None = None, **options: Any
+) -> AsyncIterator[Serving]:
+    """options: those of the settings file. on_call: told the target of every call to the forge."""
     settings = Settings.from_mapping({"pagesDomain": PAGES_DOMAIN, "forgejoHost": forge.url, **options})
     clock, today = Clock(), Clock(float(TODAY))
     executor = ThreadPoolExecutor(2)
@@ -147,9 +155,11 @@ async def serving(forge: Forge, *, token: str | None = None, **options: Any) -> 
         lfs_storage_hosts=settings.lfs_storage_hosts,
         executor=executor,
         clock=clock,
+        on_call=on_call,
     )
     library = Library(settings, forgejo, executor, clock=clock, now=today)
-    server = PagesServer(settings, library, now=today)
+    access = Access(SigningKey(b"k" * 32, Source.SETTINGS), settings.auth_cookie_duration, executor)
+    server = PagesServer(settings, library, access, now=today)
     forge.forget_calls()
     try:
         yield Serving(forge, settings, forgejo, library, server, clock, today)

@@ -4,6 +4,7 @@
 
 import asyncio
 import logging
+import socket
 
 import pytest
 
@@ -183,6 +184,10 @@ async def test_a_fault_is_answered_500_once_and_goes_to_nobody_else(caplog: pyte
             assert f"'GET {path.partition('?')[0]}'" in errors[0].getMessage().replace(" HTTP/1.1", "")
             assert "secret" not in caplog.text
         assert running.handed == []
+        for path in ("/fault", "/miss-fault"):
+            bodiless = await running.talk(get(path, method="HEAD"))
+            assert bodiless.startswith(b"HTTP/1.1 500 ")
+            assert bodiless.endswith(b"\r\n\r\n")
 
 
 BROKEN = [("/cut", True), ("/short", True), ("/long", True), ("/late", False)]
@@ -402,6 +407,22 @@ async def test_a_slow_reader_gets_all_of_it() -> None:
         assert received > 30000000
 
 
+async def test_a_reader_so_slow_that_only_the_kernel_notices_is_not_taken_for_one_that_stopped() -> None:
+    async with running_lane(idleTimeout=0.3) as running:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", running.port))
+            await loop.sock_sendall(client, get("/big") * 3 + get("/hit", LAST))
+            received, slowly_until = 0, loop.time() + 4.0
+            while data := await asyncio.wait_for(loop.sock_recv(client, 16 * 1024), DEADLINE):
+                received += len(data)
+                if loop.time() < slowly_until:
+                    await asyncio.sleep(0.1)
+        assert received > 3 * len(BIG)
+
+
 async def test_a_miss_whose_client_is_gone_is_given_up() -> None:
     async with running_lane() as running:
         for number in (1, 2):
@@ -472,6 +493,62 @@ async def test_a_ready_answer_is_sent_again_while_what_it_was_made_from_is_held(
         await ask()
         await ask()
         assert len(pages.seen) == before + 3
+
+
+async def test_a_request_that_comes_again_byte_for_byte_is_answered_as_the_first_time() -> None:
+    async with running_lane(maxRequestsPerConnection=40) as running:
+        pages = running.pages
+        pages.with_basis = True
+        reader, writer = await running.connect()
+        asked = 0
+
+        async def ask() -> dict[str, str]:
+            nonlocal asked
+            asked += 1
+            writer.write(get("/hit"))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE)
+            assert await reader.readexactly(8) == b"GET /hit"
+            return answers(head + b"GET /hit")[0][1]
+
+        first = await ask()
+        async with asyncio.timeout(DEADLINE):
+            while (await ask())["date"] == first["date"]:  # noqa: ASYNC110 -- the clock has no event
+                await asyncio.sleep(0.1)
+        assert len(pages.seen) == 1
+        pages.facts[("site", "alice", "x")] = object()
+        await ask()
+        assert len(pages.seen) == 2
+        pages.fresh_until = 0.0
+        pages.facts[("site", "alice", "x")] = object()
+        await ask()
+        await ask()
+        assert len(pages.seen) == 4
+        pages.fresh_until = float("inf")
+        while asked < 39:
+            assert "connection" not in await ask()
+        assert (await ask())["connection"] == "close"
+        assert await reader.read() == b""
+        assert len(running.log.lines) == 40
+        writer.close()
+
+
+async def test_requests_made_up_to_fill_memory_fill_no_more_than_their_share() -> None:
+    async with running_lane(memoryCacheSize="8MiB") as running:
+        running.pages.with_basis = True
+        running.lane.log = None
+        before = resident()
+        for turn in range(100):
+            data = [get("/hit", f"Accept-Encoding: {turn}-{number}", "X-Filler: " + "a" * 300) for number in range(100)]
+            reader, writer = await running.connect()
+            for each in data[:5]:
+                writer.write(each)
+                await reader.readuntil(b"GET /hit")
+            writer.write(b"".join(data))
+            for _ in data:
+                await reader.readuntil(b"GET /hit")
+            writer.close()
+        assert resident() - before < 12 * 1024 * 1024
+        assert running.lane.ready.used <= running.lane.ready.capacity <= 1024 * 1024
 
 
 async def test_every_request_is_in_the_access_log() -> None:

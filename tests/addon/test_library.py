@@ -184,7 +184,9 @@ async def test_a_transferred_repository_is_followed(forge: Forge) -> None:
         assert (await pages.get("bob", "/blog/")).body == b"first one"
 
 
-async def test_a_new_repository_under_an_old_name_is_served_instead_of_the_renamed_one(forge: Forge, root: Path) -> None:
+async def test_a_new_repository_under_an_old_name_is_served_instead_of_the_renamed_one(
+    forge: Forge, root: Path
+) -> None:
     async with serving(forge) as pages:
         forge.rename("alice/blog", "alice/journal")
         assert (await pages.get("alice", "/blog/")).body == b"first one"
@@ -263,7 +265,7 @@ STEPS = [
     (b"", 200, b"first one"),
     (b"enabled: [\n", 500, b"alice/blog/.pages"),
     (b"enabled: yes\n", 200, b"first one"),
-    (b"password: " + b"0" * 64 + b"\n", 403, b"protected by a password"),
+    (b"password: " + b"0" * 64 + b"\n", 401, b"password"),
     (b"# " + b"x" * 70_000, 500, b"larger than 64 KiB"),
     (link("public/index.html"), 500, b"symbolic link"),
     (b"# " + b"x" * 60_000 + b"\nenabled: true\n", 200, b"first one"),
@@ -298,8 +300,8 @@ async def test_a_password_closes_a_known_site_at_the_next_look_behind_a_visitors
         pages.clock.pass_(301)
         await pages.get("alice", "/blog/")
         await pages.settle()
-        assert (await pages.get("alice", "/blog/")).status == 403
-        assert pages.known("alice", "blog").site is None
+        assert (await pages.get("alice", "/blog/")).status == 401
+        assert (await pages.get("alice", "/blog/style.css")).status == 401
 
 
 # Private repositories.
@@ -365,7 +367,9 @@ async def test_a_forge_that_asks_for_a_sign_in_needs_a_token(forge: Forge) -> No
 async def test_a_refused_token_is_said_once_and_public_sites_go_on(
     forge: Forge, caplog: pytest.LogCaptureFixture, root: Path
 ) -> None:
-    private = Site(root / "alice" / "closed.git", {".pages": b"publish_private: true\n", "public/index.html": b"closed"})
+    private = Site(
+        root / "alice" / "closed.git", {".pages": b"publish_private: true\n", "public/index.html": b"closed"}
+    )
     forge.settings("alice/closed").private = True
     async with serving(forge, token=SECRET, servePrivateRepositories=True) as pages:
         assert (await pages.get("alice", "/closed/")).body == b"closed"
@@ -412,7 +416,7 @@ async def test_the_first_visitor_of_the_day_waits_for_the_look_but_not_long(forg
             began = loop.time()
             reply = await pages.get("alice", "/blog/")
             assert (reply.status, reply.body) == (200, b"first one")
-            assert 0.4 < loop.time() - began < 1.0
+            assert 0.4 < loop.time() - began < 5, "and not the ten seconds of a call"
     async with serving(forge) as pages:
         await pages.get("alice", "/blog/")
         site.commit({"public/index.html": b"three"})

@@ -38,7 +38,6 @@ from addon.templates import (
     listing,
     logged_out,
     login,
-    password_not_served,
     password_not_usable,
     too_many_files,
 )
@@ -68,7 +67,6 @@ PAGES: dict[str, bytes] = {
     "help": error_page(404, message=DOMAIN_NOT_CONFIGURED, detail=["www.example.org. CNAME alice.pages.example.org."]),
     "broken .pages": broken_pages_file("alice/blog/.pages", 7, "a list was expected"),
     "too many files": too_many_files(123456, 100_000),
-    "password": password_not_served(),
     "password, no hash": password_not_usable("password: expected a hash; make the line with `pages hash`"),
     "login": login("alice.pages.example.org/blog/", stay=3600),
     "login, branch": login("dev.example.org/", branch=True),

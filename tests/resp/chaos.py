@@ -72,11 +72,14 @@ class _Flow:
             if at > len(piece) or (at == len(piece) and not fault.at_once):
                 break
             self.faults.pop(0)
+            if fault.kind == "repeat":
+                # In one piece: what comes later than the reply it repeats is a late reply, which is `inject`.
+                self.put(piece[start:at] + piece[:at] + piece[at:])
+                start = len(piece)
+                continue
             self.put(piece[start:at])
             start = max(start, at)
-            if fault.kind == "repeat":
-                self.put(piece[:at])
-            elif fault.kind == "inject":
+            if fault.kind == "inject":
                 self.put(fault.data)
             else:
                 self.waiting.append(fault)

@@ -240,7 +240,7 @@ def through_tls(
     def route(upstream: tuple[str, int], *faults: Fault) -> Route:
         proxy = chaos(upstream, *faults)
         front = tls_front(proxy.address)
-        return Route(proxy, ("localhost", front.port), certificates.client_context())
+        return Route(proxy, front.address, certificates.client_context())
 
     return route
 
@@ -253,7 +253,7 @@ def through_ciphertext(
 
     def route(upstream: tuple[str, int], *faults: Fault) -> Route:
         proxy = chaos(tls_front(upstream).address, *faults)
-        return Route(proxy, ("localhost", proxy.port), certificates.client_context())
+        return Route(proxy, proxy.address, certificates.client_context())
 
     return route
 
