@@ -51,6 +51,31 @@ _KNOCK_FIRST, _KNOCK_MOST = 0.05, 2.0
 _COMPLAIN_SECONDS = 30.0
 
 
+def client_of(settings: Settings) -> resp.Client | None:
+    """A client of the Redis that the settings name, if they name one. Raises resp.InvalidArgument."""
+    if settings.redis_host is None and settings.redis_url is None:
+        return None
+    password = settings.redis_password
+    options: dict[str, Any] = {
+        "db": settings.redis_db,
+        "username": settings.redis_username,
+        "password": None if password is None else password.reveal(),
+        "ssl": settings.redis_tls,
+        "ssl_ca_certs": None if settings.redis_ca_file is None else str(settings.redis_ca_file),
+        "timeout": settings.redis_timeout,
+        "connect_timeout": settings.redis_timeout,
+        "wait_timeout": min(settings.redis_conn_wait_timeout, settings.redis_timeout),
+        "pool_size": settings.redis_pool_size,
+        "max_connections": settings.redis_max_connections,
+        "max_bulk": max(LARGEST_SITE, settings.max_shared_file_size) + 1,
+        "client_name": "forgejo-pages",
+        "breaker": False,  # that of `Shared` knows what is owed before anybody asks again
+    }
+    if settings.redis_url is not None:
+        return resp.Client.from_url(settings.redis_url.reveal(), **options)
+    return resp.Client(settings.redis_host or "", settings.redis_port, **options)
+
+
 class Shared:
     """The shared level. All coroutines return None (or False) where Redis gives no answer; lives on the event loop."""
 
@@ -92,28 +117,9 @@ class Shared:
     @classmethod
     def of(cls, settings: Settings) -> "Shared | None":
         """The shared level that the settings name, if they name one. Raises resp.InvalidArgument."""
-        if settings.redis_host is None and settings.redis_url is None:
+        client = client_of(settings)
+        if client is None:
             return None
-        password = settings.redis_password
-        options: dict[str, Any] = {
-            "db": settings.redis_db,
-            "username": settings.redis_username,
-            "password": None if password is None else password.reveal(),
-            "ssl": settings.redis_tls,
-            "ssl_ca_certs": None if settings.redis_ca_file is None else str(settings.redis_ca_file),
-            "timeout": settings.redis_timeout,
-            "connect_timeout": settings.redis_timeout,
-            "wait_timeout": min(settings.redis_conn_wait_timeout, settings.redis_timeout),
-            "pool_size": settings.redis_pool_size,
-            "max_connections": settings.redis_max_connections,
-            "max_bulk": max(LARGEST_SITE, settings.max_shared_file_size) + 1,
-            "client_name": "forgejo-pages",
-            "breaker": False,  # ours knows what is owed before anybody asks again
-        }
-        if settings.redis_url is not None:
-            client = resp.Client.from_url(settings.redis_url.reveal(), **options)
-        else:
-            client = resp.Client(settings.redis_host or "", settings.redis_port, **options)
         return cls(
             client,
             timeout=settings.redis_timeout,

@@ -11,15 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from addon.access import Access
 from addon.answers import Request
 from addon.forgejo import Forgejo
+from addon.forwarding import Visitor
 from addon.library import Library
 from addon.server import PagesServer
 from addon.settings import Settings
 from addon.shared import Shared
 from addon.shared_looks import SharedLooks
+from addon.signing_key import SigningKey, Source
 
 PAGES_DOMAIN = "pages.test"
+VISITOR = Visitor("192.0.2.7", True)
 
 
 class Page(NamedTuple):
@@ -53,7 +57,8 @@ class Node:
         self.skipped = 0.0
         shared = Shared.of(self.settings)
         self.library = Library(self.settings, self.forgejo, self.executor, shared=shared, clock=self.clock)
-        self.server = PagesServer(self.settings, self.library)
+        access = Access(SigningKey(b"k" * 32, Source.SETTINGS), 3600, self.executor)
+        self.server = PagesServer(self.settings, self.library, access)
         if self.library.shared_looks is not None:
             self.library.shared_looks.start()
 
@@ -88,7 +93,7 @@ class Node:
     async def get(self, host: str, path: str, method: str = "GET") -> Page:
         """A request; a host without a dot is an owner's name."""
         name = host if "." in host else f"{host}.{PAGES_DOMAIN}"
-        request = Request(method, name, path, None, lambda _: None)
+        request = Request(method, name, path, None, lambda _: None, lambda: VISITOR)
         began = time.monotonic()
         answer = self.server.recall(request)
         at_once = answer is not None
