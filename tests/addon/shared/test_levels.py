@@ -226,6 +226,20 @@ async def test_a_redis_as_the_origin_left_it_stays_as_it_is(node: MakeNode, redi
     assert all(name.startswith("~pages:") for name in set(names(redis)) - set(theirs))
 
 
+async def test_a_site_with_a_password_keeps_it_on_its_way_through_redis(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    blog.commit({".pages": f"enabled: true\npassword: {hashlib.sha256(b'word').hexdigest()}\n".encode()})
+    first = await node(redis).tracked()
+    assert (await first.get("alice", "/blog/")).body != FIRST
+    await first.settled()
+    forge.forget_calls()
+    page = await node(redis).get("alice", "/blog/")
+    assert b"password" in page.body.lower()
+    assert FIRST not in page.body
+    assert forge.count() == 0
+
+
 async def test_names_that_nobody_has_do_not_fill_redis(node: MakeNode, redis: Server) -> None:
     reader = await warm(node(redis))
     before = names(redis)
