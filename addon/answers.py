@@ -6,6 +6,7 @@ Knows neither Forgejo's calls nor memory. A page of our own is never kept, never
 it says that something failed, it says so in the status and nothing of the cause but what the visitor can act on.
 """
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from addon.forge_errors import ForgejoError, Overloaded, RateLimited
 from addon.forwarding import Visitor
 from addon.login import Reply
 from addon.negotiation import preflight
+from addon.ready import Basis, Fact
 
 METHODS = "GET, HEAD, OPTIONS"
 OWN_HEADER = "X-Pages-Server"
@@ -57,7 +59,8 @@ class Answer:
     """Status, header fields and either the body's bytes or a stream of `length` bytes.
 
     locked: it is for this visitor alone, and no face may give it to another. otherwise: what to answer instead where
-    the stream fails before its first byte.
+    the stream fails before its first byte. basis: what it was made from, where all of it came out of memory and was
+    fresh: as long as that holds, the same request gets the same answer.
     """
 
     status: int
@@ -67,6 +70,7 @@ class Answer:
     length: int = 0
     cache: str = ""
     locked: bool = False
+    basis: Basis | None = None
     otherwise: "Callable[[Exception], Answer]" = field(default=lambda error: Answer(502, []), repr=False)
 
 
@@ -83,13 +87,16 @@ class Need(NamedTuple):
 class Work:
     """What was fetched for one request, or why it could not be, by need: no need is asked for twice.
 
-    It stands in for a memory that has no room. fetched: whether Forgejo was waited for.
-    locked: a lock was met on the way, so the answer is for this visitor alone.
+    It stands in for a memory that has no room. fetched: whether Forgejo was waited for. locked: a lock was met on the
+    way, so the answer is for this visitor alone. facts: the look-ups it rests on; fresh_until: until when all of them
+    may be used without a second thought, in monotonic seconds.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
     fetched: bool = False
     locked: bool = False
+    facts: list[Fact] = field(default_factory=list)
+    fresh_until: float = math.inf
 
 
 _OWN_HEADERS: tuple[Header, ...] = (

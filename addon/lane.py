@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 HELD = 64 * 1024
 """Bytes that are read ahead of what is being answered, and at one time."""
 BACKLOG = 1024
+STALL_SECONDS = 120.0
+"""How long a client that is being answered may take nothing, on this face as on the other: a film that is paused is
+read no further for a while."""
 _MOST_BLOCKS = 1024
 _LARGEST_BLOCK = 2048
 _REPEAT_COST = 500
@@ -64,6 +67,7 @@ class Lane:
         self.most_head = settings.max_head_size
         self.header_timeout = settings.header_timeout
         self.idle_timeout = settings.idle_timeout
+        self.stall_timeout = STALL_SECONDS
         self.most_requests = settings.max_requests_per_connection
         self.most_held = max(HELD, self.most_head + 1024)
         self.buffer = memoryview(bytearray(HELD))

@@ -36,9 +36,6 @@ TURN_BYTES = 256 * 1024
 0.1 to 0.3 s; so, for 1 to 3 ms."""
 CHUNK = 256 * 1024
 """Bytes of a large body written at once: CPython 3.11 copies what the socket does not take."""
-STALLED = 3.0
-"""How much longer than an idle client may be silent, one that is being answered may take nothing: a film that is paused
-is read no further for a while."""
 LINGER = 2.0
 """Seconds for which what a client still sends is read and thrown away: to close at once would reset the connection, and
 the last answer might be lost with it (RFC 9112 §9.6)."""
@@ -168,13 +165,13 @@ class Connection(asyncio.BufferedProtocol):
         buffered = transport.get_write_buffer_size()
         left = buffered + _in_kernel(transport) if buffered or self._ended else 0
         if left:
-            # Progress is what the client takes; unchanged in all three, it took nothing. Without the kernel's share of up
-            # to some megabytes, a slow reader would look like one that has stopped.
+            # Progress is what the client takes; unchanged in all three, it took nothing. Without what the kernel holds,
+            # up to some megabytes, a slow reader would look like one that has stopped.
             progress = (self._requests, self._sent, left)
             if progress != self._progress:
                 self._progress = progress
                 self._since = now
-            elif now - self._since > STALLED * lane.idle_timeout:
+            elif now - self._since > lane.stall_timeout:
                 transport.abort()  # close() would wait for the buffer for ever
             return
         waited = now - self._since

@@ -128,6 +128,16 @@ class Library:
         """The same by its age alone, whatever other proxies know by now."""
         return lookup.freshness(self._clock(), self._settings.cache_ttl, self._settings.stale_ttl)
 
+    def fresh_until(self, lookup: Lookup) -> float:
+        """Monotonic seconds until which a lookup may be used without a second thought."""
+        if self.shared_looks is not None and self.shared_looks.shared.away:
+            return lookup.settled_until(self._settings.cache_ttl)  # whatever is told then replaces the lookup
+        return lookup.fresh_until(self._settings.cache_ttl)
+
+    def memory_key(self, lookup: Lookup) -> tuple[str, ...]:
+        """Under which key memory holds a lookup, for as long as it is what is known."""
+        return ("site", *lookup.key)
+
     def held_blob(self, entry: Entry) -> Blob | ForgejoError | None:
         """A file's bytes, or why they could not be had a moment ago."""
         found = self.memory.get(("blob", entry.id))

@@ -102,16 +102,17 @@ class Lookup:
         """Monotonic seconds until which this may be used without a second thought; ttl: cacheTTL in seconds."""
         if self.suspect:
             return -math.inf
-        return min(self.believed, self._settled_until(ttl))
+        return min(self.believed, self.settled_until(ttl))
 
-    def _settled_until(self, ttl: float) -> float:
+    def settled_until(self, ttl: float) -> float:
+        """The same, doubts aside."""
         if self.trouble is not None:
             return self.retry
         return self.looked + (ttl if self.site is not None else min(NEGATIVE_TTL, ttl))
 
     def freshness(self, now: float, ttl: float, stale_ttl: float) -> Freshness:
         """What this is still good for at `now`, doubts aside; ttl: cacheTTL, stale_ttl: how long it may replace one."""
-        if now < self._settled_until(ttl):
+        if now < self.settled_until(ttl):
             return Freshness.FRESH
         age = now - self.looked
         if self.fault is Fault.TROUBLE or age >= stale_ttl:

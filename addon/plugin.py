@@ -36,6 +36,7 @@ from addon.access import MAX_FORM, Access
 from addon.access_log import AccessLog
 from addon.connections import Connections
 from addon.forgejo import Forgejo
+from addon.lane import Lane, install
 from addon.library import Library
 from addon.negotiation import http_date
 from addon.relay import Deposit, Relay
@@ -70,6 +71,7 @@ class PagesAddon:
         self.server: PagesServer | None = None
         self._library: Library | None = None
         self._access: Access | None = None
+        self._lane: Lane | None = None
         self._forgejo: Forgejo | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._relay = Relay()
@@ -171,6 +173,9 @@ class PagesAddon:
             for address in settings.listen
         ]
         self._modes = tuple(modes)
+        if self.server is not None and self._forwarding is not None and self._library is not None:
+            memory = self._library.memory
+            self._lane = install(self.server, settings, self._forwarding, modes, log=self._log, facts=memory)
         servers: Any = ctx.master.addons.get("proxyserver")
         ctx.options.update(mode=modes, server=True)
         if not await servers.setup_servers():
@@ -186,6 +191,8 @@ class PagesAddon:
         servers: Any = ctx.master.addons.get("proxyserver")
         for instance in servers.servers:
             await instance.stop()
+        if self._lane is not None:
+            await self._lane.aclose(DRAIN_SECONDS)
         if self._inflight:
             logger.info("waiting for %d answers in flight", len(self._inflight))
             try:

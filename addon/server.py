@@ -9,6 +9,7 @@ calls it again until it says an answer. So hit and miss, and both faces, run the
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -37,6 +38,7 @@ from addon.files import Files, cache_status
 from addon.forge_errors import DeadlineExceeded, ForgejoError
 from addon.library import REFRESH_PATIENCE, Library, Wanted
 from addon.lookup import Fault, Freshness, Lookup, unknown
+from addon.ready import Basis
 from addon.routing import (
     CleanPath,
     ForgejoRequest,
@@ -150,6 +152,8 @@ class PagesServer:
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             result.headers = private(result.headers)
             result.locked = True
+        elif isinstance(result, Answer) and work.facts and not work.done:
+            result.basis = Basis(tuple(work.facts), work.fresh_until)
         return result
 
     def _routed(self, request: Request, work: Work) -> Answer | Need:
@@ -333,7 +337,10 @@ class PagesServer:
         lookup = library.peek(owner, name)
         freshness = Freshness.EXPIRED if lookup is None else library.freshness(lookup)
         if lookup is not None and freshness is Freshness.FRESH:
+            work.facts.append((library.memory_key(lookup), lookup))
+            work.fresh_until = min(work.fresh_until, library.fresh_until(lookup))
             return lookup
+        work.fresh_until = -math.inf
         key = ("look", owner.lower(), name.lower())
         done = work.done.get(key)
         if isinstance(done, ForgejoError):  # patience ran out

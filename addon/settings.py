@@ -287,28 +287,24 @@ class Settings:
     auth_cookie_duration: int = option("authCookieDuration", at_least_a_second, 3600, "How long a login is good.")
 
     # The fast lane and the process
-    lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1.", later=True)
+    lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1.")
     http2: bool = option("http2", boolean, True, "Whether HTTP/2 is offered over TLS.", later=True)
-    max_head_size: int = option(
-        "maxHeadSize", size(1024), 16 * _KIB, "The most that the head of a request may take.", later=True
-    )
+    max_head_size: int = option("maxHeadSize", size(1024), 16 * _KIB, "The most that the head of a request may take.")
     header_timeout: float = option(
-        "headerTimeout", duration(0.001), 10.0, "How long the head of a request may take to arrive.", later=True
+        "headerTimeout", duration(0.001), 10.0, "How long the head of a request may take to arrive."
     )
-    idle_timeout: float = option("idleTimeout", duration(0.001), 60.0, "How long a connection may be idle.", later=True)
+    idle_timeout: float = option("idleTimeout", duration(0.001), 60.0, "How long a connection may be idle.")
     max_requests_per_connection: int = option(
         "maxRequestsPerConnection",
         integer(0, 10**9),
         10_000,
         "After how many requests a connection is closed.",
-        later=True,
     )
     max_connections_per_address: int = option(
         "maxConnectionsPerAddress",
         integer(0, 10**6),
         512,
         "The most connections from one address; 0 is no limit.",
-        later=True,
     )
     processes: int = option("processes", integer(1, 1024), 1, "How many processes share the work.", later=True)
     keep_default_addons: bool = option(

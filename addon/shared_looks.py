@@ -134,8 +134,8 @@ class SharedLooks:
             ticket.spoil()
         known = self._host.peek(*key)
         if known is not None:
-            if not known.suspect:
-                self._host.keep(replace(known, suspect=True))
+            # Always a new one, even of one that is suspect: answers that are ready rest on this very object.
+            self._host.keep(replace(known, suspect=True))
             if not self.shared.away:
                 self._again(key, idle=kind != records.EPOCH)
 
@@ -145,7 +145,7 @@ class SharedLooks:
             for ticket in tickets:
                 ticket.spoil()
         for lookup in self._host.lookups():
-            if lookup.fault not in _UNSHARED and not lookup.suspect:
+            if lookup.fault not in _UNSHARED:
                 self._host.keep(replace(lookup, suspect=True))
 
     def _again(self, key: Key, *, idle: bool) -> None:

@@ -38,7 +38,7 @@ from resp.errors import (
     Timeout,
     TooManyClients,
 )
-from resp.protocol import INCOMPLETE, Argument, Parser, Push, Value, encode_command, encode_request
+from resp.protocol import INCOMPLETE, LARGE_BUFFER, STEP, Argument, Parser, Push, Value, encode_command, encode_request
 
 #: One request: whole, or in pieces where large values are not copied.
 Request = bytes | list[bytes | memoryview]
@@ -112,10 +112,12 @@ class Connection:
         "_applied",
         "_held",
         "_kernel",
+        "_large",
         "_poller",
         "born",
         "client_id",
         "endpoint",
+        "exact",
         "expires",
         "fresh_until",
         "idle_since",
@@ -140,6 +142,10 @@ class Connection:
         self._applied: float | None = -1.0
         self._poller: Any = None
         self._held: list[Value] = []
+        # How long the header of a large string is; not 0 if the last reply was one, so that the next may be, too.
+        self._large = 0
+        #: The last bytes were received exactly: nobody knows whether more is waiting in the socket.
+        self.exact = False
 
     def __repr__(self) -> str:
         return f"<Connection to {self.endpoint}, {'closed' if self.socket is None else f'RESP{self.protocol}'}>"
@@ -401,11 +407,13 @@ class Connection:
             elif taken != size:
                 self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
-            buffer = parser.buffer
             if now > _signals.look_at:
                 _signals.look(now)
             if _signals.handled and timeout is not None and threading.get_ident() == _MAIN:
                 self._wait_readable(sock, now + timeout)
+            elif self._large:
+                return self._remembered(self._another_large(None if timeout is None else now + timeout))
+            buffer = parser.buffer
             count = sock.recv_into(buffer)
             start = _STARTS.get(count)
             if start is not None and buffer.startswith(start):
@@ -440,7 +448,7 @@ class Connection:
             if not count:
                 raise ConnectionLost("the server closed the connection")
             parser.take_over(count)
-            return self._settle(self._read(None if timeout is None else now + timeout))
+            return self._remembered(self._settle(self._read(None if timeout is None else now + timeout)))
         except ConnectionLost as error:
             self.close()
             error.maybe_executed = sent or not self._kernel
@@ -451,7 +459,7 @@ class Connection:
         except (OSError, ValueError) as failure:
             self.close()
             lost = ConnectionLost(f"{self.endpoint}: {reason(failure)}", maybe_executed=sent or not self._kernel)
-            lost.reply_begun = count > 0
+            lost.reply_begun = count > 0 or not parser.idle
             raise lost from None
         except BaseException:
             self.close()
@@ -485,6 +493,47 @@ class Connection:
             self.close()
             raise
 
+    def _remembered(self, reply: Value) -> Value:
+        """The reply; what size it had is remembered for the next one."""
+        large = type(reply) is bytes and LARGE_BUFFER < len(reply) <= STEP
+        self._large = len(b"$%d\r\n" % len(reply)) if large else 0
+        return reply
+
+    def _another_large(self, deadline: float | None) -> Value:
+        """The reply, if it is a string of about the size of the last one; also if it is not.
+
+        The header is received alone, then the string straight into the object that the caller gets: `recv` neither
+        copies nor clears its memory, which is what costs most of the time of a large value. The CRLF comes with
+        whatever is behind it.
+        """
+        parser, view = self.parser, self.parser.view
+        length = self._large
+        count = self._receive_into(view[:length], deadline, 0)
+        parser.take_over(count)
+        digits = bytes(view[1 : count - 2])
+        if count < length or view[0] != 36 or bytes(view[count - 2 : count]) != b"\r\n" or not digits.isdigit():
+            return self._settle(self._read(deadline))
+        size = int(digits)
+        if not LARGE_BUFFER < size <= min(STEP, parser.max_bulk):
+            return self._settle(self._read(deadline))
+        try:
+            value = self._prepare(deadline).recv(size, _WAITALL)
+        except BlockingIOError:
+            raise self._timeout(True) from None
+        if len(value) < size:
+            parser.feed(value)
+            if not value:
+                raise ConnectionLost("the server closed the connection")
+            return self._settle(self._read(deadline))
+        count = self._receive_into(view, deadline, 0)
+        if count == 1:
+            count += self._receive_into(view[1:], deadline, 0)
+        if bytes(view[:2]) != b"\r\n":
+            raise ProtocolError("a string does not end with CRLF where its length says")
+        parser.take_over(count)
+        parser.pos = 2
+        return self._settle(value)
+
     def _receive_rest(self, count: int, total: int, deadline: float | None) -> int:
         """Receive into the buffer, which has `count` bytes, until it has `total`."""
         view = self.parser.view
@@ -495,6 +544,7 @@ class Connection:
             # No time was lost so far, so that the kernel's limit is right as it is; the usual case, spelt out.
             assert self.socket is not None
             count += self.socket.recv_into(view[count:total], 0, _WAITALL)
+        self.exact = True
         while count < total:
             with view[count:total] as rest:
                 count += self._receive_into(rest, deadline)
@@ -581,13 +631,13 @@ class Connection:
         parser = self.parser
         wanted = parser.wanted
         with parser.space() as room:
-            if wanted >= len(room):
-                count = self._receive_into(room, deadline)
-            elif wanted > 16384:
+            if wanted > 16384 or wanted >= len(room):
                 with room[:wanted] as exactly:
                     count = self._receive_into(exactly, deadline)
+                self.exact = count == wanted
             else:
                 count = self._receive_into(room, deadline, 0)
+                self.exact = False
         parser.advance(count)
 
     def _read(self, deadline: float | None) -> Value:

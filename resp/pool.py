@@ -256,7 +256,9 @@ class Pool:
         if now >= connection.expires:
             self.discard(connection)
             return
-        connection.fresh_until = now + LOOK_AFTER
+        # After a reply that was received to its last byte exactly, more may be waiting in the socket.
+        connection.fresh_until = 0.0 if connection.exact else now + LOOK_AFTER
+        connection.exact = False
         if self._waiters:
             with self._lock:
                 if self._waiters:

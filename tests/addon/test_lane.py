@@ -382,6 +382,7 @@ async def test_five_hundred_megabytes_of_requests_leave_memory_as_it_was() -> No
 @pytest.mark.parametrize("path", ["/big", "/stream?100000000"])
 async def test_a_reader_that_stops_is_let_go_and_holds_little_until_then(path: str) -> None:
     async with running_lane(idleTimeout=0.6) as running:
+        running.lane.stall_timeout = 1.5
         before = resident()
         held = []
         for _ in range(5):
@@ -409,6 +410,7 @@ async def test_a_slow_reader_gets_all_of_it() -> None:
 
 async def test_a_reader_so_slow_that_only_the_kernel_notices_is_not_taken_for_one_that_stopped() -> None:
     async with running_lane(idleTimeout=0.3) as running:
+        running.lane.stall_timeout = 0.9
         loop = asyncio.get_running_loop()
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)

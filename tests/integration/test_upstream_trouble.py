@@ -177,7 +177,7 @@ def test_a_forgejo_that_cannot_be_reached_is_given_up_in_time_and_the_upload_is_
             with contextlib.suppress(ConnectionResetError):  # with a body on its way, the answer may be lost
                 head, body = wire.answer()
                 assert_our_page(head, body, 502, int(authority.rpartition(":")[2]))
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 30
             stop.set()
             sender.join()
         assert memory.growth < 32 * MIB

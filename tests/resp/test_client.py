@@ -346,6 +346,63 @@ def test_values_of_any_size(client: Client, size: int) -> None:
     assert client.mget("key", "other", "nothing") == [value, value, None]
 
 
+def test_values_of_changing_sizes_over_one_connection(client: Client) -> None:
+    """What was received last decides how the next is received; it must not decide what."""
+    sizes = [0, 5, 90_000, 300_000, 999_999, 1_000_000, 1_000_001, 17_000_000, 270_000, 262_144]
+    values = {f"k{size}": bytes([number]) * size for number, size in enumerate(sizes)}
+    for key, value in values.items():
+        client.set(key, value)
+    order = [first for one in values for other in values for first in (one, other, "nothing", one)]
+    for key in order[:200]:
+        assert client.get(key) == values.get(key)
+    for key in order[-200:]:
+        assert client.get(key) == values.get(key)
+        assert client.ping() is True
+        assert client.mget("nothing", key)[1] == values.get(key)
+    assert client.stats().created == 1
+
+
+@pytest.mark.parametrize("size", [5, 100_000, 300_000])
+def test_a_reply_too_many_behind_a_value_of_any_size_is_noticed(size: int) -> None:
+    def script(exchange: Exchange) -> None:
+        for number in range(6):
+            name = exchange.command()[1]
+            value = name * size
+            extra = b"$5\r\nSTALE\r\n" if exchange.number == 1 and number == 3 else b""
+            exchange.send(b"$%d\r\n%b\r\n" % (len(value), value) + extra)
+
+    with Scripted(script) as server, Client(server.host, server.port) as client:
+        for name in "abcdef":
+            assert client.get(name) == name.encode() * size
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"$300000\r\n" + b"x" * 300_000 + b"\n\r",
+        b"$300000\r\n" + b"x" * 300_000 + b"xx\r\n",
+        b"$30000x\r\n" + b"x" * 300_000 + b"\r\n",
+        b"$-300000\r\n",
+        b"$999999999\r\n",
+        b"x" * 20,
+    ],
+)
+def test_malformed_replies_after_large_ones_are_protocol_errors(reply: bytes, times: int) -> None:
+    good = b"$300000\r\n" + b"x" * 300_000 + b"\r\n"
+
+    def script(exchange: Exchange) -> None:
+        exchange.answer(*[good] * times, reply)
+        exchange.command()
+
+    with Scripted(script) as server, Client(server.host, server.port) as client:
+        for _ in range(times):
+            assert client.get("key") == b"x" * 300_000
+        with pytest.raises(ProtocolError):
+            client.execute("KEY")
+
+
 # ---- where, and how --------------------------------------------------------------------------------------------------
 
 
