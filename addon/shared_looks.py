@@ -113,7 +113,7 @@ class SharedLooks:
 
     async def aclose(self) -> None:
         if self._tracking is not None:
-            self._tracking.close(0.5)
+            await asyncio.to_thread(self._tracking.close, 0.5)
         await self.shared.aclose()
 
     def _changed(self, status: Status) -> None:
