@@ -12,8 +12,11 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,6 +97,8 @@ def _settings_file(options: argparse.Namespace) -> Path:
 def _check(options: argparse.Namespace) -> int:
     path = _settings_file(options)
     settings = load(path)
+    if _unusable(path, settings):
+        return 1
     for warning in settings.warnings:
         print(f"warning: {warning}")
     if settings.not_used_yet:
@@ -104,6 +109,16 @@ def _check(options: argparse.Namespace) -> int:
             print(f"warning: {problem}")
     print(f"{path}: in order. Sites at https://{{owner}}.{settings.pages_domain}/, from {settings.forgejo_host}")
     return 0
+
+
+def _unusable(path: Path, settings: Settings, *, make: bool = False) -> bool:
+    """Whether files and folders that the settings name cannot be used; says which."""
+    from addon.surroundings import problems
+
+    found = problems(settings, make=make)
+    for problem in found:
+        print(f"{path}: {problem}", file=sys.stderr)
+    return bool(found)
 
 
 async def _forgejo_problem(settings: Settings) -> str:
@@ -169,6 +184,8 @@ def _purge(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     path = _settings_file(options)
     settings = load(path)  # a wrong file is said here, before anything is started
+    if _unusable(path, settings, make=True):
+        return 1
     return _mitmdump(path, settings.state_dir)
 
 
@@ -176,7 +193,6 @@ def _mitmdump(config: Path, state_dir: Path, *, quiet: bool = False) -> int:
     """Run mitmdump in this process, closed until the addon opens it. quiet: only warnings and errors are printed."""
     from mitmproxy.tools.main import mitmdump
 
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     script = Path(__file__).with_name("pages.py")
     arguments = ["-n", "-s", str(script), "--set", f"confdir={state_dir}", "--set", f"pages_config={config.resolve()}"]
     # Safe from the first moment, not only from the moment the script is loaded.
@@ -200,18 +216,24 @@ def _preview(options: argparse.Namespace) -> int:
     except PreviewError as error:
         print(f"pages: {error}", file=sys.stderr)
         return 1
-    port = options.port or _free_port()
+    try:
+        port = _free_port(options.port)
+    except OSError as error:
+        print(f"pages: port {options.port}: {error.strerror}: try another, or --port 0", file=sys.stderr)
+        return 1
     with contextlib.ExitStack() as stack:
         forge.start_thread()
         stack.callback(forge.stop)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pages-preview-")))
         config = folder / "pages.yaml"
         config.write_text(json.dumps(_preview_options(options.config, forge.port, port, folder)), encoding="utf-8")
-        for hint in forge.hints:
-            print(f"note: {hint}")
-        for address in forge.addresses(PREVIEW_DOMAIN, port):
-            print(f"  {address}")
-        print("Changes are visible on reload. Ctrl+C ends the preview.", flush=True)
+        shown = "the example site" if options.directory is None else str(options.directory)
+        lines = [f"note: {hint}" for hint in forge.hints]
+        lines.append(f"Showing {shown} at")
+        lines += [f"  {address}" for address in forge.addresses(PREVIEW_DOMAIN, port)]
+        lines.append("Changes are visible on reload. Ctrl+C ends the preview.")
+        (folder / "state").mkdir(mode=0o700)
+        threading.Thread(target=_say_when_open, args=(port, lines), daemon=True).start()
         return _mitmdump(config, folder / "state", quiet=True)
 
 
@@ -238,11 +260,24 @@ def _preview_options(config: Path | None, forge: int, port: int, folder: Path) -
     }
 
 
-def _free_port() -> int:
-    import socket
+def _say_when_open(port: int, lines: list[str]) -> None:
+    """Print where the site is once somebody who reads it can go there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            print("\n".join(lines), flush=True)
+            return
 
+
+def _free_port(wanted: int) -> int:
+    """That port of this machine, or any free one for 0. Raises OSError if it is taken."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", wanted))
         port = listener.getsockname()[1]
     assert isinstance(port, int)
     return port

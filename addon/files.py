@@ -8,6 +8,7 @@ commit whose `.gitattributes` speak of LFS) and a file whose name tells no type 
 """
 
 import logging
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -106,6 +107,7 @@ class Files:
         held = pointer.size <= self._largest
         found = self._object(lookup, file, pointer, held, work)
         if isinstance(found, NotFound):  # a text that looks like a pointer, and is all there is
+            work.good_until = -math.inf  # for the object may be uploaded yet
             return _plain(file, blob, self._largest)
         if found is None and held and depends_on_head(file.path):
             return self._need_object(lookup, file, pointer)

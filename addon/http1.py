@@ -3,17 +3,20 @@
 """mitmproxy's HTTP/1 made fit for the public: what it lacks as a server, put in place from outside.
 
 Its own error pages name its version and addresses behind it; trailer fields crash the connection, which then hangs; an
-interim answer (103 Early Hints) is taken for the answer; the size of a head, and of what a client sends while it waits
-for an answer, is not limited. Each mend replaces one function of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml);
-where mitmproxy is not as expected, `mend` says which ones are missing, and everything else still works.
+interim answer (103 Early Hints) is taken for the answer; an answer that comes amid its request's body is not ended
+before that body is; the size of a head, and of what a client sends ahead, is not limited. Each mend replaces a function
+or two of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml); where mitmproxy is not as expected, `mend` says which ones
+are missing, and everything else still works.
 """
 
 import re
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import h11
 from mitmproxy.proxy import commands, events, server
+from mitmproxy.proxy.layers import http as layer
 
 from addon import templates
 from addon.relay import head_bytes
@@ -72,17 +75,18 @@ def mend() -> list[str]:
     try:
         from mitmproxy.proxy.layers.http import _http1 as module
     except ImportError:
-        return ["mitmproxy's HTTP/1 is not where it was"]
+        return ["its HTTP/1 is not where it was; nothing of it is mended"]
     mends: list[tuple[str, Callable[[Any], None]]] = [
         ("its error pages are not replaced; they name its version", _error_pages),
         ("trailer fields make a connection hang", _trailers),
         ("interim answers (103) are taken for the answer", _interim_answers),
+        ("an answer that comes before its request is complete is not ended", _early_answers),
         ("the size of what clients send before they are answered is not limited", _limits),
     ]
     for words, put in mends:
         try:
             put(module)
-        except AttributeError:
+        except (AttributeError, ImportError):
             missing.append(words)
     if hasattr(server, "TCP_TIMEOUT"):  # an option from mitmproxy 12 on
         server.TCP_TIMEOUT = IDLE_SECONDS
@@ -119,6 +123,37 @@ def _interim_answers(module: Any) -> None:
         yield from original(self, event)
 
     module.Http1Client.read_headers = read_headers
+
+
+def _early_answers(module: Any) -> None:
+    """Send the end of a chunked answer when it has come, not when the request is complete: that may be never."""
+    from mitmproxy.proxy.layers.http._base import HttpEvent
+
+    send_response, send = layer.HttpStream.send_response, module.Http1Server.send
+
+    @dataclass
+    class EarlyEnd(HttpEvent):
+        """The answer is complete, its request is not."""
+
+    def send_response_and_end(self: Any, already_streamed: bool = False) -> Commands:
+        yield from send_response(self, already_streamed)
+        # Bound methods: a state is equal to itself, never identical.
+        early = self.client_state == self.state_stream_request_body and self.server_state == self.state_done
+        chunked = already_streamed and "chunked" in self.flow.response.headers.get("transfer-encoding", "").lower()
+        if early and chunked and not self.flow.request.is_http2:
+            yield layer.SendHttp(EarlyEnd(self.stream_id), self.context.client)
+
+    def send_once(self: Any, event: Any) -> Commands:
+        if isinstance(event, EarlyEnd):
+            self.ended_early = self.stream_id
+            yield commands.SendData(self.conn, b"0\r\n\r\n")
+        elif isinstance(event, module.ResponseEndOfMessage) and getattr(self, "ended_early", None) == self.stream_id:
+            yield from self.mark_done(response=True)
+        else:
+            yield from send(self, event)
+
+    layer.HttpStream.send_response = send_response_and_end  # type: ignore[method-assign]  # that is what a mend does
+    module.Http1Server.send = send_once
 
 
 def _limits(module: Any) -> None:

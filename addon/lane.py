@@ -21,7 +21,7 @@ from addon.access_log import AccessLog
 from addon.forwarding import Forwarding, Visitor
 from addon.lane_connection import Connection, Handler
 from addon.negotiation import http_date
-from addon.ready import Facts, Key, Ready, ReadyAnswer, Repeat
+from addon.ready import Facts, Key, Ready, ReadyAnswer, Repeat, ready_share
 from addon.request_head import Fields, fields
 from addon.routing import ForgejoRequest
 from addon.server import PagesServer
@@ -39,8 +39,6 @@ _MOST_BLOCKS = 1024
 _LARGEST_BLOCK = 2048
 _REPEAT_COST = 500
 _LARGEST_REPEAT = 64 * 1024
-_READY_SHARE = 8
-_MOST_READY = 32 * 1024 * 1024
 _SLICE = 500
 _CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto")
 _NO_CLAIMS = (None,) * len(_CLAIMS)
@@ -233,11 +231,6 @@ class Lane:
             self._timer = None
         for connection in list(self._connections):
             connection.abort()
-
-
-def ready_share(settings: Settings) -> int:
-    """The part of `memoryCacheSize` that ready answers may take, in bytes."""
-    return min(settings.memory_cache_size // _READY_SHARE, _MOST_READY)
 
 
 # --- in mitmproxy's place ---------------------------------------------------------------------------------------------

@@ -48,11 +48,13 @@ from addon.lookup import (
 from addon.negotiation import Representation, encode
 from addon.pages_file import MAX_BYTES as MAX_PAGES_FILE
 from addon.pages_file import PagesFile, PagesFileError, parse
+from addon.ready import ready_share
 from addon.settings import Settings
 from addon.shared import Shared
 from addon.shared_looks import SharedLooks
 from addon.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
 from addon.tree import MODE_LINK, Entry, Tree
+from addon.weather import Weather
 
 logger = logging.getLogger(__name__)
 
@@ -90,13 +92,14 @@ class Library:
         now: Callable[[], float] = time.time,
     ) -> None:
         """clock: monotonic seconds, for ages. now: seconds since 1970, for dates that visitors see."""
-        self.memory: Memory[tuple[str, ...], object] = Memory(settings.memory_cache_size)
+        self.memory: Memory[tuple[str, ...], object] = Memory(settings.memory_cache_size - ready_share(settings))
         self._settings = settings
         self._forgejo = forgejo
         self._executor = executor
         self._clock = clock
         self._now = now
         self._flights: SingleFlight[tuple[str, ...]] = SingleFlight()
+        self._weather = Weather(clock)
         self._operators: Key | None = None
         if settings.error_pages_repo:
             owner, _, name = settings.error_pages_repo.lower().partition("/")
@@ -128,11 +131,12 @@ class Library:
         """The same by its age alone, whatever other proxies know by now."""
         return lookup.freshness(self._clock(), self._settings.cache_ttl, self._settings.stale_ttl)
 
-    def fresh_until(self, lookup: Lookup) -> float:
-        """Monotonic seconds until which a lookup may be used without a second thought."""
+    def good_until(self, lookup: Lookup) -> float:
+        """Monotonic seconds until which an answer that rests on a lookup, and is no "no", needs no new look."""
+        until = lookup.good_until(self._settings.cache_ttl)
         if self.shared_looks is not None and self.shared_looks.shared.away:
-            return lookup.settled_until(self._settings.cache_ttl)  # whatever is told then replaces the lookup
-        return lookup.fresh_until(self._settings.cache_ttl)
+            return until  # what is told when Redis is back replaces the lookup
+        return min(until, lookup.told_until)
 
     def memory_key(self, lookup: Lookup) -> tuple[str, ...]:
         """Under which key memory holds a lookup, for as long as it is what is known."""
@@ -385,17 +389,22 @@ class Library:
     async def find(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """What Forgejo says of a repository; trouble is noted beside what is known."""
         try:
-            return await self._ask(key, known, wanted)
+            found = await self._ask(key, known, wanted)
         except NotFound as missing:
-            return await self._missing(key, known, missing)
+            found = await self._missing(key, known, missing)
         except Refused:
             kept = replace(known, site=None, trouble=None, failures=0) if known is not None else Lookup(key, 0.0)
-            return replace(kept, looked=self._clock(), fault=Fault.REFUSED)
+            found = replace(kept, looked=self._clock(), fault=Fault.REFUSED)
         except ForgejoError as trouble:
-            return self._troubled(key, known, trouble)
+            found = self._troubled(key, known, trouble)
         except Exception:
             logger.exception("looking at %s/%s failed", *key)
-            return self._troubled(key, known, ServerTrouble("an error of our own"))
+            found = self._troubled(key, known, ServerTrouble("an error of our own"))
+        if found.trouble is not None:
+            self._weather.bad("/".join(key), found.trouble)
+        else:
+            self._weather.good()
+        return found
 
     async def _ask(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """The calls of one look. Unknown: repository, branch, tree, blobs. Known: branch, then what that makes due."""
@@ -449,6 +458,7 @@ class Library:
             return replace(found, fault=Fault.UNCONFIGURED)
         if settings is not None and (settings.mode == MODE_LINK or settings.size > MAX_PAGES_FILE):
             reason = "it is a symbolic link" if settings.mode == MODE_LINK else "it is larger than 64 KiB"
+            logger.warning("%s/%s: .pages cannot be read: %s", *found.key, reason)
             return replace(found, fault=Fault.BROKEN, reason=reason)
         tree = await self._tree(rows)
         site = Site(repository.owner, repository.name, commit, found.modified, PagesFile(), tree)

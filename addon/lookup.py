@@ -98,21 +98,24 @@ class Lookup:
         """Whether what proxies share has to be asked before this is used."""
         return self.suspect or now >= self.believed
 
+    @property
+    def told_until(self) -> float:
+        """Monotonic seconds until which a change of what proxies share would be told."""
+        return -math.inf if self.suspect else self.believed
+
     def fresh_until(self, ttl: float) -> float:
         """Monotonic seconds until which this may be used without a second thought; ttl: cacheTTL in seconds."""
-        if self.suspect:
-            return -math.inf
-        return min(self.believed, self.settled_until(ttl))
-
-    def settled_until(self, ttl: float) -> float:
-        """The same, doubts aside."""
         if self.trouble is not None:
             return self.retry
         return self.looked + (ttl if self.site is not None else min(NEGATIVE_TTL, ttl))
 
+    def good_until(self, ttl: float) -> float:
+        """Monotonic seconds until which an answer that rests on this, and is no "no", needs no new look."""
+        return self.retry if self.trouble is not None else self.looked + ttl
+
     def freshness(self, now: float, ttl: float, stale_ttl: float) -> Freshness:
         """What this is still good for at `now`, doubts aside; ttl: cacheTTL, stale_ttl: how long it may replace one."""
-        if now < self.settled_until(ttl):
+        if now < self.fresh_until(ttl):
             return Freshness.FRESH
         age = now - self.looked
         if self.fault is Fault.TROUBLE or age >= stale_ttl:

@@ -12,6 +12,7 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,7 @@ from addon.server import Answer, PagesServer, Request
 from addon.settings import Settings, SettingsError, load
 from addon.shared_looks import shared_of
 from addon.signing_key import KeyFault, signing_key
+from addon.surroundings import problems
 from addon.webhook import Delivery, Webhook, written
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ DRAIN_SECONDS = 25.0
 """How long SIGTERM waits for answers in flight; below the 30 s after which container runtimes kill."""
 _MARK = "pages"
 _FORM = "pages_form"
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """In a flow's metadata while its request is being answered; its value is when it began."""
 _HTTP2_SAFE = (12, 2)
 _ABORTED = 499
@@ -108,12 +111,17 @@ class PagesAddon:
             if not name:
                 logger.error("no settings file: name one with --set %s=FILE or in %s", OPTION, VARIABLE)
                 return
-            self.settings = load(Path(name).expanduser())
-            _set_options(self.settings)
+            path = Path(name).expanduser()
+            settings = load(path)
         except SettingsError as error:
             logger.error("%s", error)  # an error logged during the start ends mitmdump with exit code 1
-        except OSError as error:
-            logger.error("stateDir: %s", error)
+            return
+        unusable = problems(settings, make=True)
+        for problem in unusable:
+            logger.error("%s: %s", path, problem)
+        if not unusable:
+            self.settings = settings
+            _set_options(settings)
 
     def running(self) -> Any:
         # On hot reload mitmproxy calls this synchronously, on an addon that runs already: then there is nothing to do.
@@ -191,14 +199,8 @@ class PagesAddon:
         servers: Any = ctx.master.addons.get("proxyserver")
         for instance in servers.servers:
             await instance.stop()
-        if self._lane is not None:
-            await self._lane.aclose(DRAIN_SECONDS)
-        if self._inflight:
-            logger.info("waiting for %d answers in flight", len(self._inflight))
-            try:
-                await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
-            except TimeoutError:
-                logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
+        lane = self._lane.aclose(DRAIN_SECONDS) if self._lane is not None else asyncio.sleep(0)
+        await asyncio.gather(lane, self._drained())
         if self._access is not None:
             await self._access.aclose()
         if self._library is not None:
@@ -210,6 +212,16 @@ class PagesAddon:
             self._executor.shutdown(wait=False, cancel_futures=True)
         if self._log is not None:
             self._log.close()
+
+    async def _drained(self) -> None:
+        """Wait until the flow face has answered what is under way."""
+        if not self._inflight:
+            return
+        logger.info("waiting for %d answers in flight", len(self._inflight))
+        try:
+            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
+        except TimeoutError:
+            logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
 
     # Connections.
 
@@ -488,9 +500,10 @@ def _request(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes | 
     authority = data.authority.decode("utf-8", "surrogateescape")
     host: str | None = None
     if data.http_version.startswith(b"HTTP/1"):
-        # A folded field (RFC 9112 §5.2) would be passed on as it is, for others to read as they like.
-        folded = any(b"\n" in value for _, value in fields.fields)
-        if len(hosts) == 1 and authority in ("", hosts[0]) and not folded:
+        # A folded field (RFC 9112 §5.2), a bare CR or a NUL (RFC 9110 §5.5) would be passed on as it is, for others to
+        # read as they like.
+        odd = any(_CONTROLS.search(value) for _, value in fields.fields)
+        if len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
             host = hosts[0]
         data.authority = b""
         if data.http_version == b"HTTP/1.0" and "expect" in fields:
@@ -541,8 +554,6 @@ def _upstream_authority(settings: Settings) -> str:
 
 def _set_options(settings: Settings) -> None:
     """Set what a public reverse proxy needs; facts about each default are beside it."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.state_dir.chmod(0o700)
     logging.getLogger("addon").setLevel(settings.log_level.upper())
     # A line for each connection, walked through all addons even where nobody prints it: a third of a new connection.
     logging.getLogger("mitmproxy.proxy.server").setLevel(logging.WARNING)

@@ -13,12 +13,16 @@ from collections import OrderedDict
 from typing import NamedTuple, Protocol
 
 from addon.request_head import Fields, RequestLine
+from addon.settings import Settings
 
 LARGEST = 64 * 1024
 """Bytes of body above which an answer is not kept ready: there, sending costs more than answering."""
 _LONGEST_KEY = 2048
 ENTRY_COST = 600
 """Bytes charged for an entry besides its bytes: dict slot, link, key tuple and the entry itself."""
+
+_SHARE = 8
+_MOST = 32 * 1024 * 1024
 
 Fact = tuple[tuple[str, ...], object]
 Key = tuple[bytes, bytes]
@@ -120,6 +124,11 @@ class Ready:
         answer = self._entries.pop(key, None)
         if answer is not None:
             self.used -= _cost(key, answer)
+
+
+def ready_share(settings: Settings) -> int:
+    """The part of `memoryCacheSize` that ready answers may take, in bytes."""
+    return min(settings.memory_cache_size // _SHARE, _MOST) if settings.lane else 0
 
 
 def _cost(key: Key, answer: ReadyAnswer) -> int:

@@ -153,10 +153,12 @@ class PagesServer:
             result.headers = private(result.headers)
             result.locked = True
         elif isinstance(result, Answer) and work.facts and not work.done:
-            result.basis = Basis(tuple(work.facts), work.fresh_until)
+            result.basis = Basis(tuple(work.facts), work.good_until)
         return result
 
     def _routed(self, request: Request, work: Work) -> Answer | Need:
+        if request.method == "OPTIONS" and request.path == "*":  # RFC 9110 §9.3.7: about the server as such
+            return options(request)
         target = self.route(request.host, request.path)
         if isinstance(target, Refusal):
             return own_page(request, target.status, templates.error_page(target.status, message=target.reason))
@@ -336,11 +338,13 @@ class PagesServer:
         library = self._library
         lookup = library.peek(owner, name)
         freshness = Freshness.EXPIRED if lookup is None else library.freshness(lookup)
-        if lookup is not None and freshness is Freshness.FRESH:
+        if lookup is not None and freshness in (Freshness.FRESH, Freshness.DOUBTFUL):
             work.facts.append((library.memory_key(lookup), lookup))
-            work.fresh_until = min(work.fresh_until, library.fresh_until(lookup))
-            return lookup
-        work.fresh_until = -math.inf
+            work.good_until = min(work.good_until, library.good_until(lookup))
+            if freshness is Freshness.FRESH:
+                return lookup
+        else:
+            work.good_until = -math.inf
         key = ("look", owner.lower(), name.lower())
         done = work.done.get(key)
         if isinstance(done, ForgejoError):  # patience ran out

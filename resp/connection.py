@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import socket
 import ssl
 import sys
@@ -29,7 +28,6 @@ from typing import Any, Final
 from resp.dial import dial, poller, reason, timeval
 from resp.endpoint import Endpoint
 from resp.errors import (
-    AuthenticationError,
     ConnectionLost,
     Desynchronised,
     ProtocolError,
@@ -38,6 +36,8 @@ from resp.errors import (
     Timeout,
     TooManyClients,
 )
+from resp.handshake import check, handshake, redacted
+from resp.interruptions import MAIN, signals
 from resp.protocol import INCOMPLETE, LARGE_BUFFER, STEP, Argument, Parser, Push, Value, encode_command, encode_request
 
 #: One request: whole, or in pieces where large values are not copied.
@@ -59,40 +59,12 @@ _SHORT: Final[dict[bytes, Value]] = {
     b"+PONG\r\n": b"PONG",
 }
 _MISSING: Final = object()
-_MAIN: Final = threading.main_thread().ident
-# Signals that come again and again: from timers, profilers, children.
-_REPEATING: Final = [
-    getattr(signal, name)
-    for name in ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGCHLD", "SIGIO", "SIGUSR1", "SIGUSR2")
-    if hasattr(signal, name)
-]
 # Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
 # fraction of the time it takes to parse it.
 _STARTS: Final[dict[int, bytes]] = {}
 _IOV_MAX: Final = 512
 
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
-
-
-class _Signals:
-    """Whether a handler in Python is set for a signal that may come again and again.
-
-    Python calls recv() anew after a signal, and the kernel's limit begins anew with it: a timer that strikes every
-    second would make a limit of five seconds one that never comes. Then the main thread, which gets the signals,
-    waits in poll() first, whose time Python keeps count of. Looked at every 10 ms, since handlers hardly change.
-    """
-
-    def __init__(self) -> None:
-        self.look_at = 0.0
-        self.handled = False
-
-    def look(self, now: float) -> None:
-        self.look_at = now + 0.01
-        # getsignal() gives None for what C code handles, which is nothing Python would stop for.
-        self.handled = any(callable(signal.getsignal(number)) for number in _REPEATING)
-
-
-_signals: Final = _Signals()
 
 
 class Connection:
@@ -217,47 +189,14 @@ class Connection:
         return -1 if self.socket is None else self.socket.fileno()
 
     def _handshake(self, deadline: float) -> None:
-        """HELLO 3 with everything that can go along; AUTH and RESP2 where HELLO is unknown (before 6.0)."""
-        where = self.endpoint
-        extras: list[tuple[Argument, ...]] = [
-            ("CLIENT", "SETINFO", "LIB-NAME", "resp"),
-            ("CLIENT", "SETINFO", "LIB-VER", "1"),
-        ]
-        select: list[tuple[Argument, ...]] = [("SELECT", where.db)] if where.db else []
-        if where.protocol == 3:
-            hello: list[Argument] = ["HELLO", 3]
-            if where.password is not None:
-                hello += ["AUTH", where.username or "default", where.password]
-            if where.client_name:
-                hello += ["SETNAME", where.client_name]
-            replies = self._introduce([tuple(hello), *extras, *select], deadline)
-            first = replies[0]
-            if isinstance(first, dict):
-                self.protocol = 3
-                self.server = first
-                number = first.get(b"id")
-                self.client_id = number if isinstance(number, int) else None
-                self._check(replies[-1:] if select else [])
+        steps = handshake(self.endpoint)
+        commands = next(steps)
+        while True:
+            try:
+                commands = steps.send(self._introduce(commands, deadline))
+            except StopIteration as end:
+                self.protocol, self.server, self.client_id = end.value
                 return
-            if not isinstance(first, ServerError):
-                raise ProtocolError("the reply to HELLO is no map")
-            unknown = first.code == "NOPROTO" or (first.code == "ERR" and "unknown command" in first.message.lower())
-            if not unknown:
-                raise first
-        commands: list[tuple[Argument, ...]] = []
-        if where.password is not None:
-            commands.append(("AUTH", where.username, where.password) if where.username else ("AUTH", where.password))
-        if where.client_name:
-            commands.append(("CLIENT", "SETNAME", where.client_name))
-        commands += select
-        if where.protocol == 2:
-            # The last ones, whose errors (before 7.2) do not matter.
-            replies = self._introduce([*commands, *extras], deadline)
-            self._check(replies[: -len(extras)])
-            if not commands:
-                self._check([reply for reply in replies if isinstance(reply, AuthenticationError)])
-        elif commands:
-            self._check(self._introduce(commands, deadline))
 
     def _introduce(self, commands: Iterable[tuple[Argument, ...]], deadline: float) -> list[Value]:
         requests = [encode_command(*command) for command in commands]
@@ -274,11 +213,10 @@ class Connection:
             try:
                 reply = self._read(deadline)
             except ConnectionLost:
-                if replies:
-                    self._check(replies)
+                check(replies)
                 raise
             if isinstance(reply, ServerError):
-                reply = self._redacted(reply)
+                reply = redacted(reply, self.endpoint)
                 if isinstance(reply, TooManyClients) or reply.code == "DENIED":
                     raise reply
             replies.append(reply)
@@ -297,20 +235,6 @@ class Connection:
             if isinstance(reply, ServerError):
                 return reply
         return None
-
-    def _redacted(self, error: ServerError) -> ServerError:
-        """Servers before 6.0 repeat the arguments of an unknown command, the password of HELLO among them."""
-        message = error.message.partition(", with args")[0]
-        for secret in (self.endpoint.password, self.endpoint.username):
-            if secret:
-                message = message.replace(secret, "…")
-        return type(error)(error.code, message)
-
-    @staticmethod
-    def _check(replies: Iterable[Value]) -> None:
-        for reply in replies:
-            if isinstance(reply, ServerError):
-                raise reply
 
     # ---- on its own ----------------------------------------------------------------------------------------------
 
@@ -407,9 +331,9 @@ class Connection:
             elif taken != size:
                 self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
-            if now > _signals.look_at:
-                _signals.look(now)
-            if _signals.handled and timeout is not None and threading.get_ident() == _MAIN:
+            if now > signals.look_at:
+                signals.look(now)
+            if signals.handled and timeout is not None and threading.get_ident() == MAIN:
                 self._wait_readable(sock, now + timeout)
             elif self._large:
                 return self._remembered(self._another_large(None if timeout is None else now + timeout))
@@ -538,9 +462,7 @@ class Connection:
         """Receive into the buffer, which has `count` bytes, until it has `total`."""
         view = self.parser.view
         limit = self._applied
-        if not _signals.handled and (
-            deadline is None or limit is None or limit - deadline + monotonic() < 0.01 * limit
-        ):
+        if not signals.handled and (deadline is None or limit is None or limit - deadline + monotonic() < 0.01 * limit):
             # No time was lost so far, so that the kernel's limit is right as it is; the usual case, spelt out.
             assert self.socket is not None
             count += self.socket.recv_into(view[count:total], 0, _WAITALL)
@@ -612,7 +534,7 @@ class Connection:
         """Receive at least one byte into `room`, with WAITALL as many as it takes, before the deadline."""
         while True:
             sock = self._prepare(deadline)
-            if self._kernel and deadline is not None and _signals.handled and threading.get_ident() == _MAIN:
+            if self._kernel and deadline is not None and signals.handled and threading.get_ident() == MAIN:
                 self._wait_readable(sock, deadline)
                 flags = 0
             try:

@@ -79,8 +79,6 @@ BY_MESSAGE: dict[str, Wording] = {
     DOMAIN_NOT_CONFIGURED: Wording(
         DOMAIN_NOT_CONFIGURED,
         "This name leads here, but no site has been connected to it.",
-        "Name this domain in the `.pages` file of your repository (`custom_domain:`), then open the site once at its"
-        " usual address.",
     ),
     INVALID_DOMAIN: Wording(
         INVALID_DOMAIN,

@@ -10,12 +10,12 @@ import pytest
 
 from addon.passwords import Form, make_hash
 from tests.addon.serving import Reply, Serving, serving, start_forge
-from tests.forge.sites import Site, link
+from tests.forge.sites import Files, Site, link
 
 SECRET_SHA256 = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of `secret`, as the origin has it
 SECRET = f"enabled: true\npassword: {SECRET_SHA256}\n".encode()
 PAGE = b"<h1>For members</h1>" + b"<p>and nobody else</p>" * 100
-FILES = {
+FILES: Files = {
     ".pages": SECRET + b"directory_index: true\n",
     "public/index.html": PAGE,
     "public/404.html": b"not here, member",
@@ -195,6 +195,6 @@ async def test_a_locked_error_pages_repository_shows_nobody_anything(tmp_path: P
     forge = start_forge(tmp_path)
     async with serving(forge, errorPagesRepo="ops/errors") as served:
         for host, path in (("pages.test", "/"), ("nobody", "/"), ("pages.test", "/x")):
-            assert b"in" != (await served.get(host, path)).body
+            assert (await served.get(host, path)).body != b"in"
             assert b"inside" not in (await served.get(host, path)).body
     forge.stop()

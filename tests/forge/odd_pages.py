@@ -228,9 +228,14 @@ class OddForge:
             raise
 
     async def _page_refused(self, exchange: Exchange) -> bool:
-        """Says no before the body was read, and hangs up."""
-        await exchange.answer(413, "too much", ("Connection", "close"))
-        return False
+        """Says no before the body was read, and hangs up, unless `patient`: then it reads the rest."""
+        if "chunked" in exchange.query:
+            exchange.head(413, ("Transfer-Encoding", "chunked"))
+            await exchange.chunk(b"too much")
+            await exchange.chunk(b"")
+        else:
+            await exchange.answer(413, "too much", ("Connection", "close"))
+        return "patient" in exchange.query
 
     async def _page_redirect(self, exchange: Exchange) -> bool:
         return await exchange.answer(302, b"", ("Location", "user/login?redirect_to=%2fecho"))

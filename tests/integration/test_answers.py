@@ -4,11 +4,12 @@
 
 import gzip
 import hashlib
+import socket
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # it comes without annotations
 import pytest
 import zstandard
 
@@ -309,6 +310,27 @@ def test_nothing_of_the_proxy_shows_in_answers(proxy: Proxy) -> None:
         received = proxy.raw(data, timeout=5)
         assert received.startswith(b"HTTP/1.1 400 ")
         assert b"mitmproxy" not in received
+
+
+@pytest.mark.parametrize("value", [b"b\rX-Webauth-User: admin", b"b\0c", b"b\n folded", b"b\x01", b"b\x7f"])
+def test_field_values_that_not_everybody_reads_alike_are_refused(proxy: Proxy, value: bytes) -> None:
+    """RFC 9110 §5.5: CR, LF and NUL are dangerous in a field value."""
+    head = b"GET / HTTP/1.1\r\nHost: alice.%s\r\nX-A: %s\r\nConnection: close\r\n\r\n" % (PAGES_DOMAIN.encode(), value)
+    assert proxy.raw(head, timeout=5).startswith(b"HTTP/1.1 400 ")
+
+
+def test_options_of_the_server_as_such_are_answered(proxy: Proxy) -> None:
+    reply = proxy.raw(b"OPTIONS * HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % PAGES_DOMAIN.encode())
+    assert reply.startswith(b"HTTP/1.1 204 ")
+    assert b"\r\nAllow: GET, HEAD, OPTIONS\r\n" in reply
+
+
+def test_a_client_that_has_said_all_it_had_to_say_is_answered(proxy: Proxy) -> None:
+    """Half-closed: what was sent to the end is answered."""
+    with proxy.connect() as connection:
+        connection.sendall(b"GET /blog/about.html HTTP/1.1\r\nHost: alice.%s\r\n\r\n" % PAGES_DOMAIN.encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_tls_hello_closes_the_connection_and_makes_no_certificate(proxy: Proxy) -> None:

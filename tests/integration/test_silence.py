@@ -60,7 +60,7 @@ def proxy(odd: OddForge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     folder = tmp_path_factory.mktemp("silence")
     (folder / "impatient.py").write_text(IMPATIENT)
     port = free_port()
-    config = write_config(folder, odd.url, port, forgejoPublicHost=GIT)
+    config = write_config(folder, odd.url, port, forgejoPublicHost=GIT, idleTimeout=3)
     process, log = spawn(folder, [*mitmdump_command(config), "-s", str(folder / "impatient.py")])
     try:
         wait_for_port(process, port, log)

@@ -177,7 +177,7 @@ def test_terminating_lets_answers_in_flight_finish(tmp_path: Path, forge: Forge)
         assert proxy.stop() == 0
         thread.join(DEADLINE)
         assert [reply.status for reply in replies] == [200]
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionRefusedError):
             proxy.connect(1)
 
 
@@ -261,3 +261,71 @@ def test_the_interrupt_key_stops_it_as_well(tmp_path: Path, forge: Forge) -> Non
     with running_proxy(tmp_path, forge.url) as proxy:
         proxy.process.send_signal(signal.SIGINT)
         assert proxy.process.wait(DEADLINE) == 0
+
+
+UNUSABLE = [
+    ({"accessLog": "/nonexistent/x.log"}, "accessLog"),
+    ({"accessLog": "/tmp"}, "accessLog"),
+    ({"stateDir": "/etc/hostname"}, "stateDir"),
+    ({"forgejoCAFile": "/etc/hostname"}, "forgejoCAFile"),
+]
+
+
+@pytest.mark.parametrize(("options", "option"), UNUSABLE)
+def test_files_that_cannot_be_used_are_named_by_check_and_start_alike(
+    tmp_path: Path, options: dict[str, str], option: str
+) -> None:
+    config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), **options)
+    pages = [sys.executable, "-m", "addon.cli"]
+    for command in (
+        mitmdump_command(config),
+        [*pages, "check", "--offline", str(config)],
+        [*pages, "serve", "--config", str(config)],
+    ):
+        code, output = run_to_end(tmp_path, command, PYTHONPATH=str(ROOT))
+        assert code == 1, command
+        assert f"pages.yaml: {option}: " in output
+        assert "Traceback" not in output
+
+
+def test_trouble_with_forgejo_is_said_once_and_so_is_its_end(tmp_path: Path, forge: Forge) -> None:
+    with running_proxy(tmp_path, forge.url, cacheTTL=1) as proxy:
+        with forge.fault("/api/", status=500):
+            for _ in range(3):
+                assert proxy.get("alice", "/archived/").status == 502
+        assert proxy.log.count("Forgejo gave no answer about alice/archived") == 1
+        deadline = time.monotonic() + DEADLINE
+        while proxy.get("alice", "/archived/").status != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)  # a poll with a deadline: trouble is believed for seconds
+        assert proxy.log.count("Forgejo answers again") == 1
+
+
+def test_a_preview_says_where_it_is_once_it_is_there(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<h1>Here</h1>")
+    command = [sys.executable, "-m", "addon.cli", "preview", str(tmp_path), "--port", "0", "--name", "me"]
+    process, log = spawn(tmp_path, command, PYTHONPATH=str(ROOT))
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while (found := re.search(r"http://me\.pages\.localhost:(\d+)/", log.read_text())) is None:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)  # a poll with a deadline
+        reply = Proxy(process, int(found[1]), log).get(f"me.pages.localhost:{found[1]}", "/")
+        assert (reply.status, reply.body) == (200, b"<h1>Here</h1>")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_preview_on_a_port_in_use_says_so_before_any_address(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "-m", "addon.cli", "preview", str(tmp_path), "--port", str(taken.getsockname()[1])]
+        code, output = run_to_end(tmp_path, command, PYTHONPATH=str(ROOT))
+    assert code == 1
+    assert "--port 0" in output
+    assert "http://" not in output

@@ -3,6 +3,7 @@
 """The commands as a user of redis-py expects them, over RESP3 and RESP2; URLs, options, retries, memory."""
 
 import datetime
+import signal
 import subprocess
 import sys
 import threading
@@ -575,6 +576,32 @@ def test_the_time_for_sending_and_the_time_for_the_reply_are_one() -> None:
         assert caught.value.maybe_executed
         assert 0.9 < time.monotonic() - began < 1.45
         client.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+def test_a_timer_that_strikes_again_and_again_does_not_stretch_the_deadline() -> None:
+    """A signal makes the kernel's limit begin anew; without further care this call would never end."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.answer(b"+PONG\r\n")
+        exchange.command()
+        exchange.command()
+
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        with Scripted(script) as server:
+            client = Client(server.host, server.port, timeout=0.4)
+            signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+            client.ping()
+            time.sleep(0.02)
+            began = time.monotonic()
+            with pytest.raises(Timeout):
+                client.get("key")
+            assert 0.3 < time.monotonic() - began < 1.0
+            client.close()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_replies_that_nobody_asked_for_never_become_a_value() -> None:

@@ -532,4 +532,4 @@ def test_a_cache_that_follows_the_rule_never_serves_an_old_value(
         wait_until(lambda: marker not in cache.entries)
         for name, (_, cached) in cache.entries.items():
             assert int(reader.ask("GET", name) or 0) == cached  # type: ignore[arg-type]  # a number as bytes
-    assert hits > 100
+    assert hits > 10  # it is a cache, not a look each time

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What signals do to a blocking system call, and when that matters.
+
+Python calls recv() anew after a signal handler returned, and the kernel's time limit begins anew with it: a timer that
+strikes every second would make a limit of five seconds one that never comes. Surprising: this is looked at every 10 ms
+instead of at every call, since handlers hardly ever change and looking costs as much as parsing a reply.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Final
+
+MAIN: Final = threading.main_thread().ident
+# Signals that come again and again: from timers, profilers, children.
+_REPEATING: Final = [
+    getattr(signal, name)
+    for name in ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGCHLD", "SIGIO", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+]
+
+
+class Signals:
+    """`handled`: a handler in Python is set for a signal that may come again and again (`look` finds out).
+
+    Then the main thread, which is the one that signals interrupt, waits in poll() before it receives; Python keeps
+    count of the time of that.
+    """
+
+    def __init__(self) -> None:
+        self.look_at = 0.0
+        self.handled = False
+
+    def look(self, now: float) -> None:
+        self.look_at = now + 0.01
+        # getsignal() gives None for what C code handles, which is nothing Python would stop for.
+        self.handled = any(callable(signal.getsignal(number)) for number in _REPEATING)
+
+
+signals: Final = Signals()
