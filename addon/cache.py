@@ -42,6 +42,10 @@ class Memory(Generic[Key, Value]):
         self._entries.move_to_end(key)
         return found[0]
 
+    def values(self) -> list[Value]:
+        """All values, least recently used first; none counts as used by this."""
+        return [value for value, _ in self._entries.values()]
+
     def put(self, key: Key, value: Value, nbytes: int) -> None:
         """Hold a value of that many bytes (key included); what alone is above the capacity is not held."""
         cost = nbytes + ENTRY_COST

@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     hash_.add_argument("--config", metavar="FILE", type=Path, help="not needed: a hash depends on no settings")
     hash_.set_defaults(run=_hash)
 
+    purge = commands.add_parser("purge", help="make every proxy look again at a site, told through Redis")
+    purge.add_argument("what", nargs="?", metavar="OWNER/REPO|HOST")
+    purge.add_argument("--all", action="store_true", help="at everything")
+    purge.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
+    purge.set_defaults(run=_purge)
+
     serve = commands.add_parser("serve", help="run mitmdump with the addon and the safest options")
     serve.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
     serve.set_defaults(run=_serve)
@@ -158,6 +164,18 @@ def _hash(options: argparse.Namespace) -> int:
     from addon.hash_command import hash_command
 
     return hash_command(sha256=options.sha256, branches=options.branches)
+
+
+# purge
+
+
+def _purge(options: argparse.Namespace) -> int:
+    from addon.purge_command import purge_command
+
+    if options.all == (options.what is not None):
+        print("pages purge: expected OWNER/REPO, a host name, or --all", file=sys.stderr)
+        return 2
+    return purge_command(load(_settings_file(options)), options.what)
 
 
 # serve

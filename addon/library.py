@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -50,6 +50,8 @@ from addon.pages_file import MAX_BYTES as MAX_PAGES_FILE
 from addon.pages_file import PagesFile, PagesFileError, parse
 from addon.ready import ready_share
 from addon.settings import Settings
+from addon.shared import Shared
+from addon.shared_looks import SharedLooks
 from addon.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
 from addon.tree import MODE_LINK, Entry, Tree
 from addon.weather import Weather
@@ -65,6 +67,8 @@ _NOT_FOUND_BYTES = 64 * 1024
 """A 404.html up to this size comes with the site: the first missing path is often the same visitor's favicon."""
 _TOO_LARGE_TTL = 3600.0
 """Seconds for which it is believed that Forgejo does not give a blob in one piece."""
+REFRESH_PATIENCE = 0.5
+"""Seconds that a visitor waits for a new look where an old one could be used, before it is."""
 _THREAD_ROWS = 2_000
 """Trees above this are built on a thread: 2 000 rows take about 5 ms."""
 _THREAD_SETTINGS = 4 * 1024
@@ -83,6 +87,7 @@ class Library:
         forgejo: Forgejo,
         executor: Executor,
         *,
+        shared: Shared | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -99,6 +104,10 @@ class Library:
         if settings.error_pages_repo:
             owner, _, name = settings.error_pages_repo.lower().partition("/")
             self._operators = (owner, name)
+        self._purged: set[Key] = set()  # while they were looked at
+        self.shared_looks: SharedLooks | None = None
+        if shared is not None:
+            self.shared_looks = SharedLooks(settings, shared, self, clock=clock, now=now, operators=self._operators)
 
     @property
     def error_pages(self) -> Key | None:
@@ -114,11 +123,20 @@ class Library:
 
     def freshness(self, lookup: Lookup) -> Freshness:
         """What a lookup is still good for."""
+        found, looks = self.natural(lookup), self.shared_looks
+        doubted = lookup.suspect if looks is None else looks.doubts(lookup)
+        return Freshness.OLD if doubted and found is not Freshness.EXPIRED else found
+
+    def natural(self, lookup: Lookup) -> Freshness:
+        """The same by its age alone, whatever other proxies know by now."""
         return lookup.freshness(self._clock(), self._settings.cache_ttl, self._settings.stale_ttl)
 
     def good_until(self, lookup: Lookup) -> float:
         """Monotonic seconds until which an answer that rests on a lookup, and is no "no", needs no new look."""
-        return lookup.good_until(self._settings.cache_ttl)
+        until = lookup.good_until(self._settings.cache_ttl)
+        if self.shared_looks is not None and self.shared_looks.shared.away:
+            return until  # what is told when Redis is back replaces the lookup
+        return min(until, lookup.told_until)
 
     def memory_key(self, lookup: Lookup) -> tuple[str, ...]:
         """Under which key memory holds a lookup, for as long as it is what is known."""
@@ -173,7 +191,46 @@ class Library:
 
         wanted: the path (segments, slash) a visitor waits for: its bytes come in the same batch as `.pages`.
         """
-        return await asyncio.shield(self._start_look((owner.lower(), repository.lower()), wanted))
+        key = (owner.lower(), repository.lower())
+        if self.shared_looks is None:
+            return await asyncio.shield(self._start_look(key, wanted))
+        known = self.peek(*key)
+        self.shared_looks.awaited(key)
+        found = await asyncio.shield(self._start_look(key, wanted))
+        if known is None and self.freshness(found) is Freshness.OLD:
+            # The first to ask for what Redis knows from yesterday.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_PATIENCE):
+                    self.shared_looks.awaited(key)
+                    found = await asyncio.shield(self._start_look(key, wanted))
+        return found
+
+    async def purge(self, key: Key | None) -> bool:
+        """Look at a repository again, or at everything, in every proxy; False: in others when Redis answers again."""
+        known = [lookup for lookup in self.lookups() if key in (None, lookup.key, _true_name(lookup))]
+        if self.shared_looks is not None:
+            # By whatever name a repository is asked for: renames are followed.
+            others = [lookup.key for lookup in known if key not in (None, lookup.key)]
+            return all([await self.shared_looks.purge(each) for each in (key, *others)])
+        for lookup in known:
+            self.keep(replace(lookup, suspect=True))
+            self._purged.add(lookup.key)
+            if key is not None:
+                self.look_soon(lookup.key)
+        if key is not None and self._flights.running(("site", *key)):
+            self._purged.add(key)
+        return True
+
+    async def hint(self, key: Key) -> None:
+        """Somebody wrote to this repository, if it is one: look again where it is known."""
+        known = self.peek(*key)
+        if known is None and self.shared_looks is not None:
+            held = await self.shared_looks.shared.look(key, None, None)
+            if held is None or held.repository is None:
+                return
+        elif known is None or known.fault is Fault.TROUBLE:
+            return
+        await self.purge(key)
 
     async def blob(self, lookup: Lookup, entry: Entry) -> Blob | ForgejoError:
         """A file's bytes, verified, or why they cannot be had."""
@@ -191,10 +248,16 @@ class Library:
         """The bytes that a Git LFS pointer stands for, checked, or why they cannot be had."""
         repository, commit, key = _repository(lookup), _commit(lookup), _object_key(lookup, pointer)
 
+        shared = self.shared_looks.shared if self.shared_looks is not None else None
+
         async def fetch() -> bytes:
-            data = await self._forgejo.media_bytes(
-                repository, path=PUBLIC + file.path, commit=commit, oid=pointer.oid, size=pointer.size
-            )
+            data = await shared.lfs_object(lookup.key, pointer.oid, pointer.size) if shared is not None else None
+            if data is None:
+                data = await self._forgejo.media_bytes(
+                    repository, path=PUBLIC + file.path, commit=commit, oid=pointer.oid, size=pointer.size
+                )
+                if shared is not None:
+                    shared.keep_object(lookup.key, pointer.oid, data)
             self.memory.put(key, data, len(data) + 150)
             return data
 
@@ -228,6 +291,40 @@ class Library:
     async def aclose(self) -> None:
         """Stop every look under way."""
         await self._flights.aclose()
+        if self.shared_looks is not None:
+            await self.shared_looks.aclose()
+
+    # What a look by way of Redis needs.
+
+    def lookups(self) -> list[Lookup]:
+        """All that memory holds of repositories."""
+        return [value for value in self.memory.values() if isinstance(value, Lookup)]
+
+    def keep(self, lookup: Lookup) -> Lookup:
+        """Hold what is known of a repository now."""
+        nbytes = 1200 + sum(map(len, lookup.key)) + (lookup.site.nbytes if lookup.site is not None else 0)
+        self.memory.put(("site", *lookup.key), lookup, nbytes)
+        return lookup
+
+    def keep_blob(self, blob_id: str, data: bytes) -> Blob:
+        """Hold a file's bytes, which are verified."""
+        blob = Blob(data, lfs_pointer(data))
+        self.memory.put(("blob", blob_id), blob, len(data) + 250)
+        return blob
+
+    def look_again(self, key: Key) -> None:
+        """Look at a repository that memory holds, with nobody waiting."""
+        self._start_look(key, None)
+
+    async def find_commit(
+        self, key: Key, repository: Repository, commit: str, known: Lookup | None, wanted: Wanted | None
+    ) -> Lookup | None:
+        """What a commit is that somebody else found on the branch; None where Forgejo does not say."""
+        try:
+            branch = Branch(repository.default_branch, commit, None, repository.access)
+            return await self._site(key, repository, branch, known, wanted)
+        except ForgejoError:
+            return None
 
     # Calls that are shared, and failures that are remembered.
 
@@ -278,7 +375,19 @@ class Library:
         return self._flights.start(("site", *key), lambda: self._look(key, wanted))
 
     async def _look(self, key: Key, wanted: Wanted | None) -> Lookup:
-        known = self.peek(*key)
+        if self.shared_looks is not None:
+            try:
+                return await self.shared_looks.look(key, wanted)
+            except Exception:
+                logger.exception("looking at %s/%s by way of Redis failed", *key)
+        while True:
+            self._purged.discard(key)
+            found = await self.find(key, self.peek(*key), wanted)
+            if key not in self._purged:  # else it may be older than that
+                return self.keep(replace(found, suspect=False))
+
+    async def find(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
+        """What Forgejo says of a repository; trouble is noted beside what is known."""
         try:
             found = await self._ask(key, known, wanted)
         except NotFound as missing:
@@ -295,8 +404,6 @@ class Library:
             self._weather.bad("/".join(key), found.trouble)
         else:
             self._weather.good()
-        nbytes = 1200 + sum(map(len, key)) + (found.site.nbytes if found.site is not None else 0)
-        self.memory.put(("site", *key), found, nbytes)
         return found
 
     async def _ask(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
@@ -446,14 +553,20 @@ class Library:
                 found[oid] = held
             elif missing.setdefault(oid, size) != size:
                 raise BadAnswer("tree: one blob with two sizes")
+        shared = self.shared_looks.shared if self.shared_looks is not None else None
+        if missing and shared is not None:
+            for oid, data in (await shared.blobs(missing.items())).items():
+                found[oid] = self.keep_blob(oid, data)
+                del missing[oid]
         if missing:
             try:
                 blobs = await self._forgejo.blobs(repository, list(missing.items()))
             except BlobTooLarge:
                 blobs = {}
             for oid, data in blobs.items():
-                blob = found[oid] = Blob(data, lfs_pointer(data))
-                self.memory.put(("blob", oid), blob, len(data) + 250)
+                found[oid] = self.keep_blob(oid, data)
+                if shared is not None:
+                    shared.keep_blob(oid, data)
             for oid in missing.keys() - blobs.keys():
                 self._keep_failure(("blob", oid), BlobTooLarge(oid))
         return found
@@ -483,6 +596,11 @@ def _same_place(one: Repository, other: Repository) -> bool:
         other.name,
         other.default_branch,
     )
+
+
+def _true_name(lookup: Lookup) -> Key | None:
+    """What a repository is called by now."""
+    return (lookup.repository.owner.lower(), lookup.repository.name.lower()) if lookup.repository is not None else None
 
 
 def _target(data: bytes) -> str:

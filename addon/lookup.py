@@ -9,6 +9,7 @@ profile site ask first for a repository that does not exist, and need not ask Fo
 """
 
 import enum
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -59,6 +60,7 @@ class Lookup:
     looked: monotonic seconds of the last definite answer. modified: the commit's Last-Modified. uses_lfs: a small file
     may be a Git LFS pointer. line, reason: of a broken `.pages`. total: files, where they are too many. trouble: why
     the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none is tried.
+    suspect: what other proxies share says something else by now; believed: monotonic seconds until which it would tell.
     """
 
     key: Key
@@ -75,6 +77,8 @@ class Lookup:
     trouble: ForgejoError | None = None
     failures: int = 0
     retry: float = 0.0
+    suspect: bool = False
+    believed: float = math.inf
 
     @property
     def is_site(self) -> bool:
@@ -90,6 +94,15 @@ class Lookup:
             and (self.repository.id, self.repository.public) == (repository.id, repository.public)
         )
 
+    def doubted(self, now: float) -> bool:
+        """Whether what proxies share has to be asked before this is used."""
+        return self.suspect or now >= self.believed
+
+    @property
+    def told_until(self) -> float:
+        """Monotonic seconds until which a change of what proxies share would be told."""
+        return -math.inf if self.suspect else self.believed
+
     def fresh_until(self, ttl: float) -> float:
         """Monotonic seconds until which this may be used without a second thought; ttl: cacheTTL in seconds."""
         if self.trouble is not None:
@@ -101,7 +114,7 @@ class Lookup:
         return self.retry if self.trouble is not None else self.looked + ttl
 
     def freshness(self, now: float, ttl: float, stale_ttl: float) -> Freshness:
-        """What this is still good for at `now`; ttl: cacheTTL, stale_ttl: how long it may replace an answer."""
+        """What this is still good for at `now`, doubts aside; ttl: cacheTTL, stale_ttl: how long it may replace one."""
         if now < self.fresh_until(ttl):
             return Freshness.FRESH
         age = now - self.looked

@@ -44,8 +44,10 @@ from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer, Request
 from addon.settings import Settings, SettingsError, load
+from addon.shared_looks import shared_of
 from addon.signing_key import KeyFault, signing_key
 from addon.surroundings import problems
+from addon.webhook import Delivery, Webhook, written
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class PagesAddon:
         self._relay = Relay()
         self._log: AccessLog | None = None
         self._forwarding: forwarding.Forwarding | None = None
+        self._webhook: Webhook | None = None
+        self._hints: set[asyncio.Task[None]] = set()
         self._upstream = urlsplit("http://127.0.0.1:1")
         self._modes: tuple[str, ...] = ()
         self._flows: dict[str, dict[str, http.HTTPFlow]] = {}  # being answered, by client
@@ -152,7 +156,10 @@ class PagesAddon:
             concurrency=settings.workers,
             headers=((forwarding.HOP_HEADER, self._forwarding.hop),),
         )
-        self._library = Library(settings, self._forgejo, self._executor)
+        self._library = Library(settings, self._forgejo, self._executor, shared=shared_of(settings))
+        if self._library.shared_looks is not None:
+            self._library.shared_looks.start()
+        self._webhook = Webhook(settings, self._library.purge)
         try:
             secret = settings.auth_secret_key
             key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir)
@@ -299,6 +306,8 @@ class PagesAddon:
             self._answer(flow, server.looped(request))
         elif isinstance(server.route(request.host, request.path), ForgejoRequest):
             self._pass_through(flow, through)
+        elif self._webhook is not None and self._webhook.takes(request):
+            self._delivered(flow, self._webhook.delivery(request))
         elif _is_form(flow.request):
             flow.metadata[_FORM] = True  # few enough bytes to be collected; `request` goes on with them
         elif (answer := server.recall(request)) is not None:
@@ -320,6 +329,16 @@ class PagesAddon:
         else:
             _respond(flow, answer)
 
+    def _delivered(self, flow: http.HTTPFlow, delivery: Delivery | Answer) -> None:
+        """Read what a webhook says; the relay gives the answer when its body is there."""
+        if isinstance(delivery, Answer):
+            self._answer(flow, delivery)
+            return
+        if not _has_body(flow.request):
+            delivery.take(b"")
+        self._relayed(flow, delivery.answer)
+        flow.request.stream = delivery.take
+
     def _relayed(self, flow: http.HTTPFlow, deposit: Deposit) -> None:
         """Make the relay, which holds the answer, the flow's upstream; a body is thrown away on the way there."""
         # The connection's own state hangs on this request as well: whether it is HEAD, HTTP/1.0, the last one.
@@ -336,6 +355,7 @@ class PagesAddon:
     def _pass_through(self, flow: http.HTTPFlow, through: forwarding.Forwarding) -> None:
         """Send a request on to Forgejo, both bodies streamed."""
         data, client = flow.request.data, flow.client_conn
+        flow.metadata["pages_written"] = written(data.method.decode("latin-1"), data.path.decode("latin-1"))
         target = through.target(data.path)
         if target is None:
             self._answer(flow, http1.error_answer(400))
@@ -374,8 +394,14 @@ class PagesAddon:
             self._leave(flow)  # it has no end
 
     def response(self, flow: http.HTTPFlow) -> None:
-        if flow.response is not None:
-            self._finished(flow, flow.response.status_code)
+        if flow.response is None:
+            return
+        self._finished(flow, flow.response.status_code)
+        key = flow.metadata.get("pages_written")
+        if key is not None and flow.response.status_code < 400 and self._library is not None:
+            hint = asyncio.ensure_future(self._library.hint(key))  # sooner than the webhook
+            self._hints.add(hint)
+            hint.add_done_callback(self._hints.discard)
 
     def error(self, flow: http.HTTPFlow) -> None:
         self._finished(flow, _status_of_failure(flow))

@@ -36,7 +36,7 @@ from addon.answers import (
 )
 from addon.files import Files, cache_status
 from addon.forge_errors import DeadlineExceeded, ForgejoError
-from addon.library import Library, Wanted
+from addon.library import REFRESH_PATIENCE, Library, Wanted
 from addon.lookup import Fault, Freshness, Lookup, unknown
 from addon.ready import Basis
 from addon.routing import (
@@ -61,8 +61,6 @@ __all__ = ["METHODS", "OWN_HEADER", "Answer", "Header", "Headers", "Need", "Page
 
 logger = logging.getLogger(__name__)
 
-REFRESH_PATIENCE = 0.5
-"""Seconds that a visitor waits for a new look where an old one could be used, before it is."""
 ERROR_PAGE_PATIENCE = 2.0
 """Seconds that a visitor waits for the site's or the operator's page for an error, before getting ours."""
 LOGOUT = ("logout",)

@@ -150,58 +150,52 @@ class Settings:
         loose_host_name,
         None,
         "The host of Redis or Valkey; without one, memory is the only cache.",
-        later=True,
     )
-    redis_port: int = option("redisPort", integer(1, 65535), 6379, "The port of Redis or Valkey.", later=True)
+    redis_port: int = option("redisPort", integer(1, 65535), 6379, "The port of Redis or Valkey.")
     redis_username: str | None = option(
-        "redisUsername", plain_text, None, "The user to sign in as, where the server has users.", later=True
+        "redisUsername", plain_text, None, "The user to sign in as, where the server has users."
     )
-    redis_password: Secret | None = secret("redisPassword", any_secret, "The password of Redis or Valkey.", later=True)
-    redis_db: int = option("redisDB", integer(0, 65535), 0, "The number of the database.", later=True)
-    redis_tls: bool = option("redisTLS", boolean, False, "Whether the connection uses TLS.", later=True)
+    redis_password: Secret | None = secret("redisPassword", any_secret, "The password of Redis or Valkey.")
+    redis_db: int = option("redisDB", integer(0, 65535), 0, "The number of the database.")
+    redis_tls: bool = option("redisTLS", boolean, False, "Whether the connection uses TLS.")
     redis_ca_file: Path | None = option(
         "redisCAFile",
         file_path,
         None,
         "Certificates (PEM) to trust for it, instead of those of the system.",
-        later=True,
     )
     redis_url: Secret | None = secret(
         "redisURL",
         redis_url,
         "All of the above in one address, such as `rediss://user:password@host:6379/0`.",
-        later=True,
     )
-    redis_pool_size: int = option(
-        "redisPoolSize", integer(1, 10_000), 10, "How many idle connections are kept.", later=True
-    )
+    redis_pool_size: int = option("redisPoolSize", integer(1, 10_000), 10, "How many idle connections are kept.")
     redis_max_connections: int = option(
-        "redisMaxConnections", integer(1, 10_000), 20, "The most connections at one time.", later=True
+        "redisMaxConnections", integer(1, 10_000), 20, "The most connections at one time."
     )
     redis_conn_wait_timeout: float = option(
-        "redisConnWaitTimeout", duration(), 5.0, "How long to wait for a free connection.", later=True
+        "redisConnWaitTimeout", duration(), 5.0, "How long to wait for a free connection."
     )
     redis_timeout: float = option(
-        "redisTimeout", duration(0.001), 0.3, "The longest that one look-up in the shared cache may take.", later=True
+        "redisTimeout", duration(0.001), 0.3, "The longest that one look-up in the shared cache may take."
     )
     max_shared_file_size: int = option(
         "maxSharedFileSize",
         size(),
         8 * _MIB,
         "The size above which a file is not put into the shared cache.",
-        later=True,
     )
     memory_ttl: float = option(
-        "memoryTTL", duration(), 5.0, "How long memory is believed while Redis cannot tell of changes.", later=True
+        "memoryTTL", duration(), 5.0, "How long memory is believed while Redis cannot tell of changes."
     )
     stale_ttl: int = option("staleTTL", whole_seconds, 86_400, "How long known pages are served while Forgejo is away.")
 
     # Deploys and administration
     webhook_secret: Secret | None = secret(
-        "webhookSecret", any_secret, "The secret of Forgejo's webhook; without one there is no webhook.", later=True
+        "webhookSecret", any_secret, "The secret of Forgejo's webhook; without one there is no webhook."
     )
     webhook_path: str = option(
-        "webhookPath", url_path, "/.pages/webhook", "The path of the webhook on the pages domain.", later=True
+        "webhookPath", url_path, "/.pages/webhook", "The path of the webhook on the pages domain."
     )
     admin_listen: tuple[ListenAddress, ...] = listing(
         "adminListen",

@@ -93,6 +93,12 @@ class Tree:
         index = bisect_left(self, prefix)
         return index < len(self) and self[index].startswith(prefix)
 
+    def rows(self) -> Iterator[tuple[str, int, str, int]]:
+        """Every file and link as the constructor takes them, in path order."""
+        for index in range(len(self)):
+            entry = self._entry(index)
+            yield self[index].decode(), entry.mode, entry.id, entry.size
+
     def links(self) -> Iterator[tuple[str, Entry]]:
         """Every symbolic link with its entry."""
         for link in sorted(self._links):

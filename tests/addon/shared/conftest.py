@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""A forge with one small site that changes, and proxies in front of it that share a Redis or Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.preview.forge import Forge
+from tests.addon.shared.nodes import Node
+from tests.forge.running import start_forge
+from tests.forge.sites import Site
+from tests.resp.servers import Server, start_redis, start_valkey
+
+FIRST = b"<!doctype html><title>First</title><h1>First</h1>\n"
+MakeNode = Callable[..., Node]
+
+
+@pytest.fixture(scope="session", params=["valkey", "redis"])
+def _running(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with start_valkey() if request.param == "valkey" else start_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(_running: Server) -> Server:
+    """Valkey 9 and Redis 7 in turn, empty; not to be killed."""
+    _running.ask("FLUSHALL")
+    return _running
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Server]:
+    """A Valkey for this test alone, which may be killed, stopped and changed."""
+    with start_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def blog(tmp_path: Path) -> Iterator[Site]:
+    """The repository alice/blog; `commit` is a push."""
+    files = {
+        ".pages": b"enabled: true\n",
+        "public/index.html": FIRST,
+        "public/old.html": b"old",
+        "public/a.css": b"a{}",
+    }
+    site = Site(tmp_path / "forge" / "alice" / "blog.git", files)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def forge(tmp_path: Path, blog: Site) -> Iterator[Forge]:
+    forge = start_forge(tmp_path / "forge")
+    yield forge
+    forge.stop()
+
+
+@pytest.fixture
+async def node(forge: Forge, tmp_path: Path) -> AsyncIterator[MakeNode]:
+    """`node(redis, **options)`: a proxy in front of the forge; redis: a server, an address, or None."""
+    made: list[Node] = []
+
+    def make(redis: Server | tuple[str, int] | str | None, **options: Any) -> Node:
+        address = redis.address if isinstance(redis, Server) else redis
+        made.append(Node(forge.url, address, tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.aclose()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Several proxies in one process: each with a memory, a client of Forgejo and a client of Redis of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from addon.access import Access
+from addon.answers import Request
+from addon.forgejo import Forgejo
+from addon.forwarding import Visitor
+from addon.library import Library
+from addon.server import PagesServer
+from addon.settings import Settings
+from addon.shared import Shared
+from addon.shared_looks import SharedLooks
+from addon.signing_key import SigningKey, Source
+
+PAGES_DOMAIN = "pages.test"
+VISITOR = Visitor("192.0.2.7", True)
+
+
+class Page(NamedTuple):
+    """What a visitor got, and how."""
+
+    status: int
+    body: bytes
+    cache: str
+    seconds: float
+    at_once: bool
+    """Whether memory had it: no await, no trip to anybody."""
+
+
+class Node:
+    """One proxy's worth of server."""
+
+    def __init__(self, forge_url: str, redis: tuple[str, int] | str | None, folder: Path, **options: Any) -> None:
+        mapping: dict[str, Any] = {
+            "pagesDomain": PAGES_DOMAIN,
+            "forgejoHost": forge_url,
+            "stateDir": str(folder),
+            **options,
+        }
+        if isinstance(redis, str):
+            mapping["redisURL"] = redis
+        elif redis is not None:
+            mapping |= {"redisHost": redis[0], "redisPort": redis[1]}
+        self.settings = Settings.from_mapping(mapping, environ={})
+        self.executor = ThreadPoolExecutor(4)
+        self.forgejo = Forgejo(forge_url, executor=self.executor, timeout=self.settings.forgejo_timeout)
+        self.skipped = 0.0
+        shared = Shared.of(self.settings)
+        self.library = Library(self.settings, self.forgejo, self.executor, shared=shared, clock=self.clock)
+        access = Access(SigningKey(b"k" * 32, Source.SETTINGS), 3600, self.executor)
+        self.server = PagesServer(self.settings, self.library, access)
+        if self.library.shared_looks is not None:
+            self.library.shared_looks.start()
+
+    def clock(self) -> float:
+        """Seconds that pass by themselves, and by `skipped`."""
+        return time.monotonic() + self.skipped
+
+    @property
+    def looks(self) -> SharedLooks:
+        assert self.library.shared_looks is not None
+        return self.library.shared_looks
+
+    @property
+    def shared(self) -> Shared:
+        return self.looks.shared
+
+    async def tracked(self) -> Node:
+        """The same, once it is told of changes."""
+        await until(lambda: self.looks.live, "tracking")
+        return self
+
+    async def settled(self) -> None:
+        """Wait until what it wrote is written, and what it was told of that is read."""
+
+        def quiet() -> bool:
+            return not self.shared._pending and not self.shared._waiting and not len(self.library._flights)
+
+        for _ in range(4):
+            await until(quiet, "nothing to be written or read")
+            await asyncio.sleep(0.01)  # messages that are on their way
+
+    async def get(self, host: str, path: str, method: str = "GET") -> Page:
+        """A request; a host without a dot is an owner's name."""
+        name = host if "." in host else f"{host}.{PAGES_DOMAIN}"
+        request = Request(method, name, path, None, lambda _: None, lambda: VISITOR)
+        began = time.monotonic()
+        answer = self.server.recall(request)
+        at_once = answer is not None
+        if answer is None:
+            answer = await self.server.answer(request)
+        body = answer.body
+        if answer.stream is not None:
+            async with answer.stream() as chunks:
+                body = b"".join([chunk async for chunk in chunks])
+        return Page(answer.status, body, answer.cache, time.monotonic() - began, at_once)
+
+    async def aclose(self) -> None:
+        await self.library.aclose()
+        await self.forgejo.aclose()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+    """Poll until the condition is true; AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        await asyncio.sleep(0.002)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Two real mitmdumps on one Valkey under load, while Valkey, the forge and both are killed, hung and brought back."""
+
+import http.client
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from addon.preview.forge import Forge
+from tests.forge.running import start_forge
+from tests.forge.sites import Site
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
+from tests.resp.servers import Server, start_valkey
+
+PAGES = {f"/blog/p{number}.html": b"<h1>%d</h1>" % number * 50 for number in range(12)}
+SLOWEST = 1.0
+
+
+@dataclass
+class Load:
+    """Visitors who never stop, and what they got, by phase."""
+
+    proxies: tuple[Proxy, ...]
+    phase: str = "calm"
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    slowest: dict[str, float] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        for proxy in self.proxies:
+            for offset in range(2):
+                thread = threading.Thread(target=self._visit, args=(proxy, offset))
+                self._threads.append(thread)
+                thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _visit(self, proxy: Proxy, offset: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+        paths = list(PAGES)
+        number = offset * 5
+        while not self._stop.wait(0.005):
+            path, phase = paths[number % len(paths)], self.phase
+            number += 1
+            began = time.monotonic()
+            try:
+                connection.request("GET", path, headers={"Host": f"alice.{PAGES_DOMAIN}"})
+                response = connection.getresponse()
+                status, body = response.status, response.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.wrong.append(f"{phase}: {path}: {error!r}")
+                connection.close()
+                continue
+            took = time.monotonic() - began
+            self.counts[phase] += 1
+            self.slowest[phase] = max(self.slowest.get(phase, 0.0), took)
+            if (status, body) != (200, PAGES[path]):
+                self.wrong.append(f"{phase}: {path}: {status} {body[:60]!r}")
+
+    def during(self, phase: str, seconds: float) -> None:
+        self.phase = phase
+        time.sleep(seconds)  # the load itself is what is waited for
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
+    files = {".pages": b"enabled: true\n", **{f"public/{path[6:]}": body for path, body in PAGES.items()}}
+    site = Site(tmp_path / "forge" / "alice" / "blog.git", files)
+    forge = start_forge(tmp_path / "forge")
+    with start_valkey() as redis:
+        # Refs that age while the test runs, so that looks at the forge are due all the time.
+        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": "1s", "forgejoTimeout": "3s"}
+        with (
+            running_proxy(tmp_path / "one", forge.url, **options) as one,
+            running_proxy(tmp_path / "two", forge.url, **options) as two,
+        ):
+            load = Load((one, two))
+            for proxy in (one, two):
+                for path, body in PAGES.items():
+                    assert proxy.get("alice", path).body == body
+            load.start()
+            yield load, redis, forge
+            load.stop()
+    forge.stop()
+    site.close()
+
+
+def test_no_known_page_fails_or_is_slow_whatever_goes_away(load: tuple[Load, Server, Forge]) -> None:
+    visits, redis, forge = load
+    visits.during("calm", 2)
+    redis.kill()
+    visits.during("Redis killed", 3)
+    redis.start()
+    visits.during("Redis back, empty", 2)
+    redis.pause()
+    visits.during("Redis paused", 10)
+    redis.resume()
+    visits.during("Redis back", 2)
+    port = forge.port
+    forge.stop()
+    visits.during("Forgejo killed", 4)
+    redis.kill()
+    visits.during("both killed", 3)
+    redis.start()
+    forge.start_thread(port)
+    visits.during("both back", 3)
+    with forge.fault(hang=True):
+        visits.during("Forgejo hung", 5)
+        redis.pause()
+        visits.during("both hung", 5)
+        redis.resume()
+    visits.during("calm again", 2)
+    visits.stop()
+    print()
+    for phase, count in visits.counts.items():
+        print(f"{phase:20} {count:6} requests, slowest {visits.slowest[phase] * 1000:6.0f} ms")
+    assert visits.wrong == []
+    assert min(visits.counts.values()) > 50
+    assert max(visits.slowest.values()) < SLOWEST, visits.slowest
