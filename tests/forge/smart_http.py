@@ -258,6 +258,7 @@ class _Git(_Page):
 
     def _refuse(self, status: int) -> None:
         self.set_status(status)
+        self.set_header("Connection", "close")  # as tornado does, which answers before it has read a body
         if status == 401:
             self.set_header("WWW-Authenticate", 'Basic realm="Gitea"')
         self.finish("refused\n")
