@@ -15,6 +15,10 @@ sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve()
 if str(_HERE.parent) not in sys.path:
     sys.path.insert(0, str(_HERE.parent))
 
-from addon.plugin import addons  # noqa: E402  # importable only from here on
+from addon.closed import end_default_listener  # noqa: E402  # importable only from here on
+
+end_default_listener()  # before anything that could fail
+
+from addon.plugin import addons  # noqa: E402
 
 __all__ = ["addons"]

@@ -2,14 +2,13 @@
 # Copyright (C) 2026 the contributors
 """The mitmproxy addon: life cycle and the flow face. Hooks only, thin; what an answer is, `PagesServer` says.
 
-It starts closed: when mitmproxy loads this script its default listener, an open forward proxy, may be on its way, so
-the first thing done is to end that one; ours is opened in `running`, when all is ready. It fails closed: a connection
+It starts closed: `pages.py` has ended mitmproxy's default listener before this is imported; ours is opened in
+`running`, when all is ready. It fails closed: a connection
 that came in by any other mode is refused, an exception in a hook is answered 500, and nothing reaches Forgejo but what
 `route` calls a ForgejoRequest. Everything is decided in `requestheaders`: a body is never collected.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import re
@@ -98,8 +97,6 @@ class PagesAddon:
         loader.add_option(
             OPTION, str, "", f"The YAML file that configures the pages server. Default: the variable {VARIABLE}."
         )
-        if not self._running:
-            _end_default_listener()
 
     def configure(self, updated: set[str]) -> None:
         if OPTION not in updated:
@@ -598,29 +595,6 @@ def _trusted_authorities(settings: Settings) -> dict[str, str | None]:
         bundle.write_bytes(b"\n".join(part.read_bytes() for part in parts))
         file = str(bundle)
     return {"ssl_verify_upstream_trusted_ca": file, "ssl_verify_upstream_trusted_confdir": system.capath}
-
-
-def _end_default_listener() -> None:
-    """Take back the listener of mitmproxy's default mode, an open proxy, before it accepts anything.
-
-    The options were read before this script was loaded, so on Python 3.12 and newer a task that opens that listener is
-    under way. It is cancelled; if it was far enough to have a socket (with --listen-host), nobody but the garbage
-    collector knows the server object any more. At this point every asyncio server in the process is that one.
-    """
-    ctx.options.update(server=False)
-    for task in asyncio.all_tasks():
-        if getattr(task.get_coro(), "__qualname__", "") == "Proxyserver.setup_servers":
-            task.cancel()
-    servers: Any = getattr(ctx.master.addons.get("proxyserver"), "servers", None)
-    instances = getattr(servers, "_instances", None)
-    if instances:
-        for instance in instances.values():
-            for server in getattr(instance, "_servers", ()):
-                server.close()
-        instances.clear()
-    for thing in gc.get_objects():
-        if isinstance(thing, asyncio.Server):
-            thing.close()
 
 
 _NOT_MENDED = http1.mend()

@@ -310,7 +310,9 @@ class HttpClient:
     def prepare_tls(self) -> ssl.SSLContext:
         """The TLS settings; loading the trusted certificates takes some 20 ms, so do it before the loop is busy."""
         if self._tls is None:
-            context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+            context = ssl.create_default_context()
+            if self._ca_file is not None:  # besides those of the system
+                context.load_verify_locations(self._ca_file)
             context.set_alpn_protocols(["http/1.1"])
             self._tls = context
         return self._tls

@@ -207,6 +207,19 @@ def test_touching_the_script_changes_nothing(tmp_path: Path, forge: Forge) -> No
         process.wait()
 
 
+@pytest.mark.parametrize("extra", [[], ["--listen-host", "127.0.0.1"]])
+def test_a_broken_installation_listens_nowhere_and_ends(tmp_path: Path, extra: list[str]) -> None:
+    shutil.copytree(ROOT / "addon", tmp_path / "addon", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "addon" / "library.py").write_text("raise ImportError('broken')\n")
+    config = write_config(tmp_path, "http://127.0.0.1:1", free_port())
+    script = str(tmp_path / "addon" / "pages.py")
+    command = [script if part == str(SCRIPT) else part for part in mitmdump_command(config)]
+    code, output = run_to_end(tmp_path, [*command, "-p", str(free_port()), *extra])
+    assert code == 1
+    assert "broken" in output
+    assert "listening" not in output
+
+
 def test_pages_serve_does_the_same(tmp_path: Path, forge: Forge) -> None:
     port = free_port()
     config = write_config(tmp_path, forge.url, port)
