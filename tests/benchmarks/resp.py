@@ -3,7 +3,9 @@
 """`python -m tests.benchmarks.resp`: the client against a raw socket and against its rivals, side by side.
 
 One process, one Valkey, short slices that alternate between the contenders, each of which counts with the mean of its
-three best: whatever else the machine does only ever makes a slice slower. What is compared are ratios, never rates.
+three best: whatever else the machine does only ever makes a slice slower. What is compared are ratios, never rates:
+of calls per second, and of processor time per call. On an idle machine the former says little about a client, for a
+call is then mostly the wake-up of two sleeping processes, which all of them wait for, the raw socket too.
 The raw socket is the yardstick: a reply of known length, received in blocking mode with the same limits in the
 kernel and copied out as `bytes`, which no client can be expected to beat. `--check` exits with 1 if a bar is missed.
 """
@@ -59,6 +61,15 @@ class Contender:
     name: str
     operation: Callable[[Case], Operation | None]
     rates: dict[Case, list[float]] = field(default_factory=dict)
+    costs: dict[Case, list[float]] = field(default_factory=dict)
+
+    def rate(self, case: Case) -> float:
+        """Calls per second."""
+        return statistics.mean(sorted(self.rates[case])[-3:])
+
+    def cost(self, case: Case) -> float:
+        """Microseconds of this process's processor time per call, the kernel's part of it included."""
+        return statistics.mean(sorted(self.costs[case])[:3]) * 1e6
 
 
 def key(case: Case) -> str:
@@ -239,8 +250,8 @@ def contenders(place: Server, wanted: set[str]) -> list[Contender]:
 # ---- measuring -------------------------------------------------------------------------------------------------------
 
 
-def rate(operations: list[Operation], span: float) -> float:
-    """Operations per second of so many threads, each doing its own for `span` seconds."""
+def rate(operations: list[Operation], span: float) -> tuple[float, float]:
+    """Of so many threads, each doing its own for `span` seconds: operations per second, processor seconds for each."""
     counts = [0] * len(operations)
     barrier = threading.Barrier(len(operations) + 1)
     stop = threading.Event()
@@ -257,22 +268,23 @@ def rate(operations: list[Operation], span: float) -> float:
     if len(operations) == 1:
         operation = operations[0]
         operation()
-        done, began = 0, time.perf_counter()
+        done, began, used = 0, time.perf_counter(), time.process_time()
         end = began + span
         while (now := time.perf_counter()) < end:
             operation()
             done += 1
-        return done / (now - began)
+        return done / (now - began), (time.process_time() - used) / done
     threads = [threading.Thread(target=work, args=item) for item in enumerate(operations)]
     for thread in threads:
         thread.start()
     barrier.wait()
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     time.sleep(span)
     stop.set()
     for thread in threads:
         thread.join()
-    return sum(counts) / (time.perf_counter() - began)
+    done = sum(counts)
+    return done / (time.perf_counter() - began), (time.process_time() - used) / done
 
 
 def cases(arguments: argparse.Namespace) -> list[Case]:
@@ -295,9 +307,10 @@ def measure(case: Case, rivals: list[Contender], rounds: int, span: float) -> No
         for contender in rivals if turn % 2 else reversed(rivals):
             if not operations[contender.name]:
                 continue
-            result = rate(operations[contender.name], span if turn else span / 4)
+            result, cost = rate(operations[contender.name], span if turn else span / 4)
             if turn:
                 contender.rates.setdefault(case, []).append(result)
+                contender.costs.setdefault(case, []).append(cost)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -317,27 +330,28 @@ def main(argv: list[str] | None = None) -> int:
     with start_valkey() as place:
         rivals = contenders(place, set(arguments.against))
         names = [rival.name for rival in rivals if rival.name != OURS]
-        print(f"\n{'':28}{OURS + ' per s':>12}" + "".join(f"{'÷ ' + name:>20}" for name in names))
+        print(
+            "\nCalls per second, processor time per call, and how many times better that is than (in brackets: cheaper)"
+        )
+        print(f"{'':28}{OURS + ' per s':>12}{'µs':>10}" + "".join(f"{name:>26}" for name in names))
         with Client(place.host, place.port, timeout=60) as seed:
             for case in cases(arguments):
                 seed.set(key(case), value(case))
                 measure(case, rivals, arguments.rounds, arguments.span)
-                best = {
-                    rival.name: statistics.mean(sorted(rival.rates[case])[-3:])
-                    for rival in rivals
-                    if case in rival.rates
-                }
-                line = f"{case!s:28}{best[OURS]:12.0f}"
+                compared = {rival.name: rival for rival in rivals if case in rival.rates}
+                mine = compared[OURS]
+                line = f"{case!s:28}{mine.rate(case):12.0f}{mine.cost(case):10.1f}"
                 for name in names:
-                    if name not in best:
-                        line += f"{'–':>20}"
+                    if name not in compared:
+                        line += f"{'–':>26}"
                         continue
-                    ratio = best[OURS] / best[name]
+                    ratio = mine.rate(case) / compared[name].rate(case)
                     bar = BARS.get(name, {}).get((case.threads, case.size)) if case.command == "GET" else None
                     low = bar is not None and ratio < bar
                     if low:
                         missed.append(f"{case} ÷ {name}: {ratio:.2f}, the bar is {bar}")
-                    line += f"{ratio:>19.2f}{'!' if low else ' '}"
+                    cheaper = compared[name].cost(case) / mine.cost(case)
+                    line += f"{ratio:>18.2f}{'!' if low else ' '}{f'({cheaper:.2f})':>7}"
                 print(line, flush=True)
     for text in missed:
         print("missed:", text)
