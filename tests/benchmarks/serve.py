@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.forge.running import start_forge
 from tests.forge.sites import Site
@@ -119,9 +119,10 @@ def started(name: str, folder: Path, command: list[str], port: int, logged: bool
     return Server(name, port, process, logged)
 
 
-def ours(folder: Path, forge: str, *, lane: bool, logged: bool) -> Server:
+def ours(folder: Path, forge: str, *, lane: bool, logged: bool, **options: Any) -> Server:
     port = free_port()
-    options = {"accessLog": str(folder / "access.log")} if logged else {}
+    if logged:
+        options["accessLog"] = str(folder / "access.log")
     config = write_config(folder, forge, port, lane=lane, cacheTTL=3600, **options)
     return started("lane" if lane else "flow face", folder, mitmdump_command(config), port, logged)
 
@@ -302,8 +303,8 @@ def cpu_seconds(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def running(folder: Path, names: list[str], logged: bool) -> Iterator[list[Server]]:
-    """The servers asked for, those that can be had."""
+def running(folder: Path, names: list[str], logged: bool, **options: Any) -> Iterator[list[Server]]:
+    """The servers asked for, those that can be had; options: settings of ours."""
     content = folder / "content"
     files = pages()
     for name, data in files.items():
@@ -315,8 +316,8 @@ def running(folder: Path, names: list[str], logged: bool) -> Iterator[list[Serve
     Site(folder / "forge" / "alice" / "blog.git", site)
     forge = start_forge(folder / "forge")
     makers: dict[str, Callable[[Path], Server | None]] = {
-        "lane": lambda place: ours(place, forge.url, lane=True, logged=logged),
-        "flow": lambda place: ours(place, forge.url, lane=False, logged=logged),
+        "lane": lambda place: ours(place, forge.url, lane=True, logged=logged, **options),
+        "flow": lambda place: ours(place, forge.url, lane=False, logged=logged, **options),
         "stock": lambda place: stock_hook(place, content),
         "caddy": lambda place: caddy(place, content, logged=logged),
         "nginx": lambda place: nginx(place, content, logged=logged),
