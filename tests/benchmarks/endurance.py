@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What the lane costs over time: idle connections, a steady stream of requests (open loop), millions of requests.
+"""What the lane costs over time: first requests, idle connections, a steady stream (open loop), millions of requests.
 
-Run `python -m tests.benchmarks.endurance [idle] [open] [million]`. The open loop sends each request when it is due,
-whether or not earlier ones are answered, and counts latency from that moment, as visitors do: a closed loop would wait
-with the server and hide what it waits for. Caddy stands beside it in the same run where it is installed. Millions of
-requests come from wrk; memory is read after each million.
+Run `python -m tests.benchmarks.endurance [miss] [idle] [open] [million]`. The open loop sends each request when it is
+due, whether or not earlier ones are answered, and counts latency from that moment, as visitors do: a closed loop would
+wait with the server and hide what it waits for. Caddy stands beside it in the same run where it is installed. Millions
+of requests come from wrk; memory is read after each million.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks.serve import HOST, LOAD_CORE, LOADS, PATHS, Server, by_wrk, lua, on_core, running
+from tests.benchmarks.serve import HOST, LOAD_CORE, LOADS, PATHS, Server, by_wrk, cpu_seconds, lua, on_core, running
 
 MIB = 1024 * 1024
 REQUEST = f"GET /blog/1k.html HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
@@ -33,6 +33,20 @@ def resident(pid: int) -> int:
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
+
+
+# ---- first requests --------------------------------------------------------------------------------------------------
+
+
+def misses(server: Server) -> None:
+    """Processor time for each file that is asked for the first time, and has to come from Forgejo."""
+    asked(server.port)
+    before, began = cpu_seconds(server.process.pid), time.perf_counter()
+    for number in range(PATHS):
+        asked(server.port, f"/blog/p/{number}.html")
+    took = time.perf_counter() - began
+    used = cpu_seconds(server.process.pid) - before
+    print(f"{server.name:12}{PATHS:8} misses{used / PATHS * 1e6:12,.0f} µs CPU each{took / PATHS * 1e3:8.2f} ms each")
 
 
 # ---- idle connections ------------------------------------------------------------------------------------------------
@@ -53,9 +67,10 @@ def idle(server: Server, count: int) -> None:
         connection.close()
 
 
-def asked(port: int) -> None:
+def asked(port: int, path: str = "/blog/1k.html") -> None:
+    """One request on a connection of its own."""
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        connection.sendall(REQUEST)
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
         answer(connection)
 
 
@@ -173,9 +188,11 @@ def millions(server: Server, wanted: int, folder: Path) -> None:
 
 def main() -> None:
     """Print what was asked for."""
-    parser = argparse.ArgumentParser(description="Idle connections, an open loop, millions of requests.")
-    parser.add_argument("what", nargs="*", default=["idle", "open"], help="of idle, open, million; default: idle open")
-    parser.add_argument("--servers", default="lane,caddy", help="default: %(default)s")
+    parser = argparse.ArgumentParser(
+        description="First requests, idle connections, an open loop, millions of requests."
+    )
+    parser.add_argument("what", nargs="*", default=["miss", "idle", "open"], help="of miss, idle, open, million")
+    parser.add_argument("--servers", default="lane,flow,caddy", help="default: %(default)s")
     parser.add_argument("--connections", type=int, default=2000, help="idle ones; default: %(default)s")
     parser.add_argument("--rate", type=int, default=5000, help="requests a second of the open loop")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each round of the open loop")
@@ -188,6 +205,10 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         running(Path(folder), options.servers.split(","), False, maxConnectionsPerAddress=0) as servers,
     ):
+        if "miss" in options.what:
+            for server in servers:
+                if server.name != "Caddy":
+                    misses(server)
         if "idle" in options.what:
             for server in servers:
                 idle(server, options.connections)
