@@ -3,45 +3,41 @@
 """The mitmproxy addon: life cycle and the flow face. Hooks only, thin; what an answer is, `PagesServer` says.
 
 It starts closed: `pages.py` has ended mitmproxy's default listener before this is imported; ours is opened in
-`running`, when all is ready. It fails closed: a connection
-that came in by any other mode is refused, an exception in a hook is answered 500, and nothing reaches Forgejo but what
-`route` calls a ForgejoRequest. Everything is decided in `requestheaders`: a body is never collected.
+`running`, when all is ready. It fails closed: a connection that came in by any other mode is refused, an exception in
+a hook is answered 500, and nothing reaches Forgejo but what `route` calls a ForgejoRequest. Everything is decided in
+`requestheaders`: a body is never collected.
 """
 
 import asyncio
 import logging
 import os
-import re
-import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import certifi
 import mitmproxy
 from mitmproxy import ctx, http, tcp
 from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
-from mitmproxy.flow import Error
-from mitmproxy.net.http import status_codes
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from addon import forwarding, http1
-from addon.access import MAX_FORM, Access
+from addon.access import Access
 from addon.access_log import AccessLog
 from addon.connections import Connections
+from addon.flows import ABORTED, Closed, Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
 from addon.forgejo import Forgejo
 from addon.lane import Lane, install
 from addon.library import Library
-from addon.negotiation import http_date
+from addon.proxy_options import HTTP2_SAFE, set_options, upstream_authority, version
 from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
-from addon.server import Answer, PagesServer, Request
+from addon.server import Answer, PagesServer
 from addon.settings import Settings, SettingsError, load
 from addon.shared_looks import shared_of
 from addon.signing_key import KeyFault, signing_key
@@ -58,10 +54,6 @@ _MARK = "pages"
 """In a flow's metadata while its request is being answered; its value is when it began."""
 _FORM = "pages_form"
 _TICKET = "pages_ticket"
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_HTTP2_SAFE = (12, 2)
-_ABORTED = 499
-"""What the access log says of a request whose client went away before it was answered, as nginx does."""
 
 
 class PagesAddon:
@@ -119,7 +111,7 @@ class PagesAddon:
             logger.error("%s: %s", path, problem)
         if not unusable:
             self.settings = settings
-            _set_options(settings)
+            set_options(settings)
 
     def running(self) -> Any:
         # On hot reload mitmproxy calls this synchronously, on an addon that runs already: then there is nothing to do.
@@ -131,7 +123,7 @@ class PagesAddon:
             logger.warning("%s", warning)
         if settings.not_used_yet:
             logger.warning("options that are not used yet: %s", ", ".join(settings.not_used_yet))
-        if _version() < _HTTP2_SAFE:
+        if version() < HTTP2_SAFE:
             logger.warning(
                 "mitmproxy %s has HTTP parsers with known faults (h2 4.1, h11 0.14): HTTP/2 is off. Python 3.12 or "
                 "newer brings a mitmproxy with the fixed ones.",
@@ -175,7 +167,7 @@ class PagesAddon:
 
     async def _listen(self, settings: Settings) -> None:
         modes = [
-            f"reverse:http://{_upstream_authority(settings)}@{address.host}:{address.port}"
+            f"reverse:http://{upstream_authority(settings)}@{address.host}:{address.port}"
             for address in settings.listen
         ]
         self._modes = tuple(modes)
@@ -235,7 +227,7 @@ class PagesAddon:
 
     def client_disconnected(self, client: Client) -> None:
         for flow in list(self._flows.get(client.id, {}).values()):
-            self._finished(flow, _ABORTED)  # mitmproxy says nothing more about it
+            self._finished(flow, ABORTED)  # mitmproxy says nothing more about it
         self._connections.release(client.id)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -279,10 +271,10 @@ class PagesAddon:
         except Exception:
             logger.exception("a request could not be handled")
             flow.request.stream = False
-            if _has_body(flow.request) and flow.killable:
+            if has_body(flow.request) and flow.killable:
                 flow.kill()  # to answer it, its body would have to be collected
             else:
-                _respond(flow, http1.error_answer(500))
+                respond(flow, http1.error_answer(500))
 
     async def _request(self, flow: http.HTTPFlow) -> None:
         server, through, client = self.server, self._forwarding, flow.client_conn
@@ -295,7 +287,7 @@ class PagesAddon:
         self._flows.setdefault(client.id, {})[flow.id] = flow
         self._inflight.add(flow.id)
         self._idle.clear()
-        request = _request(flow, through)
+        request = request_of(flow, through)
         if self._log is not None:
             flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
@@ -305,11 +297,11 @@ class PagesAddon:
             self._pass_through(flow, through)
         elif self._webhook is not None and self._webhook.takes(request):
             self._delivered(flow, self._webhook.delivery(request))
-        elif _is_form(flow.request):
+        elif is_form(flow.request):
             flow.metadata[_FORM] = True  # few enough bytes to be collected; `request` goes on with them
         elif (answer := server.recall(request)) is not None:
             self._answer(flow, answer)
-        elif _has_body(flow.request):
+        elif has_body(flow.request):
             self._relayed(flow, lambda: server.answer(request))  # a body that comes meanwhile must go somewhere
         else:
             self._answer(flow, await server.answer(request))
@@ -321,17 +313,17 @@ class PagesAddon:
         if answer.stream is not None:
             self._connections.hold(flow.id, flow.client_conn)
             self._relayed(flow, answer)
-        elif _has_body(flow.request):
+        elif has_body(flow.request):
             self._relayed(flow, answer)
         else:
-            _respond(flow, answer)
+            respond(flow, answer)
 
     def _delivered(self, flow: http.HTTPFlow, delivery: Delivery | Answer) -> None:
         """Read what a webhook says; the relay gives the answer when its body is there."""
         if isinstance(delivery, Answer):
             self._answer(flow, delivery)
             return
-        if not _has_body(flow.request):
+        if not has_body(flow.request):
             delivery.take(b"")
         self._relayed(flow, delivery.answer)
         flow.request.stream = delivery.take
@@ -347,7 +339,7 @@ class PagesAddon:
         flow.metadata[_TICKET] = ticket = self._relay.deposit(deposit)
         data.path = ticket.encode()
         data.headers = http.Headers([(b"Host", b"relay"), *kept])
-        flow.request.stream = _nothing
+        flow.request.stream = nothing
 
     def _pass_through(self, flow: http.HTTPFlow, through: forwarding.Forwarding) -> None:
         """Send a request on to Forgejo, both bodies streamed."""
@@ -371,20 +363,20 @@ class PagesAddon:
             flow.kill()  # nothing that `requestheaders` did not see goes anywhere
         elif flow.metadata.pop(_FORM, False) and self.server is not None and self._forwarding is not None:
             try:
-                answer = await self.server.answer(_request(flow, self._forwarding, flow.request.raw_content))
+                answer = await self.server.answer(request_of(flow, self._forwarding, flow.request.raw_content))
             except Exception:
                 logger.exception("a form could not be handled")
                 answer = http1.error_answer(500)
             if _MARK in flow.metadata:
                 flow.metadata["pages_cache"] = answer.cache
-                _respond(flow, answer)
+                respond(flow, answer)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         response = flow.response
         if response is None or response.raw_content is not None:
             return
         if self._log is not None:
-            flow.metadata["pages_count"] = response.stream = _Counted()
+            flow.metadata["pages_count"] = response.stream = Counted()
         else:
             response.stream = True
         if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
@@ -401,7 +393,7 @@ class PagesAddon:
             hint.add_done_callback(self._hints.discard)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        self._finished(flow, _status_of_failure(flow))
+        self._finished(flow, status_of_failure(flow))
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
         flow.messages.clear()  # of an upgraded connection to Forgejo; mitmproxy would keep them all
@@ -440,161 +432,6 @@ class PagesAddon:
                 seconds=time.monotonic() - began,
                 cache=flow.metadata.get("pages_cache", ""),
             )
-
-
-class _Counted:
-    """Lets a streamed body pass, and counts it."""
-
-    def __init__(self) -> None:
-        self.size = 0
-
-    def __call__(self, chunk: bytes) -> bytes:
-        self.size += len(chunk)
-        return chunk
-
-
-class Closed(layer.Layer):
-    """A connection that is closed on its first byte."""
-
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, events.Start):
-            yield commands.CloseConnection(self.context.client)
-
-
-def _nothing(chunk: bytes) -> list[bytes]:
-    return []
-
-
-def _has_body(request: http.Request) -> bool:
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip() != "0"
-
-
-def _status_of_failure(flow: http.HTTPFlow) -> int:
-    """What the visitor was told of a request that came to no good end."""
-    if flow.response is not None:
-        return flow.response.status_code
-    message = flow.error.msg if flow.error is not None else ""
-    if message in ("Client disconnected.", Error.KILLED_MESSAGE) or "peer closed" in message:  # the latter is h11's
-        return _ABORTED
-    return 502 if flow.client_conn.connected else 400
-
-
-def _is_form(request: http.Request) -> bool:
-    """Whether a request may be a login: a form of at most MAX_FORM bytes that says how long it is."""
-    length = request.headers.get("content-length", "")
-    return (
-        request.method == "POST"
-        and "transfer-encoding" not in request.headers
-        and length.isdecimal()
-        and length.isascii()
-        and len(length) <= 8
-        and int(length) <= MAX_FORM
-        and request.headers.get("content-type", "").strip().lower().startswith("application/x-www-form-urlencoded")
-    )
-
-
-def _request(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes | None = None) -> Request:
-    """The flow's request as the pages see it; the Host only if there is exactly one, and the target agrees."""
-    data = flow.request.data
-    fields = flow.request.headers
-    hosts = fields.get_all("host")
-    authority = data.authority.decode("utf-8", "surrogateescape")
-    host: str | None = None
-    if data.http_version.startswith(b"HTTP/1"):
-        # A folded field (RFC 9112 §5.2), a bare CR or a NUL (RFC 9110 §5.5) would be passed on as it is, for others to
-        # read as they like.
-        odd = any(_CONTROLS.search(value) for _, value in fields.fields)
-        if len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
-            host = hosts[0]
-        data.authority = b""
-        if data.http_version == b"HTTP/1.0" and "expect" in fields:
-            del fields["expect"]  # it knows no 100 Continue
-        if "connection" in fields:
-            fields["connection"] = fields["connection"].lower()  # mitmproxy would not see that it says `Close`
-    elif all(value == authority for value in hosts):
-        host = authority
-    path, mark, query = data.path.decode("utf-8", "surrogateescape").partition("?")
-
-    def header(name: bytes) -> bytes | None:
-        values = [value for key, value in fields.fields if key.lower() == name]
-        return b", ".join(values) if values else None
-
-    def visitor() -> forwarding.Visitor:
-        client = flow.client_conn
-        return through.visitor(fields, client.peername[0], client.tls_established)
-
-    return Request(data.method.decode("latin-1"), host, path, query if mark else None, header, visitor, body)
-
-
-def _respond(flow: http.HTTPFlow, answer: Answer) -> None:
-    # The constructor, not Response.make: that would encode an encoded body once more and add a length to a 304.
-    now = time.time()
-    flow.response = http.Response(
-        b"HTTP/1.1",
-        answer.status,
-        b"",
-        http.Headers((*answer.headers, (b"Date", http_date(int(now))))),
-        answer.body,
-        None,
-        now,
-        now,
-    )
-    flow.response.reason = status_codes.RESPONSES.get(answer.status, "")
-
-
-def _version() -> tuple[int, ...]:
-    return tuple(int(part) for part in mitmproxy.version.VERSION.split(".")[:2] if part.isdigit())
-
-
-def _upstream_authority(settings: Settings) -> str:
-    parts = urlsplit(settings.forgejo_host)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    host = parts.hostname or ""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _set_options(settings: Settings) -> None:
-    """Set what a public reverse proxy needs; facts about each default are beside it."""
-    logging.getLogger("addon").setLevel(settings.log_level.upper())
-    # A line for each connection, walked through all addons even where nobody prints it: a third of a new connection.
-    logging.getLogger("mitmproxy.proxy.server").setLevel(logging.WARNING)
-    wanted: dict[str, Any] = {
-        "confdir": str(settings.state_dir),  # mitmproxy writes a certificate authority there
-        "connection_strategy": "lazy",  # eager connects to Forgejo before the first byte: no Forgejo, no cached page
-        "keep_host_header": True,  # else the Host is overwritten before any hook sees it
-        "block_global": False,  # else every public client address is refused
-        "onboarding": False,  # else the Host mitm.it is answered before us
-        "rawtcp": True,  # upgraded connections (WebSocket) are relayed as they are
-        "websocket": False,  # else every message is parsed and kept for the connection's life
-        "http2": _version() >= _HTTP2_SAFE,
-        "validate_inbound_headers": True,
-        "anticache": False,
-        "anticomp": False,
-        "showhost": False,
-        "stream_large_bodies": None,  # any request above it would go upstream before `request` fires
-        "body_size_limit": None,
-        "store_streamed_bodies": False,
-        "tcp_timeout": http1.IDLE_SECONDS,
-        "flow_detail": 0,  # a line for each request on stdout costs a quarter of the speed
-        "upstream_cert": False,
-        "ssl_insecure": False,
-        **_trusted_authorities(settings),
-    }
-    known = {name: value for name, value in wanted.items() if name in ctx.options}
-    ctx.options.update(**known)
-
-
-def _trusted_authorities(settings: Settings) -> dict[str, str | None]:
-    """Who may vouch for Forgejo: the system's authorities (mitmproxy alone would take certifi's) and forgejoCAFile."""
-    system = ssl.get_default_verify_paths()
-    file = system.cafile or (None if system.capath else certifi.where())
-    if settings.forgejo_ca_file is not None:
-        # mitmproxy takes one file, so both are put into one.
-        bundle = settings.state_dir / "forgejo-authorities.pem"
-        parts = [settings.forgejo_ca_file, *([Path(file)] if file else [])]
-        bundle.write_bytes(b"\n".join(part.read_bytes() for part in parts))
-        file = str(bundle)
-    return {"ssl_verify_upstream_trusted_ca": file, "ssl_verify_upstream_trusted_confdir": system.capath}
 
 
 _NOT_MENDED = http1.mend()

