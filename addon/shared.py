@@ -168,6 +168,10 @@ class Shared:
             return None
         return await self._run(lambda trips: shared_trips.lfs_object(trips, records.object_key(key, oid), oid, size))
 
+    async def run(self, job: Callable[[Trips], T]) -> T | None:
+        """What a job of somebody else's says, run on a thread; None where Redis gives no answer in time."""
+        return await self._run(job)
+
     # What is written.
 
     def keep_blob(self, blob_id: str, data: bytes) -> None:
