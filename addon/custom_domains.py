@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Custom domains put together: the store, and the registry that is told of looks, visits and pushes.
+"""The registry of custom domains put in its place: told of looks, visits, pushes and unknown hosts.
 
 Made where the server is made, by plugin and tests alike, so that both have the same parts wired in the same way.
 Without `enableCustomDomains` nothing is registered, and nothing that others registered is released.
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from addon.domain_store import DomainStore
+from addon.domains import Domains
 from addon.library import Library
 from addon.lookup import Key, Lookup
 from addon.registry import Registry
@@ -25,22 +26,25 @@ class CustomDomains:
         settings: Settings,
         library: Library,
         forge: Forge,
+        store: DomainStore,
+        domains: Domains,
         prover: Prover | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         """clock: monotonic seconds. now: seconds since 1970."""
-        looks = library.shared_looks
-        self.store = DomainStore(looks.shared if looks is not None else None)
-        self.registry = Registry(settings, self.store, library, forge, prover=prover, clock=clock, now=now)
+        self.registry = Registry(settings, store, library, forge, prover=prover, hosts=domains, clock=clock, now=now)
         self._enabled = settings.enable_custom_domains
         self._library = library
+        self._domains = domains
 
     def start(self) -> None:
         """Begin to register; on the loop."""
         if self._enabled:
             self._library.looked = self.registry.notice
+            self._domains.finder = self.registry.discover
+            self._domains.lost = lambda host, mapping: self.registry.again(mapping.site)
             self.registry.start()
 
     def visited(self, lookup: Lookup) -> bool:
@@ -58,5 +62,5 @@ class CustomDomains:
         return done
 
     async def aclose(self) -> None:
-        """Stop; before the library."""
+        """Stop; before the library and the store."""
         await self.registry.aclose()

@@ -210,7 +210,7 @@ class Settings:
 
     # Custom domains
     enable_custom_domains: bool = option(
-        "enableCustomDomains", boolean, True, "Whether sites may have domains of their own.", later=True
+        "enableCustomDomains", boolean, True, "Whether sites may have domains of their own."
     )
     enable_custom_domain_dns_verification: bool = option(
         "enableCustomDomainDNSVerification",
