@@ -217,7 +217,6 @@ class Settings:
         boolean,
         False,
         "Whether a domain must be proven by a DNS record.",
-        later=True,
     )
     require_keyed_proof: bool = option(
         "requireKeyedProof", boolean, False, "Whether only a proof made with `domainProofKey` counts.", later=True
@@ -229,14 +228,13 @@ class Settings:
         "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system.", later=True
     )
     reserved_domains: tuple[str, ...] = listing(
-        "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them.", later=True
+        "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them."
     )
     release_grace: int = option(
         "releaseGrace",
         whole_seconds,
         86_400,
         "How long the domains of a vanished repository stay reserved.",
-        later=True,
     )
     custom_domain_cache_ttl: int = option(
         "customDomainCacheTTL",
