@@ -29,6 +29,7 @@ from mitmproxy.tls import TlsData
 from addon import forwarding, http1
 from addon.access import Access
 from addon.access_log import AccessLog
+from addon.challenges import Challenges
 from addon.connections import Connections
 from addon.custom_domains import CustomDomains
 from addon.domain_store import DomainStore
@@ -72,6 +73,7 @@ class PagesAddon:
         self._store: DomainStore | None = None
         self._domains: Domains | None = None
         self._registration: CustomDomains | None = None
+        self._challenges: Challenges | None = None
         self._access: Access | None = None
         self._lane: Lane | None = None
         self._forgejo: Forgejo | None = None
@@ -169,7 +171,9 @@ class PagesAddon:
             return
         logger.info("logins are signed with %s", key.source.value)
         self._access = Access(key, settings.auth_cookie_duration, self._executor)
-        self.server = PagesServer(settings, self._library, self._access, self._domains)
+        if settings.acme_challenge_upstream is not None:
+            self._challenges = Challenges(settings.acme_challenge_upstream)
+        self.server = PagesServer(settings, self._library, self._access, self._domains, challenges=self._challenges)
         self.server.visited = self._registration.visited
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
@@ -208,6 +212,8 @@ class PagesAddon:
             await self._access.aclose()
         if self._registration is not None:
             await self._registration.aclose()
+        if self._challenges is not None:
+            await self._challenges.aclose()
         if self._domains is not None:
             await self._domains.aclose()
         if self._store is not None:

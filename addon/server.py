@@ -11,12 +11,12 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from addon import login, templates
+from addon import challenges, login, templates
 from addon.access import Access, AccessFault, Attempt, Granted, Open, Refused, Visit, lock_of, private
 from addon.answers import (
     METHODS,
@@ -31,10 +31,13 @@ from addon.answers import (
     nothing_of_ours,
     options,
     own_page,
+    plain_text,
     redirect,
+    redirect_as_it_is,
     told,
     trouble_page,
 )
+from addon.challenges import Challenges
 from addon.domain_store import NO_ANSWER, NoAnswer
 from addon.domains import Domains, Resolved
 from addon.files import Files, cache_status
@@ -48,13 +51,16 @@ from addon.routing import (
     ForgejoRequest,
     OtherHost,
     OwnRequest,
+    PagesDomain,
     Path,
     Refusal,
     Route,
     SiteRequest,
     candidates,
     encode_path,
+    host_name,
     is_owner_name,
+    owns,
     profile_decides,
     route,
 )
@@ -96,9 +102,11 @@ class PagesServer:
         access: Access,
         domains: Domains | None = None,
         *,
+        challenges: Challenges | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """domains: None where there are none but the pages domain and what is below it."""
+        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
+        self._challenges = challenges
         self._domains = domains if settings.enable_custom_domains else None
         self._settings = settings
         self._library = library
@@ -173,10 +181,16 @@ class PagesServer:
             return own_page(request, target.status, templates.error_page(target.status, message=target.reason))
         if isinstance(target, ForgejoRequest):
             raise RuntimeError("a request for Forgejo came to the pages")
-        if isinstance(target, SiteRequest):
-            return self._site(request, target, work)
+        if isinstance(target, SiteRequest | OtherHost | PagesDomain) and target.path.segments[:2] == challenges.PREFIX:
+            return self._challenge(request, target.path, work)
         if isinstance(target, OtherHost):
             return self._other_host(request, target, work)
+        if not isinstance(target, OwnRequest):
+            upgrade = self._to_https(request, owns(request.host, self._settings.pages_domain))
+            if upgrade is not None:
+                return upgrade
+        if isinstance(target, SiteRequest):
+            return self._site(request, target, work)
         unread = _for_reading(request)
         if unread is not None:
             return unread
@@ -345,20 +359,52 @@ class PagesServer:
         if isinstance(found, Need):
             return found
         if isinstance(found, Mapping):
-            return self._mapped(request, host, path, found, work)
+            return self._to_https(request, host) or self._mapped(request, host, path, found, work)
         twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
         other = self._mapping(self._domains, twin, work) if found is None and _may_be_domain(twin) else None
         if isinstance(other, Need):
             return other
         if isinstance(other, Mapping) and other.branch is None:
+            upgrade = self._to_https(request, twin)
             scheme = "https" if request.visitor().secure else "http"
-            return redirect(request, f"{scheme}://{twin}{path}")
+            return upgrade or redirect(request, f"{scheme}://{twin}{path}")
         if found is NO_ANSWER or other is NO_ANSWER:
             return trouble_page(request, Overloaded("it is not known whose domain this is"))
         unread = _for_reading(request)
         if unread is not None:
             return unread
         return self._error(request, 404, work, message=templates.DOMAIN_NOT_CONFIGURED, host=host)
+
+    def _to_https(self, request: Request, host: str | None) -> Answer | None:
+        """Where a visitor is sent who came by plain HTTP to a host that we serve, path and query as they came.
+
+        That they did is what a trusted proxy says; or with `redirectHTTPS`, where no proxy says otherwise, what we see.
+        Who asks is looked at only where it matters: an answer for which it was is never ready for the next visitor.
+        """
+        always = self._settings.redirect_https and not request.tls
+        if host is None or not (always or _says_how_it_came(request)):
+            return None
+        visitor = request.visitor()
+        if visitor.secure or not (visitor.told or always):
+            return None
+        query = "" if request.query is None else f"?{request.query}"
+        return redirect_as_it_is(request, f"https://{host}{request.path}{query}")
+
+    def _challenge(self, request: Request, path: Path, work: Work) -> Answer | Need:
+        """Only the operator's ACME client may answer for a host of ours."""
+        unread = _for_reading(request)
+        if unread is not None:
+            return unread
+        asked, host = self._challenges, host_name(request.host or "")
+        key = ("challenge", host, path)
+        if asked is not None and host is not None and key not in work.done:
+            return Need(key, lambda: _told_or_trouble(asked.answer(host, path.segments)), from_forgejo=False)
+        text = work.done.get(key)
+        if isinstance(text, bytes):
+            return plain_text(request, text)
+        if isinstance(text, Exception):
+            return own_page(request, 502, templates.error_page(502))
+        return own_page(request, 404, templates.error_page(404, path=str(path)))
 
     def _mapping(self, domains: Domains, host: str, work: Work) -> Mapping | NoAnswer | Need | None:
         """What is registered of a host."""
@@ -552,6 +598,20 @@ def _for_reading(request: Request) -> Answer | None:
     if request.method == "OPTIONS":
         return options(request)
     return None if request.method in ("GET", "HEAD") else not_allowed(request)
+
+
+def _says_how_it_came(request: Request) -> bool:
+    """Whether proxies in front may have said that it was not by HTTPS."""
+    said = request.header(b"x-forwarded-proto")
+    return request.header(b"forwarded") is not None if said is None else said.lower() != b"https"
+
+
+async def _told_or_trouble(answer: Awaitable[bytes | None]) -> bytes | Exception | None:
+    try:
+        return await answer
+    except challenges.TransportError as trouble:
+        logger.warning("acmeChallengeUpstream: %s", trouble)
+        return trouble
 
 
 def _may_be_domain(host: str) -> bool:

@@ -246,11 +246,9 @@ class Settings:
     max_redirects: int = option(
         "maxRedirects", integer(0, 100_000), 25, "The most rules that are read from a `.redirects` file.", later=True
     )
-    redirect_https: bool = option(
-        "redirectHTTPS", boolean, False, "Whether plain HTTP is redirected to HTTPS.", later=True
-    )
+    redirect_https: bool = option("redirectHTTPS", boolean, False, "Whether plain HTTP is redirected to HTTPS.")
     acme_challenge_upstream: str | None = option(
-        "acmeChallengeUpstream", web_address, None, "Who answers `/.well-known/acme-challenge/`.", later=True
+        "acmeChallengeUpstream", web_address, None, "Who answers `/.well-known/acme-challenge/`."
     )
 
     # Traefik in front
