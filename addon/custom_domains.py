@@ -6,16 +6,23 @@ Made where the server is made, by plugin and tests alike, so that both have the 
 Without `enableCustomDomains` nothing is registered, and nothing that others registered is released.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
-from addon.domain_store import DomainStore
+from addon.domain_store import DomainStore, StoreAway
 from addon.domains import Domains
 from addon.library import Library
 from addon.lookup import Key, Lookup
 from addon.registry import Registry
 from addon.settings import Settings
+from addon.traefik_routers import TraefikRouters
 from addon.wishes import Forge, Prover
+
+_LEAST_PAUSE: Final = 0.5
+"""Seconds between two rounds in which routers are written anew, at least."""
 
 
 class CustomDomains:
@@ -34,10 +41,23 @@ class CustomDomains:
         now: Callable[[], float] = time.time,
     ) -> None:
         """clock: monotonic seconds. now: seconds since 1970."""
-        self.registry = Registry(settings, store, library, forge, prover=prover, hosts=domains, clock=clock, now=now)
+        self.routers = TraefikRouters(settings, store)
+        self.registry = Registry(
+            settings,
+            store,
+            library,
+            forge,
+            prover=prover,
+            hosts=domains,
+            routers=self.routers,
+            clock=clock,
+            now=now,
+        )
         self._enabled = settings.enable_custom_domains
         self._library = library
         self._domains = domains
+        self._store = store
+        self._tending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to register; on the loop."""
@@ -46,6 +66,19 @@ class CustomDomains:
             self._domains.finder = self.registry.discover
             self._domains.lost = lambda host, mapping: self.registry.again(mapping.site)
             self.registry.start()
+        self._tending = asyncio.ensure_future(self._tend())
+
+    async def _tend(self) -> None:
+        """Write the router of the pages domain, and from time to time all whose life ends."""
+        await self.routers.publish_pages_domain()
+        life = self.routers.routers.life
+        while life > 0 and self._enabled and self._store.shared:
+            await asyncio.sleep(max(_LEAST_PAUSE, life / 3))
+            with suppress(StoreAway):
+                async for host, mapping in self._store.mappings():
+                    if mapping is not None:
+                        await self.routers.publish([host])
+            await self.routers.publish_pages_domain()
 
     def visited(self, lookup: Lookup) -> bool:
         """A visitor came to a site; True where the next visit may change what it has."""
@@ -63,4 +96,7 @@ class CustomDomains:
 
     async def aclose(self) -> None:
         """Stop; before the library and the store."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
         await self.registry.aclose()
