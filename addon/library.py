@@ -35,6 +35,7 @@ from addon.forge_errors import (
 from addon.forgejo import Forgejo
 from addon.lfs import LfsPointer, lfs_pointer
 from addon.lookup import (
+    DISABLED,
     TROUBLE_PAUSE,
     Blob,
     Failure,
@@ -105,6 +106,8 @@ class Library:
             owner, _, name = settings.error_pages_repo.lower().partition("/")
             self._operators = (owner, name)
         self._purged: set[Key] = set()  # while they were looked at
+        self.looked: Callable[[Lookup], object] = lambda lookup: None
+        """Told of what each look found."""
         self.shared_looks: SharedLooks | None = None
         if shared is not None:
             self.shared_looks = SharedLooks(settings, shared, self, clock=clock, now=now, operators=self._operators)
@@ -372,7 +375,12 @@ class Library:
     # A look.
 
     def _start_look(self, key: Key, wanted: Wanted | None) -> "asyncio.Future[Lookup]":
-        return self._flights.start(("site", *key), lambda: self._look(key, wanted))
+        return self._flights.start(("site", *key), lambda: self._looked(key, wanted))
+
+    async def _looked(self, key: Key, wanted: Wanted | None) -> Lookup:
+        found = await self._look(key, wanted)
+        self.looked(found)
+        return found
 
     async def _look(self, key: Key, wanted: Wanted | None) -> Lookup:
         if self.shared_looks is not None:
@@ -498,7 +506,8 @@ class Library:
         site = replace(site, pages_file=pages_file, links=targets)
         if settings is None or not pages_file.enabled:
             # The operator's pages need no `.pages`; without one, the repository is no site of its owner's.
-            return replace(found, site=site if operators else None, fault=Fault.UNCONFIGURED)
+            reason = "" if settings is None else DISABLED
+            return replace(found, site=site if operators else None, fault=Fault.UNCONFIGURED, reason=reason)
         return replace(found, site=site)
 
     async def _rows(

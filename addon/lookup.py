@@ -23,6 +23,8 @@ NEGATIVE_TTL = 10.0
 TROUBLE_PAUSE = 2.0
 """Seconds until what Forgejo did not answer is asked again; for a known repository doubled at each failure."""
 TROUBLE_PAUSE_MAX = 60.0
+DISABLED = "enabled: false"
+"""Reason of an UNCONFIGURED site that has a `.pages` file."""
 
 
 class Fault(enum.Enum):
@@ -58,7 +60,7 @@ class Lookup:
     """What is known of a repository.
 
     looked: monotonic seconds of the last definite answer. modified: the commit's Last-Modified. uses_lfs: a small file
-    may be a Git LFS pointer. line, reason: of a broken `.pages`. total: files, where they are too many. trouble: why
+    may be a Git LFS pointer. line, reason: of a broken `.pages`, or DISABLED. total: files, if too many. trouble: why
     the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none is tried.
     suspect: what other proxies share says something else by now; believed: monotonic seconds until which it would tell.
     """

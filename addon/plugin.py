@@ -30,6 +30,7 @@ from addon import forwarding, http1
 from addon.access import Access
 from addon.access_log import AccessLog
 from addon.connections import Connections
+from addon.custom_domains import CustomDomains
 from addon.flows import ABORTED, Closed, Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
 from addon.forgejo import Forgejo
 from addon.lane import Lane, install
@@ -65,6 +66,7 @@ class PagesAddon:
         self.settings: Settings | None = None
         self.server: PagesServer | None = None
         self._library: Library | None = None
+        self._domains: CustomDomains | None = None
         self._access: Access | None = None
         self._lane: Lane | None = None
         self._forgejo: Forgejo | None = None
@@ -148,7 +150,9 @@ class PagesAddon:
         self._library = Library(settings, self._forgejo, self._executor, shared=shared_of(settings))
         if self._library.shared_looks is not None:
             self._library.shared_looks.start()
-        self._webhook = Webhook(settings, self._library.purge)
+        self._domains = CustomDomains(settings, self._library, self._forgejo)
+        self._domains.start()
+        self._webhook = Webhook(settings, self._domains.purge)
         try:
             secret = settings.auth_secret_key
             key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir)
@@ -158,6 +162,7 @@ class PagesAddon:
         logger.info("logins are signed with %s", key.source.value)
         self._access = Access(key, settings.auth_cookie_duration, self._executor)
         self.server = PagesServer(settings, self._library, self._access)
+        self.server.visited = self._domains.visited
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
@@ -193,6 +198,8 @@ class PagesAddon:
         await asyncio.gather(lane, self._drained())
         if self._access is not None:
             await self._access.aclose()
+        if self._domains is not None:
+            await self._domains.aclose()
         if self._library is not None:
             await self._library.aclose()
         if self._forgejo is not None:

@@ -97,6 +97,8 @@ class PagesServer:
         self._library = library
         self._access = access
         self._files = Files(settings, library, now)
+        self.visited: Callable[[Lookup], bool] = lambda lookup: False
+        """Told of each site that a visitor of the pages domain comes to; True: it wants to be told of the next, too."""
 
     # The face's side.
 
@@ -193,6 +195,8 @@ class PagesServer:
             if not lookup.is_site:
                 unconfigured |= lookup.fault is Fault.UNCONFIGURED and bool(candidate.base)
                 continue
+            if self.visited(lookup):
+                work.good_until = -math.inf  # an answer that is ready would come without a visit
             if lookup.fault is not None or lookup.site is None:
                 return self._faulty(request, lookup, f"{owner}/{candidate.repository}", work)
             entered = self._enter(request, lookup, lookup.site, candidate.base, path, work)
