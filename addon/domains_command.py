@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import resp
@@ -74,14 +74,15 @@ def with_store(settings: Settings, command: str, work: Callable[[DomainStore], A
             await store.aclose()
             await shared.aclose()
 
-    # What the shared cache says of Redis being away is meant for those who wait for pages.
-    logging.getLogger("addon.shared").addFilter(_without_pages)
-    try:
-        return asyncio.run(run())
-    except resp.InvalidArgument as error:
-        return failed(command, f"Redis: {error}")
-    finally:
-        logging.getLogger("addon.shared").removeFilter(_without_pages)
+    with ExitStack() as stack:
+        for name, rule in _LOGS.items():
+            logger = logging.getLogger(name)
+            logger.addFilter(rule)
+            stack.callback(logger.removeFilter, rule)
+        try:
+            return asyncio.run(run())
+        except resp.InvalidArgument as error:
+            return failed(command, f"Redis: {error}")
 
 
 def failed(command: str, reason: str) -> int:
@@ -263,3 +264,11 @@ async def _sync(store: DomainStore, routers: TraefikRouters) -> int:
 def _without_pages(record: logging.LogRecord) -> bool:
     record.msg, record.args = record.getMessage().partition("; pages come from memory")[0], ()
     return True
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
+# What is said there is meant for visitors, or is said by the commands themselves.
+_LOGS = {"addon.shared": _without_pages, "addon.weather": _nothing, "addon.library": _nothing}

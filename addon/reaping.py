@@ -19,13 +19,15 @@ from addon.domain_names import DomainNames, NameRefused
 from addon.domain_records import SiteDomains, record_of
 from addon.domain_store import NO_ANSWER, DomainStore, StoreAway, View, Writes, known_record
 from addon.domain_swaps import Planned, Unread
-from addon.forge_errors import ForgejoError
+from addon.forge_errors import ForgejoError, Overloaded, RateLimited
 from addon.lookup import DISABLED, Fault, Key, Lookup
 from addon.mappings import Mapping, domains_key, forward_key, mapping_of
 from addon.pages_file import PagesFile
 
 _AT_ONCE = 8
 _ROUNDS = 16
+_TRIES = 3
+_LONGEST_WAIT = 60.0
 T = TypeVar("T")
 
 
@@ -128,7 +130,7 @@ class Reaper:
 
     async def _look(self, key: Key, hosts: dict[str, Mapping]) -> Found:
         site = next(iter(hosts.values()))._replace(branch=None)
-        lookup = await self._sites.look(*key)
+        lookup = await self._asked(key)
         if lookup.trouble is not None or lookup.fault in (Fault.TROUBLE, Fault.REFUSED):
             return Found(site, trouble=_trouble(lookup))
         if lookup.fault is Fault.ABSENT:
@@ -145,6 +147,15 @@ class Reaper:
         plans = [self._unnamed(host, mapping) for host, mapping in hosts.items() if host not in named]
         freed = [host for plan in plans for host in (await self._foreseen(plan)).released]
         return Found(site, tuple(dict.fromkeys(freed)), reason="its .pages does not name it", plans=(*plans, *back))
+
+    async def _asked(self, key: Key) -> Lookup:
+        """What a repository is. A forge that rations its answers gets its time: nobody waits for a page."""
+        for _ in range(_TRIES):
+            lookup = await self._sites.look(*key)
+            if not isinstance(lookup.trouble, RateLimited | Overloaded):
+                break
+            await asyncio.sleep(min(lookup.trouble.retry_after, _LONGEST_WAIT))
+        return lookup
 
     async def _gone(self, site: Mapping, hosts: dict[str, Mapping]) -> Found:
         plan = claims.vanished(site, found=tuple(hosts), now=self._now(), grace=self._grace)
