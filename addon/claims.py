@@ -92,7 +92,7 @@ class _Standing:
     def leads_back(self, shown: Shown, host: str) -> bool:
         """Whether the reverse key of what is shown says this host."""
         name = reverse_key(*shown)
-        return name is not None and _text(self.view[name]) == host
+        return name is not None and _text(self.writes.get(name, self.view[name])) == host
 
     def release(self, host: str) -> None:
         """Free a host, if it still shows what was registered."""

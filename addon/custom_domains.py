@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Custom domains put together: the store, and the registry that is told of looks, visits and pushes.
+"""The registry of custom domains put in its place: told of looks, visits, pushes and unknown hosts.
 
 Made where the server is made, by plugin and tests alike, so that both have the same parts wired in the same way.
 Without `enableCustomDomains` nothing is registered, and nothing that others registered is released.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 
 from addon.domain_store import DomainStore
+from addon.domains import Domains
 from addon.library import Library
 from addon.lookup import Key, Lookup
 from addon.registry import Registry
 from addon.settings import Settings
+from addon.traefik_routers import TraefikRouters
 from addon.wishes import Forge, Prover
 
 
@@ -25,22 +28,38 @@ class CustomDomains:
         settings: Settings,
         library: Library,
         forge: Forge,
+        store: DomainStore,
+        domains: Domains,
         prover: Prover | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         """clock: monotonic seconds. now: seconds since 1970."""
-        looks = library.shared_looks
-        self.store = DomainStore(looks.shared if looks is not None else None)
-        self.registry = Registry(settings, self.store, library, forge, prover=prover, clock=clock, now=now)
+        self._routers = TraefikRouters(settings, store)
+        self.registry = Registry(
+            settings,
+            store,
+            library,
+            forge,
+            prover=prover,
+            hosts=domains,
+            routers=self._routers,
+            clock=clock,
+            now=now,
+        )
         self._enabled = settings.enable_custom_domains
         self._library = library
+        self._domains = domains
+        self._starting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to register; on the loop."""
+        self._starting = asyncio.ensure_future(self._routers.publish_pages_domain())
         if self._enabled:
             self._library.looked = self.registry.notice
+            self._domains.finder = self.registry.discover
+            self._domains.lost = lambda host, mapping: self.registry.again(mapping.site)
             self.registry.start()
 
     def visited(self, lookup: Lookup) -> bool:
@@ -58,5 +77,7 @@ class CustomDomains:
         return done
 
     async def aclose(self) -> None:
-        """Stop; before the library."""
+        """Stop; before the library and the store."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         await self.registry.aclose()

@@ -48,6 +48,7 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_at",
+        "_bare",
         "_begun",
         "_busy",
         "_client",
@@ -76,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._handler = handler
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._client = ""
+        self._bare = lane.redirects_plain
         # What was read, and how much of it has been dealt with.
         self._held = b""
         self._at = 0
@@ -121,7 +123,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._held:
             data = self._held[self._at :] + data
             self._at = 0
-        elif not self._busy and (again := lane.repeats.get(data)) is not None and self._repeat(again):
+        elif not (self._busy or self._bare) and (again := lane.repeats.get(data)) is not None and self._repeat(again):
             return
         self._held = data
         if not self._busy:
@@ -254,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
             parsed = None
             if fields is not None:
                 key = (line, fields.key)
-                ready = lane.ready.get(key, now) if fields.plain else None
+                ready = lane.ready.get(key, now) if fields.plain and not self._bare else None
                 parsed = ready.line if ready is not None else request_line(line)
             if fields is None or parsed is None:
                 self._hand_over(start, out)

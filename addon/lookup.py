@@ -52,7 +52,27 @@ class Freshness(enum.Enum):
 
 
 Key = tuple[str, str]
-"""Owner and name of a repository in lower case, as visitors ask for it: it may have another name by now."""
+"""Owner and name of a repository in lower case, as visitors ask for it: it may have another name by now.
+
+Of a branch other than the default one: `name@branch`, the branch as git has it; no repository's name holds an `@`.
+"""
+
+
+def key_of(owner: str, repository: str, branch: str | None = None) -> Key:
+    """Under which key a repository, or one of its branches, is held."""
+    name = repository.lower()
+    return owner.lower(), name if branch is None else f"{name}@{branch}"
+
+
+def branch_of(key: Key) -> str | None:
+    """The branch that a key names; None for the repository itself, which shows its default branch."""
+    _, at, branch = key[1].partition("@")
+    return branch if at else None
+
+
+def repository_of(key: Key) -> Key:
+    """The key of the repository itself."""
+    return key[0], key[1].partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from addon.domain_store import NO_ANSWER, DomainStore, StoreAway, known_record
 from addon.domain_swaps import Value
 from addon.forge_answers import Repository
 from addon.forge_errors import ForgejoError
-from addon.lookup import DISABLED, Fault, Freshness, Key, Lookup
+from addon.lookup import DISABLED, Fault, Freshness, Key, Lookup, branch_of
 from addon.mappings import Mapping as Shown
 from addon.mappings import domains_key, reverse_key
 from addon.pages_file import PagesFile
@@ -49,15 +49,15 @@ _REDIS_SAYS_NOTHING = "Redis gives no answer; its domains stay as they are"
 class Sites(Protocol):
     """What is known of repositories."""
 
-    def peek(self, owner: str, repository: str) -> Lookup | None: ...
+    def peek(self, key: Key) -> Lookup | None: ...
     def freshness(self, lookup: Lookup) -> Freshness: ...
-    async def look(self, owner: str, repository: str) -> Lookup: ...
+    async def look(self, key: Key) -> Lookup: ...
 
 
 class Hosts(Protocol):
     """Who is told what hosts show."""
 
-    def forget(self, host: str) -> object: ...
+    def changed(self, host: str) -> object: ...
 
 
 class Routers(Protocol):
@@ -136,6 +136,7 @@ class Registry:
         self._waiting: OrderedDict[Key, None] = OrderedDict()
         self._forced: set[Key] = set()  # to be looked at before they are settled
         self._workers: set[asyncio.Task[None]] = set()
+        self._busy: set[Key] = set()
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -156,13 +157,16 @@ class Registry:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.store.aclose()
 
     # When.
 
     def notice(self, lookup: Lookup) -> None:
         """A site was looked at, or visited: settle it, if that is due. Never waits."""
-        if not self._is_settled(lookup) and _is_definite(lookup) and lookup.key not in self._waiting:
+        if not self._is_settled(lookup) and lookup.key not in self._waiting and lookup.key not in self._busy:
+            self._begin(lookup)
+
+    def _begin(self, lookup: Lookup) -> None:
+        if _is_definite(lookup) and branch_of(lookup.key) is None:  # the default branch's `.pages` governs
             self._enqueue(lookup.key)
 
     def _is_settled(self, lookup: Lookup) -> bool:
@@ -185,8 +189,12 @@ class Registry:
         if key is None:
             self._noticed.clear()
             return
-        self._noticed.pop(key, None)
         self._forced.add(key)
+        self.again(key)
+
+    def again(self, key: Key) -> None:
+        """Settle a site once more, as far as it is known by now."""
+        self._noticed.pop(key, None)
         self._enqueue(key)
 
     def report(self, owner: str, repository: str) -> Report | None:
@@ -206,13 +214,17 @@ class Registry:
     async def _work(self) -> None:
         while self._waiting:
             key, _ = self._waiting.popitem(last=False)
-            lookup = self._sites.peek(*key)
+            lookup = self._sites.peek(key)
             if lookup is not None and self._is_settled(lookup):
                 continue  # meanwhile
             try:
                 await self.reconcile(*key)
             except Exception:
                 logger.exception("settling the domains of %s/%s failed", *key)
+                continue
+            lookup = self._sites.peek(key)
+            if lookup is not None and not self._is_settled(lookup):
+                self._begin(lookup)  # it changed meanwhile
 
     async def _sweep(self) -> None:
         while True:
@@ -245,14 +257,21 @@ class Registry:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         async with lock:
-            lookup = self._sites.peek(*key)
-            forced = key in self._forced
-            self._forced.discard(key)
-            if lookup is None or forced or self._sites.freshness(lookup) is not Freshness.FRESH:
-                lookup = await self._sites.look(*key)
-            report = await self._settled(lookup, challenged)
-            self._done(lookup, report)
-            return report
+            self._busy.add(key)
+            try:
+                return await self._reconciled(key, challenged)
+            finally:
+                self._busy.discard(key)
+
+    async def _reconciled(self, key: Key, challenged: bool) -> Report:
+        lookup = self._sites.peek(key)
+        forced = key in self._forced
+        self._forced.discard(key)
+        if lookup is None or forced or self._sites.freshness(lookup) is not Freshness.FRESH:
+            lookup = await self._sites.look(key)
+        report = await self._settled(lookup, challenged)
+        self._done(lookup, report)
+        return report
 
     def _done(self, lookup: Lookup, report: Report) -> None:
         before = self._noticed.pop(lookup.key, None)
@@ -332,7 +351,7 @@ class Registry:
         """Others should know what hosts show now; also called when Redis is back."""
         if self.hosts is not None:
             for host in (*outcome.registered, *outcome.released, *outcome.conflicts):
-                self.hosts.forget(host)
+                self.hosts.changed(host)
         if outcome.record is not None and outcome.record.gone is not None:
             self._free_later((outcome.record.owner.lower(), outcome.record.repository.lower()), outcome.record.gone)
 
@@ -376,20 +395,23 @@ class Registry:
         beaten: dict[str, Shown] = {}
         freed = False
         for host, holder in conflicts.items():
-            lookup = await self._sites.look(*holder.site)
-            other = lookup.repository
-            if other is not None and other.id == repository.id and lookup.trouble is None:
-                beaten[host] = holder  # it is the same one, under the name that it had
-                continue
             lock = self._locks.get(holder.site)
             if lock is not None and lock.locked():
                 continue  # it may be waiting for us
-            report = await self.reconcile(*holder.site, challenged=True)
-            if host in report.released:
+            await self.reconcile(*holder.site, challenged=True)
+            lookup = self._sites.peek(holder.site)
+            other = lookup.repository if lookup is not None else None
+            if other is not None and lookup is not None and other.id == repository.id and lookup.trouble is None:
+                beaten[host] = holder  # it is the same one, under the name that it had
+            elif not holder.same_as(await self._shown(host)):
                 freed = True
             elif await self._wishes.beats(repository, host, holder, other.id if other is not None else 0):
                 beaten[host] = holder
         return beaten, freed
+
+    async def _shown(self, host: str) -> Shown | None:
+        found = await self.store.get(host)
+        return None if found is NO_ANSWER else found
 
     # Hosts that nobody has registered.
 
