@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Sites(Protocol):
     """Who looks at repositories."""
 
-    async def look(self, owner: str, repository: str) -> Lookup: ...
+    async def look(self, key: Key) -> Lookup: ...
 
 
 class Forge(Protocol):
@@ -151,7 +151,7 @@ class Reaper:
     async def _asked(self, key: Key) -> Lookup:
         """What a repository is. A forge that rations its answers gets its time: nobody waits for a page."""
         for _ in range(_TRIES):
-            lookup = await self._sites.look(*key)
+            lookup = await self._sites.look(key)
             if not isinstance(lookup.trouble, RateLimited | Overloaded):
                 break
             await asyncio.sleep(min(lookup.trouble.retry_after, _LONGEST_WAIT))
