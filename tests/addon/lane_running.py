@@ -16,7 +16,7 @@ from typing import Any, cast
 from addon.access_log import AccessLog
 from addon.forge_errors import ServerTrouble
 from addon.forwarding import Forwarding
-from addon.lane import Lane, open_listener
+from addon.lane import Lane, accepting, open_listener
 from addon.ready import Basis
 from addon.routing import Route, route
 from addon.server import Answer, PagesServer, Request
@@ -194,7 +194,7 @@ async def running_lane(**options: object) -> AsyncIterator[RunningLane]:
     pages, log = Pages(), RecordedLog()
     lane = Lane(cast(PagesServer, pages), settings, Forwarding(settings), log=cast(AccessLog, log), facts=pages)
     running = RunningLane(lane, pages, 0, log)
-    listener = await open_listener(lane, running.handler, "127.0.0.1", 0)
+    listener = await open_listener(accepting(lane, running.handler), "127.0.0.1", 0)
     running.port = listener.sockets[0].getsockname()[1]
     try:
         yield running
