@@ -40,7 +40,7 @@ def listen_entry(item: Nested, place: Place, text: Text, base: Path, notes: list
     if "tls" not in found:
         return addresses[0]
     where, value = found["tls"]
-    pairs = value if isinstance(value, tuple) else (value,)
+    pairs = value if type(value) is tuple else (value,)  # a Nested is one, too
     if not pairs or len(pairs) > _MOST_CERTIFICATES:
         raise Wrong(where, "listen", f"expected one to {_MOST_CERTIFICATES} pairs of cert and key")
     return addresses[0]._replace(tls=tuple(_pair(pair, where, text, base, notes) for pair in pairs))

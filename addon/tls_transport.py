@@ -86,8 +86,8 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._read()
 
     def eof_received(self) -> bool:
+        # OpenSSL is not told: it would take the whole connection for broken, also what is still to be sent.
         self._eof = True
-        self._incoming.write_eof()
         self._read()
         return True  # closing is for `close`; until then what was asked is answered
 
@@ -112,8 +112,9 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         try:
             if self._ready or self._shaken():
                 self._give()
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-            pass
+        except ssl.SSLWantReadError:
+            if self._eof:
+                self._broken()
         except ssl.SSLError:
             self._broken()
         except BaseException:
@@ -137,11 +138,14 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         incoming = self._incoming
         while not (self._paused or self._closing or self._eof_told):
             # Asking OpenSSL for what is not there costs an exception.
-            if not (incoming.pending or self._eof or self._ssl.pending()):
+            more = incoming.pending or self._ssl.pending()
+            if not (more or self._eof):
                 return
             above = self._above
             try:
-                if self._buffered:
+                if not more:
+                    pass
+                elif self._buffered:
                     room = cast(memoryview, cast(asyncio.BufferedProtocol, above).get_buffer(-1))
                     nbytes = self._ssl.read(len(room), cast(Any, room))
                     if nbytes:
@@ -153,8 +157,9 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             except ssl.SSLWantReadError:
                 if not self._closing:
                     self._flush()  # the answer to a key update
-                return
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                if not self._eof:
+                    return
+            except ssl.SSLZeroReturnError:
                 pass
             # close_notify, or the connection's end without it; no request here is ended by either, so both are the same
             self._eof_told = True
