@@ -7,6 +7,7 @@ it says that something failed, it says so in the status and nothing of the cause
 """
 
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Request:
     """A request as a face hands it over: host and path as they came, the path up to the first `?`.
 
     visitor: says who asks; called only where it matters. body: of a form, as far as it is at most `access.MAX_FORM`
-    bytes; None where it is larger or was not read.
+    bytes; None where it is larger or was not read. tls: whether whoever connected to us did so over TLS.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Request:
     header: Headers
     visitor: Callable[[], Visitor]
     body: bytes | None = None
+    tls: bool = False
 
 
 @dataclass(slots=True)
@@ -148,6 +150,32 @@ def options(request: Request) -> Answer:
     """What may be done here, and whether scripts of other sites may."""
     plan = preflight(request.header)
     return Answer(plan.status, list(plan.headers))
+
+
+def plain_text(request: Request, text: bytes) -> Answer:
+    """A text that is nobody's page and never kept."""
+    headers = [
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Cache-Control", b"no-store"),
+        (b"Content-Length", b"%d" % len(text)),
+    ]
+    return Answer(200, headers, b"" if request.method == "HEAD" else text)
+
+
+def redirect_as_it_is(request: Request, location: str) -> Answer:
+    """A permanent redirect to another scheme or host, the address otherwise byte for byte; methods stay what they are.
+
+    Bytes that no header may hold are percent-encoded, which is what the visitor should have sent.
+    """
+    data = location.encode("utf-8", "surrogateescape")
+    target = re.sub(rb"[^\x21-\x7e]", lambda found: b"%%%02X" % found[0][0], data)
+    headers = [
+        (b"Location", target),
+        (b"Cache-Control", b"public, max-age=%d" % REDIRECT_LIFE),
+        (b"Content-Length", b"0"),
+    ]
+    return Answer(301 if request.method in ("GET", "HEAD") else 308, headers)
 
 
 def redirect(request: Request, location: str) -> Answer:

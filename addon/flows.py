@@ -117,7 +117,16 @@ def request_of(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes 
         client = flow.client_conn
         return through.visitor(fields, client.peername[0], client.tls_established)
 
-    return Request(data.method.decode("latin-1"), host, path, query if mark else None, header, visitor, body)
+    return Request(
+        data.method.decode("latin-1"),
+        host,
+        path,
+        query if mark else None,
+        header,
+        visitor,
+        body,
+        flow.client_conn.tls_established,
+    )
 
 
 def respond(flow: http.HTTPFlow, answer: Answer) -> None:

@@ -41,10 +41,14 @@ class Fields(Protocol):
 
 
 class Visitor(NamedTuple):
-    """Who asks, as far as trusted proxies say: the address, and whether they came by HTTPS."""
+    """Who asks, as far as trusted proxies say: the address, and whether they came by HTTPS.
+
+    told: it is a trusted proxy that said by what they came.
+    """
 
     address: str
     secure: bool
+    told: bool = False
 
 
 class Forwarding:
@@ -88,7 +92,7 @@ class Forwarding:
     def visitor(self, headers: Fields, peer: str, tls: bool) -> Visitor:
         """Who asks. peer: the address that connected to us; tls: whether it did so over TLS."""
         scheme = _claimed_scheme(headers) if self.trusts(peer) else None
-        return Visitor(self.client(headers, peer), scheme == "https" if scheme else tls)
+        return Visitor(self.client(headers, peer), scheme == "https" if scheme else tls, scheme is not None)
 
     def _chain(self, headers: Fields, peer: str) -> list[str]:
         """The visitor's address, then the trusted proxies it came through, the peer last.

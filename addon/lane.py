@@ -72,6 +72,8 @@ class Lane:
         self._through = through
         self.log = log
         self.ready = Ready(facts, ready_share(settings) - ready_share(settings) // 4)
+        self.redirects_plain = settings.redirect_https
+        """Whether who comes by plain HTTP is sent to HTTPS, and so gets nothing that is ready for others."""
         self.most_head = settings.max_head_size
         self.header_timeout = settings.header_timeout
         self.idle_timeout = settings.idle_timeout

@@ -48,6 +48,7 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_at",
+        "_bare",
         "_begun",
         "_busy",
         "_client",
@@ -78,6 +79,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._client = ""
         self._secure = False  # over TLS
+        self._bare = lane.redirects_plain
         # What was read, and how much of it has been dealt with.
         self._held = b""
         self._at = 0
@@ -113,6 +115,7 @@ class Connection(asyncio.BufferedProtocol):
     def secured(self, alpn: str | None) -> None:
         """The connection is over TLS, and the handshake is done. alpn: the protocol that was agreed upon."""
         self._secure = True
+        self._bare = False
         self._since = monotonic()
         if alpn == "h2" and not self._ended:
             self._hand_over(0, [])
@@ -130,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._held:
             data = self._held[self._at :] + data
             self._at = 0
-        elif not self._busy and (again := lane.repeats.get(data)) is not None and self._repeat(again):
+        elif not (self._busy or self._bare) and (again := lane.repeats.get(data)) is not None and self._repeat(again):
             return
         self._held = data
         if not self._busy:
@@ -263,7 +266,7 @@ class Connection(asyncio.BufferedProtocol):
             parsed = None
             if fields is not None:
                 key = (line, fields.key)
-                ready = lane.ready.get(key, now) if fields.plain else None
+                ready = lane.ready.get(key, now) if fields.plain and not self._bare else None
                 parsed = ready.line if ready is not None else request_line(line)
             if fields is None or parsed is None:
                 self._hand_over(start, out)
@@ -322,7 +325,9 @@ class Connection(asyncio.BufferedProtocol):
         """Answer from memory: how many bytes of body; None where a task has to do it, which has been started."""
         lane = self._lane
         asked = Asked(fields.values, partial(lane.visitor, fields, self._client, self._secure))
-        request = Request(line.method, fields.host, line.path, line.query, asked.header, asked.visitor)
+        request = Request(
+            line.method, fields.host, line.path, line.query, asked.header, asked.visitor, tls=self._secure
+        )
         answer = lane.server.recall(request)
         if answer is None or answer.stream is not None or len(answer.body) > LARGEST:
             self._write(out)

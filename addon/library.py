@@ -35,6 +35,7 @@ from addon.forge_errors import (
 from addon.forgejo import Forgejo
 from addon.lfs import LfsPointer, lfs_pointer
 from addon.lookup import (
+    DISABLED,
     TROUBLE_PAUSE,
     Blob,
     Failure,
@@ -42,6 +43,8 @@ from addon.lookup import (
     Freshness,
     Key,
     Lookup,
+    branch_of,
+    repository_of,
     unknown,
     without_frames,
 )
@@ -105,6 +108,8 @@ class Library:
             owner, _, name = settings.error_pages_repo.lower().partition("/")
             self._operators = (owner, name)
         self._purged: set[Key] = set()  # while they were looked at
+        self.looked: Callable[[Lookup], object] = lambda lookup: None
+        """Told of what each look found."""
         self.shared_looks: SharedLooks | None = None
         if shared is not None:
             self.shared_looks = SharedLooks(settings, shared, self, clock=clock, now=now, operators=self._operators)
@@ -116,9 +121,9 @@ class Library:
 
     # What is known, at once.
 
-    def peek(self, owner: str, repository: str) -> Lookup | None:
-        """What memory holds of a repository; never waits."""
-        found = self.memory.get(("site", owner.lower(), repository.lower()))
+    def peek(self, key: Key) -> Lookup | None:
+        """What memory holds of a repository, or of one of its branches; never waits."""
+        found = self.memory.get(("site", *key))
         return found if isinstance(found, Lookup) else None
 
     def freshness(self, lookup: Lookup) -> Freshness:
@@ -186,15 +191,14 @@ class Library:
         """Look at a repository again behind the visitor's back; key: the name that it is held under."""
         self._start_look(key, None)
 
-    async def look(self, owner: str, repository: str, wanted: Wanted | None = None) -> Lookup:
-        """What a repository is now; concurrent callers share one look.
+    async def look(self, key: Key, wanted: Wanted | None = None) -> Lookup:
+        """What a repository, or one of its branches, is now; concurrent callers share one look.
 
         wanted: the path (segments, slash) a visitor waits for: its bytes come in the same batch as `.pages`.
         """
-        key = (owner.lower(), repository.lower())
         if self.shared_looks is None:
             return await asyncio.shield(self._start_look(key, wanted))
-        known = self.peek(*key)
+        known = self.peek(key)
         self.shared_looks.awaited(key)
         found = await asyncio.shield(self._start_look(key, wanted))
         if known is None and self.freshness(found) is Freshness.OLD:
@@ -207,7 +211,7 @@ class Library:
 
     async def purge(self, key: Key | None) -> bool:
         """Look at a repository again, or at everything, in every proxy; False: in others when Redis answers again."""
-        known = [lookup for lookup in self.lookups() if key in (None, lookup.key, _true_name(lookup))]
+        known = [lookup for lookup in self.lookups() if key in (None, repository_of(lookup.key), _true_name(lookup))]
         if self.shared_looks is not None:
             # By whatever name a repository is asked for: renames are followed.
             others = [lookup.key for lookup in known if key not in (None, lookup.key)]
@@ -223,7 +227,7 @@ class Library:
 
     async def hint(self, key: Key) -> None:
         """Somebody wrote to this repository, if it is one: look again where it is known."""
-        known = self.peek(*key)
+        known = self.peek(key)
         if known is None and self.shared_looks is not None:
             held = await self.shared_looks.shared.look(key, None, None)
             if held is None or held.repository is None:
@@ -321,7 +325,7 @@ class Library:
     ) -> Lookup | None:
         """What a commit is that somebody else found on the branch; None where Forgejo does not say."""
         try:
-            branch = Branch(repository.default_branch, commit, None, repository.access)
+            branch = Branch(branch_of(key) or repository.default_branch, commit, None, repository.access)
             return await self._site(key, repository, branch, known, wanted)
         except ForgejoError:
             return None
@@ -372,7 +376,12 @@ class Library:
     # A look.
 
     def _start_look(self, key: Key, wanted: Wanted | None) -> "asyncio.Future[Lookup]":
-        return self._flights.start(("site", *key), lambda: self._look(key, wanted))
+        return self._flights.start(("site", *key), lambda: self._looked(key, wanted))
+
+    async def _looked(self, key: Key, wanted: Wanted | None) -> Lookup:
+        found = await self._look(key, wanted)
+        self.looked(found)
+        return found
 
     async def _look(self, key: Key, wanted: Wanted | None) -> Lookup:
         if self.shared_looks is not None:
@@ -382,7 +391,7 @@ class Library:
                 logger.exception("looking at %s/%s by way of Redis failed", *key)
         while True:
             self._purged.discard(key)
-            found = await self.find(key, self.peek(*key), wanted)
+            found = await self.find(key, self.peek(key), wanted)
             if key not in self._purged:  # else it may be older than that
                 return self.keep(replace(found, suspect=False))
 
@@ -407,24 +416,31 @@ class Library:
         return found
 
     async def _ask(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
-        """The calls of one look. Unknown: repository, branch, tree, blobs. Known: branch, then what that makes due."""
-        repository = known.repository if known is not None else None
+        """The calls of one look. Unknown: repository, branch, tree, blobs. Known: branch, then what that makes due.
+
+        A branch's look knows the repository from the site's, which was looked at before it.
+        """
+        named = branch_of(key)
+        of_site = self.peek(repository_of(key)) if named is not None and known is None else known
+        repository = of_site.repository if of_site is not None else None
         branch: Branch | None = None
-        if known is not None and repository is not None and repository.public and repository.access is Access.ANONYMOUS:
+        if repository is not None and repository.public and repository.access is Access.ANONYMOUS:
             # That an anonymous call sees the branch proves that the repository is still public.
             try:
-                branch = await self._forgejo.branch(repository, repository.default_branch)
+                branch = await self._forgejo.branch(repository, named or repository.default_branch)
             except NotFound:
                 pass  # made private, renamed, deleted, or another branch is the default now
             else:
-                if branch.commit != known.commit and branch.access is Access.ANONYMOUS:
+                if (known is None or branch.commit != known.commit) and branch.access is Access.ANONYMOUS:
                     return await self._site(key, repository, branch, known, wanted)
         private = self._settings.serve_private_repositories
-        asked = await self._forgejo.repository(*key, allow_token_private=private, known=repository is not None)
+        asked = await self._forgejo.repository(
+            *repository_of(key), allow_token_private=private, known=repository is not None
+        )
         if asked.empty or not (asked.public or private):
             return Lookup(key, self._clock(), fault=Fault.ABSENT)
         if branch is None or repository is None or not _same_place(asked, repository):
-            branch = await self._forgejo.branch(asked, asked.default_branch)
+            branch = await self._forgejo.branch(asked, named or asked.default_branch)
         return await self._site(key, asked, branch, known, wanted)
 
     async def _site(
@@ -450,16 +466,23 @@ class Library:
             raise ServerTrouble("git cannot read what the branch points to") from None
 
     async def _read(self, found: Lookup, repository: Repository, commit: str, wanted: Wanted | None) -> Lookup:
-        """The site that a commit is, or why it is none: its tree, then `.pages` and all else that it takes at once."""
-        operators = found.key == self._operators
-        rows, attributes = await self._rows(repository, commit, operators)
+        """The site that a commit is, or why it is none: its tree, then `.pages` and all else that it takes at once.
+
+        A branch's commit is a site whatever its own `.pages` says, if it has one at all: the default branch's governs.
+        What its own says is noted as the fault, for the day on which that commit is the default branch's.
+        """
+        branch = branch_of(found.key) is not None
+        anyway = branch or found.key == self._operators
+        rows, attributes = await self._rows(repository, commit, anyway)
         settings = next((row for row in rows if row.path == PAGES_FILE), None)
-        if settings is None and not operators:
+        if settings is None and not anyway:
             return replace(found, fault=Fault.UNCONFIGURED)
+        broken: PagesFileError | None = None
         if settings is not None and (settings.mode == MODE_LINK or settings.size > MAX_PAGES_FILE):
             reason = "it is a symbolic link" if settings.mode == MODE_LINK else "it is larger than 64 KiB"
-            logger.warning("%s/%s: .pages cannot be read: %s", *found.key, reason)
-            return replace(found, fault=Fault.BROKEN, reason=reason)
+            broken, settings = PagesFileError(None, reason), None
+            if not branch:
+                return self._broken(found, broken)
         tree = await self._tree(rows)
         site = Site(repository.owner, repository.name, commit, found.modified, PagesFile(), tree)
         links = [(path, entry) for path, entry in tree.links() if entry.size <= MAX_LINK_TARGET]
@@ -488,30 +511,38 @@ class Library:
             try:
                 pages_file = await self._pages_file(blobs[settings.id].data)
             except PagesFileError as error:
-                logger.warning("%s/%s: .pages cannot be read: %s", *found.key, error)
-                return replace(found, fault=Fault.BROKEN, line=error.line, reason=error.reason)
-            for warning in pages_file.warnings:
+                broken = error
+                if not branch:
+                    return self._broken(found, broken)
+            for warning in () if branch else pages_file.warnings:
                 logger.warning("%s/%s: .pages: %s", *found.key, warning)
-        if not repository.public and not pages_file.publish_private:
+        if not repository.public and not pages_file.publish_private and not branch:
             return replace(found, fault=Fault.ABSENT)
         targets = {path: _target(blobs[entry.id].data) for path, entry in links}
         site = replace(site, pages_file=pages_file, links=targets)
+        if broken is not None:
+            return replace(found, site=site, fault=Fault.BROKEN, line=broken.line, reason=broken.reason)
         if settings is None or not pages_file.enabled:
             # The operator's pages need no `.pages`; without one, the repository is no site of its owner's.
-            return replace(found, site=site if operators else None, fault=Fault.UNCONFIGURED)
+            reason = "" if settings is None else DISABLED
+            return replace(found, site=site if anyway else None, fault=Fault.UNCONFIGURED, reason=reason)
         return replace(found, site=site)
 
+    def _broken(self, found: Lookup, error: PagesFileError) -> Lookup:
+        logger.warning("%s/%s: .pages cannot be read: %s", *found.key, error)
+        return replace(found, fault=Fault.BROKEN, line=error.line, reason=error.reason)
+
     async def _rows(
-        self, repository: Repository, commit: str, operators: bool
+        self, repository: Repository, commit: str, anyway: bool
     ) -> tuple[Sequence[TreeEntry], list[TreeEntry]]:
         """The commit's rows that matter: `.pages` with what lies below `public/`, and `.gitattributes` files.
 
         Git lists paths in the order of their bytes, so reading ends after the last page that can hold them: a large
-        repository that is no site costs one page, not its whole tree.
+        repository that is no site costs one page, not its whole tree. anyway: it is one even without `.pages`.
         """
         rows: list[TreeEntry] = []
         attributes: list[TreeEntry] = []
-        found = operators
+        found = anyway
         async for page in self._forgejo.tree_pages(repository, commit):
             for row in page:
                 if row.path.startswith(PUBLIC):

@@ -23,6 +23,8 @@ NEGATIVE_TTL = 10.0
 TROUBLE_PAUSE = 2.0
 """Seconds until what Forgejo did not answer is asked again; for a known repository doubled at each failure."""
 TROUBLE_PAUSE_MAX = 60.0
+DISABLED = "enabled: false"
+"""Reason of an UNCONFIGURED site that has a `.pages` file."""
 
 
 class Fault(enum.Enum):
@@ -50,7 +52,27 @@ class Freshness(enum.Enum):
 
 
 Key = tuple[str, str]
-"""Owner and name of a repository in lower case, as visitors ask for it: it may have another name by now."""
+"""Owner and name of a repository in lower case, as visitors ask for it: it may have another name by now.
+
+Of a branch other than the default one: `name@branch`, the branch as git has it; no repository's name holds an `@`.
+"""
+
+
+def key_of(owner: str, repository: str, branch: str | None = None) -> Key:
+    """Under which key a repository, or one of its branches, is held."""
+    name = repository.lower()
+    return owner.lower(), name if branch is None else f"{name}@{branch}"
+
+
+def branch_of(key: Key) -> str | None:
+    """The branch that a key names; None for the repository itself, which shows its default branch."""
+    _, at, branch = key[1].partition("@")
+    return branch if at else None
+
+
+def repository_of(key: Key) -> Key:
+    """The key of the repository itself."""
+    return key[0], key[1].partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +80,7 @@ class Lookup:
     """What is known of a repository.
 
     looked: monotonic seconds of the last definite answer. modified: the commit's Last-Modified. uses_lfs: a small file
-    may be a Git LFS pointer. line, reason: of a broken `.pages`. total: files, where they are too many. trouble: why
+    may be a Git LFS pointer. line, reason: of a broken `.pages`, or DISABLED. total: files, if too many. trouble: why
     the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none is tried.
     suspect: what other proxies share says something else by now; believed: monotonic seconds until which it would tell.
     """

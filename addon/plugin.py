@@ -30,8 +30,12 @@ from addon import forwarding, http1
 from addon.access import Access
 from addon.access_log import AccessLog
 from addon.certificates import CertificateFault, Certificates, CertificateWatch
+from addon.challenges import Challenges
 from addon.connections import Connections
+from addon.custom_domains import CustomDomains
 from addon.default_addons import SETTLE_SECONDS, settle
+from addon.domain_store import DomainStore
+from addon.domains import Domains
 from addon.flows import (
     ABORTED,
     Closed,
@@ -45,6 +49,7 @@ from addon.flows import (
     told_of_tls,
 )
 from addon.forgejo import Forgejo
+from addon.hosts import domains_of
 from addon.lane import Lane, NoPlace, install
 from addon.library import Library
 from addon.proxy_options import HTTP2_SAFE, set_options, upstream_authority, version
@@ -78,6 +83,10 @@ class PagesAddon:
         self.settings: Settings | None = None
         self.server: PagesServer | None = None
         self._library: Library | None = None
+        self._store: DomainStore | None = None
+        self._domains: Domains | None = None
+        self._registration: CustomDomains | None = None
+        self._challenges: Challenges | None = None
         self._access: Access | None = None
         self._lane: Lane | None = None
         self._forgejo: Forgejo | None = None
@@ -162,7 +171,12 @@ class PagesAddon:
         self._library = Library(settings, self._forgejo, self._executor, shared=shared_of(settings))
         if self._library.shared_looks is not None:
             self._library.shared_looks.start()
-        self._webhook = Webhook(settings, self._library.purge)
+        shared = self._library.shared_looks.shared if self._library.shared_looks is not None else None
+        self._store = DomainStore(shared)
+        self._domains = domains_of(settings, self._library, self._store)
+        self._registration = CustomDomains(settings, self._library, self._forgejo, self._store, self._domains)
+        self._registration.start()
+        self._webhook = Webhook(settings, self._registration.purge)
         try:
             secret = settings.auth_secret_key
             key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir)
@@ -171,7 +185,10 @@ class PagesAddon:
             return
         logger.info("logins are signed with %s", key.source.value)
         self._access = Access(key, settings.auth_cookie_duration, self._executor)
-        self.server = PagesServer(settings, self._library, self._access)
+        if settings.acme_challenge_upstream is not None:
+            self._challenges = Challenges(settings.acme_challenge_upstream)
+        self.server = PagesServer(settings, self._library, self._access, self._domains, challenges=self._challenges)
+        self.server.visited = self._registration.visited
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
@@ -223,6 +240,14 @@ class PagesAddon:
             await self._certificates.aclose()
         if self._access is not None:
             await self._access.aclose()
+        if self._registration is not None:
+            await self._registration.aclose()
+        if self._challenges is not None:
+            await self._challenges.aclose()
+        if self._domains is not None:
+            await self._domains.aclose()
+        if self._store is not None:
+            await self._store.aclose()
         if self._library is not None:
             await self._library.aclose()
         if self._forgejo is not None:

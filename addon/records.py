@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from addon.forge_answers import Access, Repository, is_branch, is_id, is_name, is_path
-from addon.lookup import Fault, Key, Lookup
+from addon.lookup import Fault, Key, Lookup, branch_of, repository_of
 from addon.pages_file import PagesFile
 from addon.site import Site
 from addon.tree import MODE_EXECUTABLE, MODE_LINK, Tree
@@ -44,13 +44,15 @@ def repository_key(key: Key) -> str:
     return f"{REPOSITORY}{key[0]}/{key[1]}"
 
 
-def ref_key(key: Key, branch: str) -> str:
-    return f"{REF}{key[0]}/{key[1]}@{branch}"
+def ref_key(key: Key, default: str) -> str:
+    """Where the commit of a branch is; default: that which counts where the key names none."""
+    owner, repository = repository_of(key)
+    return f"{REF}{owner}/{repository}@{branch_of(key) or default}"
 
 
 def epoch_key(key: Key | None) -> str:
-    """Where a repository's epoch is; None: that of everything."""
-    return EPOCH if key is None else f"{EPOCH}{key[0]}/{key[1]}"
+    """Where a repository's epoch is, which is that of its branches; None: that of everything."""
+    return EPOCH if key is None else "{}{}/{}".format(EPOCH, *repository_of(key))
 
 
 def lock_key(key: Key) -> str:
@@ -58,7 +60,8 @@ def lock_key(key: Key) -> str:
 
 
 def site_key(key: Key, commit: str) -> str:
-    return f"{PREFIX}site:{key[0]}/{key[1]}@{commit}"
+    """Where the contents of a commit are, which are the same on every branch."""
+    return "{}site:{}/{}@{}".format(PREFIX, *repository_of(key), commit)
 
 
 def blob_key(blob_id: str) -> str:
@@ -66,18 +69,21 @@ def blob_key(blob_id: str) -> str:
 
 
 def object_key(key: Key, oid: str) -> str:
-    return f"{PREFIX}lfs:{key[0]}/{key[1]}:{oid}"
+    return "{}lfs:{}/{}:{}".format(PREFIX, *repository_of(key), oid)
 
 
-def repository_of(name: bytes) -> tuple[str, Key | None] | None:
-    """Which kind of mutable key this is (its prefix), and whose; a key of None is everybody's. None: not ours."""
+def told_of(name: bytes) -> tuple[str, Key | None] | None:
+    """Which kind of mutable key this is (its prefix), and whose; a key of None is everybody's. None: not ours.
+
+    Whose a ref is depends on which branch is the default one: it is told of the branch.
+    """
     text = name.decode("utf-8", "replace")
     for prefix in MUTABLE:
         if text.startswith(prefix):
             rest = text[len(prefix) :]
             if not rest and prefix == EPOCH:
                 return prefix, None
-            owner, slash, repository = (rest.partition("@")[0] if prefix == REF else rest).partition("/")
+            owner, slash, repository = rest.partition("/")
             return (prefix, (owner, repository)) if slash else None
     return None
 

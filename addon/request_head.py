@@ -16,10 +16,11 @@ from addon.forwarding import HOP_HEADER
 
 END = b"\r\n\r\n"
 
-KEYED = frozenset((b"accept-encoding", b"if-none-match"))
+KEYED = frozenset((b"accept-encoding", b"if-none-match", b"x-forwarded-proto", b"forwarded"))
 """Fields that a ready answer may depend on: their values are part of `Fields.key`."""
 UNKEYED = frozenset((b"if-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"))
 """Fields whose presence makes a request too particular for a ready answer."""
+_KEY_ORDER = sorted(KEYED)
 
 
 _LINE = re.compile(rb"(GET|HEAD) (/[\x21-\x3e\x40-\x7e]*+)(\?[\x21-\x7e]*+)? HTTP/1\.([01])")
@@ -107,7 +108,7 @@ def fields(block: bytes) -> Fields | None:
         closes = b"close" in options
         keeps = b"keep-alive" in options and not closes
     # A value holds neither LF nor NUL, so the parts cannot run into each other; absent is not the same as empty.
-    key = b"%b\n%b\n%b" % (host, values.get(b"accept-encoding", b"\0"), values.get(b"if-none-match", b"\0"))
+    key = b"\n".join((host, *(values.get(name, b"\0") for name in _KEY_ORDER)))
     return Fields(host.decode("ascii"), values, closes, keeps, UNKEYED.isdisjoint(values), key)
 
 

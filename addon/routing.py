@@ -143,6 +143,15 @@ def owner_of(host: str, pages_domain: str) -> str | None:
     return host.removesuffix(suffix) if host.endswith(suffix) and len(host) > len(suffix) else None
 
 
+def owns(authority: str | None, pages_domain: str) -> str | None:
+    """The normalised host, if it is the pages domain or an owner's below it; else None."""
+    host = host_name(authority) if authority else None
+    if host is None or host == pages_domain:
+        return host
+    owner = owner_of(host, pages_domain)
+    return host if owner is not None and is_owner_name(owner) else None
+
+
 def is_owner_name(name: str) -> bool:
     """Whether Forgejo could have a user or organisation of this (lower-case) name."""
     return len(name) <= 100 and _OWNER.fullmatch(name) is not None

@@ -11,11 +11,12 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from addon import login, templates
+from addon import challenges, login, templates
 from addon.access import Access, AccessFault, Attempt, Granted, Open, Refused, Visit, lock_of, private
 from addon.answers import (
     METHODS,
@@ -30,27 +31,36 @@ from addon.answers import (
     nothing_of_ours,
     options,
     own_page,
+    plain_text,
     redirect,
+    redirect_as_it_is,
     told,
     trouble_page,
 )
+from addon.challenges import Challenges
+from addon.domain_store import NO_ANSWER, NoAnswer
+from addon.domains import Domains, Resolved
 from addon.files import Files, cache_status
-from addon.forge_errors import DeadlineExceeded, ForgejoError
+from addon.forge_errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library import REFRESH_PATIENCE, Library, Wanted
-from addon.lookup import Fault, Freshness, Lookup, unknown
+from addon.lookup import Fault, Freshness, Key, Lookup, key_of, unknown
+from addon.mappings import Mapping
 from addon.ready import Basis
 from addon.routing import (
     CleanPath,
     ForgejoRequest,
     OtherHost,
     OwnRequest,
+    PagesDomain,
     Path,
     Refusal,
     Route,
     SiteRequest,
     candidates,
     encode_path,
+    host_name,
     is_owner_name,
+    owns,
     profile_decides,
     route,
 )
@@ -90,13 +100,20 @@ class PagesServer:
         settings: Settings,
         library: Library,
         access: Access,
+        domains: Domains | None = None,
         *,
+        challenges: Challenges | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
+        self._challenges = challenges
+        self._domains = domains if settings.enable_custom_domains else None
         self._settings = settings
         self._library = library
         self._access = access
         self._files = Files(settings, library, now)
+        self.visited: Callable[[Lookup], bool] = lambda lookup: False
+        """Told of each site that a visitor of the pages domain comes to; True: it wants to be told of the next, too."""
 
     # The face's side.
 
@@ -164,10 +181,16 @@ class PagesServer:
             return own_page(request, target.status, templates.error_page(target.status, message=target.reason))
         if isinstance(target, ForgejoRequest):
             raise RuntimeError("a request for Forgejo came to the pages")
-        if isinstance(target, SiteRequest):
-            return self._site(request, target, work)
+        if isinstance(target, SiteRequest | OtherHost | PagesDomain) and target.path.segments[:2] == challenges.PREFIX:
+            return self._challenge(request, target.path, work)
         if isinstance(target, OtherHost):
             return self._other_host(request, target, work)
+        if not isinstance(target, OwnRequest):
+            upgrade = self._to_https(request, owns(request.host, self._settings.pages_domain))
+            if upgrade is not None:
+                return upgrade
+        if isinstance(target, SiteRequest):
+            return self._site(request, target, work)
         unread = _for_reading(request)
         if unread is not None:
             return unread
@@ -187,12 +210,14 @@ class PagesServer:
         doubts: list[Need] = []
         for candidate in candidates(path) if is_owner_name(owner) else ():
             wanted = (candidate.segments, path.slash or not candidate.segments) if request.method == "GET" else None
-            lookup = self._lookup(owner, candidate.repository, wanted, work, doubts)
+            lookup = self._lookup(key_of(owner, candidate.repository), wanted, work, doubts)
             if isinstance(lookup, Need):
                 return lookup
             if not lookup.is_site:
                 unconfigured |= lookup.fault is Fault.UNCONFIGURED and bool(candidate.base)
                 continue
+            if self.visited(lookup):
+                work.good_until = -math.inf  # an answer that is ready would come without a visit
             if lookup.fault is not None or lookup.site is None:
                 return self._faulty(request, lookup, f"{owner}/{candidate.repository}", work)
             entered = self._enter(request, lookup, lookup.site, candidate.base, path, work)
@@ -219,15 +244,23 @@ class PagesServer:
         return self._error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)
 
     def _enter(
-        self, request: Request, lookup: Lookup, site: Site, base: tuple[str, ...], path: Path, work: Work
+        self,
+        request: Request,
+        lookup: Lookup,
+        site: Site,
+        base: tuple[str, ...],
+        path: Path,
+        work: Work,
+        branch: str | None = None,
     ) -> Entered | Answer | Need:
         """The check of a site's password; nothing of a site is served but to who comes through here.
 
-        base: the path segments that named the repository. Cookies bear its name as Forgejo writes it, and paths count
-        by case, so a locked site in another case is left by a redirect before anybody is asked.
+        base: the path segments that named the repository; none on a domain of its own. Cookies bear its name as Forgejo
+        writes it, and paths count by case, so a locked site in another case is left by a redirect before anybody is
+        asked. branch: that of a branch's host, which is governed by `site`, too.
         """
         rules = site.pages_file
-        if not rules.password:
+        if not rules.password and (branch is None or not rules.branches_password):
             return Entered(lookup, site)
         work.locked = True
         if base and base[0] != site.name and base[0].lower() == site.name.lower():
@@ -245,7 +278,7 @@ class PagesServer:
             request.body,
         )
         try:
-            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password)
+            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch)
         except AccessFault as fault:
             refused = login.reply(Refused(403, None, fault.reason), None, visit, 0)
             assert refused is not None
@@ -296,7 +329,7 @@ class PagesServer:
         operators = self._library.error_pages
         if operators is not None:
             wanted = (path.segments, path.slash) if request.method == "GET" else None
-            lookup = self._lookup(*operators, wanted, work, [])
+            lookup = self._lookup(operators, wanted, work, [])
             if isinstance(lookup, Need):
                 return lookup
             entered = _open_to_all(lookup)
@@ -318,14 +351,119 @@ class PagesServer:
         return own_page(request, 200, page, cache)
 
     def _other_host(self, request: Request, target: OtherHost, work: Work) -> Answer | Need:
-        return self._error(request, 404, work, message=templates.DOMAIN_NOT_CONFIGURED, host=target.host)
+        """A domain of a site, or of one of its branches; else its twin (with or without `www.`), else a stranger."""
+        host, path = target
+        if self._domains is None:
+            return self._error(request, 400, work, message=templates.INVALID_DOMAIN, host=host)
+        found = self._mapping(self._domains, host, work)
+        if isinstance(found, Need):
+            return found
+        if isinstance(found, Mapping):
+            return self._to_https(request, host) or self._mapped(request, host, path, found, work)
+        twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
+        other = self._mapping(self._domains, twin, work) if found is None and _may_be_domain(twin) else None
+        if isinstance(other, Need):
+            return other
+        if isinstance(other, Mapping) and other.branch is None:
+            upgrade = self._to_https(request, twin)
+            scheme = "https" if request.visitor().secure else "http"
+            return upgrade or redirect(request, f"{scheme}://{twin}{path}")
+        if found is NO_ANSWER or other is NO_ANSWER:
+            return trouble_page(request, Overloaded("it is not known whose domain this is"))
+        unread = _for_reading(request)
+        if unread is not None:
+            return unread
+        return self._error(request, 404, work, message=templates.DOMAIN_NOT_CONFIGURED, host=host)
+
+    def _to_https(self, request: Request, host: str | None) -> Answer | None:
+        """Where a visitor is sent who came by plain HTTP to a host that we serve, path and query as they came.
+
+        That they did is what a trusted proxy says; or with `redirectHTTPS`, where no proxy says otherwise, what we see.
+        Who asks is looked at only where it matters: an answer for which it was is never ready for the next visitor.
+        """
+        always = self._settings.redirect_https and not request.tls
+        if host is None or not (always or _says_how_it_came(request)):
+            return None
+        visitor = request.visitor()
+        if visitor.secure or not (visitor.told or always):
+            return None
+        query = "" if request.query is None else f"?{request.query}"
+        return redirect_as_it_is(request, f"https://{host}{request.path}{query}")
+
+    def _challenge(self, request: Request, path: Path, work: Work) -> Answer | Need:
+        """Only the operator's ACME client may answer for a host of ours."""
+        unread = _for_reading(request)
+        if unread is not None:
+            return unread
+        asked, host = self._challenges, host_name(request.host or "")
+        key = ("challenge", host, path)
+        if asked is not None and host is not None and key not in work.done:
+            return Need(key, lambda: _told_or_trouble(asked.answer(host, path.segments)), from_forgejo=False)
+        text = work.done.get(key)
+        if isinstance(text, bytes):
+            return plain_text(request, text)
+        if isinstance(text, Exception):
+            return own_page(request, 502, templates.error_page(502))
+        return own_page(request, 404, templates.error_page(404, path=str(path)))
+
+    def _mapping(self, domains: Domains, host: str, work: Work) -> Mapping | NoAnswer | Need | None:
+        """What is registered of a host."""
+        key = ("domain", host)
+        resolved = domains.peek(host)
+        if resolved is not None:
+            work.facts.append((domains.memory_key(resolved), resolved))
+            work.good_until = min(work.good_until, domains.good_until(resolved))
+            return resolved.mapping
+        done = work.done.get(key)
+        if isinstance(done, Resolved):
+            return done.mapping
+        return Need(key, lambda: domains.resolve(host), from_forgejo=False)
+
+    def _mapped(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
+        """A path on a domain, whose root is the site's. A branch is served as the default one's `.pages` says."""
+        owner, repository, branch = mapping
+        doubts: list[Need] = []
+        wanted = (path.segments, path.slash) if request.method == "GET" else None
+        lookup = self._lookup(key_of(owner, repository), wanted if branch is None else None, work, doubts)
+        if isinstance(lookup, Need):
+            return lookup
+        governing = lookup.site
+        if lookup.is_site and (lookup.fault is not None or governing is None):
+            return self._faulty(request, lookup, f"{owner}/{repository}", work)
+        entered: Entered | None = None
+        if governing is not None:
+            shown: Lookup | Need = lookup
+            passed = self._enter(request, lookup, governing, (), path, work, branch)
+            if not isinstance(passed, Entered):
+                return passed
+            entered = passed
+            if branch is not None:
+                listed = branch in governing.pages_file.enable_branches
+                shown = self._lookup(key_of(owner, repository, branch), wanted, work, doubts) if listed else lookup
+                if isinstance(shown, Need):
+                    return shown
+                if listed and shown.site is None and shown.is_site:
+                    return self._faulty(request, shown, f"{owner}/{repository}@{branch}", work)
+                site = shown.site if listed else None
+                rules = governing.pages_file
+                entered = Entered(shown, replace(site, pages_file=rules)) if site is not None else None
+        if entered is None and doubts:
+            return doubts[0]
+        unread = _for_reading(request)
+        if unread is not None:
+            return unread
+        if entered is None:
+            return self._error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, host=host, path=path)
+        answer = self._in_site(request, entered, path.segments, path, work)
+        if answer is not None:
+            return answer
+        return doubts[0] if doubts else self._missing(request, entered, path, work)
 
     # Repositories.
 
     def _lookup(
         self,
-        owner: str,
-        name: str,
+        key: Key,
         wanted: Wanted | None,
         work: Work,
         doubts: list[Need],
@@ -336,7 +474,7 @@ class PagesServer:
         patience: seconds that a visitor waits where nothing is known.
         """
         library = self._library
-        lookup = library.peek(owner, name)
+        lookup = library.peek(key)
         freshness = Freshness.EXPIRED if lookup is None else library.freshness(lookup)
         if lookup is not None and freshness in (Freshness.FRESH, Freshness.DOUBTFUL):
             work.facts.append((library.memory_key(lookup), lookup))
@@ -345,17 +483,17 @@ class PagesServer:
                 return lookup
         else:
             work.good_until = -math.inf
-        key = ("look", owner.lower(), name.lower())
-        done = work.done.get(key)
+        look = ("look", *key)
+        done = work.done.get(look)
         if isinstance(done, ForgejoError):  # patience ran out
             if lookup is None or freshness is Freshness.EXPIRED:
-                return unknown((key[1], key[2]), done, 0.0)
+                return unknown(key, done, 0.0)
             return lookup
         if isinstance(done, Lookup):
             return lookup or done
         if lookup is None or freshness is Freshness.EXPIRED:
-            return Need(key, lambda: library.look(owner, name, wanted), patience)
-        need = Need(key, lambda: library.look(owner, name, wanted), REFRESH_PATIENCE, from_forgejo=False)
+            return Need(look, lambda: library.look(key, wanted), patience)
+        need = Need(look, lambda: library.look(key, wanted), REFRESH_PATIENCE, from_forgejo=False)
         if freshness is Freshness.OLD:
             return need
         if not lookup.is_site:
@@ -405,7 +543,7 @@ class PagesServer:
         """An error page: the operator's `{status}.html`, else ours."""
         operators = self._library.error_pages
         if operators is not None:
-            lookup = self._lookup(*operators, ((f"{status}.html",), False), work, [], ERROR_PAGE_PATIENCE)
+            lookup = self._lookup(operators, ((f"{status}.html",), False), work, [], ERROR_PAGE_PATIENCE)
             if isinstance(lookup, Need):
                 return lookup
             entered = _open_to_all(lookup)
@@ -460,6 +598,25 @@ def _for_reading(request: Request) -> Answer | None:
     if request.method == "OPTIONS":
         return options(request)
     return None if request.method in ("GET", "HEAD") else not_allowed(request)
+
+
+def _says_how_it_came(request: Request) -> bool:
+    """Whether proxies in front may have said that it was not by HTTPS."""
+    said = request.header(b"x-forwarded-proto")
+    return request.header(b"forwarded") is not None if said is None else said.lower() != b"https"
+
+
+async def _told_or_trouble(answer: Awaitable[bytes | None]) -> bytes | Exception | None:
+    try:
+        return await answer
+    except challenges.TransportError as trouble:
+        logger.warning("acmeChallengeUpstream: %s", trouble)
+        return trouble
+
+
+def _may_be_domain(host: str) -> bool:
+    """Whether a host could be registered: an address never is, nor is a name without a dot."""
+    return "." in host and not host.startswith("[") and not host.rpartition(".")[2].isdecimal()
 
 
 def _open_to_all(lookup: Lookup) -> Entered | None:

@@ -215,14 +215,13 @@ class Settings:
 
     # Custom domains
     enable_custom_domains: bool = option(
-        "enableCustomDomains", boolean, True, "Whether sites may have domains of their own.", later=True
+        "enableCustomDomains", boolean, True, "Whether sites may have domains of their own."
     )
     enable_custom_domain_dns_verification: bool = option(
         "enableCustomDomainDNSVerification",
         boolean,
         False,
         "Whether a domain must be proven by a DNS record.",
-        later=True,
     )
     require_keyed_proof: bool = option(
         "requireKeyedProof", boolean, False, "Whether only a proof made with `domainProofKey` counts.", later=True
@@ -234,14 +233,13 @@ class Settings:
         "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system.", later=True
     )
     reserved_domains: tuple[str, ...] = listing(
-        "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them.", later=True
+        "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them."
     )
     release_grace: int = option(
         "releaseGrace",
         whole_seconds,
         86_400,
         "How long the domains of a vanished repository stay reserved.",
-        later=True,
     )
     custom_domain_cache_ttl: int = option(
         "customDomainCacheTTL",
@@ -253,11 +251,9 @@ class Settings:
     max_redirects: int = option(
         "maxRedirects", integer(0, 100_000), 25, "The most rules that are read from a `.redirects` file.", later=True
     )
-    redirect_https: bool = option(
-        "redirectHTTPS", boolean, False, "Whether plain HTTP is redirected to HTTPS.", later=True
-    )
+    redirect_https: bool = option("redirectHTTPS", boolean, False, "Whether plain HTTP is redirected to HTTPS.")
     acme_challenge_upstream: str | None = option(
-        "acmeChallengeUpstream", web_address, None, "Who answers `/.well-known/acme-challenge/`.", later=True
+        "acmeChallengeUpstream", web_address, None, "Who answers `/.well-known/acme-challenge/`."
     )
 
     # Traefik in front

@@ -17,7 +17,8 @@ from typing import Protocol
 import resp
 from addon import records
 from addon.forge_answers import Repository
-from addon.lookup import Fault, Freshness, Key, Lookup
+from addon.lookup import Fault, Freshness, Key, Lookup, branch_of, key_of, repository_of
+from addon.mappings import FORWARD
 from addon.settings import Settings
 from addon.shared import Shared
 from addon.shared_trips import Held, Wanted
@@ -39,7 +40,7 @@ _MOST_GOING = 20_000
 class Host(Protocol):
     """What a look needs of the library."""
 
-    def peek(self, owner: str, repository: str) -> Lookup | None: ...
+    def peek(self, key: Key, /) -> Lookup | None: ...
     def lookups(self) -> list[Lookup]: ...
     def keep(self, lookup: Lookup) -> Lookup: ...
     def keep_blob(self, blob_id: str, data: bytes) -> object: ...
@@ -81,6 +82,8 @@ class SharedLooks:
         self.shared = shared
         self.live = False
         """Whether Redis tells of changes."""
+        self.others: Callable[[bytes | None], object] = lambda name: None
+        """Told of every change, too, by the name of the key; None: everything may have changed."""
         self._settings = settings
         self._host = host
         self._clock = clock
@@ -105,7 +108,7 @@ class SharedLooks:
         self._tracking = Tracking(
             self.shared.client.endpoint,
             lambda name: on_loop(self.invalidated, name),
-            prefixes=records.MUTABLE,
+            prefixes=(*records.MUTABLE, FORWARD),
             changed=lambda status: on_loop(self._changed, status),
         )
         self._tracking.start()
@@ -123,24 +126,39 @@ class SharedLooks:
 
     def invalidated(self, name: bytes | None) -> None:
         """A mutable key was changed, or everything may have been."""
-        told = (records.EPOCH, None) if name is None else records.repository_of(name)
+        told = (records.EPOCH, None) if name is None else records.told_of(name)
         if told is None:
+            self.others(name)
             return
-        kind, key = told
-        if key is None:
+        kind, about = told
+        if about is None:
             self.everything()
             return
-        for ticket in self._tickets.get(key, ()):
-            ticket.spoil()
-        known = self._host.peek(*key)
-        if known is not None:
-            # Always a new one, even of one that is suspect: answers that are ready rest on this very object.
-            self._host.keep(replace(known, suspect=True))
-            if not self.shared.away:
-                self._again(key, idle=kind != records.EPOCH)
+        for key in self._meant(kind, about):
+            for ticket in self._tickets.get(key, ()):
+                ticket.spoil()
+            known = self._host.peek(key)
+            if known is not None:
+                # Always a new one, even of one that is suspect: answers that are ready rest on this very object.
+                self._host.keep(replace(known, suspect=True))
+                if not self.shared.away:
+                    self._again(key, idle=kind != records.EPOCH)
+
+    def _meant(self, kind: str, about: Key) -> list[Key]:
+        """Whose lookups a change of a key concerns."""
+        site = repository_of(about)
+        if kind == records.REF:
+            return [site, about]  # it may be the default branch's
+        if kind == records.REPOSITORY:
+            return [about]
+        under_way = [key for key in self._tickets if repository_of(key) == site]
+        known = self._host.peek(site)
+        named = known.site.pages_file.enable_branches if known is not None and known.site is not None else ()
+        return list(dict.fromkeys((site, *under_way, *(key_of(*site, branch) for branch in named))))
 
     def everything(self) -> None:
         """Nothing that memory holds is known to be what is shared."""
+        self.others(None)
         for tickets in self._tickets.values():
             for ticket in tickets:
                 ticket.spoil()
@@ -162,11 +180,11 @@ class SharedLooks:
     async def purge(self, key: Key | None) -> bool:
         """Make every proxy look again; False: this one at once, others when Redis answers again."""
         for lookup in self._host.lookups():
-            if key is None or lookup.key == key:
+            if key in (None, lookup.key, repository_of(lookup.key)):
                 self._demanded.add(lookup.key)
         told = await self.shared.purge(key)
         self.invalidated(records.epoch_key(key).encode())
-        if key is not None and self.shared.away and self._host.peek(*key) is not None:
+        if key is not None and self.shared.away and self._host.peek(key) is not None:
             self._again(key, idle=False)
         return told
 
@@ -196,14 +214,14 @@ class SharedLooks:
                 return found
         self._idle.discard(key)
         # It changes faster than it can be read: good for who waits, and read again for the next.
-        return last[-1] if last else self._host.peek(*key) or await self._host.find(key, None, wanted)
+        return last[-1] if last else self._host.peek(key) or await self._host.find(key, None, wanted)
 
     async def _look(
         self, key: Key, wanted: Wanted | None, ticket: _Ticket, attempt: int, last: list[Lookup]
     ) -> Lookup | None:
         """One attempt; None where another is due."""
         host, shared, began = self._host, self.shared, self._clock()
-        known = host.peek(*key)
+        known = host.peek(key)
         held = await shared.look(key, known, wanted)
         if ticket.spoiled():
             return None
@@ -274,7 +292,7 @@ class SharedLooks:
         return self._host.keep(replace(found, suspect=ticket.spoiled(), believed=believed))
 
     def _glance(self, key: Key) -> None:
-        known = self._host.peek(*key)
+        known = self._host.peek(key)
         if known is not None and known.suspect and not self.shared.away:
             self._again(key, idle=True)
 
@@ -314,12 +332,13 @@ class SharedLooks:
                 known, looked=looked, repository=repository, trouble=None, failures=0, suspect=False, retry=0.0
             )
         contents = held.contents
+        branch = branch_of(key) is not None
         modified = held.modified or (contents.site.modified if contents is not None and contents.site else self._now())
         if known is not None and known.commit not in (None, commit) and modified <= known.modified:
             modified = min(float(int(known.modified) + 1), max(self._now(), known.modified))
         found: Lookup | None = Lookup(key, looked, repository=repository, commit=commit, modified=modified)
         assert found is not None
-        if contents is None:
+        if contents is None or (branch and contents.site is None):
             found = await self._host.find_commit(key, repository, commit, known, wanted)
             if found is None:
                 return None
@@ -330,10 +349,12 @@ class SharedLooks:
         if site is not None:
             if len(site.tree) > self._settings.max_site_files:
                 return None
-            if not repository.public and not site.pages_file.publish_private:
+            if not repository.public and not site.pages_file.publish_private and not branch:
                 return None
             site = replace(site, modified=modified)
-        if contents.fault is Fault.UNCONFIGURED:
+        if contents.fault is Fault.BROKEN and not branch:
+            site = None
+        elif contents.fault is Fault.UNCONFIGURED and not branch:
             if key == self._operators and site is None:
                 return None  # the operator's pages need no `.pages`, which the writer did not know
             site = site if key == self._operators else None
@@ -349,7 +370,7 @@ class SharedLooks:
 
 def _going(found: Lookup, known: Lookup | None) -> list[str]:
     """The ids of the files of a repository that is gone."""
-    if found.fault is not Fault.ABSENT or known is None or known.site is None:
+    if found.fault is not Fault.ABSENT or known is None or known.site is None or branch_of(found.key) is not None:
         return []
     ids = {oid for _, mode, oid, _ in known.site.tree.rows() if mode != MODE_LINK}
     return list(ids)[:_MOST_GOING]

@@ -19,7 +19,7 @@ import resp
 from addon import records
 from addon.forge_answers import Repository
 from addon.forge_blobs import object_hash
-from addon.lookup import Fault, Key, Lookup
+from addon.lookup import Fault, Key, Lookup, branch_of
 from addon.records import Broken, Contents, Foreign
 from addon.site import File
 
@@ -168,7 +168,7 @@ def look(trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: 
         outdated = told.epoch is not None and told.epoch != str(epoch)
         if told.repository is None:
             return Held(epoch, fault=told.fault, age=age, left=left, outdated=outdated)
-        if told.repository.default_branch != branch:
+        if branch_of(key) is None and told.repository.default_branch != branch:
             ref = records.ref_key(key, told.repository.default_branch)
             replies[4:] = trips.run([("GET", ref), ("PTTL", ref)])
         found = _value(trips, ref, replies[4], records.read_ref)

@@ -21,6 +21,7 @@ BASE: Final = "pages-domain-base"
 SERVICE: Final = "pages"
 
 _HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_RULE = re.compile(rb"Host\(`([a-z0-9.-]{1,253})`\)")
 _MOST_REDIRECTS = 100
 _COUNT = re.compile(rb"count=([0-9]{1,4})")
 
@@ -53,10 +54,31 @@ class Routers:
         self._pages_domain = settings.pages_domain
 
     def plan(self, view: Known, host: str) -> tuple[dict[str, Value], bool]:
-        """A `domain_swaps` plan for a host: its router as its forward key wants it; says whether there is to be one."""
+        """A `domain_swaps` plan for a host: its router as its forward key wants it; says whether there is to be one.
+
+        What is there already is written again only where it would expire: each write makes Traefik read everything.
+        """
+        keys = [self._key(name, option) for name in self._names(host) for option in ("rule", "middlewares/0")]
+        view.need(forward_key(host), *keys)  # most of what there is to know, in one trip
         value = view[forward_key(host)]
-        wanted = value is not None and mapping_of(value) is not None
-        return (self.written(view, host) if wanted and self.enabled else self.removed(view, host)), wanted
+        wanted = value is not None and mapping_of(value) is not None and self.enabled
+        return self._changed(view, self.written(view, host) if wanted else self.removed(view, host)), wanted
+
+    def base_plan(self, view: Known) -> tuple[dict[str, Value], bool]:
+        """The same for the router of the pages domain itself, which the plugin writes at its start."""
+        return self._changed(view, self.base(view)), self.enabled
+
+    def _changed(self, view: Known, writes: dict[str, Value]) -> dict[str, Value]:
+        view.need(*writes)
+        return {
+            name: value for name, value in writes.items() if view[name] != value or (self.life and value is not None)
+        }
+
+    @staticmethod
+    def host_of(rule: Value) -> str | None:
+        """The host of a rule of ours; None for any other."""
+        found = _RULE.fullmatch(rule or b"")
+        return found[1].decode("ascii", "replace") if found is not None else None
 
     def written(self, view: Known, host: str) -> dict[str, Value]:
         """What is to be written so that a host has its router; nothing for what is no host name."""
@@ -82,7 +104,7 @@ class Routers:
         return gone
 
     def base(self, view: Known) -> dict[str, Value]:
-        """What is to be written so that the pages domain itself has its router; the plugin does so at its start."""
+        """What is to be written so that the pages domain itself has its router."""
         return self._router(view, BASE, self._pages_domain) if self.enabled else {}
 
     def _router(self, view: Known, name: str, host: str) -> dict[str, Value]:

@@ -318,17 +318,24 @@ class HttpClient:
         return self._tls
 
     async def get(
-        self, origin: Origin, target: str, headers: Sequence[tuple[str, str]] = (), *, deadline: float | None = None
+        self,
+        origin: Origin,
+        target: str,
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        deadline: float | None = None,
+        authority: str | None = None,
     ) -> Response:
         """GET `target` (path and query, already percent-encoded) and wait for the head of the answer.
 
-        deadline: by the loop's clock; covers the connection, the request and the head. A kept connection that proves
-        dead before a byte of the answer arrived is replaced once by a new one (RFC 9110 §9.2.2: GET is idempotent).
+        deadline: by the loop's clock; covers the connection, the request and the head. authority: the Host to name,
+        where it is not the origin's. A kept connection that proves dead before a byte of the answer arrived is replaced
+        once by a new one (RFC 9110 §9.2.2: GET is idempotent).
         Raises ConnectFailed, TimedOut, Disconnected, Malformed; ValueError for a target or header no request may have.
         """
         if not _TARGET.match(target):
             raise ValueError("a request target must be percent-encoded and start with a slash")
-        if any(not _HEADER_VALUE.match(value) for _, value in headers):
+        if any(not _HEADER_VALUE.match(value) for _, value in (*headers, ("Host", authority or origin.authority))):
             raise ValueError("a header value must be visible ASCII")
         if self._closed:
             raise ConnectFailed("the client is closed")
@@ -336,7 +343,7 @@ class HttpClient:
             method="GET",
             target=target,
             headers=[
-                ("Host", origin.authority),
+                ("Host", authority or origin.authority),
                 ("User-Agent", self._user_agent),
                 ("Accept-Encoding", "identity"),
                 *headers,

@@ -14,10 +14,12 @@ from typing import Any
 
 from addon.access import Access
 from addon.answers import Answer, Request
+from addon.domain_store import DomainStore
 from addon.forgejo import Forgejo
 from addon.forwarding import Visitor
+from addon.hosts import domains_of
 from addon.library import Library
-from addon.lookup import Lookup
+from addon.lookup import Lookup, key_of
 from addon.preview.forge import Forge
 from addon.server import PagesServer
 from addon.settings import Settings
@@ -118,7 +120,7 @@ class Serving:
 
     def known(self, owner: str, name: str) -> Lookup:
         """What memory holds of a repository that is known."""
-        lookup = self.library.peek(owner, name)
+        lookup = self.library.peek(key_of(owner, name))
         assert lookup is not None
         return lookup
 
@@ -159,7 +161,8 @@ async def serving(
     )
     library = Library(settings, forgejo, executor, clock=clock, now=today)
     access = Access(SigningKey(b"k" * 32, Source.SETTINGS), settings.auth_cookie_duration, executor)
-    server = PagesServer(settings, library, access, now=today)
+    domains = domains_of(settings, library, DomainStore(None))
+    server = PagesServer(settings, library, access, domains, now=today)
     forge.forget_calls()
     try:
         yield Serving(forge, settings, forgejo, library, server, clock, today)

@@ -199,6 +199,11 @@ CONDITIONS: list[tuple[str, ...]] = [
     ("Range: bytes=0-3", "If-None-Match: *"),
     ("Origin: http://a.example", "Access-Control-Request-Method: GET"),
     ("Cookie: a=b", "Authorization: Basic YTpi"),
+    ("X-Forwarded-Proto: http",),
+    ("X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.1"),
+    ("X-Forwarded-Proto: http, https",),
+    ("Forwarded: for=192.0.2.1;proto=http",),
+    ("Forwarded: nonsense",),
 ]
 ENCODINGS: list[tuple[str, ...]] = [
     (),

@@ -46,6 +46,7 @@ http:
           redisPoolSize: 5
           cacheTTL: '600'
           enableCustomDomains: "false"
+          maxRedirects: 30
 """
 
 
@@ -58,7 +59,7 @@ def test_a_block_out_of_a_traefik_file_works_as_it_is(text: str, tmp_path: Path)
     assert settings.pages_domain == "pages.example.org"
     assert (settings.redis_host, settings.redis_port, settings.redis_pool_size) == ("redis", 6380, 5)
     assert (settings.cache_ttl, settings.enable_custom_domains, settings.forgejo_token) == (600, False, None)
-    assert settings.not_used_yet == ("enableCustomDomains",)
+    assert settings.not_used_yet == ("maxRedirects",)
     assert settings.warnings == ()
 
 
@@ -160,7 +161,7 @@ def test_a_file_that_cannot_be_used_says_where_and_why(text: str | bytes, expect
 def test_two_plugin_blocks_are_refused_with_their_places(tmp_path: Path) -> None:
     second = PLUGIN[PLUGIN.index("    pages-server:\n") :].replace("pages-server", "second")
     (message,) = problems(tmp_path, PLUGIN + second)
-    where = "23:9: 2 plugin blocks have pagesDomain (pages-server in line 12, second in line 23)"
+    where = "24:9: 2 plugin blocks have pagesDomain (pages-server in line 12, second in line 24)"
     assert message == f"{where}: keep one, or put each into a file of its own"
 
 

@@ -239,7 +239,7 @@ async def test_a_blob_that_git_has_lost_makes_the_repository_be_looked_at_under_
             assert (await pages.get("alice", "/blog/other.css")).status == 502
             await pages.settle()
         assert pages.known("alice", "blog").looked == looked + 5
-        assert pages.library.peek("alice", "journal") is None
+        assert pages.library.peek(("alice", "journal")) is None
 
 
 LIES: dict[str, Any] = {

@@ -139,11 +139,15 @@ def test_a_router_follows_its_forward_key() -> None:
     held.apply(writes)
     assert has
     assert held.keys["traefik/http/routers/custom-www-example-net/rule"] == b"Host(`www.example.net`)"
+    assert ours.plan(held, "www.example.net") == ({}, True), "what is there is not written again"
+    assert made(traefikRedisRouterTTL=60).plan(held, "www.example.net")[0].keys() == writes.keys(), "unless it expires"
     for nothing in (None, b"nonsense"):
         held.apply({"custom_domain:www.example.net": nothing})
         writes, has = ours.plan(held, "www.example.net")
         assert not has
-        assert set(writes.values()) == {None}
+        assert set(writes.values()) <= {None}
+        held.apply(writes)
+        assert [key for key in held.keys if key.startswith("traefik")] == []
 
 
 @pytest.mark.parametrize("options", [{"traefikRedisRouterEnabled": False}, {"redisHost": ""}])

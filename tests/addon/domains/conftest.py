@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from addon.domain_store import DomainStore
+from addon.preview.forge import Forge
 from addon.settings import Settings
 from addon.shared import Shared
+from tests.addon.domains.registering import Dns, MakeProxy, Owners, Proxy
+from tests.forge.running import start_forge
 from tests.resp.servers import Server, redis_binary, start_redis, start_valkey
 
 MakeStore = Callable[..., DomainStore]
@@ -73,3 +76,34 @@ async def store_of(tmp_path: Path) -> AsyncIterator[MakeStore]:
         await store.aclose()
         if shared is not None:
             await shared.aclose()
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Iterator[Forge]:
+    (tmp_path / "forge").mkdir()
+    forge = start_forge(tmp_path / "forge")
+    yield forge
+    forge.stop()
+
+
+@pytest.fixture
+def owners(tmp_path: Path, forge: Forge) -> Iterator[Owners]:
+    """Whose repositories are in the forge."""
+    owners = Owners(tmp_path / "forge", forge)
+    yield owners
+    for site in owners.open.values():
+        site.close()
+
+
+@pytest.fixture
+async def proxy(forge: Forge, tmp_path: Path) -> AsyncIterator[MakeProxy]:
+    """`proxy(server, dns, **options)`: a proxy that registers domains; server None: without Redis."""
+    made: list[Proxy] = []
+
+    def make(server: Server | None, dns: Dns | None = None, **options: Any) -> Proxy:
+        made.append(Proxy(forge.url, None if server is None else server.address, tmp_path, dns, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.aclose()

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from addon.access import Access
 from addon.answers import Request
+from addon.domain_store import DomainStore
 from addon.forgejo import Forgejo
 from addon.forwarding import Visitor
+from addon.hosts import domains_of
 from addon.library import Library
 from addon.server import PagesServer
 from addon.settings import Settings
@@ -58,7 +60,9 @@ class Node:
         shared = Shared.of(self.settings)
         self.library = Library(self.settings, self.forgejo, self.executor, shared=shared, clock=self.clock)
         access = Access(SigningKey(b"k" * 32, Source.SETTINGS), 3600, self.executor)
-        self.server = PagesServer(self.settings, self.library, access)
+        self.store = DomainStore(shared)
+        self.domains = domains_of(self.settings, self.library, self.store)
+        self.server = PagesServer(self.settings, self.library, access, self.domains)
         if self.library.shared_looks is not None:
             self.library.shared_looks.start()
 
@@ -106,6 +110,8 @@ class Node:
         return Page(answer.status, body, answer.cache, time.monotonic() - began, at_once)
 
     async def aclose(self) -> None:
+        await self.domains.aclose()
+        await self.store.aclose()
         await self.library.aclose()
         await self.forgejo.aclose()
         self.executor.shutdown(wait=False, cancel_futures=True)

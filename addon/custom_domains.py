@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The registry of custom domains put in its place: told of looks, visits, pushes and unknown hosts.
+
+Made where the server is made, by plugin and tests alike, so that both have the same parts wired in the same way.
+Without `enableCustomDomains` nothing is registered, and nothing that others registered is released.
+"""
+
+import time
+from collections.abc import Callable
+
+from addon.domain_store import DomainStore
+from addon.domains import Domains
+from addon.library import Library
+from addon.lookup import Key, Lookup
+from addon.registry import Registry
+from addon.settings import Settings
+from addon.wishes import Forge, Prover
+
+
+class CustomDomains:
+    """The parts, for as long as the server runs. Lives on the event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        library: Library,
+        forge: Forge,
+        store: DomainStore,
+        domains: Domains,
+        prover: Prover | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """clock: monotonic seconds. now: seconds since 1970."""
+        self.registry = Registry(settings, store, library, forge, prover=prover, hosts=domains, clock=clock, now=now)
+        self._enabled = settings.enable_custom_domains
+        self._library = library
+        self._domains = domains
+
+    def start(self) -> None:
+        """Begin to register; on the loop."""
+        if self._enabled:
+            self._library.looked = self.registry.notice
+            self._domains.finder = self.registry.discover
+            self._domains.lost = lambda host, mapping: self.registry.again(mapping.site)
+            self.registry.start()
+
+    def visited(self, lookup: Lookup) -> bool:
+        """A visitor came to a site; True where the next visit may change what it has."""
+        if not self._enabled:
+            return False
+        self.registry.notice(lookup)
+        return self.registry.unsettled(lookup)
+
+    async def purge(self, key: Key | None) -> bool:
+        """Look at a repository again, and at what it wants registered, though nobody ever visited it."""
+        done = await self._library.purge(key)
+        if self._enabled:
+            self.registry.pushed(key)
+        return done
+
+    async def aclose(self) -> None:
+        """Stop; before the library and the store."""
+        await self.registry.aclose()

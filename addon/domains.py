@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Host → mapping at the time of a request: out of memory, else out of Redis, else by finding out whose it might be.
+
+A mapping is believed while Redis would tell of a change, else for `memoryTTL`; what is told makes it *suspect*, to be
+read again before its next use. While Redis is away, what is known is served as it is, and what is not known gets no
+"no". The surprise: "no such key" is not believed at once of a host that we serve: a Redis that was restarted empty says
+so of every host. Where the mapped site still names the host, it goes on being served, and is registered anew.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from addon.cache import Memory, SingleFlight
+from addon.domain_store import NO_ANSWER, NoAnswer
+from addon.mappings import Mapping
+
+NEGATIVE_TTL: Final = 5.0
+"""Seconds for which "nobody has registered it" is believed; where Redis tells of changes, they end it sooner."""
+UNANSWERED_TTL: Final = 0.5
+_MOST_UNKNOWN: Final = 10_000
+"""Hosts that nobody registered and that are remembered; strangers make them up, so they may not crowd out sites."""
+_COST: Final = 600
+_ATTEMPTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resolved:
+    """What is known of a host; as long as it is held, answers that were made from it stay good.
+
+    mapping: None where nobody has registered it, NO_ANSWER where that could not be learned. believed: monotonic seconds
+    until which a change would be told, or this is to be used. suspect: it is to be read again before its next use.
+    """
+
+    host: str
+    mapping: Mapping | NoAnswer | None
+    believed: float
+    suspect: bool = False
+
+
+class Store(Protocol):
+    """Where mappings stand."""
+
+    @property
+    def shared(self) -> bool: ...
+    async def get(self, host: str) -> Mapping | NoAnswer | None: ...
+
+
+class Domains:
+    """Hosts and their mappings. Lives on the event loop.
+
+    finder: asked for a host that nobody has registered. claims: whether the site of a mapping names the host. lost:
+    told of a mapping that Redis has lost.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        memory: Memory[tuple[str, ...], object],
+        *,
+        memory_ttl: float,
+        told: Callable[[], bool] = lambda: True,
+        away: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """memory_ttl: seconds for which memory is believed where nothing is told. clock: monotonic seconds.
+
+        told: whether Redis tells of changes now. away: whether it does not answer.
+        """
+        self.finder: Callable[[str], Awaitable[Mapping | None]] | None = None
+        self.claims: Callable[[str, Mapping], Awaitable[bool]] | None = None
+        self.lost: Callable[[str, Mapping], object] = lambda host, mapping: None
+        self._store = store
+        self._memory = memory
+        self._memory_ttl = memory_ttl
+        self._told = told
+        self._away = away
+        self._clock = clock
+        self._unknown: OrderedDict[str, Resolved] = OrderedDict()
+        self._flights: SingleFlight[str] = SingleFlight()
+        self._changes: dict[str, int] = {}  # of hosts that are being read
+        self._change = 0  # of everything
+
+    # What is known, at once.
+
+    def peek(self, host: str) -> Resolved | None:
+        """What memory knows of a host (in lower case, without a port) and may be used now; never waits."""
+        found = self._held(host)
+        if found is None:
+            return None
+        if self._away() and isinstance(found.mapping, Mapping):
+            return found
+        return None if found.suspect or self._clock() >= found.believed else found
+
+    def good_until(self, resolved: Resolved) -> float:
+        """Monotonic seconds until which an answer that rests on it needs no new look."""
+        return float("inf") if self._away() else resolved.believed
+
+    def memory_key(self, resolved: Resolved) -> tuple[str, ...]:
+        """Under which key memory holds it, for as long as it is what is known."""
+        return ("domain", resolved.host)
+
+    # What has to be asked for.
+
+    async def resolve(self, host: str) -> Resolved:
+        """What a host shows; concurrent callers share one look."""
+        return await self._flights.do(host, lambda: self._resolve(host))
+
+    async def aclose(self) -> None:
+        """Stop every look under way."""
+        await self._flights.aclose()
+
+    async def _resolve(self, host: str) -> Resolved:
+        self._changes[host] = 0
+        try:
+            for _ in range(_ATTEMPTS):
+                before, live, began = (self._change, self._changes[host]), self._told(), self._clock()
+                found = await self._look(host)
+                spoiled = before != (self._change, self._changes[host])
+                if not spoiled:
+                    break
+            return self._kept(host, found, live, began, spoiled)
+        finally:
+            del self._changes[host]
+
+    async def _look(self, host: str) -> Mapping | NoAnswer | None:
+        known = self._held(host)
+        mapping = known.mapping if known is not None and isinstance(known.mapping, Mapping) else None
+        found = await self._store.get(host)
+        if found is NO_ANSWER:
+            return mapping if mapping is not None else NO_ANSWER
+        if found is None and mapping is not None and self.claims is not None and await self.claims(host, mapping):
+            self.lost(host, mapping)
+            return mapping
+        if found is None and self.finder is not None:
+            return await self.finder(host)
+        return found
+
+    def _kept(self, host: str, found: Mapping | NoAnswer | None, live: bool, began: float, spoiled: bool) -> Resolved:
+        life = float("inf") if live else self._memory_ttl
+        if found is None:
+            life = min(life, NEGATIVE_TTL)
+        elif found is NO_ANSWER:
+            life = UNANSWERED_TTL
+        return self._hold(Resolved(host, found, began + life, spoiled))
+
+    # What is told.
+
+    def changed(self, host: str) -> None:
+        """The mapping of a host was changed, here or anywhere."""
+        if host in self._changes:
+            self._changes[host] += 1
+        found = self._held(host)
+        if found is not None:
+            self._hold(replace(found, suspect=True))
+
+    def everything(self) -> None:
+        """Nothing that memory holds is known to be what is registered."""
+        self._change += 1
+        self._unknown.clear()
+        for value in self._memory.values():
+            if isinstance(value, Resolved):
+                self._hold(replace(value, suspect=True))
+
+    def _held(self, host: str) -> Resolved | None:
+        found = self._memory.get(("domain", host))
+        return found if isinstance(found, Resolved) else self._unknown.get(host)
+
+    def _hold(self, resolved: Resolved) -> Resolved:
+        host = resolved.host
+        if isinstance(resolved.mapping, Mapping):
+            self._unknown.pop(host, None)
+            self._memory.put(("domain", host), resolved, _COST + 2 * len(host))
+            return resolved
+        self._memory.drop(("domain", host))
+        self._unknown[host] = resolved
+        self._unknown.move_to_end(host)
+        while len(self._unknown) > _MOST_UNKNOWN:
+            self._unknown.popitem(last=False)
+        return resolved

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Proxies that register domains: those of `tests.addon.shared.nodes`, and a DNS that says what a test tells it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from addon.custom_domains import CustomDomains
+from addon.mappings import Mapping
+from addon.preview.forge import Forge
+from addon.registry import Report
+from tests.addon.shared.nodes import Node, until
+from tests.forge.sites import Site
+from tests.resp.servers import Server
+
+
+class Word(NamedTuple):
+    proven: bool | None
+    how: str = ""
+    missing: str = ""
+
+
+@dataclass
+class Dns:
+    """proofs: domain and site → what DNS says; named: host → sites that its CNAME or TXT names."""
+
+    proofs: dict[tuple[str, str], bool | None] = field(default_factory=dict)
+    named: dict[str, tuple[Mapping, ...]] = field(default_factory=dict)
+    asked: int = 0
+
+    async def proof(self, domain: str, owner: str, repository: str, repository_id: int) -> Word:
+        self.asked += 1
+        assert repository_id >= 0
+        word = self.proofs.get((domain, f"{owner}/{repository}".lower()), False)
+        return Word(word, "TXT" if word else "", "" if word else f"TXT at {domain} is missing")
+
+    async def named_sites(self, host: str) -> tuple[Mapping, ...]:
+        self.asked += 1
+        return self.named.get(host, ())
+
+
+class Proxy(Node):
+    """One proxy with custom domains."""
+
+    def __init__(
+        self, forge_url: str, redis: tuple[str, int] | None, folder: Path, dns: Dns | None = None, **options: Any
+    ) -> None:
+        super().__init__(forge_url, redis, folder, **options)
+        self.dns = dns
+        self.registration = CustomDomains(
+            self.settings,
+            self.library,
+            self.forgejo,
+            self.store,
+            self.domains,
+            dns,
+            clock=self.clock,
+            now=lambda: time.time() + self.skipped,
+        )
+        self.registry = self.registration.registry
+        self.registration.start()
+        self.server.visited = self.registration.visited
+
+    async def visit(self, owner: str, path: str) -> int:
+        """A request on the pages domain, and what it leads to behind the visitor's back."""
+        page = await self.get(owner, path)
+        await self.quiet()
+        return page.status
+
+    async def quiet(self) -> None:
+        """Wait until nothing is being registered."""
+        registry = self.registry
+        await until(lambda: not registry._workers and not registry._waiting, "nothing to be registered")
+
+    async def pushed(self, name: str) -> Report | None:
+        """What Forgejo's webhook does after a push."""
+        owner, _, repository = name.lower().partition("/")
+        await self.registration.purge((owner, repository))
+        await self.quiet()
+        return self.registry.report(owner, repository)
+
+    async def shows(self, host: str) -> str | None:
+        """What a host shows, as `owner:repository[:branch]`."""
+        found = await self.store.get(host)
+        assert found is None or isinstance(found, Mapping)
+        return None if found is None else ":".join(part for part in found if part is not None)
+
+    async def aclose(self) -> None:
+        await self.registration.aclose()
+        await super().aclose()
+
+
+class Owners:
+    """Repositories in a forge, by their names: `sites["alice/blog"] = ".pages"`."""
+
+    def __init__(self, folder: Path, forge: Forge) -> None:
+        self.folder = folder
+        self.forge = forge
+        self.open: dict[str, Site] = {}
+
+    def push(self, name: str, pages: str | None, *, branches: tuple[str, ...] = ()) -> Site:
+        """What a push does that leaves this `.pages` on the default branch; None: no such file."""
+        files = {"public/index.html": f"<h1>{name}</h1>".encode()}
+        if name not in self.open:
+            self.open[name] = Site(self.folder / f"{name}.git", files)
+        site = self.open[name]
+        site.commit({".pages": None if pages is None else pages.encode()})
+        for branch in branches:
+            site.commit({"public/index.html": branch.encode()}, branch=branch)
+        return site
+
+
+def keys_of(redis: Server) -> dict[str, str]:
+    """All that domains leave in Redis, the cache's own keys left out."""
+    names = redis.ask("KEYS", "*")
+    assert isinstance(names, list)
+    found = {}
+    for name in names:
+        assert isinstance(name, bytes)
+        text = name.decode()
+        if text.startswith("~pages:") and not text.startswith("~pages:domains:"):
+            continue
+        value = redis.ask("GET", name)
+        assert isinstance(value, bytes)
+        found[text] = value.decode()
+    return found
+
+
+MakeProxy = Callable[..., Proxy]
+
+__all__ = ["Dns", "MakeProxy", "Owners", "Proxy", "Word", "keys_of"]

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Routers follow their mappings in a real Valkey and Redis, in one step each."""
+
+import asyncio
+from pathlib import Path
+
+from addon.settings import Settings
+from addon.traefik_routers import TraefikRouters
+from tests.addon.domains.conftest import MakeStore
+from tests.config.traefik_reading import read_tree, routers
+from tests.resp.servers import Server, wait_until
+
+PLUGIN = frozenset({"pages-server@file"})
+
+
+def following(store_of: MakeStore, redis: Server, folder: Path, **options: object) -> TraefikRouters:
+    mapping = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(folder)}
+    address = {"redisHost": redis.host, "redisPort": redis.port}
+    return TraefikRouters(Settings.from_mapping({**mapping, **address, **options}, environ={}), store_of(redis))
+
+
+async def test_routers_come_and_go_with_mappings(store_of: MakeStore, redis: Server, tmp_path: Path) -> None:
+    each = following(store_of, redis, tmp_path)
+    redis.ask("SET", "custom_domain:www.example.net", "alice:blog")
+    redis.ask("SET", "custom_domain:dev.www.example.net", "alice:blog:dev")
+    await each.publish_pages_domain()
+    await each.publish(["www.example.net", "dev.www.example.net", "nobodys.example.net"])
+    found = routers(redis, middlewares=PLUGIN)
+    assert set(found) == {"custom-www-example-net", "custom-dev-www-example-net", "pages-domain-base"}
+    await each.withdraw(["www.example.net"])
+    assert set(routers(redis, middlewares=PLUGIN)) == set(found), "it shows something still"
+    redis.ask("DEL", "custom_domain:www.example.net")
+    await each.withdraw(["www.example.net"])
+    assert set(routers(redis, middlewares=PLUGIN)) == {"custom-dev-www-example-net", "pages-domain-base"}
+
+
+async def test_traefik_never_sees_half_a_router(store_of: MakeStore, redis: Server, tmp_path: Path) -> None:
+    each = following(store_of, redis, tmp_path)
+    redis.ask("SET", "custom_domain:www.example.net", "alice:blog")
+    with redis.console() as console:
+        console.ask("CONFIG", "SET", "notify-keyspace-events", "KEA")
+        console.send("PSUBSCRIBE", "__keyspace*:traefik*")
+        console.read()
+        assert await each.follow("www.example.net") is True
+        told = console.read()  # Traefik looks at the first it hears of
+        assert isinstance(told, list)
+    (router,) = routers(redis, middlewares=PLUGIN).values()
+    assert router.hosts == ["www.example.net"]
+
+
+async def test_a_router_lives_as_long_as_it_is_told_to(store_of: MakeStore, redis: Server, tmp_path: Path) -> None:
+    each = following(store_of, redis, tmp_path, traefikRedisRouterTTL=600)
+    redis.ask("SET", "custom_domain:www.example.net", "alice:blog")
+    await each.publish(["www.example.net"])
+    assert redis.ask("TTL", "custom_domain:www.example.net") == -1
+    for option in ("rule", "entryPoints/0", "service", "middlewares/0"):
+        life = redis.ask("TTL", f"traefik/http/routers/custom-www-example-net/{option}")
+        assert isinstance(life, int)
+        assert 590 <= life <= 600
+
+
+async def test_without_traefik_nothing_is_written(store_of: MakeStore, redis: Server, tmp_path: Path) -> None:
+    each = following(store_of, redis, tmp_path, traefikRedisRouterEnabled=False)
+    redis.ask("SET", "custom_domain:www.example.net", "alice:blog")
+    await each.publish_pages_domain()
+    await each.publish(["www.example.net"])
+    await each.withdraw(["www.example.net"])
+    assert read_tree(redis) == {}
+
+
+async def test_what_redis_missed_it_gets_when_it_is_back(
+    store_of: MakeStore, own_redis: Server, tmp_path: Path
+) -> None:
+    each = following(store_of, own_redis, tmp_path)
+    own_redis.ask("SET", "custom_domain:www.example.net", "alice:blog")
+    own_redis.pause()
+    await each.publish(["www.example.net"])
+    own_redis.resume()
+    await asyncio.to_thread(wait_until, lambda: routers(own_redis, middlewares=PLUGIN), 10.0, "a router")
+    assert set(routers(own_redis, middlewares=PLUGIN)) == {"custom-www-example-net"}

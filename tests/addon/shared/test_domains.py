@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Custom domains and branch hosts as visitors see them, with the mappings in a real Redis or Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from addon.answers import Request
+from addon.preview.forge import Forge
+from tests.addon.shared.conftest import FIRST, MakeNode
+from tests.addon.shared.nodes import VISITOR, Node, until
+from tests.forge.sites import Site
+from tests.resp.servers import Server
+
+T = TypeVar("T")
+HOST = "www.alice.example"
+DEV = "dev.www.alice.example"
+NAMED = b"custom_domain: www.alice.example\nenable_branches: [dev, feature/x]\n"
+
+
+def claim(redis: Server, host: str, value: str) -> None:
+    """As somebody with `redis-cli` does it."""
+    redis.ask("SET", f"custom_domain:{host}", value)
+
+
+async def served(proxy: Node, host: str, path: str = "/") -> tuple[int, bytes]:
+    page = await proxy.get(host, path)
+    return page.status, page.body
+
+
+async def becomes(ask: Callable[[], Awaitable[T]], wanted: T, seconds: float = 5.0) -> None:
+    """Wait until a page is what it should be."""
+    deadline = time.monotonic() + seconds
+    while (found := await ask()) != wanted:
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.005)
+
+
+async def test_a_mapping_set_by_hand_is_served_from_the_root_and_one_taken_away_is_not(
+    node: MakeNode, redis: Server
+) -> None:
+    proxy = await node(redis).tracked()
+    assert (await served(proxy, HOST))[0] == 404
+    claim(redis, HOST, "alice:blog")
+    await becomes(lambda: served(proxy, HOST), (200, FIRST))
+    assert await served(proxy, HOST, "/old.html") == (200, b"old")
+    assert await served(proxy, HOST.upper() + ":8080", "/a.css") == (200, b"a{}")
+    assert (await served(proxy, HOST, "/blog/"))[0] == 404
+    assert (await proxy.get(HOST, "/")).at_once
+    redis.ask("DEL", f"custom_domain:{HOST}")
+    await becomes(lambda: _status(proxy, HOST), 404)
+
+
+async def _status(proxy: Node, host: str, path: str = "/") -> int:
+    return (await proxy.get(host, path)).status
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ":",
+        "alice",
+        "alice:",
+        ":blog",
+        "a b:c",
+        "alice:blog:",
+        "alice:..",
+        "../x:y",
+        "alice:blog:../..",
+        "\xff" * 5000,
+    ],
+)
+async def test_nonsense_in_a_mapping_is_a_404(value: str, node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis).tracked()
+    claim(redis, HOST, value)
+    assert await _status(proxy, HOST) == 404
+
+
+async def test_a_mapping_of_another_type_is_no_fault(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis).tracked()
+    redis.ask("LPUSH", f"custom_domain:{HOST}", "alice:blog")
+    assert await _status(proxy, HOST) in (404, 503)
+
+
+async def test_the_twin_of_a_domain_redirects_to_it_with_path_and_query(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis).tracked()
+    claim(redis, "alice.example", "alice:blog")
+    request = _request("www.alice.example", "/a%20b/c", "x=1&y=%2F")
+    answer = await proxy.server.answer(request)
+    assert answer.status == 301
+    assert dict(answer.headers)[b"Location"] == b"https://alice.example/a%20b/c?x=1&y=%2F"
+    claim(redis, HOST, "alice:blog")
+    await becomes(lambda: _status(proxy, HOST), 200)
+    assert await _status(proxy, "www.www.alice.example") == 301
+
+
+def _request(host: str, path: str, query: str | None) -> Request:
+    return Request("GET", host, path, query, lambda _: None, lambda: VISITOR)
+
+
+async def test_a_branch_host_shows_its_branch_as_the_default_ones_file_allows(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    proxy = await node(redis).tracked()
+    blog.commit({".pages": NAMED, "public/index.html": b"main"})
+    blog.commit({"public/index.html": b"dev", "public/only.html": b"only"}, branch="dev")
+    blog.commit({"public/index.html": b"hidden"}, branch="hidden")
+    claim(redis, DEV, "alice:blog:dev")
+    claim(redis, "hidden.www.alice.example", "alice:blog:hidden")
+    claim(redis, "gone.www.alice.example", "alice:blog:feature/x")
+    assert await served(proxy, DEV) == (200, b"dev")
+    assert await served(proxy, DEV, "/only.html") == (200, b"only")
+    assert (await proxy.get(DEV, "/")).at_once
+    assert await _status(proxy, "hidden.www.alice.example") == 404
+    assert await _status(proxy, "gone.www.alice.example") == 404
+    blog.commit({"public/index.html": b"dev two"}, branch="dev")
+    await proxy.library.purge(("alice", "blog"))
+    await becomes(lambda: served(proxy, DEV), (200, b"dev two"))
+
+
+async def test_what_a_branch_says_of_itself_in_its_own_pages_file_counts_for_nothing(
+    node: MakeNode, redis: Server, blog: Site
+) -> None:
+    proxy = await node(redis).tracked()
+    secret = hashlib.sha256(b"secret").hexdigest()
+    blog.commit({".pages": NAMED + f"branchesPassword: {secret}\n".encode(), "public/index.html": b"main"})
+    blog.commit({".pages": b"enabled: true\n", "public/index.html": b"dev"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    assert await served(proxy, HOST) == (200, b"main")
+    assert await _status(proxy, DEV) == 401
+    blog.commit({".pages": b"[broken", "public/index.html": b"dev"}, branch="dev")
+    blog.commit({".pages": NAMED + f"password: {secret}\n".encode(), "public/index.html": b"main"}, branch="main")
+    await proxy.library.purge(("alice", "blog"))
+    await becomes(lambda: _status(proxy, HOST), 401)
+    assert await _status(proxy, DEV) == 401
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    await proxy.library.purge(("alice", "blog"))
+    await becomes(lambda: served(proxy, DEV), (200, b"dev"))
+
+
+async def test_a_branch_that_becomes_the_default_one_is_a_site_only_by_its_own_pages_file(
+    node: MakeNode, redis: Server, blog: Site
+) -> None:
+    # What was stored of the commit for the branch's host must not be taken for what it is as a site.
+    proxy = await node(redis).tracked()
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({".pages": b"[broken", "public/index.html": b"dev"}, branch="dev")
+    claim(redis, DEV, "alice:blog:dev")
+    assert await served(proxy, DEV) == (200, b"dev")
+    await proxy.settled()
+    blog.commit({".pages": b"[broken", "public/index.html": b"dev"}, branch="main")
+    other = await node(redis).tracked()
+    await other.library.purge(("alice", "blog"))
+    await becomes(lambda: _status(other, "alice", "/blog/"), 500)
+    assert await _status(other, DEV) == 500
+
+
+async def test_known_domains_are_served_while_redis_is_away_and_unknown_hosts_get_no_no(
+    node: MakeNode, own_redis: Server, blog: Site
+) -> None:
+    proxy = await node(own_redis).tracked()
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev"}, branch="dev")
+    claim(own_redis, HOST, "alice:blog")
+    claim(own_redis, DEV, "alice:blog:dev")
+    assert await served(proxy, HOST) == (200, b"main")
+    assert await served(proxy, DEV) == (200, b"dev")
+    own_redis.kill()
+    assert await served(proxy, HOST) == (200, b"main")
+    assert await served(proxy, DEV) == (200, b"dev")
+    assert await _status(proxy, "stranger.example") == 503
+    own_redis.start()
+    await until(lambda: not proxy.shared.away and proxy.looks.live, "Redis is back")
+    # It came back empty. The site still names both hosts: nobody meets a 404 for that.
+    for _ in range(50):
+        assert await served(proxy, HOST) == (200, b"main")
+        assert await served(proxy, DEV) == (200, b"dev")
+    assert await _status(proxy, "stranger.example") == 404
+
+
+async def test_a_mapping_that_an_emptied_redis_lost_and_no_site_names_is_gone(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis).tracked()
+    claim(redis, HOST, "alice:blog")
+    await becomes(lambda: served(proxy, HOST), (200, FIRST))
+    redis.ask("FLUSHALL")
+    await becomes(lambda: _status(proxy, HOST), 404)
+
+
+async def test_ten_thousand_strangers_do_not_crowd_out_a_site(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis, memoryCacheSize="1MiB").tracked()
+    claim(redis, HOST, "alice:blog")
+    assert await served(proxy, HOST) == (200, FIRST)
+    await proxy.settled()
+    used, keys = proxy.library.memory.used, redis.ask("DBSIZE")
+    for start in range(0, 10_000, 100):
+        pages = await asyncio.gather(*(proxy.get(f"host{start + n}.example", "/") for n in range(100)))
+        assert {page.status for page in pages} <= {404, 503}
+    assert (await proxy.get(HOST, "/")).at_once
+    assert proxy.library.memory.used == used
+    assert redis.ask("DBSIZE") == keys
+    assert len(proxy.domains._unknown) <= 10_000
+
+
+async def test_without_custom_domains_the_answer_is_the_plugins(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis, enableCustomDomains=False).tracked()
+    claim(redis, HOST, "alice:blog")
+    page = await proxy.get(HOST, "/")
+    assert page.status == 400
+    assert b"Invalid domain" in page.body
