@@ -262,23 +262,21 @@ class Settings:
         boolean,
         True,
         "Whether routers for custom domains are written for Traefik.",
-        later=True,
     )
     traefik_redis_cert_resolver: str = option(
         "traefikRedisCertResolver",
         plain_text,
         "letsencrypt-http",
         "The certificate resolver of those routers.",
-        later=True,
     )
     traefik_redis_router_ttl: int = option(
-        "traefikRedisRouterTTL", whole_seconds, 0, "How long those routers live; 0 is for ever.", later=True
+        "traefikRedisRouterTTL", whole_seconds, 0, "How long those routers live; 0 is for ever."
     )
     traefik_redis_root_key: str = option(
-        "traefikRedisRootKey", plain_text, "traefik", "The key under which Traefik looks for them.", later=True
+        "traefikRedisRootKey", plain_text, "traefik", "The key under which Traefik looks for them."
     )
     traefik_service_url: str | None = option(
-        "traefikServiceURL", web_address, None, "The address at which Traefik reaches this server.", later=True
+        "traefikServiceURL", web_address, None, "The address at which Traefik reaches this server."
     )
 
     # Passwords

@@ -18,7 +18,9 @@ from tests.forge.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.resp.servers import Server, start_valkey
 
-PAGES = {f"/blog/p{number}.html": b"<h1>%d</h1>" % number * 50 for number in range(12)}
+DOMAIN = "www.blog.example"
+PAGES = {f"/p{number}.html": b"<h1>%d</h1>" % number * 50 for number in range(12)}
+ADDRESSES = [(f"alice.{PAGES_DOMAIN}", f"/blog{path}") for path in PAGES] + [(DOMAIN, path) for path in PAGES]
 SLOWEST = 1.0
 
 
@@ -48,25 +50,24 @@ class Load:
 
     def _visit(self, proxy: Proxy, offset: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
-        paths = list(PAGES)
         number = offset * 5
         while not self._stop.wait(0.005):
-            path, phase = paths[number % len(paths)], self.phase
+            (host, path), phase = ADDRESSES[number % len(ADDRESSES)], self.phase
             number += 1
             began = time.monotonic()
             try:
-                connection.request("GET", path, headers={"Host": f"alice.{PAGES_DOMAIN}"})
+                connection.request("GET", path, headers={"Host": host})
                 response = connection.getresponse()
                 status, body = response.status, response.read()
             except (OSError, http.client.HTTPException) as error:
-                self.wrong.append(f"{phase}: {path}: {error!r}")
+                self.wrong.append(f"{phase}: {host}{path}: {error!r}")
                 connection.close()
                 continue
             took = time.monotonic() - began
             self.counts[phase] += 1
             self.slowest[phase] = max(self.slowest.get(phase, 0.0), took)
-            if (status, body) != (200, PAGES[path]):
-                self.wrong.append(f"{phase}: {path}: {status} {body[:60]!r}")
+            if (status, body) != (200, PAGES[path.removeprefix("/blog")]):
+                self.wrong.append(f"{phase}: {host}{path}: {status} {body[:60]!r}")
 
     def during(self, phase: str, seconds: float) -> None:
         self.phase = phase
@@ -75,7 +76,9 @@ class Load:
 
 @pytest.fixture
 def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
-    files = {".pages": b"enabled: true\n", **{f"public/{path[6:]}": body for path, body in PAGES.items()}}
+    files = {".pages": b"custom_domain: %b\n" % DOMAIN.encode()} | {
+        f"public{path}": body for path, body in PAGES.items()
+    }
     site = Site(tmp_path / "forge" / "alice" / "blog.git", files)
     forge = start_forge(tmp_path / "forge")
     with start_valkey() as redis:
@@ -86,9 +89,14 @@ def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
             running_proxy(tmp_path / "two", forge.url, **options) as two,
         ):
             load = Load((one, two))
+            one.get("alice", "/blog/p0.html")  # which registers the domain
+            deadline = time.monotonic() + 10
+            while (found := two.get(DOMAIN, "/p0.html")).status != 200:
+                assert time.monotonic() < deadline, found
+                time.sleep(0.05)  # a poll with a deadline: nothing announces a registration
             for proxy in (one, two):
-                for path, body in PAGES.items():
-                    assert proxy.get("alice", path).body == body
+                for host, path in ADDRESSES:
+                    assert proxy.get(host, path).body == PAGES[path.removeprefix("/blog")]
             load.start()
             yield load, redis, forge
             load.stop()
