@@ -19,8 +19,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from addon.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from addon.mappings import Mapping
 
 VARIABLE = "PAGES_CONFIG"
 EXAMPLE = Path(__file__).parent / "preview" / "example"
@@ -71,10 +75,39 @@ def _parser() -> argparse.ArgumentParser:
     purge.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
     purge.set_defaults(run=_purge)
 
+    _domains_parser(commands.add_parser("domains", help="list custom domains, and give them out or free them by hand"))
+
+    reap = commands.add_parser("reap", help="free the domains of vanished repositories, and those that no site names")
+    reap.add_argument("--dry-run", action="store_true", help="only say what would be freed")
+    reap.add_argument("--force", action="store_true", help="even if that is more than a tenth of all domains")
+    reap.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
+    reap.set_defaults(run=_reap)
+
     serve = commands.add_parser("serve", help="run mitmdump with the addon and the safest options")
     serve.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
     serve.set_defaults(run=_serve)
     return parser
+
+
+def _domains_parser(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    listing = actions.add_parser("list", help="print all, a line each: host, OWNER/REPO[@BRANCH], whose doing it is")
+    listing.add_argument("site", nargs="?", metavar="OWNER/REPO", type=_site, help="only those of this site")
+    add = actions.add_parser("add", help="make a host show a site, whatever the site says of it")
+    add.add_argument("host", metavar="HOST")
+    add.add_argument("site", metavar="OWNER/REPO[@BRANCH]", type=_site)
+    release = actions.add_parser("release", help="free a host, with the hosts of its branches and all their keys")
+    release.add_argument("host", metavar="HOST")
+    sync = actions.add_parser("sync", help="write Traefik's routers for all hosts again")
+    for action in (listing, add, release, sync):
+        action.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
+        action.set_defaults(run=_domains)
+
+
+def _site(text: str) -> "Mapping":
+    from addon.domains_command import site_argument
+
+    return site_argument(text)
 
 
 def _port(text: str) -> int:
@@ -176,6 +209,24 @@ def _purge(options: argparse.Namespace) -> int:
         print("pages purge: expected OWNER/REPO, a host name, or --all", file=sys.stderr)
         return 2
     return purge_command(load(_settings_file(options)), options.what)
+
+
+# domains
+
+
+def _domains(options: argparse.Namespace) -> int:
+    from addon.domains_command import domains_command
+
+    return domains_command(load(_settings_file(options)), options)
+
+
+# reap
+
+
+def _reap(options: argparse.Namespace) -> int:
+    from addon.reap_command import reap_command
+
+    return reap_command(load(_settings_file(options)), dry_run=options.dry_run, force=options.force)
 
 
 # serve

@@ -6,6 +6,7 @@ Made where the server is made, by plugin and tests alike, so that both have the 
 Without `enableCustomDomains` nothing is registered, and nothing that others registered is released.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from addon.library import Library
 from addon.lookup import Key, Lookup
 from addon.registry import Registry
 from addon.settings import Settings
+from addon.traefik_routers import TraefikRouters
 from addon.wishes import Forge, Prover
 
 
@@ -34,13 +36,26 @@ class CustomDomains:
         now: Callable[[], float] = time.time,
     ) -> None:
         """clock: monotonic seconds. now: seconds since 1970."""
-        self.registry = Registry(settings, store, library, forge, prover=prover, hosts=domains, clock=clock, now=now)
+        self._routers = TraefikRouters(settings, store)
+        self.registry = Registry(
+            settings,
+            store,
+            library,
+            forge,
+            prover=prover,
+            hosts=domains,
+            routers=self._routers,
+            clock=clock,
+            now=now,
+        )
         self._enabled = settings.enable_custom_domains
         self._library = library
         self._domains = domains
+        self._starting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to register; on the loop."""
+        self._starting = asyncio.ensure_future(self._routers.publish_pages_domain())
         if self._enabled:
             self._library.looked = self.registry.notice
             self._domains.finder = self.registry.discover
@@ -63,4 +78,6 @@ class CustomDomains:
 
     async def aclose(self) -> None:
         """Stop; before the library and the store."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         await self.registry.aclose()

@@ -50,7 +50,8 @@ class Proxy(Node):
     def __init__(
         self, forge_url: str, redis: tuple[str, int] | None, folder: Path, dns: Dns | None = None, **options: Any
     ) -> None:
-        super().__init__(forge_url, redis, folder, **options)
+        # Routers are another matter, and have tests of their own.
+        super().__init__(forge_url, redis, folder, **{"traefikRedisRouterEnabled": False, **options})
         self.dns = dns
         self.registration = CustomDomains(
             self.settings,
