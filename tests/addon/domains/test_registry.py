@@ -280,6 +280,8 @@ async def test_a_repository_that_is_asked_for_by_its_former_name_keeps_and_gives
     (owners.folder / "alice" / "blog.git").rename(owners.folder / "alice" / "weblog.git")
     forge.registry.rename("alice/blog", "alice/weblog")
     owners.push("alice/weblog", f"custom_domain: {HOST}\n")
+    await node.aclose()
+    redis.ask("DEL", "~pages:repo:alice/blog", "~pages:ref:alice/blog@main")
     node = proxy(redis)  # one that has not known it before
     await node.pushed("alice/blog")
     assert without_record(redis) == {f"custom_domain:{HOST}": "alice:weblog", "alice:weblog": HOST}
