@@ -15,16 +15,21 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from addon.certificates import CertificateFiles
 from addon.options import Expected
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ListenAddress(NamedTuple):
-    """Where to listen. An empty host is every address of the machine; port 0 lets the system choose."""
+    """Where to listen. An empty host is every address of the machine; port 0 lets the system choose.
+
+    tls: the certificates to listen with; none is plain HTTP.
+    """
 
     host: str
     port: int
+    tls: tuple[CertificateFiles, ...] = ()
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -174,7 +179,7 @@ def listen_addresses(text: str) -> tuple[ListenAddress, ...]:
     """One item of `listen`: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`; `:8080` and `8080` mean every address."""
     what = "an address and a port such as 127.0.0.1:8080"
     if text.lower().startswith("https://"):
-        raise Expected(what, "listening with TLS is not there yet: put a TLS front in front of this server")
+        raise Expected(what, "for HTTPS write {address: 0.0.0.0:443, tls: {cert: FILE, key: FILE}}")
     if "/" in text:
         raise Expected(what, "an address, not a URL or a path")
     if re.fullmatch("[0-9]{1,5}", text):

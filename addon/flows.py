@@ -7,9 +7,11 @@ field) reaches the pages as a request without a host, which is refused: mitmprox
 """
 
 import re
+import ssl
 import time
 
 from mitmproxy import http
+from mitmproxy.connection import Client
 from mitmproxy.flow import Error
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import commands, events, layer
@@ -41,6 +43,16 @@ class Closed(layer.Layer):
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Start):
             yield commands.CloseConnection(self.context.client)
+
+
+def told_of_tls(client: Client, session: ssl.SSLObject) -> None:
+    """Say in mitmproxy's words what the TLS of a connection is that it was handed in the clear."""
+    client.tls = True
+    client.timestamp_tls_setup = time.time()  # this is what makes it established
+    client.alpn = (session.selected_alpn_protocol() or "").encode()
+    client.tls_version = "TLSv1.3" if session.version() == "TLSv1.3" else "TLSv1.2"
+    cipher = session.cipher()
+    client.cipher = cipher[0] if cipher is not None else None
 
 
 def nothing(chunk: bytes) -> list[bytes]:

@@ -13,19 +13,22 @@ import inspect
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from addon.access_log import AccessLog
+from addon.certificates import Certificates
 from addon.forwarding import Forwarding, Visitor
-from addon.lane_connection import Connection, Handler
+from addon.lane_connection import Connection, Direct, Handler
 from addon.negotiation import http_date
 from addon.ready import Facts, Key, Ready, ReadyAnswer, Repeat, ready_share
 from addon.request_head import Fields, fields
 from addon.routing import ForgejoRequest
 from addon.server import PagesServer
 from addon.settings import Settings
+from addon.tls_transport import secure
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,13 @@ _LARGEST_REPEAT = 64 * 1024
 _SLICE = 500
 _CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto")
 _NO_CLAIMS = (None,) * len(_CLAIMS)
+NO_CERTIFICATES: Mapping[str, Certificates] = MappingProxyType({})
+
+Factory = Callable[[], asyncio.BaseProtocol]
+
+
+class NoPlace(Exception):
+    """mitmproxy is not as expected, and without that there cannot be what was asked for."""
 
 
 class Claims(dict[str, str]):
@@ -127,14 +137,14 @@ class Lane:
         self.date = b"Date: %b\r\n" % http_date(int(wall))
         self.date_until = now + 1.0 - wall % 1.0
 
-    def visitor(self, found: Fields, peer: str) -> Visitor:
-        """Who asks: the peer, or whom it names, if it is a trusted proxy."""
+    def visitor(self, found: Fields, peer: str, secure: bool) -> Visitor:
+        """Who asks: the peer, or whom it names, if it is a trusted proxy. secure: the peer came over TLS."""
         claims = tuple(map(found.values.get, _CLAIMS))
-        return Visitor(peer, False) if claims == _NO_CLAIMS else self._visitor(peer, claims)
+        return Visitor(peer, secure) if claims == _NO_CLAIMS else self._visitor(peer, claims, secure)
 
-    def _named_visitor(self, peer: str, claims: tuple[bytes | None, ...]) -> Visitor:
+    def _named_visitor(self, peer: str, claims: tuple[bytes | None, ...], secure: bool) -> Visitor:
         said = {name.decode(): value.decode("latin-1") for name, value in zip(_CLAIMS, claims) if value is not None}
-        return self._through.visitor(Claims(said), peer, False)
+        return self._through.visitor(Claims(said), peer, secure)
 
     # Who is connected.
 
@@ -246,12 +256,14 @@ def install(
     *,
     log: AccessLog | None,
     facts: Facts,
+    certificates: Mapping[str, Certificates] = NO_CERTIFICATES,
 ) -> Lane | None:
     """Listen with the lane where mitmproxy would, for the mode specifications given; None where that cannot be done.
 
-    To be called before the listeners are opened, in the loop that serves.
+    certificates: of the modes that are for TLS. To be called before the listeners are opened, in the loop that serves.
+    Raises NoPlace where there has to be TLS and cannot be.
     """
-    if not settings.lane:
+    if not settings.lane and not certificates:
         return None
     try:
         from mitmproxy.proxy.mode_servers import ReverseInstance
@@ -259,36 +271,47 @@ def install(
         reason: str | None = "there is no ReverseInstance"
     else:
         reason = _misfit(ReverseInstance)
+    if reason is not None and certificates:
+        raise NoPlace(f"there can be no TLS: this mitmproxy is not as expected ({reason}); take the pinned version")
     if reason is not None:
         logger.warning(
             "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
         )
         return None
-    lane = Lane(server, settings, through, log=log, facts=facts)
+    lane = Lane(server, settings, through, log=log, facts=facts) if settings.lane else None
     original = ReverseInstance.listen
-    ours = frozenset(modes)
+    ours = frozenset(modes if lane is not None else certificates)
 
     async def listen(self: Any, host: str, port: int) -> Any:
         if self.mode.full_spec not in ours:
             return await original(self, host, port)
-        return [await open_listener(lane, self.handle_stream, host, port)]
+        tls = certificates.get(self.mode.full_spec)
+        factory = accepting(lane, self.handle_stream, tls, settings.header_timeout)
+        return [await open_listener(factory, host, port)]
 
     ReverseInstance.listen = listen  # type: ignore[method-assign]  # the touch
     return lane
 
 
-async def open_listener(lane: Lane, handler: Handler, host: str, port: int) -> asyncio.Server:
+def accepting(
+    lane: Lane | None, handler: Handler, tls: Certificates | None = None, handshake_timeout: float = 10.0
+) -> Factory:
+    """What makes the protocol of a connection that comes in: the lane's, or without one the handler's; over TLS."""
+    above: Factory = lambda: Direct(handler) if lane is None else Connection(lane, handler)  # noqa: E731
+    return above if tls is None else secure(above, tls.context, handshake_timeout)
+
+
+async def open_listener(factory: Factory, host: str, port: int) -> asyncio.Server:
     """Listen on an address (an empty host: all of them); port 0 is one free port for all of them, if there is one."""
     if port == 0:
         with socket.socket() as probe:
             probe.bind(("", 0))
             free = probe.getsockname()[1]
         try:
-            return await open_listener(lane, handler, host, free)
+            return await open_listener(factory, host, free)
         except OSError:
             pass
-    factory: Callable[[], Connection] = lambda: Connection(lane, handler)  # noqa: E731
-    return await lane.loop.create_server(factory, host, port, backlog=BACKLOG)
+    return await asyncio.get_running_loop().create_server(factory, host, port, backlog=BACKLOG)
 
 
 def _misfit(instance: Any) -> str | None:

@@ -64,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         "_requests",
         "_room",
         "_scheduled",
+        "_secure",
         "_sent",
         "_since",
         "_task",
@@ -77,6 +78,7 @@ class Connection(asyncio.BufferedProtocol):
         self._handler = handler
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._client = ""
+        self._secure = False  # over TLS
         self._bare = lane.redirects_plain
         # What was read, and how much of it has been dealt with.
         self._held = b""
@@ -109,6 +111,14 @@ class Connection(asyncio.BufferedProtocol):
         if not self._lane.admit(self, self._client):
             self._ended = True
             self._transport.abort()
+
+    def secured(self, alpn: str | None) -> None:
+        """The connection is over TLS, and the handshake is done. alpn: the protocol that was agreed upon."""
+        self._secure = True
+        self._bare = False
+        self._since = monotonic()
+        if alpn == "h2" and not self._ended:
+            self._hand_over(0, [])
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # One buffer for all connections: it is read out before anybody else can be called.
@@ -314,8 +324,10 @@ class Connection(asyncio.BufferedProtocol):
     ) -> int | None:
         """Answer from memory: how many bytes of body; None where a task has to do it, which has been started."""
         lane = self._lane
-        asked = Asked(fields.values, partial(lane.visitor, fields, self._client))
-        request = Request(line.method, fields.host, line.path, line.query, asked.header, asked.visitor)
+        asked = Asked(fields.values, partial(lane.visitor, fields, self._client, self._secure))
+        request = Request(
+            line.method, fields.host, line.path, line.query, asked.header, asked.visitor, tls=self._secure
+        )
         answer = lane.server.recall(request)
         if answer is None or answer.stream is not None or len(answer.body) > LARGEST:
             self._write(out)
@@ -521,7 +533,7 @@ class Connection(asyncio.BufferedProtocol):
     def _record(self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str) -> None:
         assert self._lane.log is not None
         self._lane.log.record(
-            client=self._lane.visitor(fields, self._client).address,
+            client=self._lane.visitor(fields, self._client, self._secure).address,
             method=line.method,
             host=fields.host,
             path=line.path,
@@ -543,6 +555,24 @@ class HandedOver(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._lane.lost(self._client)
+
+
+class Direct(asyncio.Protocol):
+    """A connection over TLS where there is no lane: it waits for the handshake, and is the handler's from then on."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def secured(self, alpn: str | None) -> None:
+        """As `Connection.secured`."""
+        assert self._transport is not None
+        other = asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._handler)
+        self._transport.set_protocol(other)
+        other.connection_made(self._transport)
 
 
 def _in_kernel(transport: asyncio.Transport) -> int:

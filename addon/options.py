@@ -74,6 +74,7 @@ class Option:
     help: str
     kind: Literal["text", "list", "secret"] = "text"
     required: bool = False
+    nested: Callable[..., Any] | None = None
     later: bool = False
 
 
@@ -93,10 +94,19 @@ def computed(name: str, parse: Callable[[str], T], help: str) -> T:
 
 
 def listing(
-    name: str, parse: Callable[[str], Iterable[T]], default: tuple[T, ...], help: str, *, later: bool = False
+    name: str,
+    parse: Callable[[str], Iterable[T]],
+    default: tuple[T, ...],
+    help: str,
+    *,
+    nested: Callable[..., T] | None = None,
+    later: bool = False,
 ) -> tuple[T, ...]:
-    """An option with many values: a list, or one text with commas. `parse` gives the values of one item."""
-    row = Option(name, parse, help, kind="list", later=later)
+    """An option with many values: a list, or one text with commas. `parse` gives the values of one item.
+
+    nested: reads an item that is a mapping (as `addon.listen_entries` does); without it there can be none.
+    """
+    row = Option(name, parse, help, kind="list", nested=nested, later=later)
     return field(default=default, metadata={"option": row})
 
 

@@ -29,15 +29,28 @@ from mitmproxy.tls import TlsData
 from addon import forwarding, http1
 from addon.access import Access
 from addon.access_log import AccessLog
+from addon.certificates import CertificateFault, Certificates, CertificateWatch
 from addon.challenges import Challenges
 from addon.connections import Connections
 from addon.custom_domains import CustomDomains
+from addon.default_addons import SETTLE_SECONDS, settle
 from addon.domain_store import DomainStore
 from addon.domains import Domains
-from addon.flows import ABORTED, Closed, Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
+from addon.flows import (
+    ABORTED,
+    Closed,
+    Counted,
+    has_body,
+    is_form,
+    nothing,
+    request_of,
+    respond,
+    status_of_failure,
+    told_of_tls,
+)
 from addon.forgejo import Forgejo
 from addon.hosts import domains_of
-from addon.lane import Lane, install
+from addon.lane import Lane, NoPlace, install
 from addon.library import Library
 from addon.proxy_options import HTTP2_SAFE, set_options, upstream_authority, version
 from addon.relay import Deposit, Relay
@@ -78,6 +91,7 @@ class PagesAddon:
         self._lane: Lane | None = None
         self._forgejo: Forgejo | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._certificates: CertificateWatch | None = None
         self._relay = Relay()
         self._log: AccessLog | None = None
         self._forwarding: forwarding.Forwarding | None = None
@@ -183,18 +197,32 @@ class PagesAddon:
             logger.warning("this mitmproxy is not as expected: %s", fault)
 
     async def _listen(self, settings: Settings) -> None:
-        modes = [
-            f"reverse:http://{upstream_authority(settings)}@{address.host}:{address.port}"
-            for address in settings.listen
-        ]
+        forgejo = f"reverse:http://{upstream_authority(settings)}"
+        modes = {f"{forgejo}@{address.host}:{address.port}": address.tls for address in settings.listen}
         self._modes = tuple(modes)
+        http2 = settings.http2 and version() >= HTTP2_SAFE
+        try:
+            tls = {mode: Certificates(files, http2=http2) for mode, files in modes.items() if files}
+        except CertificateFault as fault:
+            logger.error("listen: %s", fault)
+            return
         if self.server is not None and self._forwarding is not None and self._library is not None:
             memory = self._library.memory
-            self._lane = install(self.server, settings, self._forwarding, modes, log=self._log, facts=memory)
+            place = (self.server, settings, self._forwarding, self._modes)
+            try:
+                self._lane = install(*place, log=self._log, facts=memory, certificates=tls)
+            except NoPlace as fault:
+                logger.error("%s", fault)
+                return
+        if self._executor is not None:
+            self._certificates = CertificateWatch(tuple(tls.values()), self._executor)
         servers: Any = ctx.master.addons.get("proxyserver")
-        ctx.options.update(mode=modes, server=True)
+        ctx.options.update(mode=list(modes), server=True)
         if not await servers.setup_servers():
             return  # logged by mitmproxy as an error: the start ends with exit code 1
+        asyncio.get_running_loop().call_later(
+            SETTLE_SECONDS, lambda: settle(ctx.master.addons, ctx.options, keep=settings.keep_default_addons)
+        )
         for host, port, *_ in servers.listen_addrs():
             logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
 
@@ -208,6 +236,8 @@ class PagesAddon:
             await instance.stop()
         lane = self._lane.aclose(DRAIN_SECONDS) if self._lane is not None else asyncio.sleep(0)
         await asyncio.gather(lane, self._drained())
+        if self._certificates is not None:
+            await self._certificates.aclose()
         if self._access is not None:
             await self._access.aclose()
         if self._registration is not None:
@@ -243,6 +273,12 @@ class PagesAddon:
     def client_connected(self, client: Client) -> None:
         if client.proxy_mode.full_spec not in self._modes or self.server is None:
             client.error = "refused: not a listener of the pages server"
+            return
+        handler = getattr(ctx.master.addons.get("proxyserver"), "connections", {}).get(client.id)
+        io = handler.transports.get(client) if handler is not None else None
+        session = io.writer.get_extra_info("ssl_object") if io is not None and io.writer is not None else None
+        if session is not None:
+            told_of_tls(client, session)
 
     def next_layer(self, data: layer.NextLayer) -> None:
         first = data.data_client()[:1]

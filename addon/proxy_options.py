@@ -46,7 +46,7 @@ def set_options(settings: Settings) -> None:
         "onboarding": False,  # else the Host mitm.it is answered before us
         "rawtcp": True,  # upgraded connections (WebSocket) are relayed as they are
         "websocket": False,  # else every message is parsed and kept for the connection's life
-        "http2": version() >= HTTP2_SAFE,
+        "http2": settings.http2 and version() >= HTTP2_SAFE,
         "validate_inbound_headers": True,
         "anticache": False,
         "anticomp": False,

@@ -34,6 +34,7 @@ from addon.addresses import (
     public_host,
     web_address,
 )
+from addon.listen_entries import listen_entry
 from addon.options import (
     Option,
     Secret,
@@ -110,7 +111,11 @@ class Settings:
 
     # Where it listens, whom it believes, what it writes
     listen: tuple[ListenAddress, ...] = listing(
-        "listen", listen_addresses, (ListenAddress("127.0.0.1", 8080),), "The addresses to listen on, for plain HTTP."
+        "listen",
+        listen_addresses,
+        (ListenAddress("127.0.0.1", 8080),),
+        "The addresses to listen on, for HTTP, or HTTPS with certificates.",
+        nested=listen_entry,
     )
     trusted_proxies: tuple[Network, ...] = listing(
         "trustedProxies", networks, _LOOPBACK, "The proxies in front whose `X-Forwarded-…` headers are believed."
@@ -282,7 +287,7 @@ class Settings:
 
     # The fast lane and the process
     lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1.")
-    http2: bool = option("http2", boolean, True, "Whether HTTP/2 is offered over TLS.", later=True)
+    http2: bool = option("http2", boolean, True, "Whether HTTP/2 is offered over TLS.")
     max_head_size: int = option("maxHeadSize", size(1024), 16 * _KIB, "The most that the head of a request may take.")
     header_timeout: float = option(
         "headerTimeout", duration(0.001), 10.0, "How long the head of a request may take to arrive."
@@ -302,7 +307,7 @@ class Settings:
     )
     processes: int = option("processes", integer(1, 1024), 1, "How many processes share the work.", later=True)
     keep_default_addons: bool = option(
-        "keepDefaultAddons", boolean, False, "Whether mitmproxy keeps addons that have nothing to do here.", later=True
+        "keepDefaultAddons", boolean, False, "Whether mitmproxy keeps addons that have nothing to do here."
     )
 
     # Not options: what follows from them

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -61,9 +61,10 @@ class SettingsError(Exception):
 
 
 class Nested(NamedTuple):
-    """A list or mapping where only a text can be."""
+    """A list or mapping, where most options take a text. inside: of a mapping, its names, places and values."""
 
     kind: str
+    inside: Callable[[], list[tuple[str, Place, Value]]] | None = None
 
 
 Value = str | Nested | tuple[str | Nested | None, ...] | None
@@ -136,7 +137,8 @@ def _text_of(value: object) -> str | Nested | None:
     if isinstance(value, (int, float, Path)):
         return str(value)
     if isinstance(value, Mapping):
-        return Nested("a mapping")
+        place = Place("settings")
+        return Nested("a mapping", lambda: [(str(name), place, _value_of(each)) for name, each in value.items()])
     return Nested("a list" if isinstance(value, (list, tuple)) else type(value).__name__)
 
 
@@ -210,8 +212,13 @@ def _known_tag(node: Node) -> bool:
     )
 
 
-def _text(node: Node) -> str | Nested | None:
+def _text(node: Node, document: Document | None = None) -> str | Nested | None:
     """A scalar's text as written; None for YAML's null."""
+    if isinstance(node, MappingNode) and document is not None:
+        # Not looked into unless somebody asks: aliases may make it endless.
+        return Nested(
+            _KINDS[MappingNode], lambda: [(name, at, _value(n, document)) for name, at, n in _pairs(node, document)]
+        )
     if not isinstance(node, ScalarNode):
         return Nested(_KINDS.get(type(node), "something else"))
     if not _known_tag(node):
@@ -219,8 +226,10 @@ def _text(node: Node) -> str | Nested | None:
     return None if str(node.tag) == "tag:yaml.org,2002:null" else str(node.value)
 
 
-def _value(node: Node) -> Value:
-    return tuple(map(_text, node.value)) if isinstance(node, SequenceNode) else _text(node)
+def _value(node: Node, document: Document) -> Value:
+    if isinstance(node, SequenceNode):
+        return tuple(_text(each, document) for each in node.value)
+    return _text(node, document)
 
 
 def _pairs(
@@ -300,13 +309,13 @@ def _gather(root: MappingNode, document: Document) -> None:
         if sections and name in _TRAEFIK_SECTIONS:
             document.warnings.append(f"{place}: {name} is Traefik's own and has no effect here")
             continue
-        document.given.append(Given(name, _value(node), place))
+        document.given.append(Given(name, _value(node, document), place))
     for name, place, node in chosen:
         if name in taken:
             message = f"is given twice, also in line {taken[name].line}: keep one of the two"
             document.problems.append(Problem(place, shown_name(name), message))
         else:
-            document.given.append(Given(name, _value(node), place))
+            document.given.append(Given(name, _value(node, document), place))
 
 
 def _is_pages_domain(name: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,18 @@ class Reader:
             text = self._expanded(each, each.value).strip()
             return self._parsed(each, row, text, each.value) if text else None
         items = each.value if type(each.value) is tuple else (each.value,)
-        texts = [(text.strip(), item) for item in items for text in self._expanded(each, item).split(",")]
-        if items == (each.value,):
-            texts = [(text, item) for text, item in texts if text]
-            if not texts:
-                return None
-        return tuple(result for text, item in texts for result in self._parsed(each, row, text, item))
+        results: list[Any] = []
+        for item in items:
+            if row.nested is not None and isinstance(item, Nested) and item.inside is not None:
+                results.append(row.nested(item, each.place, partial(self._member, each), self.base, self.notes))
+                continue
+            texts = [text.strip() for text in self._expanded(each, item).split(",")]
+            if items == (each.value,):
+                texts = [text for text in texts if text]
+                if not texts:
+                    return None
+            results += [result for text in texts for result in self._parsed(each, row, text, item)]
+        return tuple(results)
 
     def secret(self, row: Option) -> Secret | None:
         """The value of a secret, out of the settings, the environment or a file; None if it is not set."""
@@ -78,6 +85,10 @@ class Reader:
         except Expected as wrong:
             raise Wrong(each.place, each.name, f"expected {wrong.what} (what was found is not shown)") from None
         return Secret(text)
+
+    def _member(self, each: Given, place: Place, value: Value) -> str:
+        """A text inside of an entry that stands at a place of its own."""
+        return self._expanded(each._replace(place=place), value)
 
     def _parsed(self, each: Given, row: Option, text: str, written: Value) -> Any:
         try:

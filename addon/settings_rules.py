@@ -52,7 +52,11 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
     listen = settled["listen"]
     if not listen:
         yield ("listen",), "expected at least one address such as 127.0.0.1:8080"
-    for address in listen:
+    for number, address in enumerate(listen):
+        for other in listen[:number]:
+            if (_covers(address, other) or _covers(other, address)) and address.tls != other.tls:
+                message = f"{address} is there twice, with different certificates or with and without: keep one entry"
+                yield ("listen",), f"{message}; its tls may be a list"
         if forge and _leads_to(forge, address):
             message = f"{address} leads back here: it is the address of forgejoHost, so this server would ask itself"
             yield ("listen", "forgejoHost"), message

@@ -9,23 +9,28 @@ import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from addon.access_log import AccessLog
+from addon.certificates import Certificates
 from addon.forge_errors import ServerTrouble
 from addon.forwarding import Forwarding
-from addon.lane import Lane, open_listener
+from addon.lane import Lane, accepting, open_listener
 from addon.ready import Basis
 from addon.routing import Route, route
 from addon.server import Answer, PagesServer, Request
 from addon.settings import Settings
+from tests.addon.tls_wire import open_secure
 
 HOST = "alice.pages.test"
 FORGEJO = "git.test"
 BIG = bytes(range(256)) * 4096 * 3  # 3 MiB
 DEADLINE = 20.0
+SECURE: ContextVar[Certificates | None] = ContextVar("SECURE", default=None)
+"""What a lane listens with, unless it is told."""
 
 
 class RecordedLog:
@@ -140,11 +145,12 @@ class Pages:
 class RunningLane:
     """A lane that listens, and what it did."""
 
-    def __init__(self, lane: Lane, pages: Pages, port: int, log: RecordedLog) -> None:
+    def __init__(self, lane: Lane, pages: Pages, port: int, log: RecordedLog, secure: bool) -> None:
         self.lane = lane
         self.pages = pages
         self.port = port
         self.log = log
+        self.secure = secure
         self.handed: list[bytes] = []
 
     async def handler(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,11 +164,17 @@ class RunningLane:
         writer.close()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.secure:
+            reader, writer = await open_secure(self.port, HOST)
+            return reader, cast(asyncio.StreamWriter, writer)
         return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24)
 
     async def talk(self, data: bytes, *, half_close: bool = False) -> bytes:
         """Send, and read until the other side closes. With half_close, say that nothing more comes."""
-        reader, writer = await self.connect()
+        try:
+            reader, writer = await self.connect()
+        except ConnectionResetError:  # before there was TLS
+            return b""
         try:
             writer.write(data)
             if half_close:
@@ -187,14 +199,17 @@ async def _until_closed(reader: asyncio.StreamReader) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def running_lane(**options: object) -> AsyncIterator[RunningLane]:
-    """A lane with these settings (names of the file)."""
+async def running_lane(*, certificates: Certificates | None = None, **options: object) -> AsyncIterator[RunningLane]:
+    """A lane with these settings (names of the file); over TLS with certificates, or where SECURE has some."""
+    certificates = certificates or SECURE.get()
     given = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "forgejoPublicHost": FORGEJO, **options}
     settings = Settings.from_mapping(given, environ={"HOME": "/nowhere"})
     pages, log = Pages(), RecordedLog()
     lane = Lane(cast(PagesServer, pages), settings, Forwarding(settings), log=cast(AccessLog, log), facts=pages)
-    running = RunningLane(lane, pages, 0, log)
-    listener = await open_listener(lane, running.handler, "127.0.0.1", 0)
+    running = RunningLane(lane, pages, 0, log, certificates is not None)
+    listener = await open_listener(
+        accepting(lane, running.handler, certificates, settings.header_timeout), "127.0.0.1", 0
+    )
     running.port = listener.sockets[0].getsockname()[1]
     try:
         yield running

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What a client of the lane sees, over real sockets, in front of pages that are made up."""
+"""What a client of the lane sees, over real sockets, plain and with TLS, in front of pages that are made up."""
 
 import asyncio
 import logging
 import socket
+from collections.abc import Iterator
 
 import pytest
 
+from addon.certificates import Certificates
 from addon.lane_connection import TURN_ANSWERS
 from tests.addon.lane_running import (
     BIG,
     DEADLINE,
     FORGEJO,
     LAST,
+    SECURE,
     answers,
     get,
     pause_reading,
@@ -21,6 +24,20 @@ from tests.addon.lane_running import (
     resident,
     running_lane,
 )
+from tests.addon.tls_wire import make_pair
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates([make_pair(tmp_path_factory.mktemp("tls"), "pages", "*.pages.test")], http2=True)
+
+
+@pytest.fixture(params=["plain", "tls"], autouse=True)
+def over(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[str]:
+    """Every test of this file is run twice."""
+    token = SECURE.set(certificates if request.param == "tls" else None)
+    yield request.param
+    SECURE.reset(token)
 
 
 async def test_a_hit_is_answered_and_the_connection_goes_on() -> None:
@@ -408,6 +425,7 @@ async def test_a_slow_reader_gets_all_of_it() -> None:
         assert received > 30000000
 
 
+@pytest.mark.parametrize("over", ["plain"], indirect=True)
 async def test_a_reader_so_slow_that_only_the_kernel_notices_is_not_taken_for_one_that_stopped() -> None:
     async with running_lane(idleTimeout=0.3) as running:
         running.lane.stall_timeout = 0.9
@@ -609,7 +627,7 @@ async def test_the_end_answers_what_was_asked_and_closes_what_is_idle() -> None:
         await asyncio.wait_for(drained, DEADLINE)
 
 
-async def test_an_idle_connection_takes_little_memory() -> None:
+async def test_an_idle_connection_takes_little_memory(over: str) -> None:
     async with running_lane(maxConnectionsPerAddress=0) as running:
         held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
@@ -624,7 +642,7 @@ async def test_an_idle_connection_takes_little_memory() -> None:
         before = resident()
         await more(800)
         # The client's half is in this process as well, and the larger one: its stream's buffer and objects.
-        assert (resident() - before) / 800 < 32 * 1024
+        assert (resident() - before) / 800 < (32 if over == "plain" else 96) * 1024
         for _, writer in held:
             writer.transport.abort()
         await running.until(lambda: len(running.lane) == 0)
