@@ -98,6 +98,19 @@ async def test_a_proof_of_the_holder_or_no_word_about_it_keeps_it(
     assert await node.shows(HOST) == "bob:site"
 
 
+async def test_where_proofs_are_demanded_a_name_in_dns_alone_takes_nothing_away(
+    proxy: MakeProxy, owners: Owners
+) -> None:
+    owners.push("bob/site", f"custom_domain: {HOST}\n")
+    owners.push("alice/blog", f"custom_domain: {HOST}\n")
+    dns = Dns({(HOST, "bob/site"): True}, named={HOST: (Mapping("alice", "blog"),)})
+    node = proxy(None, dns, **VERIFIED)
+    await node.visit("bob", "/site/")
+    dns.proofs.clear()
+    await node.visit("alice", "/blog/")
+    assert await node.shows(HOST) == "bob:site"
+
+
 async def test_dns_that_does_not_answer_takes_nothing_and_gives_nothing(proxy: MakeProxy, owners: Owners) -> None:
     owners.push("alice/blog", f"custom_domain: {HOST}\n")
     dns = Dns({(HOST, "alice/blog"): True})
