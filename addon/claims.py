@@ -169,8 +169,9 @@ def settled(
                 refused[host] = f"its domain {first} is not this site's"
                 continue
             if there is not None and (shown is None or shown.site != site.site):
-                if shown is None or not _taken(view, beaten, host, shown, standing, now):
-                    refused[host] = "it shows another site" if shown is None else f"it shows {_named(shown)}"
+                if wish.refusal or shown is None or not _taken(view, beaten, host, shown, standing, now):
+                    holder = "another site" if shown is None else _named(shown)
+                    refused[host] = f"it shows {holder}" + (f"; {wish.refusal}" if wish.refusal else "")
                     if shown is not None:
                         conflicts[host] = shown
                     claims.pop(host, None)

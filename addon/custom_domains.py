@@ -9,8 +9,10 @@ Without `enableCustomDomains` nothing is registered, and nothing that others reg
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
-from addon.domain_store import DomainStore
+from addon.domain_store import DomainStore, StoreAway
 from addon.domains import Domains
 from addon.library import Library
 from addon.lookup import Key, Lookup
@@ -18,6 +20,9 @@ from addon.registry import Registry
 from addon.settings import Settings
 from addon.traefik_routers import TraefikRouters
 from addon.wishes import Forge, Prover
+
+_LEAST_PAUSE: Final = 0.5
+"""Seconds between two rounds in which routers are written anew, at least."""
 
 
 class CustomDomains:
@@ -36,7 +41,7 @@ class CustomDomains:
         now: Callable[[], float] = time.time,
     ) -> None:
         """clock: monotonic seconds. now: seconds since 1970."""
-        self._routers = TraefikRouters(settings, store)
+        self.routers = TraefikRouters(settings, store)
         self.registry = Registry(
             settings,
             store,
@@ -44,23 +49,36 @@ class CustomDomains:
             forge,
             prover=prover,
             hosts=domains,
-            routers=self._routers,
+            routers=self.routers,
             clock=clock,
             now=now,
         )
         self._enabled = settings.enable_custom_domains
         self._library = library
         self._domains = domains
-        self._starting: asyncio.Task[None] | None = None
+        self._store = store
+        self._tending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to register; on the loop."""
-        self._starting = asyncio.ensure_future(self._routers.publish_pages_domain())
         if self._enabled:
             self._library.looked = self.registry.notice
             self._domains.finder = self.registry.discover
             self._domains.lost = lambda host, mapping: self.registry.again(mapping.site)
             self.registry.start()
+        self._tending = asyncio.ensure_future(self._tend())
+
+    async def _tend(self) -> None:
+        """Write the router of the pages domain, and from time to time all whose life ends."""
+        await self.routers.publish_pages_domain()
+        life = self.routers.routers.life
+        while life > 0 and self._enabled and self._store.shared:
+            await asyncio.sleep(max(_LEAST_PAUSE, life / 3))
+            with suppress(StoreAway):
+                async for host, mapping in self._store.mappings():
+                    if mapping is not None:
+                        await self.routers.publish([host])
+            await self.routers.publish_pages_domain()
 
     def visited(self, lookup: Lookup) -> bool:
         """A visitor came to a site; True where the next visit may change what it has."""
@@ -78,6 +96,7 @@ class CustomDomains:
 
     async def aclose(self) -> None:
         """Stop; before the library and the store."""
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
         await self.registry.aclose()

@@ -33,12 +33,14 @@ class Resolved:
 
     mapping: None where nobody has registered it, NO_ANSWER where that could not be learned. believed: monotonic seconds
     until which a change would be told, or this is to be used. suspect: it is to be read again before its next use.
+    sought: the finder was asked, too.
     """
 
     host: str
     mapping: Mapping | NoAnswer | None
     believed: float
     suspect: bool = False
+    sought: bool = True
 
 
 class Store(Protocol):
@@ -86,10 +88,13 @@ class Domains:
 
     # What is known, at once.
 
-    def peek(self, host: str) -> Resolved | None:
-        """What memory knows of a host (in lower case, without a port) and may be used now; never waits."""
+    def peek(self, host: str, *, seek: bool = True) -> Resolved | None:
+        """What memory knows of a host (in lower case, without a port) and may be used now; never waits.
+
+        seek: "nobody has registered it" is no answer unless the finder was asked.
+        """
         found = self._held(host)
-        if found is None:
+        if found is None or (seek and found.mapping is None and not found.sought and self.finder is not None):
             return None
         if self._away() and isinstance(found.mapping, Mapping):
             return found
@@ -105,28 +110,31 @@ class Domains:
 
     # What has to be asked for.
 
-    async def resolve(self, host: str) -> Resolved:
-        """What a host shows; concurrent callers share one look."""
-        return await self._flights.do(host, lambda: self._resolve(host))
+    async def resolve(self, host: str, *, seek: bool = True) -> Resolved:
+        """What a host shows; concurrent callers share one look. seek: ask the finder where nobody registered it."""
+        found = await self._flights.do(host, lambda: self._resolve(host, seek))
+        if seek and found.mapping is None and not found.sought:  # a look that others had begun
+            found = await self._flights.do(host, lambda: self._resolve(host, seek))
+        return found
 
     async def aclose(self) -> None:
         """Stop every look under way."""
         await self._flights.aclose()
 
-    async def _resolve(self, host: str) -> Resolved:
+    async def _resolve(self, host: str, seek: bool) -> Resolved:
         self._changes[host] = 0
         try:
             for _ in range(_ATTEMPTS):
                 before, live, began = (self._change, self._changes[host]), self._told(), self._clock()
-                found = await self._look(host)
+                found = await self._look(host, seek)
                 spoiled = before != (self._change, self._changes[host])
                 if not spoiled:
                     break
-            return self._kept(host, found, live, began, spoiled)
+            return self._hold(Resolved(host, found, began + self._life(found, live), spoiled, seek))
         finally:
             del self._changes[host]
 
-    async def _look(self, host: str) -> Mapping | NoAnswer | None:
+    async def _look(self, host: str, seek: bool) -> Mapping | NoAnswer | None:
         known = self._held(host)
         mapping = known.mapping if known is not None and isinstance(known.mapping, Mapping) else None
         found = await self._store.get(host)
@@ -135,17 +143,15 @@ class Domains:
         if found is None and mapping is not None and self.claims is not None and await self.claims(host, mapping):
             self.lost(host, mapping)
             return mapping
-        if found is None and self.finder is not None:
+        if found is None and seek and self.finder is not None:
             return await self.finder(host)
         return found
 
-    def _kept(self, host: str, found: Mapping | NoAnswer | None, live: bool, began: float, spoiled: bool) -> Resolved:
+    def _life(self, found: Mapping | NoAnswer | None, live: bool) -> float:
         life = float("inf") if live else self._memory_ttl
         if found is None:
-            life = min(life, NEGATIVE_TTL)
-        elif found is NO_ANSWER:
-            life = UNANSWERED_TTL
-        return self._hold(Resolved(host, found, began + life, spoiled))
+            return min(life, NEGATIVE_TTL)
+        return UNANSWERED_TTL if found is NO_ANSWER else life
 
     # What is told.
 

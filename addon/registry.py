@@ -40,6 +40,7 @@ _MOST_KNOWN = 50_000
 _SOON: Final = 10.0
 """Seconds until what was refused may be tried again by a visit."""
 _SWEEP_SECONDS = 3600.0
+_MOST_LINES = 20
 _MOST_SCANS = 200
 """Trips to Redis for the branches that the Traefik plugin registered of one site."""
 _FORGEJO_SAYS_NOTHING = "Forgejo gives no definite answer; its domains stay as they are"
@@ -280,8 +281,10 @@ class Registry:
         else:
             due = self._clock() + self._again
         if before is None or before.report is None or before.report.lines != report.lines:
-            for line in report.lines:
-                logger.log(logging.WARNING if "refused" in line else logging.INFO, "%s", line)
+            for line in report.lines[:_MOST_LINES]:
+                logger.log(logging.WARNING if " is refused: " in line else logging.INFO, "%s", line)
+            if len(report.lines) > _MOST_LINES:
+                logger.warning("%s/%s: and %d more", *lookup.key, len(report.lines) - _MOST_LINES)
         self._noticed[lookup.key] = _Noticed(lookup, _mark(lookup), due, report)
         while len(self._noticed) > _MOST_KNOWN:
             self._noticed.popitem(last=False)
@@ -308,7 +311,9 @@ class Registry:
         wishes, refused = await self._wishes.of(pages_file, repository, record)
         found = await self._branches_of_the_plugin(known) if record is None else []
         outcome = Outcome()
-        beaten: dict[str, Shown] = {}
+        # By which name it was asked for, it was called before: what it had under that is its own.
+        former = Shown(*lookup.key)
+        beaten = {wish.host: former for wish in wishes} if former.site != name.site else {}
         for _ in range(2):
             plan = claims.settled(name, repository.id, wishes, beaten=beaten, found=found, now=self._now())
             told = await self.store.change(plan, owed=lookup.key, late=self._told)
@@ -324,6 +329,12 @@ class Registry:
             beaten, freed = await self._challenged(repository, outcome.conflicts)
             if not beaten and not freed:
                 break
+        if former.site != name.site:
+            plan = claims.settled(former, repository.id, (), beaten={}, found=(), now=self._now())
+            told = await self.store.change(plan, owed=("former", lookup.key), late=self._told)
+            if told is not NO_ANSWER:
+                self._told(told)
+                outcome = replace(outcome, released=(*outcome.released, *told.released))
         if self.routers is not None:
             await self.routers.withdraw([host for host in outcome.released if host not in outcome.held])
             await self.routers.publish(list(outcome.held))
@@ -381,7 +392,11 @@ class Registry:
         for name, value in reverse.items():
             if value is not None:
                 with suppress(StoreAway):
-                    keys = [key async for key in self.store.names(f"{name}:branch:", most=_MOST_SCANS)]
+                    prefix = f"{name}:branch:"
+                    found_keys = [key async for key in self.store.names(prefix, most=_MOST_SCANS)]
+                    owner, _, repository = name.partition(":")
+                    # Those that may be content of a branch called `branch` are none.
+                    keys = [key for key in found_keys if reverse_key(owner, repository, key[len(prefix) :])]
                     told = await self.store.read(keys)
                     found += [] if told is NO_ANSWER else [host for host in told.values() if host is not None]
         return [host.decode("ascii", "replace") for host in found if len(host) <= 253]

@@ -97,11 +97,15 @@ def owners(tmp_path: Path, forge: Forge) -> Iterator[Owners]:
 
 @pytest.fixture
 async def proxy(forge: Forge, tmp_path: Path) -> AsyncIterator[MakeProxy]:
-    """`proxy(server, dns, **options)`: a proxy that registers domains; server None: without Redis."""
+    """`proxy(server, dns, **options)`: a proxy that registers domains; server None: without Redis.
+
+    Without routers for Traefik, unless options say otherwise.
+    """
     made: list[Proxy] = []
 
     def make(server: Server | None, dns: Dns | None = None, **options: Any) -> Proxy:
-        made.append(Proxy(forge.url, None if server is None else server.address, tmp_path, dns, **options))
+        settings = {"traefikRedisRouterEnabled": False} | options
+        made.append(Proxy(forge.url, None if server is None else server.address, tmp_path, dns, **settings))
         return made[-1]
 
     yield make

@@ -127,8 +127,8 @@ def keys_of(redis: Server) -> dict[str, str]:
         if text.startswith("~pages:") and not text.startswith("~pages:domains:"):
             continue
         value = redis.ask("GET", name)
-        assert isinstance(value, bytes)
-        found[text] = value.decode()
+        if isinstance(value, bytes):  # else it went just now
+            found[text] = value.decode()
     return found
 
 

@@ -269,3 +269,37 @@ async def test_a_renamed_repository_takes_its_domains_along(
         f"custom_domain:dev.{HOST}": "alice:weblog:dev",
         "alice:weblog:branch:dev": f"dev.{HOST}",
     }
+
+
+async def test_a_repository_that_is_asked_for_by_its_former_name_keeps_and_gives_up_its_domains(
+    redis: Server, proxy: MakeProxy, owners: Owners, forge: Forge
+) -> None:
+    owners.push("alice/blog", f"custom_domain: [{HOST}, old.example.org]\n").close()
+    node = proxy(redis)
+    await node.visit("alice", "/blog/")
+    (owners.folder / "alice" / "blog.git").rename(owners.folder / "alice" / "weblog.git")
+    forge.registry.rename("alice/blog", "alice/weblog")
+    owners.push("alice/weblog", f"custom_domain: {HOST}\n")
+    await node.aclose()
+    redis.ask("DEL", "~pages:repo:alice/blog", "~pages:ref:alice/blog@main")
+    node = proxy(redis)  # one that has not known it before
+    await node.pushed("alice/blog")
+    assert without_record(redis) == {f"custom_domain:{HOST}": "alice:weblog", "alice:weblog": HOST}
+    owners.push("alice/weblog", "enabled: true\n")
+    await node.pushed("alice/blog")
+    assert keys_of(redis) == {}
+
+
+async def test_a_long_list_is_cut_and_said_in_few_lines(
+    proxy: MakeProxy, owners: Owners, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names = ", ".join(f"a{number}.example.org" for number in range(130))
+    owners.push("alice/blog", f"custom_domain: [{names}]\n")
+    node = proxy(None)
+    await node.visit("alice", "/blog/")
+    report = node.registry.report("alice", "blog")
+    assert report is not None
+    assert len(report.held) == 100
+    assert report.refused["a129.example.org"] == "a site may have 100 domains"
+    assert len([record for record in caplog.records if record.name == "addon.registry"]) == 21

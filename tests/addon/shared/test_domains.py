@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 from addon.answers import Request
+from addon.forwarding import Visitor
 from addon.preview.forge import Forge
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import VISITOR, Node, until
@@ -102,8 +103,52 @@ async def test_the_twin_of_a_domain_redirects_to_it_with_path_and_query(node: Ma
     assert await _status(proxy, "www.www.alice.example") == 301
 
 
-def _request(host: str, path: str, query: str | None) -> Request:
-    return Request("GET", host, path, query, lambda _: None, lambda: VISITOR)
+def _request(host: str, path: str, query: str | None, method: str = "GET", visitor: Visitor = VISITOR) -> Request:
+    return Request(method, host, path, query, lambda _: None, lambda: visitor)
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "visitor", "location"),
+    [
+        ("alice.example", "/%7euser/?", VISITOR, f"https://{HOST}/%7euser/?"),
+        ("alice.example:8443", '/x?q="a"|b', VISITOR, f'https://{HOST}/x?q="a"|b'),
+        ("alice.example:8080", "/x?a=%2F", Visitor("192.0.2.7", False), f"http://{HOST}:8080/x?a=%2F"),
+        ("ALICE.example.", "/", Visitor("192.0.2.7", False), f"http://{HOST}/"),
+    ],
+)
+async def test_a_twin_is_left_for_the_same_address_byte_for_byte(
+    host: str, target: str, visitor: Visitor, location: str, node: MakeNode, redis: Server
+) -> None:
+    proxy = await node(redis).tracked()
+    claim(redis, HOST, "alice:blog")
+    path, mark, query = target.partition("?")
+    for method, status in (("GET", 301), ("HEAD", 301), ("POST", 308)):
+        answer = await proxy.server.answer(_request(host, path, query if mark else None, method, visitor))
+        assert (answer.status, dict(answer.headers)[b"Location"]) == (status, location.encode())
+
+
+async def test_only_the_host_that_was_asked_for_is_looked_for_elsewhere(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis).tracked()
+    looked_for: list[str] = []
+
+    async def finder(host: str) -> None:
+        looked_for.append(host)
+
+    proxy.domains.finder = finder
+    assert await _status(proxy, "bob.example") == 404
+    assert looked_for == ["bob.example"]
+    assert await _status(proxy, "www.bob.example") == 404
+    assert looked_for == ["bob.example", "www.bob.example"]
+    await asyncio.gather(*(_status(proxy, "carol.example") for _ in range(20)))
+    assert looked_for[2:] == ["carol.example"]
+
+
+async def test_a_stranger_is_told_what_makes_the_host_theirs(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis).tracked()
+    page = await proxy.get("bob.example", "/")
+    assert page.status == 404
+    assert b"Custom domain not configured" in page.body
+    assert b"custom_domain: bob.example" in page.body
 
 
 async def test_a_branch_host_shows_its_branch_as_the_default_ones_file_allows(
@@ -196,7 +241,7 @@ async def test_a_mapping_that_an_emptied_redis_lost_and_no_site_names_is_gone(no
 
 
 async def test_ten_thousand_strangers_do_not_crowd_out_a_site(node: MakeNode, redis: Server) -> None:
-    proxy = await node(redis, memoryCacheSize="1MiB").tracked()
+    proxy = await node(redis, memoryCacheSize="1MiB", redisTimeout="5s").tracked()  # however busy the machine
     claim(redis, HOST, "alice:blog")
     assert await served(proxy, HOST) == (200, FIRST)
     await proxy.settled()

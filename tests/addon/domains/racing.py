@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""A process that registers one domain and a branch below it for many sites at once: `python -m … PORT FIRST COUNT`.
+
+Says which of them got it, one line each. Begins when its standard input is closed, so that several begin together.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+
+from addon import claims
+from addon.claims import Wish
+from addon.domain_store import NO_ANSWER, DomainStore
+from addon.mappings import Mapping
+from addon.settings import Settings
+from addon.shared import Shared
+
+HOST = "blog.example.org"
+
+
+async def main(port: int, first: int, count: int) -> None:
+    options = {"redisHost": "127.0.0.1", "redisPort": port, "redisTimeout": "20s", "stateDir": tempfile.gettempdir()}
+    mapping = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", **options}
+    shared = Shared.of(Settings.from_mapping(mapping, environ={}))
+    store = DomainStore(shared)
+
+    async def register(number: int) -> None:
+        site = Mapping(f"owner{number}", "site")
+        wishes = [Wish(HOST), Wish(f"dev.{HOST}", "dev")]
+        told = await store.change(claims.settled(site, number, wishes, beaten={}, found=(), now=time.time()))
+        assert told is not NO_ANSWER
+        assert len(told.held) in (0, 2), "half of it"
+        if told.held:
+            print(number, flush=True)
+
+    await asyncio.gather(*(register(number) for number in range(first, first + count)))
+    await store.aclose()
+    assert shared is not None
+    await shared.aclose()
+
+
+if __name__ == "__main__":
+    sys.stdin.read()
+    asyncio.run(main(*map(int, sys.argv[1:4])))
