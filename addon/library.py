@@ -418,7 +418,8 @@ class Library:
     async def _ask(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """The calls of one look. Unknown: repository, branch, tree, blobs. Known: branch, then what that makes due.
 
-        A branch's look knows the repository from the site's, which was looked at before it.
+        A branch's look knows the repository from the site's, which was looked at before it, and which is looked at anew
+        as often: what else may have become of the repository is left to that.
         """
         named = branch_of(key)
         of_site = self.peek(repository_of(key)) if named is not None and known is None else known
@@ -431,7 +432,8 @@ class Library:
             except NotFound:
                 pass  # made private, renamed, deleted, or another branch is the default now
             else:
-                if (known is None or branch.commit != known.commit) and branch.access is Access.ANONYMOUS:
+                changed = named is not None or known is None or branch.commit != known.commit
+                if changed and branch.access is Access.ANONYMOUS:
                     return await self._site(key, repository, branch, known, wanted)
         private = self._settings.serve_private_repositories
         asked = await self._forgejo.repository(

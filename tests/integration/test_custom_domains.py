@@ -1,96 +1,212 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""From an edit of `.pages` and a push to the new host, at two real mitmdumps on one Valkey, and back again."""
+"""Custom domains through a running server: a Redis that the Traefik plugin filled, and what people try to take."""
 
-from __future__ import annotations
-
-import time
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from addon.cli import main
+from addon.preview.forge import Forge
+from tests.config.traefik_reading import PLUGIN_REDIS, fill, routers
 from tests.forge.running import start_forge
 from tests.forge.sites import Site
-from tests.integration.running import Proxy, running_proxy
-from tests.integration.test_deploys import SECRET, deliver, payload, signed
-from tests.resp.servers import Server, start_valkey
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy, write_config
+from tests.resp.servers import Server, start_valkey, wait_until
 
-HOST = "blog.example.org"
+SERVICE_URL = "http://127.0.0.1:8080"
+FORGE_HOST = "git.victim.test"
+VICTIM = "www.victim.test"
 
 
-class Shop(NamedTuple):
-    """What a test has to do with."""
+# A Redis that the plugin filled.
 
-    proxies: tuple[Proxy, Proxy]
-    alices: Site
-    mallorys: Site
+
+class Moved(NamedTuple):
+    """A server that was put in the plugin's place."""
+
+    proxy: Proxy
     redis: Server
-
-    def push(self, site: Site, pages: str) -> None:
-        """A push, and what Forgejo's webhook tells the first of the proxies."""
-        site.commit({".pages": pages.encode()})
-        told = payload("/".join(site.path.with_suffix("").parts[-2:]))
-        assert deliver(self.proxies[0], told, signed(told)).status == 202
-
-    def everywhere(self, host: str, status: int, body: bytes | None = None, seconds: float = 5.0) -> None:
-        """Wait until all proxies answer so."""
-        began = time.monotonic()
-        for proxy in self.proxies:
-            reply = proxy.get(host)
-            while (reply.status, body) not in ((status, reply.body), (status, None)):
-                assert time.monotonic() - began < seconds, (host, reply, proxy.log)
-                reply = proxy.get(host)
+    folder: Path
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("domains")
-    alices = Site(folder / "forge" / "alice" / "blog.git", {".pages": b"", "public/index.html": b"Alice"})
-    mallorys = Site(folder / "forge" / "mallory" / "evil.git", {".pages": b"", "public/index.html": b"Mallory"})
-    alices.commit({"public/index.html": b"Alice on dev"}, branch="dev")
-    forge = start_forge(folder / "forge")
+def moved(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
+    folder = tmp_path_factory.mktemp("moved")
     with start_valkey() as redis:
-        options = {"redisHost": redis.host, "redisPort": redis.port, "webhookSecret": SECRET}
-        with (
-            running_proxy(folder / "one", forge.url, **options) as one,
-            running_proxy(folder / "two", forge.url, **options) as two,
-        ):
-            yield Shop((one, two), alices, mallorys, redis)
+        fill(redis)
+        options = {"redisHost": redis.host, "redisPort": redis.port, "traefikServiceURL": SERVICE_URL}
+        with running_proxy(folder, forge.url, **options) as proxy:
+            yield Moved(proxy, redis, folder)
+
+
+@pytest.mark.parametrize(
+    ("host", "title"),
+    [
+        ("blog.example.org", "Blog, second"),
+        ("dev.blog.example.org", "Blog on dev"),
+        ("feature-x.blog.example.org", "Feature x"),
+        ("BLOG.Example.ORG:443", "Blog, second"),
+    ],
+)
+def test_what_the_plugin_registered_is_served_at_once(moved: Moved, host: str, title: str) -> None:
+    reply = moved.proxy.get(host)
+    assert reply.status == 200
+    assert f"<h1>{title}</h1>" in reply.text
+
+
+def test_other_pages_of_the_domain_are_there_too(moved: Moved) -> None:
+    assert moved.proxy.get("blog.example.org", "/css/style.css").body == b"h1 { color: teal }\n"
+    missing = moved.proxy.get("blog.example.org", "/nothing")
+    assert (missing.status, "Nothing here" in missing.text) == (404, True)
+    assert moved.proxy.get("unknown.example.org").status == 404
+
+
+def test_none_of_the_plugins_keys_is_lost_and_its_routers_lead_here_after_sync(moved: Moved) -> None:
+    moved.proxy.get("alice", "/blog/")
+    plugins = {row["key"]: row["value"] for row in map(json.loads, PLUGIN_REDIS.read_text().splitlines())}
+    mappings = [
+        key for key in plugins if key.startswith(("custom_domain:", "alice:blog:branch:")) or key == "alice:blog"
+    ]
+    mappings += [key for key in plugins if "/middlewares/redirects-" in key or key.startswith("redirects_meta:")]
+    config = write_config(
+        moved.folder,
+        "http://127.0.0.1:1",
+        moved.proxy.port,
+        redisHost=moved.redis.host,
+        redisPort=moved.redis.port,
+        traefikServiceURL=SERVICE_URL,
+    )
+    assert main(["domains", "sync", "--config", str(config)]) == 0
+    for key in mappings:
+        assert moved.redis.ask("GET", key) == plugins[key].encode(), key
+    found = routers(moved.redis)  # without the plugin
+    assert {each.url for each in found.values()} == {SERVICE_URL}
+    assert len(found) == 5
+
+
+# Those who want what is not theirs.
+
+
+class Town(NamedTuple):
+    """A server with an honest site that has its domain, and a forge on which anybody may have an account."""
+
+    proxy: Proxy
+    redis: Server
+    root: Path
+
+    def names(self, owner: str, name: str, pages: str) -> None:
+        """Somebody's repository names a domain, and is visited until that is settled."""
+        files = {".pages": pages.encode(), "public/index.html": b"<h1>Mallory</h1>"}
+        site = Site(self.root / owner / f"{name}.git", files)
+        site.commit({"public/dev.html": b"dev"}, branch="www", parent=site.head())
+        site.close()
+        said = f"{owner}/{name}: "
+        wait_until(lambda: self._visited(owner, name) and said in self.proxy.log, 20, f"a word on {said}")
+
+    def _visited(self, owner: str, name: str) -> bool:
+        assert self.proxy.get(owner if "." in owner else f"{owner}.{PAGES_DOMAIN}", f"/{name}/").status == 200
+        return True
+
+    def stored(self) -> dict[str, bytes]:
+        """All that says what a host shows, and all of Traefik's."""
+        with self.redis.console() as console:
+            found = console.ask("KEYS", "*")
+            assert isinstance(found, list)
+            names = [key.decode() for key in found if isinstance(key, bytes) and not key.startswith(b"~pages:")]
+            values = {name: console.ask("GET", name) for name in names}
+        return {name: value for name, value in values.items() if isinstance(value, bytes)}
+
+    def is_unharmed(self, *more: str) -> None:
+        """Whoever has his domain has it still. more: hosts that others may have by now."""
+        assert "<h1>Victim</h1>" in self.proxy.get(VICTIM).text
+        assert self.redis.ask("GET", f"custom_domain:{VICTIM}") == b"victim:site"
+        assert all(router.hosts[0] in (VICTIM, PAGES_DOMAIN, *more) for router in routers(self.redis).values())
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    root = tmp_path / "forge"
+    files = {".pages": f"custom_domain: {VICTIM}\n".encode(), "public/index.html": b"<h1>Victim</h1>"}
+    Site(root / "victim" / "site.git", files).close()
+    forge = start_forge(root)
+    with start_valkey() as redis:
+        options = {
+            "redisHost": redis.host,
+            "redisPort": redis.port,
+            "traefikServiceURL": SERVICE_URL,
+            "forgejoPublicHost": FORGE_HOST,
+            "reservedDomains": ["bank.test"],
+        }
+        with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+            assert proxy.get("victim", "/site/").status == 200
+            rules = [f"traefik/http/routers/{name}/rule" for name in ("pages-domain-base", "custom-www-victim-test")]
+            wait_until(lambda: redis.ask("EXISTS", *rules) == 2, 20, "a domain, and all routers")
+            yield Town(proxy, redis, root)
     forge.stop()
-    alices.close()
-    mallorys.close()
 
 
-def test_a_domain_comes_with_a_push_and_goes_with_one(shop: Shop) -> None:
-    shop.everywhere(HOST, 404)
-    shop.push(shop.alices, f"custom_domain: {HOST}\nenable_branches: [dev]\n")
-    shop.everywhere(HOST, 200, b"Alice")
-    shop.everywhere(f"dev.{HOST}", 200, b"Alice on dev")
-    shop.push(shop.mallorys, f"custom_domain: {HOST}\n")
-    shop.push(shop.mallorys, "custom_domain: mallory.example.org\n")
-    shop.everywhere("mallory.example.org", 200, b"Mallory")
-    shop.everywhere(HOST, 200, b"Alice")
-    shop.push(shop.alices, f"custom_domain: {HOST}\n")
-    shop.everywhere(f"dev.{HOST}", 404)
-    shop.push(shop.alices, "enabled: true\n")
-    shop.everywhere(HOST, 404)
-    assert shop.redis.ask("EXISTS", f"custom_domain:{HOST}", "alice:blog", "~pages:domains:alice/blog") == 0
-    for proxy in shop.proxies:
-        assert "Traceback" not in proxy.log
+def test_a_visit_is_all_that_a_domain_takes(town: Town) -> None:
+    town.is_unharmed()
+    assert town.stored()["victim:site"] == VICTIM.encode()
+    assert town.proxy.get("victim.test", "/a?b").headers["location"] == f"http://{VICTIM}/a?b"
 
 
-def test_a_visit_is_enough_where_there_is_neither_redis_nor_webhook(shop: Shop, tmp_path: Path) -> None:
-    shop.alices.commit({".pages": b"custom_domain: alone.example.org\n"})
-    forge = start_forge(shop.alices.path.parent.parent)
-    try:
-        with running_proxy(tmp_path, forge.url) as proxy:
-            assert proxy.get("alice", "/blog/").status == 200
-            deadline = time.monotonic() + 5
-            while proxy.get("alone.example.org").body != b"Alice":
-                assert time.monotonic() < deadline, proxy.log
-            assert proxy.stop() == 0
-            assert "Traceback" not in proxy.log
-    finally:
-        forge.stop()
+def test_an_owner_called_custom_domain_takes_nobodys_domain(town: Town) -> None:
+    # S1: the reverse key of custom_domain/www.victim.test would be the victim's forward key.
+    town.names("custom_domain", VICTIM, "custom_domain: 'attacker:evil'\n")
+    town.is_unharmed()
+    town.names("custom_domain", "other.test", "custom_domain: mine.test\n")
+    wait_until(lambda: town.redis.ask("GET", "custom_domain:mine.test"), 20, "mallory's own domain")
+    town.is_unharmed("mine.test")
+    assert "custom_domain:other.test" not in town.stored()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "'a`) || HostRegexp(`.+'",  # S2: into a rule of Traefik's
+        "'a.test`) || Host(`www.victim.test'",
+        "'x/../y.test'",
+        f"'*.{PAGES_DOMAIN}'",
+        PAGES_DOMAIN,  # S11: whatever is somebody else's
+        f"victim.{PAGES_DOMAIN}",
+        FORGE_HOST,
+        "login.bank.test",
+        "co.uk",
+        "localhost",
+        "127.0.0.1",
+        VICTIM,
+        f"{VICTIM.upper()}.",
+    ],
+)
+def test_a_name_that_is_not_the_sites_to_have_is_refused(town: Town, name: str) -> None:
+    before = town.stored()
+    town.names("mallory", "site", f"custom_domain: {name}\n")
+    town.is_unharmed()
+    assert town.stored() == before
+
+
+def test_no_branch_has_the_www_of_a_domain_or_anybodys_name(town: Town) -> None:
+    # S12. The bare domain may be his, the first to name it; what is below it is his only by its own name.
+    town.names("mallory", "site", "custom_domain: victim.test\nenable_branches: [www]\n")
+    town.is_unharmed("victim.test")
+
+
+def test_a_name_that_must_be_proven_and_is_not_goes_to_nobody(tmp_path: Path) -> None:
+    # S13: the hash that the plugin takes for a proof is anybody's to compute; what counts is what DNS says.
+    root = tmp_path / "forge"
+    files = {".pages": f"custom_domain: {VICTIM}\n".encode(), "public/index.html": b"<h1>Mallory</h1>"}
+    Site(root / "mallory" / "site.git", files).close()
+    forge = start_forge(root)
+    with start_valkey() as redis:
+        options = {"redisHost": redis.host, "redisPort": redis.port, "enableCustomDomainDNSVerification": True}
+        with running_proxy(tmp_path / "proxy", forge.url, **options, dnsResolvers=["127.0.0.1"]) as proxy:
+            assert proxy.get("mallory", "/site/").status == 200
+            wait_until(lambda: f"{VICTIM} is refused" in proxy.log, 30, "a word of it")
+            assert redis.ask("EXISTS", f"custom_domain:{VICTIM}", "mallory:site") == 0
+            assert proxy.get(VICTIM).status == 404
+    forge.stop()

@@ -261,3 +261,104 @@ async def test_without_custom_domains_the_answer_is_the_plugins(node: MakeNode, 
     page = await proxy.get(HOST, "/")
     assert page.status == 400
     assert b"Invalid domain" in page.body
+
+
+async def test_a_repository_made_private_is_gone_from_its_domain_and_its_branch_hosts(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    one, two = await node(redis).tracked(), await node(redis).tracked()
+    for proxy in (one, two):
+        assert await served(proxy, HOST) == (200, b"main")
+        assert await served(proxy, DEV) == (200, b"dev")
+    forge.settings("alice/blog").private = True
+    await one.library.purge(("alice", "blog"))
+    for proxy in (one, two):
+        for host in (HOST, DEV):
+            await becomes(lambda proxy=proxy, host=host: _status(proxy, host), 404)  # type: ignore[misc]
+
+
+async def test_a_deleted_branch_is_gone_from_its_host_alone(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    one, two = await node(redis).tracked(), await node(redis).tracked()
+    for proxy in (one, two):
+        assert await served(proxy, DEV) == (200, b"dev")
+    blog.delete_branch("dev")
+    await one.library.purge(("alice", "blog"))
+    for proxy in (one, two):
+        await becomes(lambda proxy=proxy: _status(proxy, DEV), 404)  # type: ignore[misc]
+        assert await served(proxy, HOST) == (200, b"main")
+
+
+def _asked(forge: Forge) -> list[str]:
+    """What was asked of the forge since the last time, without ids."""
+    calls = [call.target.partition("?")[0].removeprefix("/api/v1/repos/alice/blog") for call in list(forge.calls)]
+    forge.forget_calls()
+    return [call.rpartition("/")[0] if call.startswith("/git/") else call for call in calls]
+
+
+async def test_a_branch_host_costs_the_forge_no_more_than_its_branch(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev", "public/new.html": b"new"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    one = await node(redis).tracked()
+    assert await served(one, HOST) == (200, b"main")
+    await one.settled()
+    forge.forget_calls()
+    pages = await asyncio.gather(*(served(one, DEV) for _ in range(20)))
+    assert set(pages) == {(200, b"dev")}
+    cold = _asked(forge)
+    assert cold[:2] == ["/branches/dev", "/git/trees"]
+    assert len(cold) <= 3
+    assert await _status(one, DEV, "/missing") == 404
+    assert (await one.get(DEV, "/")).at_once
+    assert _asked(forge) == []
+    await one.settled()
+    two = await node(redis).tracked()
+    assert await served(two, DEV) == (200, b"dev")  # from what proxies share
+    assert _asked(forge) == []
+    three = await node(redis, cacheTTL="1s").tracked()
+    again: list[str] = []
+
+    async def looked() -> bool:
+        assert await served(three, DEV) == (200, b"dev")
+        again.extend(_asked(forge))
+        return "/branches/dev" in again
+
+    await becomes(looked, True)
+    await three.settled()
+    # Nothing has changed: the branch costs one call, whatever is asked of the repository itself.
+    assert again.count("/branches/dev") == 1
+    assert set(again + _asked(forge)) <= {"", "/branches/main", "/branches/dev"}
+
+
+async def test_a_hit_on_a_domain_or_a_branch_host_rests_on_its_mapping_and_its_lookups(
+    node: MakeNode, redis: Server, blog: Site
+) -> None:
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    proxy = await node(redis).tracked()
+    for host, kinds in ((HOST, ["domain", "site"]), (DEV, ["domain", "site", "site"])):
+        await served(proxy, host)
+        await proxy.settled()
+        answer = proxy.server.recall(_request(host, "/", None))
+        assert answer is not None
+        assert answer.basis is not None
+        assert [key[0] for key, _ in answer.basis.facts] == kinds
+        assert all(proxy.library.memory.get(key) is fact for key, fact in answer.basis.facts)
+        redis.ask("SET", f"custom_domain:{host}", "alice:nothing")
+        key, fact = answer.basis.facts[0]
+        await until(lambda key=key, fact=fact: proxy.library.memory.get(key) is not fact, "told")  # type: ignore[misc]
