@@ -155,6 +155,11 @@ class Access:
         self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
         self._running: dict[bytes, asyncio.Task[_Verdict | Refused]] = {}
 
+    def logged_in(self, lock: Lock, cookies: bytes | None) -> float:
+        """Until when (monotonic seconds) a Cookie header alone opens a lock, whoever sends it; 0 where it does not."""
+        left = self._cookies.left(cookies, lock)
+        return self._clock() + left if left > 0 else 0.0
+
     def check(self, lock: Lock | None, visit: Visit) -> Decision:
         """What is to be done with a request, at once; never waits, never hashes."""
         if lock is None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.addon.test_lane_faces import CONDITIONS, ENCODINGS, METHODS, Client, Faces, Response, request
+from tests.addon.faces import CONDITIONS, ENCODINGS, METHODS, Client, Response, request
+from tests.addon.test_lane_faces import Faces
 from tests.forge.running import start_forge
 from tests.forge.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
@@ -92,7 +93,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory, redis: Server) -> Iterator[F
 
 @pytest.fixture
 def both(faces: Faces) -> Iterator[tuple[Client, Client]]:
-    clients = Client(faces.lane), Client(faces.flow)
+    clients = Client(faces.lane.connect), Client(faces.flow.connect)
     yield clients
     for client in clients:
         client.close()
