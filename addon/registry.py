@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -41,6 +42,8 @@ _MOST_KNOWN = 20_000
 _SOON: Final = 10.0
 """Seconds until what was refused may be tried again by a visit."""
 _SWEEP_SECONDS = 3600.0
+_MOST_REFUSED = 200
+"""Refusals of one site that are remembered: a `.pages` may name a thousand."""
 _MOST_LINES = 20
 _MOST_CHALLENGES = 5
 """Hosts of others that one site may ask about at a time: each costs a look at the other, and DNS."""
@@ -308,7 +311,7 @@ class Registry:
         if self.routers is not None:
             await self.routers.withdraw([host for host in outcome.released if host not in outcome.held])
             await self.routers.publish(list(outcome.held))
-        refused |= outcome.refused
+        refused = dict(islice((refused | dict(outcome.refused)).items(), _MOST_REFUSED))
         return Report(*name[:2], outcome.held, outcome.registered, outcome.released, refused)
 
     def _name(self, lookup: Lookup) -> Shown:
