@@ -405,7 +405,7 @@ class PagesServer:
         key = ("domain", host)
         resolved = domains.peek(host, seek=seek)
         if resolved is not None:
-            work.facts.append((domains.memory_key(resolved), resolved))
+            work.facts.extend(domains.facts(resolved))
             work.good_until = min(work.good_until, domains.good_until(resolved))
             return resolved.mapping
         done = work.done.get(key)
