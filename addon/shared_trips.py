@@ -38,7 +38,7 @@ TOMBSTONE_LIFE: Final = 60.0
 LARGEST_SITE: Final = 32 * 1024 * 1024
 GUESSED_BRANCH = "main"
 _LONGEST_PASSWORD: Final = 600
-"""Bytes that are read; no hash is as long."""
+"""Bytes that are kept; no hash is as long."""
 _NO_HASH: Final = "no hash"
 
 
@@ -178,13 +178,16 @@ def added_lock(trips: Trips, owner: str, name: str) -> str:
 
 
 def _reading(name: str) -> tuple[Any, ...]:
-    return ("GETRANGE", name, 0, _LONGEST_PASSWORD)
+    return ("GET", name)
 
 
 def _password(reply: Any) -> str:
     """A hash, or what else stands there: anything but nothing locks. Raises ServerError where it is not known."""
     if isinstance(reply, bytes):
-        return reply.decode("utf-8", "replace").strip() or (_NO_HASH if reply else "")
+        text = reply[:_LONGEST_PASSWORD].decode("utf-8", "replace").strip()
+        return text or (_NO_HASH if reply else "")
+    if reply is None:
+        return ""
     if isinstance(reply, resp.WrongType):
         return _NO_HASH
     if isinstance(reply, resp.NoPermission):  # whoever keeps us from there locks nothing there
