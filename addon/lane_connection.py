@@ -267,6 +267,9 @@ class Connection(asyncio.BufferedProtocol):
             if fields is not None:
                 key = (line, fields.key)
                 ready = lane.ready.get(key, now) if fields.plain and not self._bare else None
+                if ready is None and fields.login is not None and fields.plain and not self._bare:
+                    ready = lane.ready.get((line, fields.login), now)
+                    key = key if ready is None else (line, fields.login)
                 parsed = ready.line if ready is not None else request_line(line)
             if fields is None or parsed is None:
                 self._hand_over(start, out)
@@ -340,7 +343,8 @@ class Connection(asyncio.BufferedProtocol):
         start, rest = answer_bytes(answer, line.method == "HEAD")
         out += (start, lane.date, connection, rest)
         if may_be_ready(line, fields, answer, asked):
-            lane.ready.put(key, ready_answer(line, answer, start, rest))
+            login = fields.login if answer.locked else None
+            lane.ready.put(key if login is None else (key[0], login), ready_answer(line, answer, start, rest))
         if lane.log is not None:
             self._record(line, fields, answer.status, len(answer.body), began, answer.cache)
         return len(answer.body)

@@ -57,8 +57,9 @@ from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer
 from addon.settings import Settings, SettingsError, load
+from addon.shared_key import KeptInStep, KeyInRedis
 from addon.shared_looks import shared_of
-from addon.signing_key import KeyFault, signing_key
+from addon.signing_key import KeyFault, Source, signing_key
 from addon.surroundings import problems
 from addon.webhook import Delivery, Webhook, written
 
@@ -88,6 +89,7 @@ class PagesAddon:
         self._registration: CustomDomains | None = None
         self._challenges: Challenges | None = None
         self._access: Access | None = None
+        self._key_in_step: KeptInStep | None = None
         self._lane: Lane | None = None
         self._forgejo: Forgejo | None = None
         self._executor: ThreadPoolExecutor | None = None
@@ -179,12 +181,16 @@ class PagesAddon:
         self._webhook = Webhook(settings, self._registration.purge)
         try:
             secret = settings.auth_secret_key
-            key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir)
+            place = KeyInRedis(shared) if shared is not None else None
+            key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir, place)
         except KeyFault as error:
             logger.error("%s", error)
             return
         logger.info("logins are signed with %s", key.source.value)
         self._access = Access(key, settings.auth_cookie_duration, self._executor)
+        if place is not None and key.source is not Source.SETTINGS:
+            self._key_in_step = KeptInStep(key, place, self._access.adopt)
+            self._key_in_step.start()
         if settings.acme_challenge_upstream is not None:
             self._challenges = Challenges(settings.acme_challenge_upstream)
         self.server = PagesServer(settings, self._library, self._access, self._domains, challenges=self._challenges)
@@ -238,6 +244,8 @@ class PagesAddon:
         await asyncio.gather(lane, self._drained())
         if self._certificates is not None:
             await self._certificates.aclose()
+        if self._key_in_step is not None:
+            await self._key_in_step.aclose()
         if self._access is not None:
             await self._access.aclose()
         if self._registration is not None:

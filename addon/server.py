@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from addon import challenges, login, templates
-from addon.access import Access, AccessFault, Attempt, Granted, Open, Refused, Visit, lock_of, private
+from addon.access import Access, AccessFault, Attempt, Granted, Open, Visit, lock_of, private
 from addon.answers import (
     METHODS,
     OWN_HEADER,
@@ -169,7 +169,7 @@ class PagesServer:
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             result.headers = private(result.headers)
             result.locked = True
-        elif isinstance(result, Answer) and work.facts and not work.done:
+        if isinstance(result, Answer) and work.facts and not work.done and (work.by_cookie or not work.locked):
             result.basis = Basis(tuple(work.facts), work.good_until)
         return result
 
@@ -265,6 +265,17 @@ class PagesServer:
         work.locked = True
         if base and base[0] != site.name and base[0].lower() == site.name.lower():
             return redirect(request, encode_path((site.name, *path.segments[1:]), path.slash))
+        try:
+            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch)
+        except AccessFault as fault:
+            return told(request, login.closed(fault.reason))
+        # Most of all visits; who they are by, nobody has to know.
+        until = self._access.logged_in(lock, request.header(b"cookie")) if lock and request.method != "POST" else 0.0
+        if until:
+            work.by_cookie = True
+            work.good_until = min(work.good_until, until)
+            return Entered(lookup, site)
+        work.good_until = -math.inf
         visitor = request.visitor()
         visit = Visit(
             request.method,
@@ -277,12 +288,6 @@ class PagesServer:
             request.query,
             request.body,
         )
-        try:
-            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch)
-        except AccessFault as fault:
-            refused = login.reply(Refused(403, None, fault.reason), None, visit, 0)
-            assert refused is not None
-            return told(request, refused)
         decision = self._access.check(lock, visit)
         if isinstance(decision, Attempt) and lock is not None:
             attempt, key = decision, ("attempt", decision.key)
@@ -371,9 +376,6 @@ class PagesServer:
             return to_https(request, twin, self._settings.redirect_https) or to_twin(request, twin)
         if found is NO_ANSWER or other is NO_ANSWER:
             return trouble_page(request, Overloaded("it is not known whose domain this is"))
-        unread = _for_reading(request)
-        if unread is not None:
-            return unread
         hint = (
             f"Is it yours? Then write `custom_domain: {host}` into the file `.pages` of your site’s default branch,"
             f" push, and open the site at its address below `{self._settings.pages_domain}` once."
@@ -403,7 +405,7 @@ class PagesServer:
         key = ("domain", host)
         resolved = domains.peek(host, seek=seek)
         if resolved is not None:
-            work.facts.append((domains.memory_key(resolved), resolved))
+            work.facts.extend(domains.facts(resolved))
             work.good_until = min(work.good_until, domains.good_until(resolved))
             return resolved.mapping
         done = work.done.get(key)

@@ -13,7 +13,10 @@ from typing import TypeVar
 import pytest
 
 from addon.answers import Request
+from addon.cache import Memory
+from addon.domains import Domains
 from addon.forwarding import Visitor
+from addon.mappings import Mapping
 from addon.preview.forge import Forge
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import VISITOR, Node, until
@@ -351,14 +354,67 @@ async def test_a_hit_on_a_domain_or_a_branch_host_rests_on_its_mapping_and_its_l
     claim(redis, HOST, "alice:blog")
     claim(redis, DEV, "alice:blog:dev")
     proxy = await node(redis).tracked()
-    for host, kinds in ((HOST, ["domain", "site"]), (DEV, ["domain", "site", "site"])):
+    for host, kinds in ((HOST, []), (DEV, ["site"])):
         await served(proxy, host)
         await proxy.settled()
         answer = proxy.server.recall(_request(host, "/", None))
         assert answer is not None
         assert answer.basis is not None
-        assert [key[0] for key, _ in answer.basis.facts] == kinds
+        assert [key[0] for key, _ in answer.basis.facts] == ["domain", "domains", "site", *kinds]
         assert all(proxy.library.memory.get(key) is fact for key, fact in answer.basis.facts)
         redis.ask("SET", f"custom_domain:{host}", "alice:nothing")
         key, fact = answer.basis.facts[0]
         await until(lambda key=key, fact=fact: proxy.library.memory.get(key) is not fact, "told")  # type: ignore[misc]
+        await served(proxy, host)
+    claim(redis, HOST, "alice:blog")
+    await becomes(lambda: served(proxy, HOST), (200, b"main"))
+    answer = proxy.server.recall(_request(HOST, "/", None))
+    assert answer is not None
+    assert answer.basis is not None
+    redis.ask("FLUSHALL")  # of which no single key is told
+    facts = answer.basis.facts
+    await until(lambda: any(proxy.library.memory.get(key) is not fact for key, fact in facts), "told")
+
+
+def test_a_hundred_thousand_hosts_are_doubted_at_once_when_redis_is_lost() -> None:
+    class Store:
+        shared = True
+
+        async def get(self, host: str) -> Mapping | None:
+            return Mapping("alice", "blog")
+
+    memory: Memory[tuple[str, ...], object] = Memory(256 << 20)
+    domains = Domains(Store(), memory, memory_ttl=5.0)
+    hosts = [f"host{number}.example" for number in range(100_000)]
+    asyncio.run(_read(domains, hosts))
+    assert all(domains.peek(host) for host in hosts)
+    began = time.perf_counter()
+    domains.everything()
+    assert time.perf_counter() - began < 0.05
+    assert not any(domains.peek(host) for host in hosts)
+
+
+async def _read(domains: Domains, hosts: list[str]) -> None:
+    for host in hosts:
+        await domains.resolve(host)
+
+
+async def test_a_redis_that_is_late_once_is_no_reason_to_turn_a_visitor_away(node: MakeNode, own_redis: Server) -> None:
+    proxy = await node(own_redis).tracked()
+    claim(own_redis, HOST, "alice:blog")
+    await proxy.settled()
+    own_redis.pause()
+    visits = [asyncio.ensure_future(served(proxy, HOST)) for _ in range(5)]
+    await until(lambda: proxy.shared.away, "Redis counts as away")
+    own_redis.resume()
+    assert await asyncio.gather(*visits) == [(200, FIRST)] * 5
+
+
+async def test_in_an_outage_that_lasts_nobody_waits(node: MakeNode, own_redis: Server) -> None:
+    proxy = await node(own_redis).tracked()
+    own_redis.pause()
+    assert await _status(proxy, "one.example") == 503
+    for number in range(20):
+        page = await proxy.get(f"host{number}.example", "/")
+        assert (page.status, page.seconds < 0.25) == (503, True)
+    own_redis.resume()
