@@ -225,6 +225,7 @@ class Connection(asyncio.BufferedProtocol):
             again.wire = b"".join((answer.start, lane.date, answer.rest))
         elif not lane.ready.holds(answer.basis, now):
             return False
+        lane.answered += 1
         self._requests += 1
         self._since = now
         self._transport.write(again.wire)
@@ -275,6 +276,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._hand_over(start, out)
                 return
             at = end + 4
+            lane.answered += 1
             self._requests += 1
             asked_to_end = fields.closes or not (parsed.http11 or fields.keeps)
             last = asked_to_end or lane.retiring or self._requests == lane.most_requests

@@ -115,6 +115,11 @@ class Library:
             self.shared_looks = SharedLooks(settings, shared, self, clock=clock, now=now, operators=self._operators)
 
     @property
+    def trouble(self) -> ForgejoError | None:
+        """Why Forgejo gave no answer when it was asked last; None where it did."""
+        return self._weather.trouble
+
+    @property
     def error_pages(self) -> Key | None:
         """Owner and name of the operator's errorPagesRepo."""
         return self._operators

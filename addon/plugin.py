@@ -26,9 +26,10 @@ from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
-from addon import forwarding, http1
+from addon import __version__, forwarding, http1
 from addon.access import Access
 from addon.access_log import AccessLog
+from addon.admin import Admin
 from addon.certificates import CertificateFault, Certificates, CertificateWatch
 from addon.challenges import Challenges
 from addon.connections import Connections
@@ -52,6 +53,7 @@ from addon.forgejo import Forgejo
 from addon.hosts import domains_of
 from addon.lane import Lane, NoPlace, install
 from addon.library import Library
+from addon.office import PagesOffice
 from addon.proxy_options import HTTP2_SAFE, set_options, upstream_authority, version
 from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
@@ -106,6 +108,8 @@ class PagesAddon:
         self._idle = asyncio.Event()
         self._connections = Connections(dict, 1.0)
         self._complained = 0.0
+        self._admin: Admin | None = None
+        self._flow_answers = 0
         self._running = False
 
     # Life cycle.
@@ -199,6 +203,7 @@ class PagesAddon:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
         await self._listen(settings)
+        await self._open_office(settings, self._library, self._forgejo, self._store, self._domains, self._registration)
         for fault in _NOT_MENDED:
             logger.warning("this mitmproxy is not as expected: %s", fault)
 
@@ -232,6 +237,42 @@ class PagesAddon:
         for host, port, *_ in servers.listen_addrs():
             logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
 
+    async def _open_office(
+        self,
+        settings: Settings,
+        library: Library,
+        forgejo: Forgejo,
+        store: DomainStore,
+        domains: Domains,
+        registration: CustomDomains,
+    ) -> None:
+        if not settings.admin_listen:
+            return
+        office = PagesOffice(
+            settings, library, forgejo, store, domains, registration, version=__version__, faces=self._numbers
+        )
+        self._admin = Admin(office, settings.admin_token)
+        try:
+            await self._admin.start(settings.admin_listen)
+        except OSError as error:
+            logger.error("adminListen: %s", error)  # which ends the start
+
+    def _numbers(self) -> dict[str, object]:
+        """Of both faces, since the start."""
+        told: dict[str, object] = {"by_mitmproxy": self._flow_answers}
+        lane = self._lane
+        if lane is not None:
+            told |= {
+                "by_the_lane": lane.answered,
+                "lane_connections": len(lane),
+                "lane_connections_busy": lane.busy,
+                "connections_handed_over": lane.handed_over,
+                "answers_kept_ready": len(lane.ready),
+                "answers_kept_ready_bytes": lane.ready.used,
+                "faults": lane.faults,
+            }
+        return told
+
     def done(self) -> Any:
         # Called on hot reload as well, where nothing must stop, and synchronously there.
         return self._stop() if self._running and ctx.master.should_exit.is_set() else None
@@ -240,6 +281,8 @@ class PagesAddon:
         servers: Any = ctx.master.addons.get("proxyserver")
         for instance in servers.servers:
             await instance.stop()
+        if self._admin is not None:
+            await self._admin.aclose()
         lane = self._lane.aclose(DRAIN_SECONDS) if self._lane is not None else asyncio.sleep(0)
         await asyncio.gather(lane, self._drained())
         if self._certificates is not None:
@@ -424,6 +467,8 @@ class PagesAddon:
         data.port = self._upstream.port or (443 if self._upstream.scheme == "https" else 80)
         host = flow.request.host_header or ""
         through.rewrite(flow.request.headers, client.peername[0], host, client.tls_established)
+        if flow.request.is_http2 and has_body(flow.request) and "content-length" not in flow.request.headers:
+            flow.request.headers["Transfer-Encoding"] = "chunked"  # or HTTP/1 would take the body for the next request
         self._connections.hold(flow.id, client)
         flow.request.stream = True
 
@@ -477,6 +522,7 @@ class PagesAddon:
         began, client = flow.metadata.pop(_MARK, None), flow.client_conn
         if began is None:
             return
+        self._flow_answers += 1
         self._leave(flow)
         self._relay.withdraw(flow.metadata.get(_TICKET, ""))
         flows = self._flows.get(client.id, {})

@@ -44,7 +44,7 @@ from addon.files import Files, cache_status
 from addon.forge_errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library import REFRESH_PATIENCE, Library, Wanted
 from addon.lookup import Fault, Freshness, Key, Lookup, key_of, unknown
-from addon.mappings import Mapping
+from addon.mappings import Mapping, shows_branch
 from addon.ready import Basis
 from addon.routing import (
     CleanPath,
@@ -432,14 +432,14 @@ class PagesServer:
                 return passed
             entered = passed
             if branch is not None:
-                listed = branch in governing.pages_file.enable_branches
+                rules = governing.pages_file
+                listed = shows_branch(host, branch, rules.custom_domains, rules.enable_branches)
                 shown = self._lookup(key_of(owner, repository, branch), wanted, work, doubts) if listed else lookup
                 if isinstance(shown, Need):
                     return shown
                 if listed and shown.site is None and shown.is_site:
                     return self._faulty(request, shown, f"{owner}/{repository}@{branch}", work)
                 site = shown.site if listed else None
-                rules = governing.pages_file
                 entered = Entered(shown, replace(site, pages_file=rules)) if site is not None else None
         if entered is None and doubts:
             return doubts[0]
