@@ -260,13 +260,13 @@ class PagesServer:
         asked. branch: that of a branch's host, which is governed by `site`, too.
         """
         rules = site.pages_file
-        if not rules.password and (branch is None or not rules.branches_password):
+        if not (rules.password or lookup.added) and (branch is None or not rules.branches_password):
             return Entered(lookup, site)
         work.locked = True
         if base and base[0] != site.name and base[0].lower() == site.name.lower():
             return redirect(request, encode_path((site.name, *path.segments[1:]), path.slash))
         try:
-            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch)
+            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch, lookup.added)
         except AccessFault as fault:
             return told(request, login.closed(fault.reason))
         # Most of all visits; who they are by, nobody has to know.
@@ -610,7 +610,7 @@ def _may_be_domain(host: str) -> bool:
 def _open_to_all(lookup: Lookup) -> Entered | None:
     """The operator's site, for pages that anybody may see; a locked one is of no use for that."""
     site = lookup.site
-    return Entered(lookup, site) if site is not None and not site.pages_file.password else None
+    return Entered(lookup, site) if site is not None and not (site.pages_file.password or lookup.added) else None
 
 
 def _listing_page(host: str, path: Path, listing: Listing) -> bytes:
