@@ -168,6 +168,8 @@ async def test_a_branch_host_shows_its_branch_as_the_default_ones_file_allows(
     assert await served(proxy, DEV, "/only.html") == (200, b"only")
     assert (await proxy.get(DEV, "/")).at_once
     assert await _status(proxy, "hidden.www.alice.example") == 404
+    claim(redis, "preview.example", "alice:blog:hidden")  # the operator's word, whatever `.pages` says
+    assert await served(proxy, "preview.example") == (200, b"hidden")
     assert await _status(proxy, "gone.www.alice.example") == 404
     blog.commit({"public/index.html": b"dev two"}, branch="dev")
     await proxy.library.purge(("alice", "blog"))
