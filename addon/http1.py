@@ -200,7 +200,7 @@ def _slow_readers(module: Any) -> None:
     """
     from mitmproxy.proxy.layers.http._http2 import Http2Server
 
-    make: Callable[..., None] = Http2Server.__init__
+    make: Any = Http2Server.__init__
     drain = server.ConnectionHandler.drain_writers
 
     def make_known(self: Any, context: Any) -> None:
