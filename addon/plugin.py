@@ -61,6 +61,7 @@ from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer
 from addon.settings import Settings, SettingsError, load
+from addon.shared_guessing import GuessesShared
 from addon.shared_key import KeptInStep, KeyInRedis
 from addon.shared_looks import shared_of
 from addon.signing_key import KeyFault, Source, signing_key
@@ -196,7 +197,8 @@ class PagesAddon:
             logger.error("%s", error)
             return
         logger.info("logins are signed with %s", key.source.value)
-        self._access = Access(key, settings.auth_cookie_duration, self._executor)
+        guesses = GuessesShared(shared, key, time.monotonic) if shared is not None else None
+        self._access = Access(key, settings.auth_cookie_duration, self._executor, guesses=guesses)
         if place is not None and key.source is not Source.SETTINGS:
             self._key_in_step = KeptInStep(key, place, self._access.adopt)
             self._key_in_step.start()
@@ -474,6 +476,8 @@ class PagesAddon:
         data.port = self._upstream.port or (443 if self._upstream.scheme == "https" else 80)
         host = flow.request.host_header or ""
         through.rewrite(flow.request.headers, client.peername[0], host, client.tls_established)
+        if flow.request.is_http2 and has_body(flow.request) and "content-length" not in flow.request.headers:
+            flow.request.headers["Transfer-Encoding"] = "chunked"  # or HTTP/1 would take the body for the next request
         self._connections.hold(flow.id, client)
         flow.request.stream = True
 
