@@ -52,6 +52,7 @@ from addon.forgejo import Forgejo
 from addon.hosts import domains_of
 from addon.lane import Lane, NoPlace, install
 from addon.library import Library
+from addon.lookup import Key
 from addon.proxy_options import HTTP2_SAFE, set_options, upstream_authority, version
 from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
@@ -61,6 +62,7 @@ from addon.shared_looks import shared_of
 from addon.signing_key import KeyFault, signing_key
 from addon.surroundings import problems
 from addon.webhook import Delivery, Webhook, written
+from addon.worker import Bus, joined, share_of
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +98,7 @@ class PagesAddon:
         self._log: AccessLog | None = None
         self._forwarding: forwarding.Forwarding | None = None
         self._webhook: Webhook | None = None
+        self._bus = Bus(joined())
         self._hints: set[asyncio.Task[None]] = set()
         self._upstream = urlsplit("http://127.0.0.1:1")
         self._modes: tuple[str, ...] = ()
@@ -125,11 +128,16 @@ class PagesAddon:
                 logger.error("no settings file: name one with --set %s=FILE or in %s", OPTION, VARIABLE)
                 return
             path = Path(name).expanduser()
-            settings = load(path)
+            worker = joined()
+            settings = load(path, text=worker.text if worker is not None else None)
         except SettingsError as error:
             logger.error("%s", error)  # an error logged during the start ends mitmdump with exit code 1
             return
         unusable = problems(settings, make=True)
+        if worker is not None:
+            settings = share_of(settings, worker.count)
+        elif settings.processes > 1:
+            unusable.append(f"processes: mitmdump is one; {settings.processes} are started by `pages serve`")
         for problem in unusable:
             logger.error("%s: %s", path, problem)
         if not unusable:
@@ -176,7 +184,8 @@ class PagesAddon:
         self._domains = domains_of(settings, self._library, self._store)
         self._registration = CustomDomains(settings, self._library, self._forgejo, self._store, self._domains)
         self._registration.start()
-        self._webhook = Webhook(settings, self._registration.purge)
+        self._webhook = Webhook(settings, self._purge)
+        await self._bus.start(self._registration.purge, self._library.hint)
         try:
             secret = settings.auth_secret_key
             key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir)
@@ -196,6 +205,22 @@ class PagesAddon:
         for fault in _NOT_MENDED:
             logger.warning("this mitmproxy is not as expected: %s", fault)
 
+    async def _purge(self, key: Key | None) -> bool:
+        """Look again at a repository, or at everything, in every process; False: in others once Redis answers again."""
+        assert self._registration is not None
+        assert self._library is not None
+        done = await self._registration.purge(key)
+        if not done or self._library.shared_looks is None:
+            self._bus.tell("purge", key)  # else Redis tells them
+        return done
+
+    async def _hint(self, key: Key) -> None:
+        """Somebody wrote to a repository, through us."""
+        if self._library is not None:
+            await self._library.hint(key)
+            if self._library.shared_looks is None:
+                self._bus.tell("hint", key)
+
     async def _listen(self, settings: Settings) -> None:
         forgejo = f"reverse:http://{upstream_authority(settings)}"
         modes = {f"{forgejo}@{address.host}:{address.port}": address.tls for address in settings.listen}
@@ -210,7 +235,7 @@ class PagesAddon:
             memory = self._library.memory
             place = (self.server, settings, self._forwarding, self._modes)
             try:
-                self._lane = install(*place, log=self._log, facts=memory, certificates=tls)
+                self._lane = install(*place, log=self._log, facts=memory, certificates=tls, worker=joined())
             except NoPlace as fault:
                 logger.error("%s", fault)
                 return
@@ -223,6 +248,7 @@ class PagesAddon:
         asyncio.get_running_loop().call_later(
             SETTLE_SECONDS, lambda: settle(ctx.master.addons, ctx.options, keep=settings.keep_default_addons)
         )
+        self._bus.ready()
         for host, port, *_ in servers.listen_addrs():
             logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
 
@@ -253,6 +279,7 @@ class PagesAddon:
         if self._forgejo is not None:
             await self._forgejo.aclose()
         await self._relay.aclose()
+        await self._bus.aclose()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
         if self._log is not None:
@@ -449,7 +476,7 @@ class PagesAddon:
         self._finished(flow, flow.response.status_code)
         key = flow.metadata.get("pages_written")
         if key is not None and flow.response.status_code < 400 and self._library is not None:
-            hint = asyncio.ensure_future(self._library.hint(key))  # sooner than the webhook
+            hint = asyncio.ensure_future(self._hint(key))  # sooner than the webhook
             self._hints.add(hint)
             hint.add_done_callback(self._hints.discard)
 
