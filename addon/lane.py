@@ -91,6 +91,7 @@ class Lane:
         self.date_until = 0.0
         self.faults = 0
         self.handed_over = 0
+        self.answered = 0
         self._most_connections = settings.max_connections_per_address
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connection, None] = {}

@@ -208,11 +208,8 @@ class Settings:
         admin_addresses,
         (),
         "The addresses of the status page and of purging; off unless set.",
-        later=True,
     )
-    admin_token: Secret | None = secret(
-        "adminToken", token, "The token that the status page and purging ask for.", later=True
-    )
+    admin_token: Secret | None = secret("adminToken", token, "The token that the status page and purging ask for.")
 
     # Custom domains
     enable_custom_domains: bool = option(

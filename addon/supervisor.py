@@ -110,15 +110,14 @@ class Supervisor:
         new: Sockets = {}
         generation: Generation | None = None
         try:
-            admin = () if "adminListen" in settings.not_used_yet else settings.admin_listen
-            for address in (*settings.listen, *admin):
+            for address in (*settings.listen, *settings.admin_listen):
                 key = address_key(address.host, address.port)
                 if key not in sockets:
                     try:
                         sockets[key] = new[key] = opened(address.host, address.port)
                     except OSError as error:
                         raise StartFailed(f"cannot listen on {address}: {error.strerror or error}") from None
-            private = {address_key(each.host, each.port) for each in admin}
+            private = {address_key(each.host, each.port) for each in settings.admin_listen}
             wanted = {address_key(each.host, each.port) for each in settings.listen} | private
             mine = {key: listeners for key, listeners in sockets.items() if key in wanted}
             count = self._processes or settings.processes

@@ -3,6 +3,7 @@
 """`pages serve` and its workers: reload, kill, end and failing starts, and what the workers share."""
 
 import hashlib
+import http.client
 import os
 import signal
 import socket
@@ -220,3 +221,31 @@ def test_what_is_said_of_memory_and_connections_is_for_all_processes_together() 
     assert part.max_connections_per_address == 128
     assert part.redis_max_connections == 5
     assert share_of(settings, 1) is settings
+
+
+def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Path, web: Forge, site: Site) -> None:
+    port = free_port()
+    with running_service(tmp_path / "service", web.url, adminListen=f"127.0.0.1:{port}") as service:
+        for number in (0, 1):
+            only(service, number)
+            assert service.get("alice", "/blog/").body == b"First"
+        only(service, 0)
+        site.commit({"public/index.html": b"Second"})
+        admin = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        admin.request("POST", "/purge", b"what=alice/blog", {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = admin.getresponse()
+        assert answer.status == 200, answer.read()
+        admin.close()
+        for number in (0, 1):
+            only(service, number)
+            service.until(lambda: service.get("alice", "/blog/").body == b"Second")
+        for pid in service.workers:
+            os.kill(pid, signal.SIGCONT)
+        before = service.workers
+        service.reload()  # the new worker 0 takes the address over
+        service.until_served(2)
+        service.until(lambda: all(map(ended, before)))
+        admin = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        admin.request("GET", "/health")
+        assert admin.getresponse().status == 200
+        admin.close()
