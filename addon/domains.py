@@ -9,6 +9,7 @@ so of every host. Where the mapped site still names the host, it goes on being s
 """
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,8 @@ from addon.cache import Memory, SingleFlight
 from addon.domain_store import NO_ANSWER, NoAnswer
 from addon.mappings import Mapping
 from addon.ready import Fact
+
+logger = logging.getLogger(__name__)
 
 NEGATIVE_TTL: Final = 5.0
 """Seconds for which "nobody has registered it" is believed; where Redis tells of changes, they end it sooner."""
@@ -169,7 +172,10 @@ class Domains:
             self.lost(host, mapping)
             return mapping
         if found is None and seek and self.finder is not None:
-            return await self.finder(host)
+            try:
+                return await self.finder(host)
+            except Exception:  # what strangers' DNS says must not be more than a "no" for them
+                logger.exception("finding out whose %s is failed", host)
         return found
 
     async def _once_more(self, host: str) -> Mapping | NoAnswer | None:

@@ -3,10 +3,11 @@
 """mitmproxy's HTTP/1 made fit for the public: what it lacks as a server, put in place from outside.
 
 Its own error pages name its version and addresses behind it; trailer fields crash the connection, which then hangs; an
-interim answer (103 Early Hints) is taken for the answer; an answer that comes amid its request's body is not ended
-before that body is; the size of a head, and of what a client sends ahead, is not limited. Each mend replaces a function
-or two of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml); where mitmproxy is not as expected, `mend` says which ones
-are missing, and everything else still works.
+interim answer (103 Early Hints) is taken for the answer; a body of HTTP/2 without a length is passed on unframed, to be
+read as the next request; an answer that comes amid its request's body is not ended before that body is; the size of a
+head, and of what a client sends ahead, is not limited. Each mend replaces a function or two of mitmproxy 11.0 to 12.2
+(the pin in pyproject.toml); where mitmproxy is not as expected, `mend` says which ones are missing, and everything else
+still works.
 """
 
 import re
@@ -81,6 +82,7 @@ def mend() -> list[str]:
         ("trailer fields make a connection hang", _trailers),
         ("interim answers (103) are taken for the answer", _interim_answers),
         ("an answer that comes before its request is complete is not ended", _early_answers),
+        ("bodies of HTTP/2 that do not say how long they are are not passed on", _bodies_without_length),
         ("the size of what clients send before they are answered is not limited", _limits),
     ]
     for words, put in mends:
@@ -154,6 +156,34 @@ def _early_answers(module: Any) -> None:
 
     layer.HttpStream.send_response = send_response_and_end  # type: ignore[method-assign]  # that is what a mend does
     module.Http1Server.send = send_once
+
+
+def _bodies_without_length(module: Any) -> None:
+    """Note whether a body follows a request of HTTP/2, which may say so by its frames alone (`flows.has_body`).
+
+    To HTTP/1 mitmproxy would pass it on without any frame, where it is read as the next request: whoever passes one on
+    adds `Transfer-Encoding`, and what has no frame all the same is not sent. Trailer fields are dropped, as above.
+    """
+    from mitmproxy.proxy.layers.http._events import RequestData, RequestTrailers
+
+    wait, send = layer.HttpStream.state_wait_for_request_headers, module.Http1Client.send
+
+    def wait_and_note(self: Any, event: Any) -> Commands:
+        event.request.body_follows = not event.end_stream
+        yield from wait(self, event)
+
+    def send_framed(self: Any, event: Any) -> Commands:
+        if isinstance(event, RequestTrailers):
+            return
+        if isinstance(event, RequestData) and event.data and self.request.is_http2:
+            names = self.request.headers
+            if "content-length" not in names and "transfer-encoding" not in names:
+                yield commands.CloseConnection(self.conn)
+                return
+        yield from send(self, event)
+
+    layer.HttpStream.state_wait_for_request_headers = wait_and_note  # type: ignore[method-assign]  # as above
+    module.Http1Client.send = send_framed
 
 
 def _limits(module: Any) -> None:

@@ -398,7 +398,9 @@ class Library:
             self._purged.discard(key)
             found = await self.find(key, self.peek(key), wanted)
             if key not in self._purged:  # else it may be older than that
-                return self.keep(replace(found, suspect=False))
+                known = self.peek(key)
+                added = known.added if known is not None else ""
+                return self.keep(replace(found, suspect=False, added=added))
 
     async def find(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """What Forgejo says of a repository; trouble is noted beside what is known."""

@@ -501,6 +501,8 @@ class PagesAddon:
         data.port = self._upstream.port or (443 if self._upstream.scheme == "https" else 80)
         host = flow.request.host_header or ""
         through.rewrite(flow.request.headers, client.peername[0], host, client.tls_established)
+        if flow.request.is_http2 and has_body(flow.request) and "content-length" not in flow.request.headers:
+            flow.request.headers["Transfer-Encoding"] = "chunked"  # or HTTP/1 would take the body for the next request
         self._connections.hold(flow.id, client)
         flow.request.stream = True
 

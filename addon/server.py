@@ -44,7 +44,7 @@ from addon.files import Files, cache_status
 from addon.forge_errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library import REFRESH_PATIENCE, Library, Wanted
 from addon.lookup import Fault, Freshness, Key, Lookup, key_of, unknown
-from addon.mappings import Mapping
+from addon.mappings import Mapping, shows_branch
 from addon.ready import Basis
 from addon.routing import (
     CleanPath,
@@ -260,13 +260,13 @@ class PagesServer:
         asked. branch: that of a branch's host, which is governed by `site`, too.
         """
         rules = site.pages_file
-        if not rules.password and (branch is None or not rules.branches_password):
+        if not (rules.password or lookup.added) and (branch is None or not rules.branches_password):
             return Entered(lookup, site)
         work.locked = True
         if base and base[0] != site.name and base[0].lower() == site.name.lower():
             return redirect(request, encode_path((site.name, *path.segments[1:]), path.slash))
         try:
-            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch)
+            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch, lookup.added)
         except AccessFault as fault:
             return told(request, login.closed(fault.reason))
         # Most of all visits; who they are by, nobody has to know.
@@ -432,14 +432,14 @@ class PagesServer:
                 return passed
             entered = passed
             if branch is not None:
-                listed = branch in governing.pages_file.enable_branches
+                rules = governing.pages_file
+                listed = shows_branch(host, branch, rules.custom_domains, rules.enable_branches)
                 shown = self._lookup(key_of(owner, repository, branch), wanted, work, doubts) if listed else lookup
                 if isinstance(shown, Need):
                     return shown
                 if listed and shown.site is None and shown.is_site:
                     return self._faulty(request, shown, f"{owner}/{repository}@{branch}", work)
                 site = shown.site if listed else None
-                rules = governing.pages_file
                 entered = Entered(shown, replace(site, pages_file=rules)) if site is not None else None
         if entered is None and doubts:
             return doubts[0]
@@ -610,7 +610,7 @@ def _may_be_domain(host: str) -> bool:
 def _open_to_all(lookup: Lookup) -> Entered | None:
     """The operator's site, for pages that anybody may see; a locked one is of no use for that."""
     site = lookup.site
-    return Entered(lookup, site) if site is not None and not site.pages_file.password else None
+    return Entered(lookup, site) if site is not None and not (site.pages_file.password or lookup.added) else None
 
 
 def _listing_page(host: str, path: Path, listing: Listing) -> bytes:

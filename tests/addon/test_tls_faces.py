@@ -6,7 +6,9 @@ Asked are the lane and the flow face over TLS, and HTTP/2 where the lane is on a
 """
 
 import contextlib
+import hashlib
 import itertools
+import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -20,9 +22,11 @@ from tests.addon.faces import CONDITIONS, ENCODINGS, METHODS, PLACES, TRICKS, Cl
 from tests.addon.tls_wire import client_context, make_pair
 from tests.forge import fixtures
 from tests.forge.odd_pages import OddForge
-from tests.forge.running import recorded_forge
+from tests.forge.running import recorded_forge, start_forge
 from tests.forge.sites import Site
+from tests.forge.smart_http import WebFace
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
+from tests.integration.through import git
 
 FORGEJO = "git.test"
 HOST = f"alice.{PAGES_DOMAIN}"
@@ -163,6 +167,83 @@ def test_forgejo_is_told_that_the_visitor_came_by_https(tmp_path: Path, forge: F
                 _, _, body = client.ask(request("GET", FORGEJO, "/echo"))
                 assert b'"X-Forwarded-Proto", "https"' in body or b'"x-forwarded-proto", "https"' in body.lower()
                 client.close()
+    finally:
+        odd.stop()
+
+
+def test_cookies_are_for_https_alone(tmp_path: Path) -> None:
+    """The form is a POST, which the lane hands over; the way out is a GET, which it answers itself."""
+    password = hashlib.sha256(b"correct horse").hexdigest().encode()
+    site = {".pages": b"enabled: true\npassword: " + password + b"\n", "public/index.html": b"inside"}
+    Site(tmp_path / "repositories" / "alice" / "club.git", site)
+    forge = start_forge(tmp_path / "repositories")
+    form = b"password=correct+horse"
+    kind = ("Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}")
+    try:
+        with secured(tmp_path, forge.url) as running:
+            plain, tls = Client(running.proxy.connect), Client(running.connect)
+            clients: list[Client | Client2] = [plain, tls, Client2(running.connect2)]
+            for client, secure in zip(clients, (False, True, True)):
+                status, fields, _ = client.ask(request("POST", HOST, "/club/", kind) + form)
+                assert status == 303
+                cookies = [value for name, value in fields if name == "set-cookie"]
+                assert cookies
+                assert all(("; Secure" in cookie) is secure for cookie in cookies)
+                login = "; ".join(cookie.partition(";")[0] for cookie in cookies)
+                assert client.ask(request("GET", HOST, "/club/", (f"Cookie: {login}",)))[2] == b"inside"
+                _, fields, _ = client.ask(request("GET", HOST, "/.pages/logout", (f"Cookie: {login}",)))
+                cleared = [value for name, value in fields if name == "set-cookie"]
+                assert cleared
+                assert all(("; Secure" in cookie) is secure for cookie in cleared)
+                client.close()
+    finally:
+        forge.stop()
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+def test_git_clones_and_pushes(tmp_path: Path, version: str) -> None:
+    Site(tmp_path / "repositories" / "alice" / "code.git", {"README.md": b"Read me.\n"})
+    forge = Forge(tmp_path / "repositories")
+    WebFace(forge)
+    forge.start_thread()
+    try:
+        with secured(tmp_path, forge.url) as running:
+            address = f"https://alice:secret@127.0.0.1:{running.port}/alice/code.git"
+            as_visitor = ["-c", f"http.extraHeader=Host: {FORGEJO}", "-c", "http.postBuffer=65536"]
+            as_visitor += ["-c", "http.sslVerify=false", "-c", f"http.version={version}"]
+            git(tmp_path, *as_visitor, "clone", "-q", address, "work")
+            work = tmp_path / "work"
+            (work / "file").write_bytes(fixtures.noise(2_000_000, 1))
+            git(work, "add", ".")
+            git(work, "commit", "-q", "-m", "Change")
+            git(work, *as_visitor, "push", "-q", address, "HEAD:main")
+            git(tmp_path, *as_visitor, "clone", "-q", address, "again")
+            assert git(tmp_path / "again", "rev-parse", "HEAD") == git(work, "rev-parse", "HEAD")
+    finally:
+        forge.stop()
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_body_of_http2_without_a_length_is_no_request_to_forgejo(tmp_path: Path, forge: Forge, method: str) -> None:
+    odd = OddForge(forge.url)
+    hidden = b"GET /echo?smuggled HTTP/1.1\r\nHost: git.test\r\nX-WEBAUTH-USER: admin\r\n\r\n"
+    try:
+        with secured(tmp_path, odd.url) as running:
+            client = Client2(running.connect2)
+            for body in (hidden, b"a" * 50_000, hidden):
+                told = json.loads(client.ask(request(method, FORGEJO, "/echo") + body)[2])
+                assert (told["method"], told["bytes"]) == (method, len(body))
+                assert told["sha256"] == hashlib.sha256(body).hexdigest()
+            # A page is answered without its body being collected, or sent anywhere.
+            assert client.ask(request(method, HOST, "/") + hidden)[0] == (405 if method == "POST" else 200)
+            # And one that says its length, or has no body, is passed on as it is.
+            told = json.loads(client.ask(request(method, FORGEJO, "/echo", ("Content-Length: 3",)) + b"abc")[2])
+            assert told["bytes"] == 3
+            names = [name.lower() for name, _ in json.loads(client.ask(request("GET", FORGEJO, "/echo"))[2])["headers"]]
+            assert "transfer-encoding" not in names
+            client.close()
+            assert not [seen for seen in odd.requests if "smuggled" in seen.target]
+            assert "Traceback" not in running.proxy.log
     finally:
         odd.stop()
 

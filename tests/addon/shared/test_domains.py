@@ -146,6 +146,19 @@ async def test_only_the_host_that_was_asked_for_is_looked_for_elsewhere(node: Ma
     assert looked_for[2:] == ["carol.example"]
 
 
+async def test_a_fault_in_finding_out_whose_a_host_is_is_a_404(
+    node: MakeNode, redis: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy = await node(redis).tracked()
+
+    async def finder(host: str) -> None:
+        raise ValueError("a record that nobody had thought of")
+
+    proxy.domains.finder = finder
+    assert await _status(proxy, "bob.example") == 404
+    assert "finding out whose bob.example is failed" in caplog.text
+
+
 async def test_a_stranger_is_told_what_makes_the_host_theirs(node: MakeNode, redis: Server) -> None:
     proxy = await node(redis).tracked()
     page = await proxy.get("bob.example", "/")
@@ -168,6 +181,8 @@ async def test_a_branch_host_shows_its_branch_as_the_default_ones_file_allows(
     assert await served(proxy, DEV, "/only.html") == (200, b"only")
     assert (await proxy.get(DEV, "/")).at_once
     assert await _status(proxy, "hidden.www.alice.example") == 404
+    claim(redis, "preview.example", "alice:blog:hidden")  # the operator's word, whatever `.pages` says
+    assert await served(proxy, "preview.example") == (200, b"hidden")
     assert await _status(proxy, "gone.www.alice.example") == 404
     blog.commit({"public/index.html": b"dev two"}, branch="dev")
     await proxy.library.purge(("alice", "blog"))
