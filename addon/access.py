@@ -147,18 +147,21 @@ class Access:
         self.guesses: Guesses = guesses or GuessesInMemory(clock)
         self.duration = duration
         self._now = now
-        self.adopt(key)
+        self._cookies = LoginCookies(key, duration, now)
+        self._key = key.derived(b"remembered logins 1")
         self._executor = executor
         self._clock = clock
         self._check_password = check_password
         self._turns = Turns(AT_ONCE)
+        self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
         self._running: dict[bytes, asyncio.Task[_Verdict | Refused]] = {}
 
     def adopt(self, key: SigningKey) -> None:
         """Sign with this key from now on: logins under another one end."""
         self._cookies = LoginCookies(key, self.duration, self._now)
         self._key = key.derived(b"remembered logins 1")
-        self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
+        self._remembered = Bounded(REMEMBERED)
+        self.guesses.adopt(key)
 
     def logged_in(self, lock: Lock, cookies: bytes | None) -> float:
         """Until when (monotonic seconds) a Cookie header alone opens a lock, whoever sends it; 0 where it does not."""

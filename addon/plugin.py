@@ -60,6 +60,7 @@ from addon.relay import Deposit, Relay
 from addon.routing import ForgejoRequest
 from addon.server import Answer, PagesServer
 from addon.settings import Settings, SettingsError, load
+from addon.shared_guessing import GuessesShared
 from addon.shared_key import KeptInStep, KeyInRedis
 from addon.shared_looks import shared_of
 from addon.signing_key import KeyFault, Source, signing_key
@@ -200,7 +201,8 @@ class PagesAddon:
             logger.error("%s", error)
             return
         logger.info("logins are signed with %s", key.source.value)
-        self._access = Access(key, settings.auth_cookie_duration, self._executor)
+        guesses = GuessesShared(shared, key, time.monotonic) if shared is not None else None
+        self._access = Access(key, settings.auth_cookie_duration, self._executor, guesses=guesses)
         if place is not None and key.source is not Source.SETTINGS:
             self._key_in_step = KeptInStep(key, place, self._access.adopt)
             self._key_in_step.start()

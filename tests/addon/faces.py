@@ -71,7 +71,10 @@ class Client2:
             header_encoding="latin-1", validate_outbound_headers=False, normalize_outbound_headers=False
         )
         self._connection = h2.connection.H2Connection(config)
+        self._untaken: dict[int, int] = {}  # of streams that were only started
+        self._ended: set[int] = set()
         self._connection.initiate_connection()
+        self._connection.increment_flow_control_window(1 << 24)
         self._flush()
 
     def ask(self, data: bytes, *, bodiless: bool = False) -> Response:
@@ -89,6 +92,35 @@ class Client2:
         self._flush()
         return self._response(stream)
 
+    def start(self, method: str, host: str, target: str) -> int:
+        """Send a request and take nothing of its answer; returns its stream, for `rest`."""
+        stream = self._connection.get_next_available_stream_id()
+        fields = [(":method", method), (":scheme", "https"), (":authority", host), (":path", target)]
+        self._connection.send_headers(stream, fields, end_stream=True)
+        self._flush()
+        return stream
+
+    def rest(self, stream: int) -> int:
+        """Take the answer of a stream; returns the length of its body."""
+        size = self._untaken.pop(stream, 0)
+        self._take(size, stream)
+        while stream not in self._ended:
+            received = self._socket.recv(1 << 20)
+            assert received, "closed in the middle of an answer"
+            for event in self._connection.receive_data(received):
+                if isinstance(event, h2.events.DataReceived):
+                    size += len(event.data or b"")
+                    self._take(event.flow_controlled_length or 0, stream)
+                elif isinstance(event, h2.events.StreamEnded):
+                    self._ended.add(event.stream_id or 0)
+            self._flush()
+        return size
+
+    def _take(self, size: int, stream: int) -> None:
+        if size:
+            self._connection.acknowledge_received_data(size, stream)
+            self._flush()
+
     def _response(self, stream: int) -> Response:
         status, fields, body = 0, [], b""
         while True:
@@ -102,6 +134,9 @@ class Client2:
                 elif isinstance(event, h2.events.DataReceived) and event.stream_id == stream:
                     body += event.data or b""
                     self._connection.acknowledge_received_data(event.flow_controlled_length or 0, stream)
+                elif isinstance(event, h2.events.DataReceived):
+                    other, nbytes = event.stream_id or 0, event.flow_controlled_length or 0
+                    self._untaken[other] = self._untaken.get(other, 0) + nbytes
                 elif isinstance(event, h2.events.StreamReset):
                     return -1, (), b""
                 elif isinstance(event, h2.events.StreamEnded) and event.stream_id == stream:

@@ -27,6 +27,7 @@ from tests.forge.sites import Site
 from tests.forge.smart_http import WebFace
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
 from tests.integration.through import git
+from tests.integration.wire import Memory
 
 FORGEJO = "git.test"
 HOST = f"alice.{PAGES_DOMAIN}"
@@ -243,6 +244,28 @@ def test_a_body_of_http2_without_a_length_is_no_request_to_forgejo(tmp_path: Pat
             assert "transfer-encoding" not in names
             client.close()
             assert not [seen for seen in odd.requests if "smuggled" in seen.target]
+            assert "Traceback" not in running.proxy.log
+    finally:
+        odd.stop()
+
+
+def test_a_large_answer_over_http2_waits_for_its_slow_reader_and_no_other_does(tmp_path: Path, forge: Forge) -> None:
+    odd = OddForge(forge.url)
+    size = 200 * 1024 * 1024
+    try:
+        with secured(tmp_path, odd.url) as running:
+            client = Client2(running.connect2)
+            client.ask(request("GET", FORGEJO, "/echo"))
+            with Memory(running.proxy.process.pid) as memory:
+                stream = client.start("GET", FORGEJO, f"/download?size={size}")
+                # The window of that stream is full at once; the connection's own has room for others.
+                for _ in range(5):
+                    told = json.loads(client.ask(request("POST", FORGEJO, "/echo", ("Content-Length: 1",)) + b"a")[2])
+                    assert told["bytes"] == 1
+                assert odd.sent < size
+                assert client.rest(stream) == size
+            assert memory.growth < 60 * 1024 * 1024
+            client.close()
             assert "Traceback" not in running.proxy.log
     finally:
         odd.stop()
