@@ -12,7 +12,7 @@ replaces a function or two of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml)
 
 import asyncio
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,8 +200,8 @@ def _slow_readers(module: Any) -> None:
     """
     from mitmproxy.proxy.layers.http._http2 import Http2Server
 
-    make: Any = Http2Server.__init__
-    drain = server.ConnectionHandler.drain_writers
+    make = Http2Server.__init__
+    drain: Callable[[Any], Awaitable[None]] = server.ConnectionHandler.drain_writers
 
     def make_known(self: Any, context: Any) -> None:
         make(self, context)
