@@ -99,8 +99,11 @@ def _domains_parser(parser: argparse.ArgumentParser) -> None:
     add.add_argument("site", metavar="OWNER/REPO[@BRANCH]", type=_site)
     release = actions.add_parser("release", help="free a host, with the hosts of its branches and all their keys")
     release.add_argument("host", metavar="HOST")
+    verify = actions.add_parser("verify", help="say what DNS says of a host, and which record is missing")
+    verify.add_argument("host", metavar="HOST")
+    verify.add_argument("site", nargs="?", metavar="OWNER/REPO", type=_site, help="whose it should be")
     sync = actions.add_parser("sync", help="write Traefik's routers for all hosts again")
-    for action in (listing, add, release, sync):
+    for action in (listing, add, release, verify, sync):
         action.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
         action.set_defaults(run=_domains)
 
@@ -222,6 +225,10 @@ def _purge(options: argparse.Namespace) -> int:
 
 
 def _domains(options: argparse.Namespace) -> int:
+    if options.action == "verify":
+        from addon.verify_command import verify_command
+
+        return verify_command(load(_settings_file(options)), options.host, options.site)
     from addon.domains_command import domains_command
 
     return domains_command(load(_settings_file(options)), options)

@@ -35,6 +35,8 @@ from addon.challenges import Challenges
 from addon.connections import Connections
 from addon.custom_domains import CustomDomains
 from addon.default_addons import SETTLE_SECONDS, settle
+from addon.dns import Dns
+from addon.dns_proof import DnsProver
 from addon.domain_store import DomainStore
 from addon.domains import Domains
 from addon.flows import (
@@ -113,6 +115,7 @@ class PagesAddon:
         self._connections = Connections(dict, 1.0)
         self._complained = 0.0
         self._admin: Admin | None = None
+        self._dns: Dns | None = None
         self._flow_answers = 0
         self._running = False
 
@@ -189,7 +192,9 @@ class PagesAddon:
         shared = self._library.shared_looks.shared if self._library.shared_looks is not None else None
         self._store = DomainStore(shared)
         self._domains = domains_of(settings, self._library, self._store)
-        self._registration = CustomDomains(settings, self._library, self._forgejo, self._store, self._domains)
+        self._dns = Dns(settings.dns_resolvers)
+        prover = DnsProver(settings, self._dns)
+        self._registration = CustomDomains(settings, self._library, self._forgejo, self._store, self._domains, prover)
         self._registration.start()
         self._webhook = Webhook(settings, self._purge)
         await self._bus.start(self._registration.purge, self._library.hint)
@@ -328,6 +333,8 @@ class PagesAddon:
             await self._access.aclose()
         if self._registration is not None:
             await self._registration.aclose()
+        if self._dns is not None:
+            await self._dns.aclose()
         if self._challenges is not None:
             await self._challenges.aclose()
         if self._domains is not None:

@@ -222,13 +222,13 @@ class Settings:
         "Whether a domain must be proven by a DNS record.",
     )
     require_keyed_proof: bool = option(
-        "requireKeyedProof", boolean, False, "Whether only a proof made with `domainProofKey` counts.", later=True
+        "requireKeyedProof", boolean, False, "Whether only a proof made with `domainProofKey` counts."
     )
     domain_proof_key: Secret | None = secret(
-        "domainProofKey", any_secret, "The key that the proofs of domains are made with.", later=True
+        "domainProofKey", any_secret, "The key that the proofs of domains are made with."
     )
     dns_resolvers: tuple[str, ...] = listing(
-        "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system.", later=True
+        "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system."
     )
     reserved_domains: tuple[str, ...] = listing(
         "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them."
