@@ -146,6 +146,7 @@ class Access:
         """duration: authCookieDuration in seconds. guesses: the tally, in memory where none is given."""
         self.guesses: Guesses = guesses or GuessesInMemory(clock)
         self.duration = duration
+        self._now = now
         self._cookies = LoginCookies(key, duration, now)
         self._key = key.derived(b"remembered logins 1")
         self._executor = executor
@@ -154,6 +155,18 @@ class Access:
         self._turns = Turns(AT_ONCE)
         self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
         self._running: dict[bytes, asyncio.Task[_Verdict | Refused]] = {}
+
+    def adopt(self, key: SigningKey) -> None:
+        """Sign with this key from now on: logins under another one end."""
+        self._cookies = LoginCookies(key, self.duration, self._now)
+        self._key = key.derived(b"remembered logins 1")
+        self._remembered = Bounded(REMEMBERED)
+        self.guesses.adopt(key)
+
+    def logged_in(self, lock: Lock, cookies: bytes | None) -> float:
+        """Until when (monotonic seconds) a Cookie header alone opens a lock, whoever sends it; 0 where it does not."""
+        left = self._cookies.left(cookies, lock)
+        return self._clock() + left if left > 0 else 0.0
 
     def check(self, lock: Lock | None, visit: Visit) -> Decision:
         """What is to be done with a request, at once; never waits, never hashes."""

@@ -7,7 +7,6 @@ it says that something failed, it says so in the status and nothing of the cause
 """
 
 import math
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -90,13 +89,14 @@ class Work:
     """What was fetched for one request, or why it could not be, by need: no need is asked for twice.
 
     It stands in for a memory that has no room. fetched: whether Forgejo was waited for. locked: a lock was met on the
-    way, so the answer is for this visitor alone. facts: the look-ups it rests on; good_until: until when they need
-    no new look, in monotonic seconds.
+    way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`.
+    facts: the look-ups it rests on; good_until: until when they need no new look, in monotonic seconds.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
     fetched: bool = False
     locked: bool = False
+    by_cookie: bool = False
     facts: list[Fact] = field(default_factory=list)
     good_until: float = math.inf
 
@@ -161,21 +161,6 @@ def plain_text(request: Request, text: bytes) -> Answer:
         (b"Content-Length", b"%d" % len(text)),
     ]
     return Answer(200, headers, b"" if request.method == "HEAD" else text)
-
-
-def redirect_as_it_is(request: Request, location: str) -> Answer:
-    """A permanent redirect to another scheme or host, the address otherwise byte for byte; methods stay what they are.
-
-    Bytes that no header may hold are percent-encoded, which is what the visitor should have sent.
-    """
-    data = location.encode("utf-8", "surrogateescape")
-    target = re.sub(rb"[^\x21-\x7e]", lambda found: b"%%%02X" % found[0][0], data)
-    headers = [
-        (b"Location", target),
-        (b"Cache-Control", b"public, max-age=%d" % REDIRECT_LIFE),
-        (b"Content-Length", b"0"),
-    ]
-    return Answer(301 if request.method in ("GET", "HEAD") else 308, headers)
 
 
 def redirect(request: Request, location: str) -> Answer:

@@ -28,7 +28,7 @@ class Memory(Generic[Key, Value]):
         """capacity: bytes, everything counted."""
         self.capacity = capacity
         self.used = 0
-        self.evictions = 0
+        self.evictions = self.hits = self.misses = 0
         self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -38,7 +38,9 @@ class Memory(Generic[Key, Value]):
         """The value, now the most recently used."""
         found = self._entries.get(key)
         if found is None:
+            self.misses += 1
             return None
+        self.hits += 1
         self._entries.move_to_end(key)
         return found[0]
 

@@ -15,7 +15,13 @@ PREFIX = (".well-known", "acme-challenge")
 TIMEOUT = 10.0
 LARGEST = 16 * 1024
 """Bytes of an answer: a key authorization has about 90."""
+AT_ONCE = 16
+"""Challenges that are asked for at one time: strangers may send any number."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,512}")
+
+
+class Busy(TransportError):
+    """Too many challenges at one time."""
 
 
 class Challenges:
@@ -26,6 +32,7 @@ class Challenges:
         self._origin = origin_of(upstream)
         self._base = upstream.partition("://")[2].partition("/")[2].rstrip("/")
         self._client = HttpClient(max_idle=1)
+        self._asking = 0
 
     async def answer(self, host: str, segments: tuple[str, ...]) -> bytes | None:
         """The text for a challenge; None where there is none. Raises TransportError.
@@ -34,6 +41,15 @@ class Challenges:
         """
         if len(segments) != 3 or _TOKEN.fullmatch(segments[2]) is None:
             return None
+        if self._asking >= AT_ONCE:
+            raise Busy(f"{AT_ONCE} challenges are being asked for already")
+        self._asking += 1
+        try:
+            return await self._asked(host, segments)
+        finally:
+            self._asking -= 1
+
+    async def _asked(self, host: str, segments: tuple[str, ...]) -> bytes | None:
         target = "/".join(("", *filter(None, [self._base]), *segments))
         deadline = asyncio.get_running_loop().time() + TIMEOUT
         response = await self._client.get(self._origin, target, deadline=deadline, authority=host)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from addon.domain_records import Claim, SiteDomains, read_record, record_of
 from addon.domain_swaps import Planned, Value, View, Writes
+from addon.mappings import FORWARD, domains_key, forward_key, mapping_of, reverse_key, value_of
 from addon.mappings import Mapping as Shown
-from addon.mappings import domains_key, forward_key, mapping_of, reverse_key, value_of
 from addon.records import Broken, Foreign
 
 
@@ -76,6 +76,19 @@ class _Standing:
         view.need(*(reverse_key(*shown) for shown in mine))
         for host in hosts:
             self.adopt(host, now)
+        self._mend(reverse)
+
+    def _mend(self, reverse: Iterable[str | None]) -> None:
+        """What the Traefik plugin registered in capitals, as `.pages` had it, is nobody's: hosts come in lower case."""
+        for name in reverse:
+            value = self.view[name] if name is not None else None
+            raw = value.decode("ascii", "replace") if value is not None and len(value) <= 253 else ""
+            if name is not None and raw != raw.lower():
+                key = f"{FORWARD}{raw}"
+                shown = _shown(self.view[key])
+                if shown is not None and shown.site == self.site.site:
+                    self.writes[key] = None
+                    self.writes[name] = raw.lower().encode() if raw.lower() in self.claims else None
 
     def shown(self, host: str) -> Shown | None:
         """What a host shows now; None for nothing, or nonsense."""
@@ -169,8 +182,9 @@ def settled(
                 refused[host] = f"its domain {first} is not this site's"
                 continue
             if there is not None and (shown is None or shown.site != site.site):
-                if shown is None or not _taken(view, beaten, host, shown, standing, now):
-                    refused[host] = "it shows another site" if shown is None else f"it shows {_named(shown)}"
+                if wish.refusal or shown is None or not _taken(view, beaten, host, shown, standing, now):
+                    holder = "another site" if shown is None else _named(shown)
+                    refused[host] = f"it shows {holder}" + (f"; {wish.refusal}" if wish.refusal else "")
                     if shown is not None:
                         conflicts[host] = shown
                     claims.pop(host, None)
@@ -199,7 +213,11 @@ def settled(
             claims[host] = replace(claim, branch=wish.branch)
             held[host] = shown or mine
             name = reverse_key(*held[host])
-            if name is not None and (wish.branch is not None or host == first) and _text(view[name]) != host:
+            if (
+                name is not None
+                and (wish.branch is not None or host == first)
+                and _text(standing.writes.get(name, view[name])) != host
+            ):
                 standing.writes[name] = host.encode()
         for host in [host for host in claims if host not in held]:
             standing.release(host)

@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MOST_SEEN = 50_000
+_MOST_SEEN = 4 * 1024 * 1024
+"""Bytes of what was last seen in Redis, for the time when it is away; served hosts are in the memory of `Domains`."""
 _BATCH = 500
 _LOOK_AGAIN = 0.05
 _WAIT_MOST = 5.0
@@ -52,6 +53,7 @@ class DomainStore:
     def __init__(self, shared: Shared | None) -> None:
         self._shared = shared
         self._seen: OrderedDict[str, Value] = OrderedDict()  # of Redis
+        self._seen_bytes = 0
         self._own: dict[str, Value] = {}  # without Redis: all there is; with it: what was changed while it was away
         self._owed: dict[object, Callable[[], Awaitable[bool]]] = {}
         self._paying: asyncio.Task[None] | None = None
@@ -257,10 +259,16 @@ class DomainStore:
 
     def _see(self, values: dict[str, Value]) -> None:
         for name, value in values.items():
+            if name in self._seen:
+                self._seen_bytes -= _nbytes(name, self._seen.pop(name))
             self._seen[name] = value
-            self._seen.move_to_end(name)
-        while len(self._seen) > _MOST_SEEN:
-            self._seen.popitem(last=False)
+            self._seen_bytes += _nbytes(name, value)
+        while self._seen_bytes > _MOST_SEEN:
+            self._seen_bytes -= _nbytes(*self._seen.popitem(last=False))
+
+
+def _nbytes(name: str, value: Value) -> int:
+    return 250 + len(name) + (len(value) if value is not None else 0)
 
 
 def known_record(value: Value) -> SiteDomains | None:

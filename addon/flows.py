@@ -60,6 +60,9 @@ def nothing(chunk: bytes) -> list[bytes]:
 
 
 def has_body(request: http.Request) -> bool:
+    """Whether a body follows, perhaps an empty one. Of HTTP/2 `http1.mend` knows; if it does not, one may."""
+    if request.is_http2:
+        return bool(getattr(request, "body_follows", True))
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip() != "0"
 
 

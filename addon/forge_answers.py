@@ -174,6 +174,19 @@ def _moment(value: object) -> float | None:
     return seconds if seconds > 0 else None
 
 
+def public_names(body: bytes, owner: str) -> list[str]:
+    """The names of the repositories in a list of `/users/{owner}/repos` that are the owner's and public."""
+    listed = document(body)
+    if type(listed) is not list:
+        raise BadAnswer(f"repositories of {owner}: not a list")
+    found = []
+    for each in listed:
+        name = each.get("name") if type(each) is dict else None
+        if type(name) is str and is_name(name) and each.get("private") is False and each.get("empty") is not True:
+            found.append(name)
+    return found
+
+
 def repository(body: bytes, owner: str, name: str, access: Access) -> Repository:
     """The repository in a 200 of `/repos/{owner}/{name}`. Its visibility must be told unless anybody just read it."""
     what = f"repository {owner}/{name}"

@@ -155,6 +155,23 @@ class Forgejo:
             raise BadAnswer("version: expected a JSON object with a version")
         return str(value["version"])
 
+    async def repositories_of(self, owner: str, most: int) -> list[str]:
+        """The names of an owner's public repositories, the newest first, `most` of them (at most 50).
+
+        Empty for an owner who is not there; as with `repository(…, known=False)` the name may be anybody's guess.
+        """
+        if not answers.is_name(owner):
+            return []
+        target = f"/api/v1/users/{answers.quoted(owner)}/repos?limit={most}&page=1"
+        answer = await self._calls.fetch(target, known=False, limit=_SMALL_BODY)
+        if answer.status in (401, 403) and self._calls.token_usable:
+            answer = await self._calls.fetch(target, token=True, known=False, limit=_SMALL_BODY)
+        if answer.status == 404:
+            return []
+        if answer.status != 200:
+            raise answer.trouble(f"repositories of {owner}")
+        return answers.public_names(answer.body, owner)
+
     async def repository(
         self, owner: str, repo: str, *, allow_token_private: bool = False, known: bool = True
     ) -> Repository:

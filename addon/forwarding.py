@@ -43,12 +43,13 @@ class Fields(Protocol):
 class Visitor(NamedTuple):
     """Who asks, as far as trusted proxies say: the address, and whether they came by HTTPS.
 
-    told: it is a trusted proxy that said by what they came.
+    told: it is a trusted proxy that said by what they came. unclear: such proxies contradict each other about it.
     """
 
     address: str
     secure: bool
     told: bool = False
+    unclear: bool = False
 
 
 class Forwarding:
@@ -91,8 +92,13 @@ class Forwarding:
 
     def visitor(self, headers: Fields, peer: str, tls: bool) -> Visitor:
         """Who asks. peer: the address that connected to us; tls: whether it did so over TLS."""
-        scheme = _claimed_scheme(headers) if self.trusts(peer) else None
-        return Visitor(self.client(headers, peer), scheme == "https" if scheme else tls, scheme is not None)
+        trusted = self.trusts(peer)
+        scheme = _claimed_scheme(headers) if trusted else None
+        address = self.client(headers, peer)
+        if scheme is not None:
+            return Visitor(address, scheme == "https", told=True)
+        said = "x-forwarded-proto" in headers or any("proto" in element for element in _forwarded(headers))
+        return Visitor(address, tls, unclear=trusted and said)
 
     def _chain(self, headers: Fields, peer: str) -> list[str]:
         """The visitor's address, then the trusted proxies it came through, the peer last.

@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from addon.signing_key import SigningKey
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -60,6 +62,9 @@ class Guesses(Protocol):
 
     def waiting(self, site: str, visitor: str) -> float:
         """Seconds this visitor must wait after failures of its own at this site, as far as known here; never waits."""
+
+    def adopt(self, key: SigningKey) -> None:
+        """Where names are made with a key: use this one from now on."""
 
     async def admit(self, site: str, visitor: str) -> Admission: ...
     async def succeeded(self, site: str, visitor: str) -> None: ...
@@ -146,6 +151,9 @@ class GuessesInMemory:
     def __len__(self) -> int:
         """How many entries are held."""
         return len(self._pairs) + len(self._visitors) + len(self._sites) + len(self._known)
+
+    def adopt(self, key: SigningKey) -> None:
+        """Nothing here is named."""
 
     def waiting(self, site: str, visitor: str) -> float:
         now = self._clock()

@@ -20,6 +20,7 @@ from addon.server import Answer
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _DECIDABLE = KEYED | UNKEYED
+_BY_COOKIE = _DECIDABLE | {b"cookie"}
 
 __all__ = ["CLOSE", "KEEP_ALIVE", "LARGEST", "Asked", "answer_bytes", "may_be_ready", "ready_answer", "refusal"]
 
@@ -74,6 +75,7 @@ def answer_bytes(answer: Answer, head_only: bool) -> tuple[bytes, bytes]:
 def may_be_ready(line: RequestLine, fields: Fields, answer: Answer, asked: Asked) -> bool:
     """Whether an answer may be sent again to the same line and key, for as long as its basis holds.
 
+    A locked one that the Cookie field opened is kept under a key with that field (`Fields.login`), for nobody else.
     It depends on nothing else: no query came, the server looked neither at who asks nor at any field that is not in the
     key or known to be absent, and it says itself what the answer was made from. Only pages of sites are worth it;
     made-up validators are not.
@@ -83,9 +85,9 @@ def may_be_ready(line: RequestLine, fields: Fields, answer: Answer, asked: Asked
         and line.query is None
         and answer.cache == "HIT"
         and basis_of(answer) is not None
-        and not answer.locked
         and not asked.for_visitor
-        and asked.names <= _DECIDABLE
+        and asked.names <= (_BY_COOKIE if answer.locked and fields.login is not None else _DECIDABLE)
+        and (not answer.locked or fields.login is not None)
         and (answer.status == 304 or (answer.status == 200 and b"if-none-match" not in fields.values))
     )
 

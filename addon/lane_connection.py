@@ -225,6 +225,7 @@ class Connection(asyncio.BufferedProtocol):
             again.wire = b"".join((answer.start, lane.date, answer.rest))
         elif not lane.ready.holds(answer.basis, now):
             return False
+        lane.answered += 1
         self._requests += 1
         self._since = now
         self._transport.write(again.wire)
@@ -267,11 +268,15 @@ class Connection(asyncio.BufferedProtocol):
             if fields is not None:
                 key = (line, fields.key)
                 ready = lane.ready.get(key, now) if fields.plain and not self._bare else None
+                if ready is None and fields.login is not None and fields.plain and not self._bare:
+                    ready = lane.ready.get((line, fields.login), now)
+                    key = key if ready is None else (line, fields.login)
                 parsed = ready.line if ready is not None else request_line(line)
             if fields is None or parsed is None:
                 self._hand_over(start, out)
                 return
             at = end + 4
+            lane.answered += 1
             self._requests += 1
             asked_to_end = fields.closes or not (parsed.http11 or fields.keeps)
             last = asked_to_end or lane.retiring or self._requests == lane.most_requests
@@ -340,7 +345,8 @@ class Connection(asyncio.BufferedProtocol):
         start, rest = answer_bytes(answer, line.method == "HEAD")
         out += (start, lane.date, connection, rest)
         if may_be_ready(line, fields, answer, asked):
-            lane.ready.put(key, ready_answer(line, answer, start, rest))
+            login = fields.login if answer.locked else None
+            lane.ready.put(key if login is None else (key[0], login), ready_answer(line, answer, start, rest))
         if lane.log is not None:
             self._record(line, fields, answer.status, len(answer.body), began, answer.cache)
         return len(answer.body)

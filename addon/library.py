@@ -115,6 +115,11 @@ class Library:
             self.shared_looks = SharedLooks(settings, shared, self, clock=clock, now=now, operators=self._operators)
 
     @property
+    def trouble(self) -> ForgejoError | None:
+        """Why Forgejo gave no answer when it was asked last; None where it did."""
+        return self._weather.trouble
+
+    @property
     def error_pages(self) -> Key | None:
         """Owner and name of the operator's errorPagesRepo."""
         return self._operators
@@ -393,7 +398,9 @@ class Library:
             self._purged.discard(key)
             found = await self.find(key, self.peek(key), wanted)
             if key not in self._purged:  # else it may be older than that
-                return self.keep(replace(found, suspect=False))
+                known = self.peek(key)
+                added = known.added if known is not None else ""
+                return self.keep(replace(found, suspect=False, added=added))
 
     async def find(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """What Forgejo says of a repository; trouble is noted beside what is known."""
@@ -418,7 +425,8 @@ class Library:
     async def _ask(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """The calls of one look. Unknown: repository, branch, tree, blobs. Known: branch, then what that makes due.
 
-        A branch's look knows the repository from the site's, which was looked at before it.
+        A branch's look knows the repository from the site's, which was looked at before it, and which is looked at anew
+        as often: what else may have become of the repository is left to that.
         """
         named = branch_of(key)
         of_site = self.peek(repository_of(key)) if named is not None and known is None else known
@@ -431,7 +439,8 @@ class Library:
             except NotFound:
                 pass  # made private, renamed, deleted, or another branch is the default now
             else:
-                if (known is None or branch.commit != known.commit) and branch.access is Access.ANONYMOUS:
+                changed = named is not None or known is None or branch.commit != known.commit
+                if changed and branch.access is Access.ANONYMOUS:
                     return await self._site(key, repository, branch, known, wanted)
         private = self._settings.serve_private_repositories
         asked = await self._forgejo.repository(

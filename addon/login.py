@@ -46,13 +46,18 @@ def reply(decision: Decision, lock: Lock | None, visit: Visit, duration: int) ->
             page = templates.login(place, branch=branch, alarm=_ALARMS[reason], stay=duration)
             return Reply(401, ((b"WWW-Authenticate", authenticate),), page)
         case Refused(403, _, reason):
-            return Reply(403, (), templates.password_not_usable(reason))
+            return closed(reason)
         case Refused(status, wait) if wait is not None:
             alarm: Literal["wait", "busy"] = "wait" if status == 429 else "busy"
             page = templates.login(place, branch=branch, alarm=alarm, wait=wait, stay=duration)
             return Reply(status, ((b"Retry-After", b"%d" % wait),), page)
         case Refused(status):
             return Reply(status, (), templates.error_page(status))
+
+
+def closed(reason: str) -> Reply:
+    """The answer for a site whose lock cannot be read. reason: for its owner."""
+    return Reply(403, (), templates.password_not_usable(reason))
 
 
 def logged_out(cookies: bytes | None, secure: bool, host: str) -> Reply:

@@ -53,16 +53,20 @@ class LoginCookies:
         return (cookie, _set_cookie(_mark(lock.cookie), path[1:], LOG_OUT.encode(), ends, secure))
 
     def valid(self, header: bytes | None, lock: Lock) -> bool:
-        """Whether a Cookie header holds a login for this lock.
+        """Whether a Cookie header holds a login for this lock."""
+        return self.left(header, lock) > 0
+
+    def left(self, header: bytes | None, lock: Lock) -> float:
+        """For how many seconds the login for this lock holds that a Cookie header has; 0 where it has none.
 
         header: the field's value, several fields joined by commas or semicolons. A name that comes several times is
         tried several times, because a neighbouring host can set cookies of this name as well.
         """
         if header is None:
-            return False
+            return 0.0
         until = self._good.get((lock.context, header))
-        if until is not None and self._now() < until:
-            return True
+        if until is not None and (left := until - self._now()) > 0:
+            return left
         needle = lock.cookie + b"="
         tries = 0
         at = header.find(needle, 0, MAX_HEADER)
@@ -74,12 +78,12 @@ class LoginCookies:
                     if self._holds(lock, match[1], match[2]):
                         if len(header) <= _REMEMBERED_SIZE:
                             self._good.put((lock.context, header), int(match[1]))
-                        return True
+                        return int(match[1]) - self._now()
                     tries += 1
                     if tries >= _MAX_TRIES:
-                        return False
+                        return 0.0
             at = header.find(needle, after, MAX_HEADER)
-        return False
+        return 0.0
 
     def _holds(self, lock: Lock, expires: bytes, signature: bytes) -> bool:
         # Not longer than a login holds today: a shorter authCookieDuration ends longer logins.

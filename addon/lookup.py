@@ -10,7 +10,7 @@ profile site ask first for a repository that does not exist, and need not ask Fo
 
 import enum
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from addon.forge_answers import Repository
@@ -82,6 +82,7 @@ class Lookup:
     looked: monotonic seconds of the last definite answer. modified: the commit's Last-Modified. uses_lfs: a small file
     may be a Git LFS pointer. line, reason: of a broken `.pages`, or DISABLED. total: files, if too many. trouble: why
     the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none is tried.
+    added: the hash in Redis that locks the site besides its `.pages`, whatever it is worth; "" where there is none.
     suspect: what other proxies share says something else by now; believed: monotonic seconds until which it would tell.
     """
 
@@ -99,6 +100,7 @@ class Lookup:
     trouble: ForgejoError | None = None
     failures: int = 0
     retry: float = 0.0
+    added: str = field(default="", repr=False)
     suspect: bool = False
     believed: float = math.inf
 

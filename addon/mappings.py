@@ -9,10 +9,11 @@ begins with `~pages:`, which no owner's name can.
 """
 
 import re
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from addon.forge_answers import is_branch
-from addon.routing import is_owner_name, is_repository_name
+from addon.routing import host_name, is_owner_name, is_repository_name
 
 FORWARD = "custom_domain:"
 DOMAINS = "~pages:domains:"
@@ -96,6 +97,18 @@ def branch_label(branch: str) -> str:
     label = re.sub(r"[/_.]", "-", branch.lower())
     label = re.sub(r"-{2,}", "-", re.sub(r"[^a-z0-9-]", "", label)).strip("-")
     return label[:_LONGEST_LABEL].removesuffix("-")
+
+
+def shows_branch(host: str, branch: str, domains: Iterable[str], enabled: Collection[str]) -> bool:
+    """Whether a host that is mapped to a branch is to show it; domains, enabled: what the site's `.pages` names.
+
+    On the host that the branch has below one of the site's domains, as soon as `.pages` enables it, and no longer. Any
+    other host was given to it by the operator, who may show what he likes.
+    """
+    if branch in enabled:
+        return True
+    label = branch_label(branch)
+    return not any(host == f"{label}.{host_name(domain)}" for domain in domains)
 
 
 def domains_key(owner: str, repository: str) -> str:

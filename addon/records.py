@@ -23,7 +23,9 @@ from addon.tree import MODE_EXECUTABLE, MODE_LINK, Tree
 VERSION = 1
 PREFIX = "~pages:"
 REF, REPOSITORY, EPOCH = f"{PREFIX}ref:", f"{PREFIX}repo:", f"{PREFIX}epoch:"
-MUTABLE = (REF, REPOSITORY, EPOCH)
+PASSWORD = "password:"
+"""As the Traefik plugin names it: `password:{owner}:{repository}`."""
+MUTABLE = (REF, REPOSITORY, EPOCH, PASSWORD)
 """What may change under its name, so that its changes have to be told."""
 STORED = frozenset({None, Fault.UNCONFIGURED, Fault.BROKEN})
 """What a commit says, whoever reads it; other faults follow from settings, access or the moment."""
@@ -55,6 +57,11 @@ def epoch_key(key: Key | None) -> str:
     return EPOCH if key is None else "{}{}/{}".format(EPOCH, *repository_of(key))
 
 
+def password_key(owner: str, repository: str) -> str:
+    """Where a password's hash may stand that locks a site besides its `.pages`."""
+    return f"{PASSWORD}{owner.lower()}:{repository}"
+
+
 def lock_key(key: Key) -> str:
     return f"{PREFIX}lock:{key[0]}/{key[1]}"
 
@@ -83,7 +90,9 @@ def told_of(name: bytes) -> tuple[str, Key | None] | None:
             rest = text[len(prefix) :]
             if not rest and prefix == EPOCH:
                 return prefix, None
-            owner, slash, repository = rest.partition("/")
+            owner, slash, repository = rest.partition(":" if prefix == PASSWORD else "/")
+            if prefix == PASSWORD:  # in whatever case it was written
+                owner, repository = owner.lower(), repository.lower()
             return (prefix, (owner, repository)) if slash else None
     return None
 

@@ -14,13 +14,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from addon import claims
 from addon.claims import Outcome
 from addon.domain_names import DomainNames, NameRefused
+from addon.domain_report import Hosts, Report, Routers, Sites
 from addon.domain_store import NO_ANSWER, DomainStore, StoreAway, known_record
 from addon.domain_swaps import Value
 from addon.forge_answers import Repository
@@ -36,71 +38,38 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE = 4
 _MOST_WAITING = 10_000
-_MOST_KNOWN = 50_000
+_MOST_KNOWN = 20_000
 _SOON: Final = 10.0
 """Seconds until what was refused may be tried again by a visit."""
 _SWEEP_SECONDS = 3600.0
+_MOST_REFUSED = 200
+"""Refusals of one site that are remembered: a `.pages` may name a thousand."""
+_MOST_LINES = 20
+_MOST_CHALLENGES = 5
+"""Hosts of others that one site may ask about at a time: each costs a look at the other, and DNS."""
 _MOST_SCANS = 200
 """Trips to Redis for the branches that the Traefik plugin registered of one site."""
 _FORGEJO_SAYS_NOTHING = "Forgejo gives no definite answer; its domains stay as they are"
 _REDIS_SAYS_NOTHING = "Redis gives no answer; its domains stay as they are"
 
 
-class Sites(Protocol):
-    """What is known of repositories."""
+class _Mark(NamedTuple):
+    """What a repository is; another mark has to be settled anew. A lookup would keep its whole site in memory."""
 
-    def peek(self, key: Key) -> Lookup | None: ...
-    def freshness(self, lookup: Lookup) -> Freshness: ...
-    async def look(self, key: Key) -> Lookup: ...
-
-
-class Hosts(Protocol):
-    """Who is told what hosts show."""
-
-    def changed(self, host: str) -> object: ...
-
-
-class Routers(Protocol):
-    """Who makes hosts known to a web server in front."""
-
-    async def publish(self, hosts: list[str]) -> object: ...
-    async def withdraw(self, hosts: list[str]) -> object: ...
+    commit: str | None
+    fault: Fault | None
+    reason: str
+    id: int
+    name: Shown | None
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What became of a site's domains; `lines` say it to people. held: all that show it, refused: the others, and why.
-
-    trouble: why nothing could be done; "" where it was.
-    """
-
-    owner: str
-    repository: str
-    held: Mapping[str, Shown] = field(default_factory=dict)
-    registered: tuple[str, ...] = ()
-    released: tuple[str, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
-    trouble: str = ""
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        name = f"{self.owner}/{self.repository}"
-        return (
-            *(f"{name}: {host} is registered" for host in self.registered),
-            *(f"{name}: {host} is released" for host in self.released),
-            *(f"{name}: {host} is refused: {reason}" for host, reason in self.refused.items()),
-            *([f"{name}: {self.trouble}"] if self.trouble else []),
-        )
-
-
-@dataclass(slots=True)
 class _Noticed:
     """What was settled of a repository, and when (monotonic seconds) it is due again by a visit."""
 
-    lookup: Lookup
-    mark: tuple[object, ...]
+    mark: "_Mark"
     due: float
-    report: Report | None = None
+    report: Report
 
 
 class Registry:
@@ -173,16 +142,12 @@ class Registry:
         noticed = self._noticed.get(lookup.key)
         if noticed is None or self._clock() >= noticed.due or lookup.key in self._forced:
             return False
-        if noticed.lookup is not lookup:
-            if noticed.mark != _mark(lookup):
-                return False
-            noticed.lookup = lookup
-        return True
+        return noticed.mark == _mark(lookup)
 
     def unsettled(self, lookup: Lookup) -> bool:
         """Whether a visit may yet change what a site has: something was refused."""
         noticed = self._noticed.get(lookup.key)
-        return noticed is not None and noticed.report is not None and bool(noticed.report.refused)
+        return noticed is not None and bool(noticed.report.refused)
 
     def pushed(self, key: Key | None) -> None:
         """Somebody pushed to a repository, or everything is to be looked at again."""
@@ -250,8 +215,14 @@ class Registry:
 
     # What.
 
-    async def reconcile(self, owner: str, repository: str, *, challenged: bool = False) -> Report:
-        """Register what a site's `.pages` names, and release what it names no longer."""
+    async def reconcile(
+        self, owner: str, repository: str, *, challenged: bool = False, due_only: bool = False
+    ) -> Report:
+        """Register what a site's `.pages` names, and release what it names no longer.
+
+        challenged: another site waits for it, so that it challenges none itself. due_only: where it was settled a
+        moment ago, and nothing has changed, what was said then.
+        """
         key = (owner.lower(), repository.lower())
         lock = self._locks.get(key)
         if lock is None:
@@ -259,16 +230,19 @@ class Registry:
         async with lock:
             self._busy.add(key)
             try:
-                return await self._reconciled(key, challenged)
+                return await self._reconciled(key, challenged, due_only)
             finally:
                 self._busy.discard(key)
 
-    async def _reconciled(self, key: Key, challenged: bool) -> Report:
+    async def _reconciled(self, key: Key, challenged: bool, due_only: bool) -> Report:
         lookup = self._sites.peek(key)
         forced = key in self._forced
         self._forced.discard(key)
         if lookup is None or forced or self._sites.freshness(lookup) is not Freshness.FRESH:
             lookup = await self._sites.look(key)
+        noticed = self._noticed.get(key)
+        if due_only and not forced and noticed is not None and self._is_settled(lookup):
+            return noticed.report
         report = await self._settled(lookup, challenged)
         self._done(lookup, report)
         return report
@@ -279,10 +253,12 @@ class Registry:
             due = self._clock() + min(_SOON, self._again)
         else:
             due = self._clock() + self._again
-        if before is None or before.report is None or before.report.lines != report.lines:
-            for line in report.lines:
-                logger.log(logging.WARNING if "refused" in line else logging.INFO, "%s", line)
-        self._noticed[lookup.key] = _Noticed(lookup, _mark(lookup), due, report)
+        if before is None or before.report.lines != report.lines:
+            for line in report.lines[:_MOST_LINES]:
+                logger.log(logging.WARNING if " is refused: " in line else logging.INFO, "%s", line)
+            if len(report.lines) > _MOST_LINES:
+                logger.warning("%s/%s: and %d more", *lookup.key, len(report.lines) - _MOST_LINES)
+        self._noticed[lookup.key] = _Noticed(_mark(lookup), due, report)
         while len(self._noticed) > _MOST_KNOWN:
             self._noticed.popitem(last=False)
 
@@ -308,7 +284,9 @@ class Registry:
         wishes, refused = await self._wishes.of(pages_file, repository, record)
         found = await self._branches_of_the_plugin(known) if record is None else []
         outcome = Outcome()
-        beaten: dict[str, Shown] = {}
+        # By which name it was asked for, it was called before: what it had under that is its own.
+        former = Shown(*lookup.key)
+        beaten = {wish.host: former for wish in wishes} if former.site != name.site else {}
         for _ in range(2):
             plan = claims.settled(name, repository.id, wishes, beaten=beaten, found=found, now=self._now())
             told = await self.store.change(plan, owed=lookup.key, late=self._told)
@@ -324,19 +302,23 @@ class Registry:
             beaten, freed = await self._challenged(repository, outcome.conflicts)
             if not beaten and not freed:
                 break
+        if former.site != name.site:
+            plan = claims.settled(former, repository.id, (), beaten={}, found=(), now=self._now())
+            told = await self.store.change(plan, owed=("former", lookup.key), late=self._told)
+            if told is not NO_ANSWER:
+                self._told(told)
+                outcome = replace(outcome, released=(*outcome.released, *told.released))
         if self.routers is not None:
             await self.routers.withdraw([host for host in outcome.released if host not in outcome.held])
             await self.routers.publish(list(outcome.held))
-        refused |= outcome.refused
+        refused = dict(islice((refused | dict(outcome.refused)).items(), _MOST_REFUSED))
         return Report(*name[:2], outcome.held, outcome.registered, outcome.released, refused)
 
     def _name(self, lookup: Lookup) -> Shown:
         """What a repository is called by Forgejo, as far as that is known."""
         noticed = self._noticed.get(lookup.key)
-        for known in (lookup, noticed.lookup if noticed is not None else None):
-            if known is not None and known.repository is not None:
-                return Shown(known.repository.owner, known.repository.name)
-        return Shown(*lookup.key)
+        before = noticed.mark.name if noticed is not None else None
+        return _mark(lookup).name or before or Shown(*lookup.key)
 
     async def _known(self, name: Shown, record_name: str) -> dict[str, Value]:
         """What stands there of a site: its record, and the reverse keys of the Traefik plugin.
@@ -381,7 +363,11 @@ class Registry:
         for name, value in reverse.items():
             if value is not None:
                 with suppress(StoreAway):
-                    keys = [key async for key in self.store.names(f"{name}:branch:", most=_MOST_SCANS)]
+                    prefix = f"{name}:branch:"
+                    found_keys = [key async for key in self.store.names(prefix, most=_MOST_SCANS)]
+                    owner, _, repository = name.partition(":")
+                    # Those that may be content of a branch called `branch` are none.
+                    keys = [key for key in found_keys if reverse_key(owner, repository, key[len(prefix) :])]
                     told = await self.store.read(keys)
                     found += [] if told is NO_ANSWER else [host for host in told.values() if host is not None]
         return [host.decode("ascii", "replace") for host in found if len(host) <= 253]
@@ -394,11 +380,11 @@ class Registry:
         """Whom a host may be taken from, and whether any may have become free."""
         beaten: dict[str, Shown] = {}
         freed = False
-        for host, holder in conflicts.items():
+        for host, holder in list(conflicts.items())[:_MOST_CHALLENGES]:
             lock = self._locks.get(holder.site)
             if lock is not None and lock.locked():
                 continue  # it may be waiting for us
-            await self.reconcile(*holder.site, challenged=True)
+            await self.reconcile(*holder.site, challenged=True, due_only=True)
             lookup = self._sites.peek(holder.site)
             other = lookup.repository if lookup is not None else None
             if other is not None and lookup is not None and other.id == repository.id and lookup.trouble is None:
@@ -425,7 +411,7 @@ class Registry:
         except NameRefused:
             return None
         for site in await prover.named_sites(name):
-            report = await self.reconcile(site.owner, site.repository)
+            report = await self.reconcile(site.owner, site.repository, due_only=True)
             if name in report.held:
                 return report.held[name]
         return None
@@ -452,8 +438,7 @@ def _is_definite(lookup: Lookup) -> bool:
     return lookup.fault not in (Fault.TROUBLE, Fault.REFUSED, Fault.TOO_MANY_FILES)
 
 
-def _mark(lookup: Lookup) -> tuple[object, ...]:
-    """What a repository is; another mark has to be settled anew."""
+def _mark(lookup: Lookup) -> _Mark:
     repository = lookup.repository
-    name = None if repository is None else (repository.id, repository.owner, repository.name)
-    return lookup.commit, lookup.fault, lookup.reason, name
+    name = None if repository is None else Shown(repository.owner, repository.name)
+    return _Mark(lookup.commit, lookup.fault, lookup.reason, 0 if repository is None else repository.id, name)

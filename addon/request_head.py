@@ -59,6 +59,7 @@ class Fields:
 
     host: the Host as it came. values: by lower-case name, repeated fields joined by `, `. closes, keeps: what the
     Connection field asks for. plain: without any of UNKEYED. key: the host and the values of KEYED, unambiguously.
+    login: the same with the Cookie field; None where there is none.
     """
 
     host: str
@@ -67,6 +68,7 @@ class Fields:
     keeps: bool
     plain: bool
     key: bytes
+    login: bytes | None
 
 
 def request_line(line: bytes) -> RequestLine | None:
@@ -109,7 +111,9 @@ def fields(block: bytes) -> Fields | None:
         keeps = b"keep-alive" in options and not closes
     # A value holds neither LF nor NUL, so the parts cannot run into each other; absent is not the same as empty.
     key = b"\n".join((host, *(values.get(name, b"\0") for name in _KEY_ORDER)))
-    return Fields(host.decode("ascii"), values, closes, keeps, UNKEYED.isdisjoint(values), key)
+    cookies = values.get(b"cookie")
+    login = None if cookies is None else b"%b\n%b" % (key, cookies)
+    return Fields(host.decode("ascii"), values, closes, keeps, UNKEYED.isdisjoint(values), key, login)
 
 
 def strays(start: bytes) -> bool:

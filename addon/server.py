@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from addon import challenges, login, templates
-from addon.access import Access, AccessFault, Attempt, Granted, Open, Refused, Visit, lock_of, private
+from addon.access import Access, AccessFault, Attempt, Granted, Open, Visit, lock_of, private
 from addon.answers import (
     METHODS,
     OWN_HEADER,
@@ -33,18 +33,18 @@ from addon.answers import (
     own_page,
     plain_text,
     redirect,
-    redirect_as_it_is,
     told,
     trouble_page,
 )
 from addon.challenges import Challenges
 from addon.domain_store import NO_ANSWER, NoAnswer
 from addon.domains import Domains, Resolved
+from addon.elsewhere import to_https, to_twin
 from addon.files import Files, cache_status
 from addon.forge_errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library import REFRESH_PATIENCE, Library, Wanted
 from addon.lookup import Fault, Freshness, Key, Lookup, key_of, unknown
-from addon.mappings import Mapping
+from addon.mappings import Mapping, shows_branch
 from addon.ready import Basis
 from addon.routing import (
     CleanPath,
@@ -169,7 +169,7 @@ class PagesServer:
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             result.headers = private(result.headers)
             result.locked = True
-        elif isinstance(result, Answer) and work.facts and not work.done:
+        if isinstance(result, Answer) and work.facts and not work.done and (work.by_cookie or not work.locked):
             result.basis = Basis(tuple(work.facts), work.good_until)
         return result
 
@@ -186,7 +186,7 @@ class PagesServer:
         if isinstance(target, OtherHost):
             return self._other_host(request, target, work)
         if not isinstance(target, OwnRequest):
-            upgrade = self._to_https(request, owns(request.host, self._settings.pages_domain))
+            upgrade = to_https(request, owns(request.host, self._settings.pages_domain), self._settings.redirect_https)
             if upgrade is not None:
                 return upgrade
         if isinstance(target, SiteRequest):
@@ -260,11 +260,22 @@ class PagesServer:
         asked. branch: that of a branch's host, which is governed by `site`, too.
         """
         rules = site.pages_file
-        if not rules.password and (branch is None or not rules.branches_password):
+        if not (rules.password or lookup.added) and (branch is None or not rules.branches_password):
             return Entered(lookup, site)
         work.locked = True
         if base and base[0] != site.name and base[0].lower() == site.name.lower():
             return redirect(request, encode_path((site.name, *path.segments[1:]), path.slash))
+        try:
+            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch, lookup.added)
+        except AccessFault as fault:
+            return told(request, login.closed(fault.reason))
+        # Most of all visits; who they are by, nobody has to know.
+        until = self._access.logged_in(lock, request.header(b"cookie")) if lock and request.method != "POST" else 0.0
+        if until:
+            work.by_cookie = True
+            work.good_until = min(work.good_until, until)
+            return Entered(lookup, site)
+        work.good_until = -math.inf
         visitor = request.visitor()
         visit = Visit(
             request.method,
@@ -277,12 +288,6 @@ class PagesServer:
             request.query,
             request.body,
         )
-        try:
-            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch)
-        except AccessFault as fault:
-            refused = login.reply(Refused(403, None, fault.reason), None, visit, 0)
-            assert refused is not None
-            return told(request, refused)
         decision = self._access.check(lock, visit)
         if isinstance(decision, Attempt) and lock is not None:
             attempt, key = decision, ("attempt", decision.key)
@@ -359,36 +364,23 @@ class PagesServer:
         if isinstance(found, Need):
             return found
         if isinstance(found, Mapping):
-            return self._to_https(request, host) or self._mapped(request, host, path, found, work)
+            return to_https(request, host, self._settings.redirect_https) or self._mapped(
+                request, host, path, found, work
+            )
         twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
-        other = self._mapping(self._domains, twin, work) if found is None and _may_be_domain(twin) else None
+        sought = found is None and _may_be_domain(twin)
+        other = self._mapping(self._domains, twin, work, seek=False) if sought else None
         if isinstance(other, Need):
             return other
         if isinstance(other, Mapping) and other.branch is None:
-            upgrade = self._to_https(request, twin)
-            scheme = "https" if request.visitor().secure else "http"
-            return upgrade or redirect(request, f"{scheme}://{twin}{path}")
+            return to_https(request, twin, self._settings.redirect_https) or to_twin(request, twin)
         if found is NO_ANSWER or other is NO_ANSWER:
             return trouble_page(request, Overloaded("it is not known whose domain this is"))
-        unread = _for_reading(request)
-        if unread is not None:
-            return unread
-        return self._error(request, 404, work, message=templates.DOMAIN_NOT_CONFIGURED, host=host)
-
-    def _to_https(self, request: Request, host: str | None) -> Answer | None:
-        """Where a visitor is sent who came by plain HTTP to a host that we serve, path and query as they came.
-
-        That they did is what a trusted proxy says; or with `redirectHTTPS`, where no proxy says otherwise, what we see.
-        Who asks is looked at only where it matters: an answer for which it was is never ready for the next visitor.
-        """
-        always = self._settings.redirect_https and not request.tls
-        if host is None or not (always or _says_how_it_came(request)):
-            return None
-        visitor = request.visitor()
-        if visitor.secure or not (visitor.told or always):
-            return None
-        query = "" if request.query is None else f"?{request.query}"
-        return redirect_as_it_is(request, f"https://{host}{request.path}{query}")
+        hint = (
+            f"Is it yours? Then write `custom_domain: {host}` into the file `.pages` of your site’s default branch,"
+            f" push, and open the site at its address below `{self._settings.pages_domain}` once."
+        )
+        return self._error(request, 404, work, message=templates.DOMAIN_NOT_CONFIGURED, hint=hint, host=host)
 
     def _challenge(self, request: Request, path: Path, work: Work) -> Answer | Need:
         """Only the operator's ACME client may answer for a host of ours."""
@@ -406,18 +398,20 @@ class PagesServer:
             return own_page(request, 502, templates.error_page(502))
         return own_page(request, 404, templates.error_page(404, path=str(path)))
 
-    def _mapping(self, domains: Domains, host: str, work: Work) -> Mapping | NoAnswer | Need | None:
-        """What is registered of a host."""
+    def _mapping(
+        self, domains: Domains, host: str, work: Work, *, seek: bool = True
+    ) -> Mapping | NoAnswer | Need | None:
+        """What is registered of a host. seek: look for a site that names a host which nobody has registered."""
         key = ("domain", host)
-        resolved = domains.peek(host)
+        resolved = domains.peek(host, seek=seek)
         if resolved is not None:
-            work.facts.append((domains.memory_key(resolved), resolved))
+            work.facts.extend(domains.facts(resolved))
             work.good_until = min(work.good_until, domains.good_until(resolved))
             return resolved.mapping
         done = work.done.get(key)
         if isinstance(done, Resolved):
             return done.mapping
-        return Need(key, lambda: domains.resolve(host), from_forgejo=False)
+        return Need(key, lambda: domains.resolve(host, seek=seek), from_forgejo=False)
 
     def _mapped(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
         """A path on a domain, whose root is the site's. A branch is served as the default one's `.pages` says."""
@@ -438,14 +432,14 @@ class PagesServer:
                 return passed
             entered = passed
             if branch is not None:
-                listed = branch in governing.pages_file.enable_branches
+                rules = governing.pages_file
+                listed = shows_branch(host, branch, rules.custom_domains, rules.enable_branches)
                 shown = self._lookup(key_of(owner, repository, branch), wanted, work, doubts) if listed else lookup
                 if isinstance(shown, Need):
                     return shown
                 if listed and shown.site is None and shown.is_site:
                     return self._faulty(request, shown, f"{owner}/{repository}@{branch}", work)
                 site = shown.site if listed else None
-                rules = governing.pages_file
                 entered = Entered(shown, replace(site, pages_file=rules)) if site is not None else None
         if entered is None and doubts:
             return doubts[0]
@@ -600,12 +594,6 @@ def _for_reading(request: Request) -> Answer | None:
     return None if request.method in ("GET", "HEAD") else not_allowed(request)
 
 
-def _says_how_it_came(request: Request) -> bool:
-    """Whether proxies in front may have said that it was not by HTTPS."""
-    said = request.header(b"x-forwarded-proto")
-    return request.header(b"forwarded") is not None if said is None else said.lower() != b"https"
-
-
 async def _told_or_trouble(answer: Awaitable[bytes | None]) -> bytes | Exception | None:
     try:
         return await answer
@@ -622,7 +610,7 @@ def _may_be_domain(host: str) -> bool:
 def _open_to_all(lookup: Lookup) -> Entered | None:
     """The operator's site, for pages that anybody may see; a locked one is of no use for that."""
     site = lookup.site
-    return Entered(lookup, site) if site is not None and not site.pages_file.password else None
+    return Entered(lookup, site) if site is not None and not (site.pages_file.password or lookup.added) else None
 
 
 def _listing_page(host: str, path: Path, listing: Listing) -> bytes:

@@ -149,11 +149,15 @@ class Shared:
 
         known: what memory has; contents of its commit are not read again. wanted: the path that a visitor waits for.
         """
-        branch, commit = GUESSED_BRANCH, None
+        branch, commit, called = GUESSED_BRANCH, None, None
         if known is not None and known.repository is not None:
-            branch = known.repository.default_branch
+            branch, called = known.repository.default_branch, known.repository.name
             commit = known.commit if known.fault in records.STORED else None
-        return await self._run(lambda trips: shared_trips.look(trips, key, branch, commit, wanted))
+        return await self._run(lambda trips: shared_trips.look(trips, key, branch, commit, wanted, called))
+
+    async def added_lock(self, owner: str, name: str) -> str | None:
+        """The hash that stands in Redis as a site's password; name: the repository's, as Forgejo writes it."""
+        return await self._run(lambda trips: shared_trips.added_lock(trips, owner, name))
 
     async def blobs(self, wanted: Iterable[tuple[str, int]]) -> dict[str, bytes]:
         """Those of the files (ids and sizes) that Redis has, verified against their ids, in one trip."""

@@ -149,7 +149,7 @@ class SharedLooks:
         site = repository_of(about)
         if kind == records.REF:
             return [site, about]  # it may be the default branch's
-        if kind == records.REPOSITORY:
+        if kind in (records.REPOSITORY, records.PASSWORD):
             return [about]
         under_way = [key for key in self._tickets if repository_of(key) == site]
         known = self._host.peek(site)
@@ -199,11 +199,12 @@ class SharedLooks:
     async def look(self, key: Key, wanted: Wanted | None) -> Lookup:
         """What a repository is now, kept unless it changed while it was looked at."""
         last: list[Lookup] = []
+        added: list[str] = []
         for attempt in range(_ATTEMPTS):
             ticket = _Ticket(self.live)
             self._tickets.setdefault(key, set()).add(ticket)
             try:
-                found = await self._look(key, wanted, ticket, attempt, last)
+                found = await self._look(key, wanted, ticket, attempt, last, added)
             finally:
                 tickets = self._tickets[key]
                 tickets.discard(ticket)
@@ -214,22 +215,26 @@ class SharedLooks:
                 return found
         self._idle.discard(key)
         # It changes faster than it can be read: good for who waits, and read again for the next.
-        return last[-1] if last else self._host.peek(key) or await self._host.find(key, None, wanted)
+        found = last[-1] if last else self._host.peek(key) or await self._host.find(key, None, wanted)
+        return replace(found, added=added[-1]) if added else found
 
     async def _look(
-        self, key: Key, wanted: Wanted | None, ticket: _Ticket, attempt: int, last: list[Lookup]
+        self, key: Key, wanted: Wanted | None, ticket: _Ticket, attempt: int, last: list[Lookup], added: list[str]
     ) -> Lookup | None:
         """One attempt; None where another is due."""
         host, shared, began = self._host, self.shared, self._clock()
         known = host.peek(key)
         held = await shared.look(key, known, wanted)
+        # Where Redis does not say, what it said last holds: a lock is never lost with the line.
+        lock = held.added if held is not None else known.added if known is not None else ""
+        added.append(lock)
         if ticket.spoiled():
             return None
         if held is None:
             demanded = key in self._demanded
             if known is not None and known.doubted(began) and host.natural(known) is Freshness.FRESH and not demanded:
                 return known
-            found = await host.find(key, known, wanted)
+            found = replace(await host.find(key, known, wanted), added=lock)
             last.append(found)
             if ticket.spoiled():
                 return None
@@ -237,6 +242,8 @@ class SharedLooks:
             shared.store_later(found)
             return self._kept(found, ticket, began, self.shared.life)
         adopted = await self._adopted(key, known, held, wanted)
+        if adopted is not None:
+            adopted = replace(adopted, added=lock)
         if ticket.spoiled():
             return None
         if adopted is not None and (known is None or known.doubted(began) or adopted.looked > known.looked + _SLACK):
@@ -259,6 +266,12 @@ class SharedLooks:
         if token == "" and attempt == 0 and await self._others(key, ticket):
             return None
         found = await host.find(key, known, wanted)
+        if not lock and held.repository is None and found.repository is not None:
+            owner, asked_for = repository_of(key)
+            if found.repository.name != asked_for:  # only now is it known under which name to look
+                lock = await shared.added_lock(owner, found.repository.name) or ""
+                added.append(lock)
+        found = replace(found, added=lock)
         last.append(found)
         stored: bool | None = None
         if not ticket.spoiled() and not held.foreign and self._shareable(found, known, held):

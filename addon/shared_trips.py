@@ -12,14 +12,14 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 import resp
 from addon import records
 from addon.forge_answers import Repository
 from addon.forge_blobs import object_hash
-from addon.lookup import Fault, Key, Lookup, branch_of
+from addon.lookup import Fault, Key, Lookup, branch_of, repository_of
 from addon.records import Broken, Contents, Foreign
 from addon.site import File
 
@@ -37,6 +37,9 @@ TOMBSTONE_LIFE: Final = 60.0
 """Seconds for which all proxies know that a repository is gone; after that there is nothing left to know."""
 LARGEST_SITE: Final = 32 * 1024 * 1024
 GUESSED_BRANCH = "main"
+_LONGEST_PASSWORD: Final = 600
+"""Bytes that are kept; no hash is as long."""
+_NO_HASH: Final = "no hash"
 
 
 def _script(text: str) -> str:
@@ -91,7 +94,8 @@ class Held:
     """What Redis holds of a repository. age: seconds since the look it comes from; left: until the key expires.
 
     repository: None where it holds nothing that can be used. outdated: it was purged since. foreign: written by
-    another version, so not to be written over. contents: of the commit, unless the caller had it.
+    another version, so not to be written over. contents: of the commit, unless the caller had it. added: what stands
+    there as the site's password.
     """
 
     epoch: Epoch
@@ -106,6 +110,7 @@ class Held:
     contents: Contents | None = None
     foreign_contents: bool = False
     blobs: dict[str, bytes] = field(default_factory=dict)
+    added: str = field(default="", repr=False)
 
 
 class NoAnswer(Exception):
@@ -151,31 +156,77 @@ class Trips:
         self.run([("UNLINK", name)])
 
 
-def look(trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None) -> Held:
-    """What Redis holds of a repository; branch: what its default branch probably is. See `Shared.look`."""
+def look(
+    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, called: str | None = None
+) -> Held:
+    """What Redis holds of a repository; branch: what its default branch probably is. See `Shared.look`.
+
+    called: the repository's name as Forgejo writes it, where that is known: its password stands under it.
+    """
+    owner, asked_for = repository_of(key)
+    names = [records.password_key(owner, name) for name in dict.fromkeys((asked_for, called or asked_for))]
+    held, added = _look(trips, key, branch, known_commit, wanted, names)
+    if held.repository is not None and held.repository.name not in (asked_for, called) and not added:
+        added = added_lock(trips, owner, held.repository.name)
+    return replace(held, added=added)
+
+
+def added_lock(trips: Trips, owner: str, name: str) -> str:
+    """The hash that stands in Redis as a site's password; name: the repository's, as Forgejo writes it."""
+    key = records.password_key(owner, name)
+    return _password(trips.run([_reading(key)])[0])
+
+
+def _reading(name: str) -> tuple[Any, ...]:
+    return ("GET", name)
+
+
+def _password(reply: Any) -> str:
+    """A hash, or what else stands there: anything but nothing locks. Raises ServerError where it is not known."""
+    if isinstance(reply, bytes):
+        text = reply[:_LONGEST_PASSWORD].decode("utf-8", "replace").strip()
+        return text or (_NO_HASH if reply else "")
+    if reply is None:
+        return ""
+    if isinstance(reply, resp.WrongType):
+        return _NO_HASH
+    if isinstance(reply, resp.NoPermission):  # whoever keeps us from there locks nothing there
+        return ""
+    if isinstance(reply, resp.ServerError):
+        raise reply
+    return _NO_HASH
+
+
+def _look(
+    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, passwords: list[str]
+) -> tuple[Held, str]:
     name = records.repository_key(key)
     ref = records.ref_key(key, branch)
     asked: list[tuple[Any, ...]] = [("GET", records.epoch_key(None)), ("GET", records.epoch_key(key))]
-    replies = trips.run([*asked, ("GET", name), ("PTTL", name), ("GET", ref), ("PTTL", ref)])
+    commands = [*asked, ("GET", name), ("PTTL", name), ("GET", ref), ("PTTL", ref), *map(_reading, passwords)]
+    replies = trips.run(commands)
+    found_there = [_password(reply) for reply in replies[6:]]
+    added = next(filter(None, reversed(found_there)), "")
+    del replies[6:]
     epoch = Epoch(_word(trips, asked[0][1], replies[0]), _word(trips, asked[1][1], replies[1]))
     try:
         told = _value(trips, name, replies[2], records.read_repository)
         if told is None:
-            return Held(epoch)
+            return Held(epoch), added
         age, left = _age(replies[3], told.life)
         if told.life is not None:
             left = min(left, max(1.0, told.life - age))
         outdated = told.epoch is not None and told.epoch != str(epoch)
         if told.repository is None:
-            return Held(epoch, fault=told.fault, age=age, left=left, outdated=outdated)
+            return Held(epoch, fault=told.fault, age=age, left=left, outdated=outdated), added
         if branch_of(key) is None and told.repository.default_branch != branch:
             ref = records.ref_key(key, told.repository.default_branch)
             replies[4:] = trips.run([("GET", ref), ("PTTL", ref)])
         found = _value(trips, ref, replies[4], records.read_ref)
     except Foreign:
-        return Held(epoch, foreign=True)
+        return Held(epoch, foreign=True), added
     if found is None:
-        return Held(epoch)
+        return Held(epoch), added
     ref_age, ref_left = _age(replies[5], found.life)
     if replies[5] == -1:
         # Made by hand and without an end: from now on it ages like any other.
@@ -189,7 +240,7 @@ def look(trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: 
         if isinstance(page, File) and page.entry.size <= trips.largest_file:
             blob_id = page.entry.id
             files = blobs(trips, {records.blob_key(blob_id): (blob_id, page.entry.size)})
-    return Held(
+    held = Held(
         epoch,
         told.repository,
         None,
@@ -202,6 +253,7 @@ def look(trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: 
         foreign_contents=foreign_contents,
         blobs=files,
     )
+    return held, added
 
 
 def _contents(trips: Trips, key: Key, commit: str) -> tuple[Contents | None, bool]:

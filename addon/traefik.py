@@ -58,7 +58,8 @@ class Routers:
 
         What is there already is written again only where it would expire: each write makes Traefik read everything.
         """
-        keys = [self._key(name, option) for name in self._names(host) for option in ("rule", "middlewares/0")]
+        options = ("rule", "middlewares/0", "middlewares/1")
+        keys = [self._key(name, option) for name in self._names(host) for option in options]
         view.need(forward_key(host), *keys)  # most of what there is to know, in one trip
         value = view[forward_key(host)]
         wanted = value is not None and mapping_of(value) is not None and self.enabled
@@ -96,11 +97,11 @@ class Routers:
         for name in (plain, own):
             if view[self._key(name, "rule")] != _rule(host):
                 continue
-            kept = self._redirects(view, name)
+            chain = self._chain(view, name)
             options = ["rule", "entryPoints/0", "entryPoints/1", "service", "tls/certResolver", "priority"]
-            options += [f"middlewares/{number}" for number in range(len(kept) + 1)]
+            options += [f"middlewares/{number}" for number in range(max(1, len(chain)))]
             gone |= {self._key(name, option): None for option in options}
-            gone |= self._redirects_removed(view, host, len(kept))
+            gone |= self._redirects_removed(view, host, len(chain))
         return gone
 
     def base(self, view: Known) -> dict[str, Value]:
@@ -108,8 +109,8 @@ class Routers:
         return self._router(view, BASE, self._pages_domain) if self.enabled else {}
 
     def _router(self, view: Known, name: str, host: str) -> dict[str, Value]:
-        redirects = self._redirects(view, name)
-        after = self._key(name, f"middlewares/{len(redirects)}")
+        there = self._chain(view, name)
+        chain = self._redirects(view, host, there)
         options: dict[str, Value] = {
             "rule": _rule(host),
             "entryPoints/0": b"web",
@@ -118,28 +119,36 @@ class Routers:
             "tls/certResolver": self._resolver,
             "priority": b"10",
         }
-        # Those of the plugin's `/LOAD_REDIRECTS` stay where they are: they come before it.
-        options |= {f"middlewares/{number}": value for number, value in enumerate(redirects)}
-        router = {self._key(name, option): value for option, value in options.items()}
         if self._url is None:
-            return router | {after: PLUGIN}
-        router[f"{self.root}/http/services/{SERVICE}/loadBalancer/servers/0/url"] = self._url.encode()
-        return router | ({after: None} if view[after] is not None else {})
+            chain.append(PLUGIN)
+        options |= {f"middlewares/{number}": None for number in range(len(there))}
+        options |= {f"middlewares/{number}": value for number, value in enumerate(chain)}
+        router = {self._key(name, option): value for option, value in options.items()}
+        if self._url is not None:
+            router[f"{self.root}/http/services/{SERVICE}/loadBalancer/servers/0/url"] = self._url.encode()
+        return router
 
-    def _redirects(self, view: Known, name: str) -> list[bytes]:
-        """The middlewares of a router that stand before the plugin."""
-        first = view[self._key(name, "middlewares/0")]
-        if first is None or first == PLUGIN:
-            return []
+    def _chain(self, view: Known, name: str) -> list[bytes]:
+        """The middlewares that a router has."""
         keys = [self._key(name, f"middlewares/{number}") for number in range(_MOST_REDIRECTS + 1)]
-        view.need(*keys)
-        found: list[bytes] = []
-        for key in keys[:-1]:
-            value = view[key]
-            if value is None or value == PLUGIN:
+        for few in (keys[:1], keys[:2], keys):  # most have one
+            view.need(*few)
+            found = [value for value in (view[key] for key in few) if value is not None]
+            if len(found) < len(few) or few is keys:
                 break
-            found.append(value)
-        return found
+        return list(found)
+
+    def _redirects(self, view: Known, host: str, chain: list[bytes]) -> list[bytes]:
+        """The middlewares of `/LOAD_REDIRECTS`, and what else stands before the plugin.
+
+        The plugin's next visit wrote itself over the first of them: that one is put in its place again.
+        """
+        kept = [value for value in chain if value != PLUGIN]
+        if kept and chain[0] == PLUGIN:
+            first = f"redirects-{_dashes(host)}-0"
+            if view[f"{self.root}/http/middlewares/{first}/redirectRegex/regex"] is not None:
+                kept.insert(0, f"{first}@redis".encode())
+        return list(dict.fromkeys(kept))
 
     def _redirects_removed(self, view: Known, host: str, used: int) -> dict[str, Value]:
         meta = f"redirects_meta:{host}"

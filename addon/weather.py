@@ -23,6 +23,8 @@ class Weather:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.trouble: ForgejoError | None = None
+        """Why the last answer did not come; None where it did."""
         self._said: float | None = None
         self._failures = 0
 
@@ -30,6 +32,7 @@ class Weather:
         """Something was asked for and no answer came. what: the repository, `owner/name`."""
         if isinstance(error, Overloaded):
             return  # that is us
+        self.trouble = error
         self._failures += 1
         now = self._clock()
         if self._said is not None and now - self._said < REMINDER:
@@ -40,6 +43,7 @@ class Weather:
 
     def good(self) -> None:
         """An answer came."""
+        self.trouble = None
         if self._said is not None:
             self._said, self._failures = None, 0
             logger.warning("Forgejo answers again")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -49,6 +49,7 @@ __all__ = [
     "logged_out",
     "login",
     "password_not_usable",
+    "status",
     "too_many_files",
 ]
 
@@ -102,6 +103,7 @@ _ERROR = _ENVIRONMENT.get_template("error.html")
 _LISTING = _ENVIRONMENT.get_template("listing.html")
 _LOGIN = _ENVIRONMENT.get_template("login.html")
 _LANDING = _ENVIRONMENT.get_template("landing.html")
+_STATUS = _ENVIRONMENT.get_template("status.html")
 _POLICY = (
     "default-src 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
@@ -248,6 +250,27 @@ def landing(pages_domain: str, forgejo_url: str | None) -> bytes:
     the user name or password that a URL may carry.
     """
     return _LANDING.render(domain=pages_domain, forgejo=_public_address(forgejo_url)).encode()
+
+
+def status(sections: Mapping[str, Mapping[str, object]]) -> bytes:
+    """The operator's page of numbers: sections by title, each with its rows; `_` in a name is shown as a space."""
+    shown = [
+        (title, [(name.replace("_", " "), _worded(name, value)) for name, value in rows.items()])
+        for title, rows in sections.items()
+    ]
+    return _STATUS.render(sections=shown).encode()
+
+
+def _worded(name: str, value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.3g}"
+    if isinstance(value, int):
+        return size_text(value) if name.endswith("bytes") else f"{value:,}"
+    return str(value)
 
 
 def _public_address(url: str | None) -> tuple[str, str] | None:

@@ -202,3 +202,28 @@ def test_a_long_chain_costs_no_more_than_reading_it() -> None:
     told = rewritten([("X-Forwarded-For", ", ".join(["1.1.1.1"] * 5000)), ("Forwarded", '"' * 60_000)])
     assert told["x-forwarded-for"] == f"1.1.1.1, {FRONT}"
     assert rewritten([("Forwarded", '="\\' * 20_000)])["x-real-ip"] == FRONT
+
+
+@pytest.mark.parametrize(
+    ("peer", "fields", "secure", "told", "unclear"),
+    [
+        (FRONT, [], False, False, False),
+        (FRONT, [("X-Forwarded-Proto", "http")], False, True, False),
+        (FRONT, [("X-Forwarded-Proto", "HTTPS")], True, True, False),
+        (FRONT, [("X-Forwarded-Proto", "https, https")], True, True, False),
+        (FRONT, [("X-Forwarded-Proto", "https, http")], False, False, True),
+        (FRONT, [("X-Forwarded-Proto", "http"), ("X-Forwarded-Proto", "https")], False, False, True),
+        (FRONT, [("X-Forwarded-Proto", "wss")], False, False, True),
+        (FRONT, [("Forwarded", "for=1.1.1.1;proto=http")], False, True, False),
+        (FRONT, [("Forwarded", "for=1.1.1.1;proto=http, proto=https")], False, False, True),
+        (FRONT, [("Forwarded", "for=1.1.1.1")], False, False, False),
+        (VISITOR, [("X-Forwarded-Proto", "http")], False, False, False),
+        (VISITOR, [("X-Forwarded-Proto", "https, http")], False, False, False),
+    ],
+)
+def test_what_proxies_say_of_the_scheme_counts_only_where_they_are_trusted_and_agree(
+    peer: str, fields: list[tuple[str, str]], secure: bool, told: bool, unclear: bool
+) -> None:
+    headers = Headers([(name.encode(), value.encode()) for name, value in fields])
+    visitor = forwarding().visitor(headers, peer, False)
+    assert (visitor.secure, visitor.told, visitor.unclear) == (secure, told, unclear)

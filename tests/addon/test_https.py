@@ -88,6 +88,13 @@ async def test_with_redirect_https_whoever_comes_to_us_by_plain_http_is(forge: F
         assert answer.status == 200
 
 
+async def test_nobody_is_sent_to_https_for_ever_by_proxies_that_contradict_each_other(forge: Forge) -> None:
+    unclear = Visitor("192.0.2.7", secure=False, unclear=True)
+    async with serving(forge, redirectHTTPS=True) as pages:
+        told = await asked(pages, unclear, "alice", "/blog/", x_forwarded_proto="https, http")
+        assert told == (200, None)
+
+
 @pytest.mark.parametrize(
     ("host", "target", "status"),
     [

@@ -8,7 +8,6 @@ is every combination of what requests differ in; and what no two parsers agree a
 
 import contextlib
 import itertools
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from addon.preview.forge import Forge
+from tests.addon.faces import CONDITIONS, ENCODINGS, METHODS, PLACES, TRICKS, Client, request
 from tests.forge import fixtures
 from tests.forge.running import recorded_forge
 from tests.forge.sites import Site
@@ -50,60 +50,12 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faces]:
     forge.stop()
 
 
-Response = tuple[int, tuple[tuple[str, str], ...], bytes]
-
-
-class Client:
-    """A connection kept open, as long as the other side does."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-        self._connection: socket.socket | None = None
-        self._held = b""
-
-    def ask(self, data: bytes, *, bodiless: bool = False) -> Response:
-        """Send one request, read one response."""
-        if self._connection is None:
-            self._connection, self._held = self._proxy.connect(), b""
-        self._connection.sendall(data)
-        while b"\r\n\r\n" not in self._held:
-            self._more()
-        head, _, self._held = self._held.partition(b"\r\n\r\n")
-        status, *lines = head.decode("latin-1").split("\r\n")
-        fields = [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]
-        code = int(status.split()[1])
-        size = 0 if bodiless or code in (204, 304) else int(dict(fields).get("content-length", "0"))
-        while len(self._held) < size:
-            self._more()
-        body, self._held = self._held[:size], self._held[size:]
-        if dict(fields).get("connection") == "close":
-            self.close()
-        kept = tuple(sorted((name, value) for name, value in fields if name not in ("date", "connection")))
-        return code, kept, body
-
-    def _more(self) -> None:
-        assert self._connection is not None
-        data = self._connection.recv(1 << 20)
-        assert data, "closed in the middle of an answer"
-        self._held += data
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
 @pytest.fixture
 def both(faces: Faces) -> Iterator[tuple[Client, Client]]:
-    clients = Client(faces.lane), Client(faces.flow)
+    clients = Client(faces.lane.connect), Client(faces.flow.connect)
     yield clients
     for client in clients:
         client.close()
-
-
-def request(method: str, host: str, target: str, fields: tuple[str, ...] = ()) -> bytes:
-    lines = "".join(f"{field}\r\n" for field in fields)
-    return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1")
 
 
 def test_the_lane_is_what_answers_where_it_is_on(faces: Faces) -> None:
@@ -112,106 +64,6 @@ def test_the_lane_is_what_answers_where_it_is_on(faces: Faces) -> None:
     assert b"\r\nConnection: close\r\n" in faces.lane.raw(data)
     assert b"\r\nConnection: close\r\n" not in faces.flow.raw(data)
     assert "the lane stays off" not in faces.lane.log
-
-
-PLACES = [
-    *(
-        (f"alice.{PAGES_DOMAIN}", path)
-        for path in (
-            "/",
-            "/about.html",
-            "/about",
-            "/blog",
-            "/blog/",
-            "/blog/index.html?x=1&y",
-            "/blog/css/style.css",
-            "/blog/plain",
-            "/blog/js/app.js",
-            "/blog/js/app.mjs",
-            "/blog/app.wasm",
-            "/blog/img/dot.png",
-            "/blog/img/pic.svg",
-            "/blog/empty.txt",
-            "/blog/files/",
-            "/blog/files/with%20space.html",
-            "/blog/files/%C3%A9t%C3%A9.html",
-            "/blog/files/bad%FF.txt",
-            "/blog/big.dat",
-            "/blog/media.bin",
-            "/blog/nothing",
-            "/blog/nothing.html?q",
-            "/nothing/at/all",
-            "/broken/",
-            "/disabled/",
-            "/secret/",
-            "/many/d24/f2499.txt",
-            "/sixtyfour/",
-            "//blog//post/",
-            "/blog/../docs/",
-            "/blog/%2e%2e/docs/?a=b",
-            "/blog/../../x",
-            "/a%2Fb",
-            "/a%5Cb",
-            "/a\\b",
-            "/a%zz",
-            "/a%00b",
-            "/a#b",
-            "/.pages/",
-            "/.pages/x",
-            "/.profile/about.html",
-            "/?",
-            "/??a=%0d%0aX:y",
-            "/" + "a/" * 300,
-            "/" + "b" * 3000,
-        )
-    ),
-    (f"ALICE.{PAGES_DOMAIN}", "/blog/files/"),
-    (f"alice.{PAGES_DOMAIN}.", "/"),
-    (f"alice.{PAGES_DOMAIN}:8080", "/blog"),
-    (f"alice.{PAGES_DOMAIN}:", "/"),
-    (f"compress.{PAGES_DOMAIN}", "/page/long.html"),
-    (f"nobody.{PAGES_DOMAIN}", "/"),
-    (f"a.b.{PAGES_DOMAIN}", "/"),
-    (f"-x.{PAGES_DOMAIN}", "/"),
-    (f"{'a' * 64}.{PAGES_DOMAIN}", "/"),
-    (f"evil{PAGES_DOMAIN}", "/"),
-    (PAGES_DOMAIN, "/"),
-    (PAGES_DOMAIN, "/x"),
-    ("elsewhere.example", "/"),
-    ("127.0.0.1", "/"),
-    ("a..b", "/"),
-]
-METHODS = ["GET", "HEAD", "OPTIONS", "POST", "DELETE", "FOO"]
-CONDITIONS: list[tuple[str, ...]] = [
-    (),
-    ("Range: bytes=0-9",),
-    ("Range: bytes=-5",),
-    ("Range: bytes=99999999-",),
-    ("Range: bytes=0-1,3-4",),
-    ("Range: nonsense",),
-    ("If-None-Match: *",),
-    ('If-None-Match: "other", W/"another"',),
-    ('If-Match: "other"',),
-    ("If-Modified-Since: Tue, 01 Jan 2030 00:00:00 GMT",),
-    ("If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",),
-    ("If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT",),
-    ("Range: bytes=0-3", 'If-Range: "other"'),
-    ("Range: bytes=0-3", "If-None-Match: *"),
-    ("Origin: http://a.example", "Access-Control-Request-Method: GET"),
-    ("Cookie: a=b", "Authorization: Basic YTpi"),
-    ("X-Forwarded-Proto: http",),
-    ("X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.1"),
-    ("X-Forwarded-Proto: http, https",),
-    ("Forwarded: for=192.0.2.1;proto=http",),
-    ("Forwarded: nonsense",),
-]
-ENCODINGS: list[tuple[str, ...]] = [
-    (),
-    ("Accept-Encoding: gzip, deflate, br, zstd",),
-    ("Accept-Encoding: gzip", "Accept-Encoding: identity;q=0"),
-    ("Accept-Encoding: zstd;q=0.1, *;q=0",),
-    ("Accept-Encoding:",),
-]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -255,7 +107,7 @@ def test_pages_and_forgejo_may_share_a_connection(faces: Faces) -> None:
     forgejo = request("GET", FORGEJO, "/api/v1/version")
     post = b"POST /api/v1/nothing HTTP/1.1\r\nHost: " + FORGEJO.encode() + b"\r\nContent-Length: 2\r\n\r\n{}"
     for order in itertools.permutations((page, forgejo, post)):
-        client = Client(faces.lane)
+        client = Client(faces.lane.connect)
         answers = [client.ask(data) for data in (*order, page)]
         client.close()
         for data, (status, fields, body) in zip((*order, page), answers):
@@ -266,41 +118,6 @@ def test_pages_and_forgejo_may_share_a_connection(faces: Faces) -> None:
             else:
                 assert status >= 400
                 assert ("x-cache-status", "HIT") not in fields
-
-
-HOST = f"alice.{PAGES_DOMAIN}".encode()
-TRICKS = [
-    b"GET / HTTP/1.1\r\nHost: %b\r\nContent-Length: 40\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nContent-Length: 40\r\nContent-Length: 0\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nTransfer-Encoding: xchunked\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nTransfer-Encoding: chunked, identity\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nTransfer-Encoding : chunked\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nHost: git.test\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: git.test\r\nHost: %b\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\n git.test\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b, git.test\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: git.test@%b\r\n\r\n" % HOST,
-    b"GET http://git.test/ HTTP/1.1\r\nHost: %b\r\n\r\n" % HOST,
-    b"GET http://%b/ HTTP/1.1\r\nHost: git.test\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\nHost: %b\n\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\rX: y\r\n\r\n" % HOST,
-    b"GET /\x00 HTTP/1.1\r\nHost: %b\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nX: \x00\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\n\x0b: y\r\n\r\n" % HOST,
-    b"GET  / HTTP/1.1\r\nHost: %b\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1 \r\nHost: %b\r\n\r\n" % HOST,
-    b"GET / HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.0\r\n\r\n",
-    b"CONNECT git.test:80 HTTP/1.1\r\nHost: git.test:80\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: %b\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AA\r\n\r\n"
-    % HOST,
-    b"GET / HTTP/1.1\r\nHost: %b\r\nExpect: 100-continue\r\n\r\n" % HOST,
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-]
 
 
 def test_no_trick_is_answered_differently_or_brings_anything_to_forgejo(faces: Faces) -> None:
@@ -330,7 +147,7 @@ def test_hits_go_on_while_a_pipeliner_and_a_slow_reader_are_busy(faces: Faces) -
         thread.start()
     slow = faces.lane.connect()
     slow.sendall(request("GET", f"alice.{PAGES_DOMAIN}", "/blog/big.dat") * 20)
-    client = Client(faces.lane)
+    client = Client(faces.lane.connect)
     took = []
     for _ in range(100):
         began = time.monotonic()

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from addon.certificates import CertificateFiles
+from tests.addon.tls_wire import client_context, make_pair
 from tests.forge.running import start_forge
 from tests.forge.sites import Site
 from tests.integration.running import PAGES_DOMAIN, free_port, mitmdump_command, wait_for_port, write_config
@@ -57,6 +59,7 @@ class Load(NamedTuple):
     rotating: bool = False
     close: bool = False
     logged: bool = False
+    tls: bool = False
 
 
 LOADS = {
@@ -65,6 +68,11 @@ LOADS = {
     "16k": Load("16 KiB, 16 connections", 16, "/blog/16k.html"),
     "1m": Load("1 MiB, 16 connections", 16, "/blog/1m.bin"),
     "new": Load("1 KiB, a new connection each", 16, "/blog/1k.html", close=True),
+    "tls": Load("1 KiB, 16 connections, TLS", 16, "/blog/1k.html", tls=True),
+    "tls-256": Load("1 KiB, 256 connections, TLS", 256, "/blog/1k.html", tls=True),
+    "tls-16k": Load("16 KiB, 16 connections, TLS", 16, "/blog/16k.html", tls=True),
+    "tls-1m": Load("1 MiB, 16 connections, TLS", 16, "/blog/1m.bin", tls=True),
+    "tls-new": Load("1 KiB, a new connection each, TLS", 16, "/blog/1k.html", close=True, tls=True),
     "browsers": Load(f"{PATHS} paths, heads of browsers, access log", 16, "/blog/", rotating=True, logged=True),
 }
 
@@ -86,6 +94,11 @@ class Server(NamedTuple):
     port: int
     process: "subprocess.Popen[bytes]"
     logged: bool
+    tls_port: int = 0
+
+    def at(self, load: Load) -> int:
+        """The port for a load; a server without one for TLS has 0."""
+        return self.tls_port if load.tls else self.port
 
 
 # ------------------------------------------------------------------------------------------------------------- content
@@ -123,8 +136,17 @@ def ours(folder: Path, forge: str, *, lane: bool, logged: bool, **options: Any) 
     port = free_port()
     if logged:
         options["accessLog"] = str(folder / "access.log")
+    tls_port, pair = free_port(), certificate(folder)
+    tls = {"address": f"127.0.0.1:{tls_port}", "tls": {"cert": str(pair.cert), "key": str(pair.key)}}
+    options["listen"] = [f"127.0.0.1:{port}", tls]
     config = write_config(folder, forge, port, lane=lane, cacheTTL=3600, **options)
-    return started("lane" if lane else "flow face", folder, mitmdump_command(config), port, logged)
+    server = started("lane" if lane else "flow face", folder, mitmdump_command(config), port, logged)
+    return server._replace(tls_port=tls_port)
+
+
+def certificate(folder: Path) -> CertificateFiles:
+    """For the name that a load asks for, which is an address, as wrk has it."""
+    return make_pair(folder, "tls", "127.0.0.1", HOST)
 
 
 def stock_hook(folder: Path, content: Path) -> Server:
@@ -149,7 +171,8 @@ def nginx(folder: Path, content: Path, *, logged: bool) -> Server | None:
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if binary is None:
         return None
-    port = free_port()
+    port, tls_port = free_port(), free_port()
+    pair = certificate(folder)
     (folder / "root").mkdir()
     (folder / "root" / "blog").symlink_to(content)
     log = f"{folder}/access.log" if logged else "off"
@@ -162,9 +185,11 @@ def nginx(folder: Path, content: Path, *, logged: bool) -> Server | None:
         f"fastcgi_temp_path {folder}/t; uwsgi_temp_path {folder}/t; scgi_temp_path {folder}/t;\n"
         "types { text/html html; } keepalive_requests 1000000000; sendfile on; tcp_nopush on;\n"
         "open_file_cache max=1000;\n"
-        f"server {{ listen 127.0.0.1:{port} backlog=1024; root {folder}/root; }} }}\n"
+        f"server {{ listen 127.0.0.1:{port} backlog=1024; listen 127.0.0.1:{tls_port} ssl backlog=1024;\n"
+        f"ssl_certificate {pair.cert}; ssl_certificate_key {pair.key}; root {folder}/root; }} }}\n"
     )
-    return started("nginx", folder, [binary, "-c", str(config), "-p", str(folder)], port, logged)
+    server = started("nginx", folder, [binary, "-c", str(config), "-p", str(folder)], port, logged)
+    return server._replace(tls_port=tls_port)
 
 
 def caddy_binary() -> str | None:
@@ -182,7 +207,8 @@ def caddy(folder: Path, content: Path, *, logged: bool) -> Server | None:
     binary = caddy_binary()
     if binary is None:
         return None
-    port = free_port()
+    port, tls_port = free_port(), free_port()
+    pair = certificate(folder)
     (folder / "root").mkdir()
     (folder / "root" / "blog").symlink_to(content)
     log = f"log {{\n output file {folder}/access.log\n }}\n" if logged else ""
@@ -190,10 +216,13 @@ def caddy(folder: Path, content: Path, *, logged: bool) -> Server | None:
     config.write_text(
         "{\n admin off\n auto_https off\n persist_config off\n}\n"
         f"http://:{port} {{\n bind 127.0.0.1\n root * {folder}/root\n file_server\n {log}}}\n"
+        f"https://:{tls_port} {{\n bind 127.0.0.1\n tls {pair.cert} {pair.key}\n"
+        f" root * {folder}/root\n file_server\n {log}}}\n"
     )
     command = [binary, "run", "--config", str(config), "--adapter", "caddyfile"]
     places = {name: str(folder) for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")}
-    return started("Caddy", folder, command, port, logged, GOMAXPROCS="1", **places)
+    server = started("Caddy", folder, command, port, logged, GOMAXPROCS="1", **places)
+    return server._replace(tls_port=tls_port)
 
 
 # ---------------------------------------------------------------------------------------------------------------- load
@@ -223,7 +252,7 @@ def by_wrk(wrk: str, server: Server, load: Load, seconds: float, folder: Path) -
         command += ["-H", f"Host: {HOST}"]
     if load.close:
         command += ["-H", "Connection: close"]
-    command.append(f"http://127.0.0.1:{server.port}{load.path}")
+    command.append(f"http{'s' if load.tls else ''}://127.0.0.1:{server.at(load)}{load.path}")
     text = subprocess.run(
         command, capture_output=True, text=True, check=True, preexec_fn=on_core(LOAD_CORE), cwd=folder
     ).stdout
@@ -257,12 +286,13 @@ async def by_ourselves(server: Server, load: Load, seconds: float) -> Outcome:
     took: list[float] = []
     failed = 0
     deadline = time.perf_counter() + seconds
+    context = client_context() if load.tls else None
 
     async def client(number: int) -> None:
         nonlocal failed
         streams = None
         while (began := time.perf_counter()) < deadline:
-            streams = streams or await asyncio.open_connection("127.0.0.1", server.port)
+            streams = streams or await asyncio.open_connection("127.0.0.1", server.at(load), ssl=context)
             path = f"{load.path}p/{len(took) % PATHS}.html" if load.rotating else load.path
             streams[1].write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n".encode())
             head = (await streams[0].readuntil(b"\r\n\r\n")).lower()
@@ -391,7 +421,8 @@ def main() -> None:
         if loads:
             with tempfile.TemporaryDirectory() as folder, running(Path(folder), servers, logged) as found:
                 for load in loads:
-                    table(load, found, options.rounds, options.seconds, Path(folder))
+                    able = [server for server in found if server.at(load)]
+                    table(load, able, options.rounds, options.seconds, Path(folder))
 
 
 if __name__ == "__main__":

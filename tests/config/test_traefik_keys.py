@@ -102,6 +102,18 @@ def test_the_plugins_routers_are_turned_over_and_keep_their_redirects(redis: Ser
     assert held.keys == PLUGINS_KEYS
 
 
+@pytest.mark.parametrize("options", [{}, {"traefikServiceURL": SERVICE_URL}])
+def test_redirects_that_the_plugin_wrote_itself_over_are_in_force_again(options: dict[str, Any]) -> None:
+    held = Held(PLUGINS_KEYS)
+    router = "traefik/http/routers/custom-redir-example-org/middlewares"
+    held.apply({f"{router}/0": b"pages-server@file"})
+    held.apply(made(**options).written(held, "redir.example.org"))
+    chain = [value.decode() for key, value in sorted(held.keys.items()) if key.startswith(router)]
+    assert chain == [*REDIRECTS, *([] if options else ["pages-server@file"])]
+    held.apply(made(**options).removed(held, "redir.example.org"))
+    assert not [key for key in held.keys if "redir" in key and "routers" in key]
+
+
 def test_nothing_is_left_of_a_router_that_was_removed() -> None:
     held = Held(PLUGINS_KEYS)
     held.apply(made().removed(held, "redir.example.org"))

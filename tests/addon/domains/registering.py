@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from addon.custom_domains import CustomDomains
+from addon.domain_report import Report
 from addon.mappings import Mapping
 from addon.preview.forge import Forge
-from addon.registry import Report
 from tests.addon.shared.nodes import Node, until
 from tests.forge.sites import Site
 from tests.resp.servers import Server

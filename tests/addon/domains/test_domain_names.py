@@ -110,7 +110,7 @@ def test_nothing_comes_out_but_a_host_name(text: str) -> None:
         name = NAMES.domain(text)
     except NameRefused:
         return
-    assert re.fullmatch(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", name)
+    assert re.fullmatch(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", name)
     assert NAMES.domain(name) == name
 
 

@@ -204,3 +204,11 @@ async def test_who_registered_while_another_proxy_had_no_redis_wins(own_redis: S
     await until(lambda: told, "what is owed")
     assert told == [False]
     assert await store.get(HOST) == await other.get(HOST) == Mapping("first", "site")
+
+
+async def test_what_is_seen_takes_no_more_room_than_it_may(redis: Server, store_of: MakeStore) -> None:
+    store = store_of(redis, redisTimeout="10s")
+    for number in range(100):
+        await store.change(lambda view, number=number: ({f"large:{number}": b"x" * 100_000}, None))
+    assert store._seen_bytes <= 4 * 1024 * 1024
+    assert 30 < len(store._seen) < 45

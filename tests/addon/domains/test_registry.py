@@ -269,3 +269,65 @@ async def test_a_renamed_repository_takes_its_domains_along(
         f"custom_domain:dev.{HOST}": "alice:weblog:dev",
         "alice:weblog:branch:dev": f"dev.{HOST}",
     }
+
+
+async def test_a_repository_that_is_asked_for_by_its_former_name_keeps_and_gives_up_its_domains(
+    redis: Server, proxy: MakeProxy, owners: Owners, forge: Forge
+) -> None:
+    owners.push("alice/blog", f"custom_domain: [{HOST}, old.example.org]\n").close()
+    node = proxy(redis)
+    await node.visit("alice", "/blog/")
+    (owners.folder / "alice" / "blog.git").rename(owners.folder / "alice" / "weblog.git")
+    forge.registry.rename("alice/blog", "alice/weblog")
+    owners.push("alice/weblog", f"custom_domain: {HOST}\n")
+    await node.aclose()
+    redis.ask("DEL", "~pages:repo:alice/blog", "~pages:ref:alice/blog@main")
+    node = proxy(redis)  # one that has not known it before
+    await node.pushed("alice/blog")
+    assert without_record(redis) == {f"custom_domain:{HOST}": "alice:weblog", "alice:weblog": HOST}
+    owners.push("alice/weblog", "enabled: true\n")
+    await node.pushed("alice/blog")
+    assert keys_of(redis) == {}
+
+
+async def test_a_long_list_is_cut_and_said_in_few_lines(
+    proxy: MakeProxy, owners: Owners, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names = ", ".join(f"a{number}.example.org" for number in range(130))
+    owners.push("alice/blog", f"custom_domain: [{names}]\n")
+    node = proxy(None)
+    await node.visit("alice", "/blog/")
+    report = node.registry.report("alice", "blog")
+    assert report is not None
+    assert len(report.held) == 100
+    assert report.refused["a129.example.org"] == "a site may have 100 domains"
+    assert len([record for record in caplog.records if record.name == "addon.registry"]) == 21
+
+
+async def test_what_the_plugin_wrote_in_capitals_is_put_right(redis: Server, proxy: MakeProxy, owners: Owners) -> None:
+    owners.push("alice/blog", "custom_domain: Blog.Example.org\n")
+    redis.ask("MSET", "custom_domain:Blog.Example.org", "alice:blog", "alice:blog", "Blog.Example.org")
+    node = proxy(redis)
+    await node.visit("alice", "/blog/")
+    assert without_record(redis) == {f"custom_domain:{HOST}": "alice:blog", "alice:blog": HOST}
+    owners.push("alice/blog", "enabled: true\n")
+    await node.pushed("alice/blog")
+    assert keys_of(redis) == {}
+
+
+async def test_a_site_that_names_many_domains_of_others_asks_about_few(proxy: MakeProxy, owners: Owners) -> None:
+    dns = Dns()
+    names = [f"a{number}.example.org" for number in range(30)]
+    for number, name in enumerate(names):
+        owners.push(f"victim/site{number}", f"custom_domain: {name}\n")
+    owners.push("mallory/evil", f"custom_domain: [{', '.join(names)}]\n")
+    node = proxy(None, dns)
+    for number in range(30):
+        await node.visit("victim", f"/site{number}/")
+    node.dns, dns.asked = dns, 0
+    await node.visit("mallory", "/evil/")
+    report = node.registry.report("mallory", "evil")
+    assert report is not None
+    assert len(report.refused) == 30
+    assert dns.asked <= 15

@@ -98,6 +98,19 @@ async def test_a_proof_of_the_holder_or_no_word_about_it_keeps_it(
     assert await node.shows(HOST) == "bob:site"
 
 
+async def test_where_proofs_are_demanded_a_name_in_dns_alone_takes_nothing_away(
+    proxy: MakeProxy, owners: Owners
+) -> None:
+    owners.push("bob/site", f"custom_domain: {HOST}\n")
+    owners.push("alice/blog", f"custom_domain: {HOST}\n")
+    dns = Dns({(HOST, "bob/site"): True}, named={HOST: (Mapping("alice", "blog"),)})
+    node = proxy(None, dns, **VERIFIED)
+    await node.visit("bob", "/site/")
+    dns.proofs.clear()
+    await node.visit("alice", "/blog/")
+    assert await node.shows(HOST) == "bob:site"
+
+
 async def test_dns_that_does_not_answer_takes_nothing_and_gives_nothing(proxy: MakeProxy, owners: Owners) -> None:
     owners.push("alice/blog", f"custom_domain: {HOST}\n")
     dns = Dns({(HOST, "alice/blog"): True})
@@ -333,3 +346,40 @@ async def test_routers_that_end_are_written_anew_before_they_do(
 
 def test_a_store_without_redis_says_so() -> None:
     assert not DomainStore(None).shared
+
+
+# A name that somebody else has taken.
+
+
+@pytest.mark.parametrize("proven", [True, False])
+async def test_a_repository_made_anew_under_an_old_name_inherits_nothing_without_a_proof_of_its_own(
+    redis: Server, proxy: MakeProxy, owners: Owners, forge: Forge, proven: bool
+) -> None:
+    forge.settings("alice/blog").id = 100
+    owners.push("alice/blog", PAGES, branches=("dev",))
+    dns = Dns({(HOST, "alice/blog"): True})
+    node = proxy(redis, dns, **VERIFIED)
+    await node.visit("alice", "/blog/")
+    assert json.loads(keys_of(redis)["~pages:domains:alice/blog"])["id"] == 100
+    await node.aclose()
+    redis.ask("DEL", "~pages:repo:alice/blog", "~pages:ref:alice/blog@main")
+    forge.settings("alice/blog").id = 200
+    dns.proofs[HOST, "alice/blog"] = proven
+    node = proxy(redis, dns, **VERIFIED)
+    await node.visit("alice", "/blog/")
+    if proven:
+        assert await node.shows(f"dev.{HOST}") == "alice:blog:dev"
+        assert json.loads(keys_of(redis)["~pages:domains:alice/blog"])["id"] == 200
+    else:
+        assert keys_of(redis) == {}
+
+
+async def test_what_another_version_keeps_is_left_alone(redis: Server, proxy: MakeProxy, owners: Owners) -> None:
+    owners.push("alice/blog", PAGES, branches=("dev",))
+    redis.ask("MSET", "~pages:domains:alice/blog", '{"v":2}', f"custom_domain:{HOST}", "alice:blog")
+    before = keys_of(redis)
+    node = proxy(redis, releaseGrace=0)
+    await node.visit("alice", "/blog/")
+    owners.push("alice/blog", "enabled: true\n")
+    await node.pushed("alice/blog")
+    assert keys_of(redis) == before

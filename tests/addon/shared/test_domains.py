@@ -13,6 +13,10 @@ from typing import TypeVar
 import pytest
 
 from addon.answers import Request
+from addon.cache import Memory
+from addon.domains import Domains
+from addon.forwarding import Visitor
+from addon.mappings import Mapping
 from addon.preview.forge import Forge
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import VISITOR, Node, until
@@ -102,8 +106,65 @@ async def test_the_twin_of_a_domain_redirects_to_it_with_path_and_query(node: Ma
     assert await _status(proxy, "www.www.alice.example") == 301
 
 
-def _request(host: str, path: str, query: str | None) -> Request:
-    return Request("GET", host, path, query, lambda _: None, lambda: VISITOR)
+def _request(host: str, path: str, query: str | None, method: str = "GET", visitor: Visitor = VISITOR) -> Request:
+    return Request(method, host, path, query, lambda _: None, lambda: visitor)
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "visitor", "location"),
+    [
+        ("alice.example", "/%7euser/?", VISITOR, f"https://{HOST}/%7euser/?"),
+        ("alice.example:8443", '/x?q="a"|b', VISITOR, f'https://{HOST}/x?q="a"|b'),
+        ("alice.example:8080", "/x?a=%2F", Visitor("192.0.2.7", False), f"http://{HOST}:8080/x?a=%2F"),
+        ("ALICE.example.", "/", Visitor("192.0.2.7", False), f"http://{HOST}/"),
+    ],
+)
+async def test_a_twin_is_left_for_the_same_address_byte_for_byte(
+    host: str, target: str, visitor: Visitor, location: str, node: MakeNode, redis: Server
+) -> None:
+    proxy = await node(redis).tracked()
+    claim(redis, HOST, "alice:blog")
+    path, mark, query = target.partition("?")
+    for method, status in (("GET", 301), ("HEAD", 301), ("POST", 308)):
+        answer = await proxy.server.answer(_request(host, path, query if mark else None, method, visitor))
+        assert (answer.status, dict(answer.headers)[b"Location"]) == (status, location.encode())
+
+
+async def test_only_the_host_that_was_asked_for_is_looked_for_elsewhere(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis).tracked()
+    looked_for: list[str] = []
+
+    async def finder(host: str) -> None:
+        looked_for.append(host)
+
+    proxy.domains.finder = finder
+    assert await _status(proxy, "bob.example") == 404
+    assert looked_for == ["bob.example"]
+    assert await _status(proxy, "www.bob.example") == 404
+    assert looked_for == ["bob.example", "www.bob.example"]
+    await asyncio.gather(*(_status(proxy, "carol.example") for _ in range(20)))
+    assert looked_for[2:] == ["carol.example"]
+
+
+async def test_a_fault_in_finding_out_whose_a_host_is_is_a_404(
+    node: MakeNode, redis: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy = await node(redis).tracked()
+
+    async def finder(host: str) -> None:
+        raise ValueError("a record that nobody had thought of")
+
+    proxy.domains.finder = finder
+    assert await _status(proxy, "bob.example") == 404
+    assert "finding out whose bob.example is failed" in caplog.text
+
+
+async def test_a_stranger_is_told_what_makes_the_host_theirs(node: MakeNode, redis: Server) -> None:
+    proxy = await node(redis).tracked()
+    page = await proxy.get("bob.example", "/")
+    assert page.status == 404
+    assert b"Custom domain not configured" in page.body
+    assert b"custom_domain: bob.example" in page.body
 
 
 async def test_a_branch_host_shows_its_branch_as_the_default_ones_file_allows(
@@ -120,6 +181,8 @@ async def test_a_branch_host_shows_its_branch_as_the_default_ones_file_allows(
     assert await served(proxy, DEV, "/only.html") == (200, b"only")
     assert (await proxy.get(DEV, "/")).at_once
     assert await _status(proxy, "hidden.www.alice.example") == 404
+    claim(redis, "preview.example", "alice:blog:hidden")  # the operator's word, whatever `.pages` says
+    assert await served(proxy, "preview.example") == (200, b"hidden")
     assert await _status(proxy, "gone.www.alice.example") == 404
     blog.commit({"public/index.html": b"dev two"}, branch="dev")
     await proxy.library.purge(("alice", "blog"))
@@ -196,7 +259,7 @@ async def test_a_mapping_that_an_emptied_redis_lost_and_no_site_names_is_gone(no
 
 
 async def test_ten_thousand_strangers_do_not_crowd_out_a_site(node: MakeNode, redis: Server) -> None:
-    proxy = await node(redis, memoryCacheSize="1MiB").tracked()
+    proxy = await node(redis, memoryCacheSize="1MiB", redisTimeout="5s").tracked()  # however busy the machine
     claim(redis, HOST, "alice:blog")
     assert await served(proxy, HOST) == (200, FIRST)
     await proxy.settled()
@@ -216,3 +279,157 @@ async def test_without_custom_domains_the_answer_is_the_plugins(node: MakeNode, 
     page = await proxy.get(HOST, "/")
     assert page.status == 400
     assert b"Invalid domain" in page.body
+
+
+async def test_a_repository_made_private_is_gone_from_its_domain_and_its_branch_hosts(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    one, two = await node(redis).tracked(), await node(redis).tracked()
+    for proxy in (one, two):
+        assert await served(proxy, HOST) == (200, b"main")
+        assert await served(proxy, DEV) == (200, b"dev")
+    forge.settings("alice/blog").private = True
+    await one.library.purge(("alice", "blog"))
+    for proxy in (one, two):
+        for host in (HOST, DEV):
+            await becomes(lambda proxy=proxy, host=host: _status(proxy, host), 404)  # type: ignore[misc]
+
+
+async def test_a_deleted_branch_is_gone_from_its_host_alone(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    one, two = await node(redis).tracked(), await node(redis).tracked()
+    for proxy in (one, two):
+        assert await served(proxy, DEV) == (200, b"dev")
+    blog.delete_branch("dev")
+    await one.library.purge(("alice", "blog"))
+    for proxy in (one, two):
+        await becomes(lambda proxy=proxy: _status(proxy, DEV), 404)  # type: ignore[misc]
+        assert await served(proxy, HOST) == (200, b"main")
+
+
+def _asked(forge: Forge) -> list[str]:
+    """What was asked of the forge since the last time, without ids."""
+    calls = [call.target.partition("?")[0].removeprefix("/api/v1/repos/alice/blog") for call in list(forge.calls)]
+    forge.forget_calls()
+    return [call.rpartition("/")[0] if call.startswith("/git/") else call for call in calls]
+
+
+async def test_a_branch_host_costs_the_forge_no_more_than_its_branch(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev", "public/new.html": b"new"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    one = await node(redis).tracked()
+    assert await served(one, HOST) == (200, b"main")
+    await one.settled()
+    forge.forget_calls()
+    pages = await asyncio.gather(*(served(one, DEV) for _ in range(20)))
+    assert set(pages) == {(200, b"dev")}
+    cold = _asked(forge)
+    assert cold[:2] == ["/branches/dev", "/git/trees"]
+    assert len(cold) <= 3
+    assert await _status(one, DEV, "/missing") == 404
+    assert (await one.get(DEV, "/")).at_once
+    assert _asked(forge) == []
+    await one.settled()
+    two = await node(redis).tracked()
+    assert await served(two, DEV) == (200, b"dev")  # from what proxies share
+    assert _asked(forge) == []
+    three = await node(redis, cacheTTL="1s").tracked()
+    again: list[str] = []
+
+    async def looked() -> bool:
+        assert await served(three, DEV) == (200, b"dev")
+        again.extend(_asked(forge))
+        return "/branches/dev" in again
+
+    await becomes(looked, True)
+    await three.settled()
+    # Nothing has changed: the branch costs one call, whatever is asked of the repository itself.
+    assert again.count("/branches/dev") == 1
+    assert set(again + _asked(forge)) <= {"", "/branches/main", "/branches/dev"}
+
+
+async def test_a_hit_on_a_domain_or_a_branch_host_rests_on_its_mapping_and_its_lookups(
+    node: MakeNode, redis: Server, blog: Site
+) -> None:
+    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev"}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
+    proxy = await node(redis).tracked()
+    for host, kinds in ((HOST, []), (DEV, ["site"])):
+        await served(proxy, host)
+        await proxy.settled()
+        answer = proxy.server.recall(_request(host, "/", None))
+        assert answer is not None
+        assert answer.basis is not None
+        assert [key[0] for key, _ in answer.basis.facts] == ["domain", "domains", "site", *kinds]
+        assert all(proxy.library.memory.get(key) is fact for key, fact in answer.basis.facts)
+        redis.ask("SET", f"custom_domain:{host}", "alice:nothing")
+        key, fact = answer.basis.facts[0]
+        await until(lambda key=key, fact=fact: proxy.library.memory.get(key) is not fact, "told")  # type: ignore[misc]
+        await served(proxy, host)
+    claim(redis, HOST, "alice:blog")
+    await becomes(lambda: served(proxy, HOST), (200, b"main"))
+    answer = proxy.server.recall(_request(HOST, "/", None))
+    assert answer is not None
+    assert answer.basis is not None
+    redis.ask("FLUSHALL")  # of which no single key is told
+    facts = answer.basis.facts
+    await until(lambda: any(proxy.library.memory.get(key) is not fact for key, fact in facts), "told")
+
+
+def test_a_hundred_thousand_hosts_are_doubted_at_once_when_redis_is_lost() -> None:
+    class Store:
+        shared = True
+
+        async def get(self, host: str) -> Mapping | None:
+            return Mapping("alice", "blog")
+
+    memory: Memory[tuple[str, ...], object] = Memory(256 << 20)
+    domains = Domains(Store(), memory, memory_ttl=5.0)
+    hosts = [f"host{number}.example" for number in range(100_000)]
+    asyncio.run(_read(domains, hosts))
+    assert all(domains.peek(host) for host in hosts)
+    began = time.perf_counter()
+    domains.everything()
+    assert time.perf_counter() - began < 0.05
+    assert not any(domains.peek(host) for host in hosts)
+
+
+async def _read(domains: Domains, hosts: list[str]) -> None:
+    for host in hosts:
+        await domains.resolve(host)
+
+
+async def test_a_redis_that_is_late_once_is_no_reason_to_turn_a_visitor_away(node: MakeNode, own_redis: Server) -> None:
+    proxy = await node(own_redis).tracked()
+    claim(own_redis, HOST, "alice:blog")
+    await proxy.settled()
+    own_redis.pause()
+    visits = [asyncio.ensure_future(served(proxy, HOST)) for _ in range(5)]
+    await until(lambda: proxy.shared.away, "Redis counts as away")
+    own_redis.resume()
+    assert await asyncio.gather(*visits) == [(200, FIRST)] * 5
+
+
+async def test_in_an_outage_that_lasts_nobody_waits(node: MakeNode, own_redis: Server) -> None:
+    proxy = await node(own_redis).tracked()
+    own_redis.pause()
+    assert await _status(proxy, "one.example") == 503
+    for number in range(20):
+        page = await proxy.get(f"host{number}.example", "/")
+        assert (page.status, page.seconds < 0.25) == (503, True)
+    own_redis.resume()

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`adminListen` of a real mitmdump: health, status, purging, certificates, and who may not."""
+
+import base64
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from addon.preview.forge import Forge
+from addon.purge_command import purge_command
+from addon.settings import load
+from tests.forge.running import start_forge
+from tests.forge.sites import Site
+from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
+from tests.resp.servers import Server, start_valkey, wait_until
+
+TOKEN = "s3cret-token"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+HOST = "www.alice.example"
+
+
+class Desk(NamedTuple):
+    """A proxy with its admin listener, and what stands behind both."""
+
+    proxy: Proxy
+    port: int
+    forge: Forge
+    site: Site
+    redis: Server
+
+    def ask(
+        self, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Status, and the JSON of the answer (its text, where it is none)."""
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            client.request(method, path, body, {"Host": "whatever.example", **(headers or {})})
+            response = client.getresponse()
+            data = response.read()
+            json_type = response.headers["Content-Type"] == "application/json"
+            return response.status, json.loads(data) if json_type and data else data.decode()
+        finally:
+            client.close()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    root = tmp_path_factory.mktemp("admin")
+    files = {".pages": f"custom_domain: {HOST}\n".encode(), "public/index.html": b"one"}
+    site = Site(root / "forge" / "alice" / "blog.git", files)
+    Site(root / "forge" / "bob" / "code.git", {"main.c": b"int x;"})
+    forge = start_forge(root / "forge")
+    port = free_port()
+    with start_valkey() as redis:
+        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
+        options |= {"adminListen": f"127.0.0.1:{port}", "adminToken": TOKEN, "forgejoPublicHost": "git.example"}
+        with running_proxy(root / "proxy", forge.url, **options) as proxy:
+            yield Desk(proxy, port, forge, site, redis)
+    site.close()
+    forge.stop()
+
+
+def test_health_says_yes_to_anybody_and_how_the_rest_is(desk: Desk) -> None:
+    assert desk.ask("/health") == (200, {"status": "ok", "redis": "answers", "forgejo": "answers"})
+    assert desk.ask("/health", "HEAD")[0] == 200
+
+
+def test_the_status_has_numbers_of_every_part_for_who_has_the_token(desk: Desk) -> None:
+    desk.proxy.get("alice", "/blog/")
+    before = desk.ask("/status", headers=BEARER)[1]
+    for _ in range(5):
+        desk.proxy.get("alice", "/blog/")
+    status, told = desk.ask("/status.json", headers=BEARER)
+    assert status == 200
+    assert told["Requests"]["by_the_lane"] == before["Requests"]["by_the_lane"] + 5
+    assert told["Memory"]["sites"] >= 1
+    assert 0 < told["Memory"]["held_bytes"] < told["Memory"]["room_bytes"]
+    assert told["Forgejo"]["calls"] >= 3
+    assert told["Redis or Valkey"]["tells_of_changes"] is True
+    assert 0 < told["Redis or Valkey"]["latency_ms"] < 1000
+    assert TOKEN not in json.dumps(told)
+
+
+def test_the_status_is_a_page_for_a_browser(desk: Desk) -> None:
+    credentials = base64.b64encode(f"anybody:{TOKEN}".encode()).decode()
+    headers = {"Accept": "text/html,*/*", "Authorization": f"Basic {credentials}"}
+    status, page = desk.ask("/status", headers=headers)
+    assert status == 200
+    assert page.startswith("<!doctype html>")
+    assert "Redis or Valkey" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/purge"])
+@pytest.mark.parametrize(
+    "authorization", [None, "Bearer wrong", "Bearer", "Basic !!!", "Basic " + base64.b64encode(b"x:wrong").decode()]
+)
+def test_without_the_token_nothing_is_told(path: str, authorization: str | None, desk: Desk) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    status, told = desk.ask(path, "POST" if path == "/purge" else "GET", headers=headers)
+    assert status == 401
+    assert list(told) == ["error"]
+
+
+def test_a_purge_makes_a_push_visible(desk: Desk) -> None:
+    for number, what in enumerate((b"what=alice/blog", b"what=" + HOST.encode(), b"all=true")):
+        assert desk.proxy.get("alice", "/blog/").status == 200
+        desk.site.commit({"public/index.html": b"change %d" % number})
+        status, told = desk.ask("/purge", "POST", what, BEARER)
+        assert (status, told["every_proxy"]) == (200, True)
+        wait_until(lambda: desk.proxy.get("alice", "/blog/").body == b"change %d" % number, 5, what.decode())  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", {}, 400),
+        (b"what=alice/blog&all=true", {}, 400),
+        (b"what=../x/y", {}, 404),
+        (b"what=stranger.example", {}, 404),
+        (b"what=alice/blog", {"Origin": "https://evil.example"}, 403),
+        (b"what=alice/blog", {"Sec-Fetch-Site": "cross-site"}, 403),
+        (b"what=alice/blog", {"Sec-Fetch-Site": "same-site"}, 403),
+        (b"what=" + b"x" * 5000, {}, 413),
+    ],
+)
+def test_what_is_no_purge_is_refused(body: bytes, headers: dict[str, str], status: int, desk: Desk) -> None:
+    assert desk.ask("/purge", "POST", body, BEARER | headers)[0] == status
+
+
+def test_a_purge_by_a_link_is_none(desk: Desk) -> None:
+    assert desk.ask("/purge?all=true", headers=BEARER)[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (PAGES_DOMAIN, 200),
+        (f"alice.{PAGES_DOMAIN}", 200),
+        (f"ALICE.{PAGES_DOMAIN}.", 200),
+        (f"bob.{PAGES_DOMAIN}", 404),
+        (f"nobody.{PAGES_DOMAIN}", 404),
+        (f"a.b.{PAGES_DOMAIN}", 404),
+        ("git.example", 200),
+        (HOST, 200),
+        ("alice.example", 200),
+        ("stranger.example", 404),
+        ("127.0.0.1", 404),
+        ("", 400),
+        ("a..b", 404),
+    ],
+)
+def test_a_certificate_is_for_hosts_that_are_ours(host: str, status: int, desk: Desk) -> None:
+    assert desk.proxy.get("alice", "/blog/").status == 200  # which registers the domain
+    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, 5, "the registration")
+    assert desk.ask(f"/ask?domain={host}")[0] == status
+
+
+def test_an_owner_nobody_ever_visited_may_have_one(tmp_path: Path) -> None:
+    # A certificate comes before the first visit.
+    Site(tmp_path / "forge" / "carol" / "page.git", {".pages": b"enabled: true\n", "public/index.html": b"hi"})
+    forge = start_forge(tmp_path / "forge")
+    port = free_port()
+    with running_proxy(tmp_path / "proxy", forge.url, adminListen=f"127.0.0.1:{port}"):
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        for _ in range(2):
+            client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
+            response = client.getresponse()
+            assert (response.status, response.read() != b"") == (200, True)
+            client.close()
+        calls = len(forge.calls)
+        client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
+        assert client.getresponse().status == 200
+        assert len(forge.calls) == calls
+        client.close()
+    forge.stop()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
+        b"POST /purge HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"\x16\x03\x01\x00\x05hello",
+    ],
+)
+def test_what_is_no_request_gets_no_more_than_an_error(data: bytes, desk: Desk) -> None:
+    with socket.create_connection(("127.0.0.1", desk.port), 20) as connection:
+        connection.sendall(data)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert received[:10] in (b"", b"HTTP/1.1 4")
+    assert desk.ask("/health")[0] == 200
+
+
+def test_the_command_purges_by_it_where_there_is_no_redis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = Site(tmp_path / "forge" / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"one"})
+    forge = start_forge(tmp_path / "forge")
+    options = {"adminListen": f"127.0.0.1:{free_port()}", "adminToken": TOKEN, "cacheTTL": 3600}
+    config = tmp_path / "proxy" / "pages.yaml"
+    with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+        for what in ("alice/blog", f"alice.{PAGES_DOMAIN}", None):
+            assert proxy.get("alice", "/blog/").status == 200
+            body = f"for {what}".encode()
+            site.commit({"public/index.html": body})
+            if what != f"alice.{PAGES_DOMAIN}":  # that is the profile's
+                assert purge_command(load(config), what) == 0
+                wait_until(lambda: proxy.get("alice", "/blog/").body == body, 5, "the push")  # noqa: B023
+        assert purge_command(load(config), "stranger.example") == 1
+    assert purge_command(load(config), None) == 1
+    told = capsys.readouterr()
+    assert "looks again at alice/blog" in told.out
+    assert "no answer at adminListen" in told.err
+    assert TOKEN not in told.out + told.err
+    forge.stop()
+
+
+def test_a_visitor_of_the_pages_finds_none_of_it(desk: Desk) -> None:
+    for path in ("/status", "/health", "/purge", "/ask"):
+        assert desk.proxy.get(PAGES_DOMAIN, path).status == 404

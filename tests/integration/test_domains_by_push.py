@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""From an edit of `.pages` and a push to the new host, at two real mitmdumps on one Valkey, and back again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.forge.running import start_forge
+from tests.forge.sites import Site
+from tests.integration.running import Proxy, running_proxy
+from tests.integration.test_deploys import SECRET, deliver, payload, signed
+from tests.resp.servers import Server, start_valkey
+
+HOST = "blog.example.org"
+
+
+class Shop(NamedTuple):
+    """What a test has to do with."""
+
+    proxies: tuple[Proxy, Proxy]
+    alices: Site
+    mallorys: Site
+    redis: Server
+
+    def push(self, site: Site, pages: str) -> None:
+        """A push, and what Forgejo's webhook tells the first of the proxies."""
+        site.commit({".pages": pages.encode()})
+        told = payload("/".join(site.path.with_suffix("").parts[-2:]))
+        assert deliver(self.proxies[0], told, signed(told)).status == 202
+
+    def everywhere(self, host: str, status: int, body: bytes | None = None, seconds: float = 5.0) -> None:
+        """Wait until all proxies answer so."""
+        began = time.monotonic()
+        for proxy in self.proxies:
+            reply = proxy.get(host)
+            while (reply.status, body) not in ((status, reply.body), (status, None)):
+                assert time.monotonic() - began < seconds, (host, reply, proxy.log)
+                reply = proxy.get(host)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("domains")
+    alices = Site(folder / "forge" / "alice" / "blog.git", {".pages": b"", "public/index.html": b"Alice"})
+    mallorys = Site(folder / "forge" / "mallory" / "evil.git", {".pages": b"", "public/index.html": b"Mallory"})
+    alices.commit({"public/index.html": b"Alice on dev"}, branch="dev")
+    forge = start_forge(folder / "forge")
+    with start_valkey() as redis:
+        options = {"redisHost": redis.host, "redisPort": redis.port, "webhookSecret": SECRET}
+        with (
+            running_proxy(folder / "one", forge.url, **options) as one,
+            running_proxy(folder / "two", forge.url, **options) as two,
+        ):
+            yield Shop((one, two), alices, mallorys, redis)
+    forge.stop()
+    alices.close()
+    mallorys.close()
+
+
+def test_a_domain_comes_with_a_push_and_goes_with_one(shop: Shop) -> None:
+    shop.everywhere(HOST, 404)
+    shop.push(shop.alices, f"custom_domain: {HOST}\nenable_branches: [dev]\n")
+    shop.everywhere(HOST, 200, b"Alice")
+    shop.everywhere(f"dev.{HOST}", 200, b"Alice on dev")
+    shop.push(shop.mallorys, f"custom_domain: {HOST}\n")
+    shop.push(shop.mallorys, "custom_domain: mallory.example.org\n")
+    shop.everywhere("mallory.example.org", 200, b"Mallory")
+    shop.everywhere(HOST, 200, b"Alice")
+    shop.push(shop.alices, f"custom_domain: {HOST}\n")
+    shop.everywhere(f"dev.{HOST}", 404)
+    shop.push(shop.alices, "enabled: true\n")
+    shop.everywhere(HOST, 404)
+    assert shop.redis.ask("EXISTS", f"custom_domain:{HOST}", "alice:blog", "~pages:domains:alice/blog") == 0
+    for proxy in shop.proxies:
+        assert "Traceback" not in proxy.log
+
+
+def test_a_visit_is_enough_where_there_is_neither_redis_nor_webhook(shop: Shop, tmp_path: Path) -> None:
+    shop.alices.commit({".pages": b"custom_domain: alone.example.org\n"})
+    forge = start_forge(shop.alices.path.parent.parent)
+    try:
+        with running_proxy(tmp_path, forge.url) as proxy:
+            assert proxy.get("alice", "/blog/").status == 200
+            deadline = time.monotonic() + 5
+            while proxy.get("alone.example.org").body != b"Alice":
+                assert time.monotonic() < deadline, proxy.log
+            assert proxy.stop() == 0
+            assert "Traceback" not in proxy.log
+    finally:
+        forge.stop()
