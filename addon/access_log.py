@@ -4,6 +4,7 @@
 
 Lines are handed to a thread of its own, because a full disk or a slow terminal must not hold up the event loop; when
 that thread is too far behind, lines are dropped and their number is said in the log as soon as there is room again.
+Several processes may write to one file: lines are appended, whole, by one write each time.
 """
 
 import contextlib
@@ -15,9 +16,9 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
 _MOST_WAITING = 20_000
+_MOST_AT_ONCE = 100
 
 
 class AccessLog:
@@ -28,7 +29,7 @@ class AccessLog:
         self._path = path
         self._dropped = 0
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._file: TextIO = sys.stderr if path is None else _opened(path)
+        self._file = sys.stderr.fileno() if path is None else _opened(path)
         self._thread = threading.Thread(target=self._write, name="pages-access-log", daemon=True)
         self._thread.start()
 
@@ -62,28 +63,36 @@ class AccessLog:
 
     def _write(self) -> None:
         checked = time.monotonic()
-        while (line := self._lines.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):
+        # A pipe takes only so much in one piece (PIPE_BUF); a file takes any number of lines.
+        most = 1 if self._path is None else _MOST_AT_ONCE
+        line: str | None = ""
+        while line is not None:
+            lines = []
+            line = self._lines.get()
+            while line is not None:
+                lines.append(line)
+                if len(lines) >= most or self._lines.empty():
+                    break
+                line = self._lines.get()
+            with contextlib.suppress(OSError):
                 if self._path is not None and time.monotonic() - checked > 1.0:
                     checked = time.monotonic()
                     self._reopen(self._path)
-                self._file.write(line + "\n")
-                if self._lines.empty():
-                    self._file.flush()
-        with contextlib.suppress(OSError, ValueError):
-            self._file.flush()
+                rest = "".join(f"{each}\n" for each in lines).encode()
+                while rest:
+                    rest = rest[os.write(self._file, rest) :]
 
     def _reopen(self, path: Path) -> None:
         """Follow a rotation: the file was renamed or removed."""
         try:
-            moved = os.fstat(self._file.fileno()).st_ino != path.stat().st_ino
+            moved = os.fstat(self._file).st_ino != path.stat().st_ino
         except FileNotFoundError:
             moved = True
         if moved:
-            self._file.close()
-            self._file = _opened(path)
+            new = _opened(path)
+            os.close(self._file)
+            self._file = new
 
 
-def _opened(path: Path) -> TextIO:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    return os.fdopen(descriptor, "a", encoding="utf-8")
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -23,6 +23,7 @@ import h11
 from addon import templates
 from addon.addresses import ListenAddress
 from addon.options import Secret
+from addon.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +83,14 @@ class Admin:
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
 
-    async def start(self, addresses: tuple[ListenAddress, ...]) -> None:
-        """Listen; raises OSError where that cannot be."""
+    async def start(self, addresses: tuple[ListenAddress, ...], worker: Worker | None = None) -> None:
+        """Listen; raises OSError where that cannot be. worker: has the sockets already."""
         for address in addresses:
-            self._servers.append(await asyncio.start_server(self._connected, address.host, address.port))
+            inherited = worker.listeners(address.host, address.port) if worker is not None else []
+            for each in inherited:
+                self._servers.append(await asyncio.start_server(self._connected, sock=each))
+            if not inherited:
+                self._servers.append(await asyncio.start_server(self._connected, address.host, address.port))
             logger.info("status and purging are at %s port %s", address.host or "all addresses", address.port)
 
     async def aclose(self) -> None:

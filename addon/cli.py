@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run mitmdump with the addon and the safest options")
     serve.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
+    serve.add_argument("--processes", metavar="N", type=_count, help="how many share the work; default: the settings'")
     serve.set_defaults(run=_serve)
     return parser
 
@@ -98,8 +99,11 @@ def _domains_parser(parser: argparse.ArgumentParser) -> None:
     add.add_argument("site", metavar="OWNER/REPO[@BRANCH]", type=_site)
     release = actions.add_parser("release", help="free a host, with the hosts of its branches and all their keys")
     release.add_argument("host", metavar="HOST")
+    verify = actions.add_parser("verify", help="say what DNS says of a host, and which record is missing")
+    verify.add_argument("host", metavar="HOST")
+    verify.add_argument("site", nargs="?", metavar="OWNER/REPO", type=_site, help="whose it should be")
     sync = actions.add_parser("sync", help="write Traefik's routers for all hosts again")
-    for action in (listing, add, release, sync):
+    for action in (listing, add, release, verify, sync):
         action.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
         action.set_defaults(run=_domains)
 
@@ -114,6 +118,12 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text) < 65536:
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, found {text!r}")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= 1024:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a number from 1 to 1024, found {text!r}")
 
 
 def _settings_file(options: argparse.Namespace) -> Path:
@@ -215,6 +225,10 @@ def _purge(options: argparse.Namespace) -> int:
 
 
 def _domains(options: argparse.Namespace) -> int:
+    if options.action == "verify":
+        from addon.verify_command import verify_command
+
+        return verify_command(load(_settings_file(options)), options.host, options.site)
     from addon.domains_command import domains_command
 
     return domains_command(load(_settings_file(options)), options)
@@ -237,7 +251,18 @@ def _serve(options: argparse.Namespace) -> int:
     settings = load(path)  # a wrong file is said here, before anything is started
     if _unusable(path, settings, make=True):
         return 1
-    return _mitmdump(path, settings.state_dir)
+    from addon.supervisor import supervise
+
+    return supervise(Path(os.path.abspath(path)), options.processes)
+
+
+def work(config: str) -> int:
+    """What a process does that the supervisor started."""
+    from addon.worker import joined
+
+    worker = joined()
+    assert worker is not None
+    return _mitmdump(Path(config), load(Path(config), text=worker.text).state_dir)
 
 
 def _mitmdump(config: Path, state_dir: Path, *, quiet: bool = False) -> int:
@@ -245,7 +270,15 @@ def _mitmdump(config: Path, state_dir: Path, *, quiet: bool = False) -> int:
     from mitmproxy.tools.main import mitmdump
 
     script = Path(__file__).with_name("pages.py")
-    arguments = ["-n", "-s", str(script), "--set", f"confdir={state_dir}", "--set", f"pages_config={config.resolve()}"]
+    arguments = [
+        "-n",
+        "-s",
+        str(script),
+        "--set",
+        f"confdir={state_dir}",
+        "--set",
+        f"pages_config={os.path.abspath(config)}",
+    ]
     # Safe from the first moment, not only from the moment the script is loaded.
     for option in ("onboarding=false", "connection_strategy=lazy", "keep_host_header=true", "flow_detail=0"):
         arguments += ["--set", option]

@@ -16,6 +16,7 @@ from addon.domain_store import DomainStore, StoreAway
 from addon.domains import Domains
 from addon.library import Library
 from addon.lookup import Key, Lookup
+from addon.rechecks import Rechecks
 from addon.registry import Registry
 from addon.settings import Settings
 from addon.traefik_routers import TraefikRouters
@@ -58,6 +59,9 @@ class CustomDomains:
         self._domains = domains
         self._store = store
         self._tending: asyncio.Task[None] | None = None
+        demanded = settings.enable_custom_domain_dns_verification
+        self._rechecks = Rechecks(store, prover, self.registry, now=now) if prover is not None and demanded else None
+        self._rechecking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to register; on the loop."""
@@ -66,6 +70,8 @@ class CustomDomains:
             self._domains.finder = self.registry.discover
             self._domains.lost = lambda host, mapping: self.registry.again(mapping.site)
             self.registry.start()
+            if self._rechecks is not None:
+                self._rechecking = asyncio.ensure_future(self._rechecks.run())
         self._tending = asyncio.ensure_future(self._tend())
 
     async def _tend(self) -> None:
@@ -96,7 +102,8 @@ class CustomDomains:
 
     async def aclose(self) -> None:
         """Stop; before the library and the store."""
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.gather(self._tending, return_exceptions=True)
+        for task in (self._tending, self._rechecking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self.registry.aclose()

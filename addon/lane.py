@@ -9,6 +9,7 @@ lane stays off, and the flow face serves all, slower.
 """
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import socket
@@ -22,6 +23,7 @@ from addon.access_log import AccessLog
 from addon.certificates import Certificates
 from addon.forwarding import Forwarding, Visitor
 from addon.lane_connection import Connection, Direct, Handler
+from addon.listening import AT_A_TIME, BACKLOG
 from addon.negotiation import http_date
 from addon.ready import Facts, Key, Ready, ReadyAnswer, Repeat, ready_share
 from addon.request_head import Fields, fields
@@ -29,15 +31,17 @@ from addon.routing import ForgejoRequest
 from addon.server import PagesServer
 from addon.settings import Settings
 from addon.tls_transport import secure
+from addon.worker import Worker
 
 logger = logging.getLogger(__name__)
 
 HELD = 64 * 1024
 """Bytes that are read ahead of what is being answered, and at one time."""
-BACKLOG = 1024
 STALL_SECONDS = 120.0
 """How long a client that is being answered may take nothing, on this face as on the other: a film that is paused is
 read no further for a while."""
+GRACE_SECONDS = 1.0
+"""How long idle connections are kept at the end."""
 _MOST_BLOCKS = 1024
 _LARGEST_BLOCK = 2048
 _REPEAT_COST = 500
@@ -221,8 +225,10 @@ class Lane:
         Waits without a limit of its own. What was handed over is not waited for.
         """
         self.retiring = True
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)  # two turns of the loop: what had arrived by now has been read
+        # Who asks in this time is answered and told that it was the last; who was just let in has time to ask at all.
+        # To close at once what is idle at this moment would cut requests that are on their way.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._none_left.wait(), GRACE_SECONDS)
         for connection in list(self._connections):
             connection.retire()
         await self._none_left.wait()
@@ -258,13 +264,15 @@ def install(
     log: AccessLog | None,
     facts: Facts,
     certificates: Mapping[str, Certificates] = NO_CERTIFICATES,
+    worker: Worker | None = None,
 ) -> Lane | None:
     """Listen with the lane where mitmproxy would, for the mode specifications given; None where that cannot be done.
 
-    certificates: of the modes that are for TLS. To be called before the listeners are opened, in the loop that serves.
-    Raises NoPlace where there has to be TLS and cannot be.
+    certificates: of the modes that are for TLS. worker: has the listening sockets already. To be called before the
+    listeners are opened, in the loop that serves.
+    Raises NoPlace where there has to be TLS, or sockets are to be taken over, and cannot be.
     """
-    if not settings.lane and not certificates:
+    if not settings.lane and not certificates and worker is None:
         return None
     try:
         from mitmproxy.proxy.mode_servers import ReverseInstance
@@ -272,8 +280,9 @@ def install(
         reason: str | None = "there is no ReverseInstance"
     else:
         reason = _misfit(ReverseInstance)
-    if reason is not None and certificates:
-        raise NoPlace(f"there can be no TLS: this mitmproxy is not as expected ({reason}); take the pinned version")
+    if reason is not None and (certificates or worker is not None):
+        what = "TLS" if certificates else "`pages serve`, only `mitmdump -s`"
+        raise NoPlace(f"there can be no {what}: this mitmproxy is not as expected ({reason}); take the pinned version")
     if reason is not None:
         logger.warning(
             "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
@@ -281,14 +290,18 @@ def install(
         return None
     lane = Lane(server, settings, through, log=log, facts=facts) if settings.lane else None
     original = ReverseInstance.listen
-    ours = frozenset(modes if lane is not None else certificates)
+    ours = frozenset(certificates if lane is None and worker is None else modes)
 
     async def listen(self: Any, host: str, port: int) -> Any:
         if self.mode.full_spec not in ours:
             return await original(self, host, port)
         tls = certificates.get(self.mode.full_spec)
         factory = accepting(lane, self.handle_stream, tls, settings.header_timeout)
-        return [await open_listener(factory, host, port)]
+        inherited = worker.listeners(host, port) if worker is not None else []
+        if not inherited:
+            return [await open_listener(factory, host, port)]
+        loop = asyncio.get_running_loop()
+        return [await loop.create_server(factory, sock=each, backlog=AT_A_TIME) for each in inherited]
 
     ReverseInstance.listen = listen  # type: ignore[method-assign]  # the touch
     return lane

@@ -10,11 +10,10 @@ site. Strangers make names up, so few such questions are asked at one time, and 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from addon.admin import Purged
-from addon.custom_domains import CustomDomains
 from addon.domain_store import DomainStore
 from addon.domains import Domains
 from addon.forge_errors import ForgejoError
@@ -46,20 +45,23 @@ class PagesOffice:
         forgejo: Forgejo,
         store: DomainStore,
         domains: Domains,
-        registration: CustomDomains,
         *,
         version: str,
+        purge: Callable[[Key | None], Awaitable[bool]],
         faces: Callable[[], Mapping[str, object]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """version: of this software. faces: numbers of the lane and the flow face. clock: monotonic seconds."""
+        """version: of this software. purge: in all processes. faces: numbers of both.
+
+        clock: monotonic seconds.
+        """
         self._settings = settings
         self._library = library
         self._forgejo = forgejo
         self._store = store
         self._domains = domains
-        self._registration = registration
         self._version = version
+        self._purge = purge
         self._faces = faces
         self._clock = clock
         self._began = clock()
@@ -139,7 +141,7 @@ class PagesOffice:
         key = None if what is None else await self._repository(what)
         if what is not None and key is None:
             return None
-        everywhere = await self._registration.purge(key)
+        everywhere = await self._purge(key)
         return Purged(None if key is None else "/".join(key), everywhere)
 
     async def _repository(self, what: str) -> Key | None:

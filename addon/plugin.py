@@ -35,6 +35,8 @@ from addon.challenges import Challenges
 from addon.connections import Connections
 from addon.custom_domains import CustomDomains
 from addon.default_addons import SETTLE_SECONDS, settle
+from addon.dns import Dns
+from addon.dns_proof import DnsProver
 from addon.domain_store import DomainStore
 from addon.domains import Domains
 from addon.flows import (
@@ -53,6 +55,7 @@ from addon.forgejo import Forgejo
 from addon.hosts import domains_of
 from addon.lane import Lane, NoPlace, install
 from addon.library import Library
+from addon.lookup import Key
 from addon.office import PagesOffice
 from addon.proxy_options import HTTP2_SAFE, set_options, upstream_authority, version
 from addon.relay import Deposit, Relay
@@ -65,6 +68,7 @@ from addon.shared_looks import shared_of
 from addon.signing_key import KeyFault, Source, signing_key
 from addon.surroundings import problems
 from addon.webhook import Delivery, Webhook, written
+from addon.worker import Bus, joined, share_of
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +105,7 @@ class PagesAddon:
         self._log: AccessLog | None = None
         self._forwarding: forwarding.Forwarding | None = None
         self._webhook: Webhook | None = None
+        self._bus = Bus(joined())
         self._hints: set[asyncio.Task[None]] = set()
         self._upstream = urlsplit("http://127.0.0.1:1")
         self._modes: tuple[str, ...] = ()
@@ -110,6 +115,7 @@ class PagesAddon:
         self._connections = Connections(dict, 1.0)
         self._complained = 0.0
         self._admin: Admin | None = None
+        self._dns: Dns | None = None
         self._flow_answers = 0
         self._running = False
 
@@ -132,11 +138,16 @@ class PagesAddon:
                 logger.error("no settings file: name one with --set %s=FILE or in %s", OPTION, VARIABLE)
                 return
             path = Path(name).expanduser()
-            settings = load(path)
+            worker = joined()
+            settings = load(path, text=worker.text if worker is not None else None)
         except SettingsError as error:
             logger.error("%s", error)  # an error logged during the start ends mitmdump with exit code 1
             return
         unusable = problems(settings, make=True)
+        if worker is not None:
+            settings = share_of(settings, worker.count)
+        elif settings.processes > 1:
+            unusable.append(f"processes: mitmdump is one; {settings.processes} are started by `pages serve`")
         for problem in unusable:
             logger.error("%s: %s", path, problem)
         if not unusable:
@@ -181,9 +192,12 @@ class PagesAddon:
         shared = self._library.shared_looks.shared if self._library.shared_looks is not None else None
         self._store = DomainStore(shared)
         self._domains = domains_of(settings, self._library, self._store)
-        self._registration = CustomDomains(settings, self._library, self._forgejo, self._store, self._domains)
+        self._dns = Dns(settings.dns_resolvers)
+        prover = DnsProver(settings, self._dns)
+        self._registration = CustomDomains(settings, self._library, self._forgejo, self._store, self._domains, prover)
         self._registration.start()
-        self._webhook = Webhook(settings, self._registration.purge)
+        self._webhook = Webhook(settings, self._purge)
+        await self._bus.start(self._registration.purge, self._library.hint)
         try:
             secret = settings.auth_secret_key
             place = KeyInRedis(shared) if shared is not None else None
@@ -204,12 +218,30 @@ class PagesAddon:
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
-        await self._listen(settings)
-        await self._open_office(settings, self._library, self._forgejo, self._store, self._domains, self._registration)
+        parts = (self._library, self._forgejo, self._store, self._domains)
+        if await self._listen(settings) and await self._open_office(settings, *parts):
+            self._bus.ready()
         for fault in _NOT_MENDED:
             logger.warning("this mitmproxy is not as expected: %s", fault)
 
-    async def _listen(self, settings: Settings) -> None:
+    async def _purge(self, key: Key | None) -> bool:
+        """Look again at a repository, or at everything, in every process; False: in others once Redis answers again."""
+        assert self._registration is not None
+        assert self._library is not None
+        done = await self._registration.purge(key)
+        if not done or self._library.shared_looks is None:
+            self._bus.tell("purge", key)  # else Redis tells them
+        return done
+
+    async def _hint(self, key: Key) -> None:
+        """Somebody wrote to a repository, through us."""
+        if self._library is not None:
+            await self._library.hint(key)
+            if self._library.shared_looks is None:
+                self._bus.tell("hint", key)
+
+    async def _listen(self, settings: Settings) -> bool:
+        """Whether that went well; what did not was logged as an error, which ends the start."""
         forgejo = f"reverse:http://{upstream_authority(settings)}"
         modes = {f"{forgejo}@{address.host}:{address.port}": address.tls for address in settings.listen}
         self._modes = tuple(modes)
@@ -218,26 +250,27 @@ class PagesAddon:
             tls = {mode: Certificates(files, http2=http2) for mode, files in modes.items() if files}
         except CertificateFault as fault:
             logger.error("listen: %s", fault)
-            return
+            return False
         if self.server is not None and self._forwarding is not None and self._library is not None:
             memory = self._library.memory
             place = (self.server, settings, self._forwarding, self._modes)
             try:
-                self._lane = install(*place, log=self._log, facts=memory, certificates=tls)
+                self._lane = install(*place, log=self._log, facts=memory, certificates=tls, worker=joined())
             except NoPlace as fault:
                 logger.error("%s", fault)
-                return
+                return False
         if self._executor is not None:
             self._certificates = CertificateWatch(tuple(tls.values()), self._executor)
         servers: Any = ctx.master.addons.get("proxyserver")
         ctx.options.update(mode=list(modes), server=True)
         if not await servers.setup_servers():
-            return  # logged by mitmproxy as an error: the start ends with exit code 1
+            return False
         asyncio.get_running_loop().call_later(
             SETTLE_SECONDS, lambda: settle(ctx.master.addons, ctx.options, keep=settings.keep_default_addons)
         )
         for host, port, *_ in servers.listen_addrs():
             logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
+        return True
 
     async def _open_office(
         self,
@@ -246,18 +279,23 @@ class PagesAddon:
         forgejo: Forgejo,
         store: DomainStore,
         domains: Domains,
-        registration: CustomDomains,
-    ) -> None:
-        if not settings.admin_listen:
-            return
+    ) -> bool:
+        worker = joined()
+        if not settings.admin_listen or (worker is not None and worker.number):
+            return True  # one of several processes does it
         office = PagesOffice(
-            settings, library, forgejo, store, domains, registration, version=__version__, faces=self._numbers
+            *(settings, library, forgejo, store, domains),
+            version=__version__,
+            faces=self._numbers,
+            purge=self._purge,
         )
         self._admin = Admin(office, settings.admin_token)
         try:
-            await self._admin.start(settings.admin_listen)
+            await self._admin.start(settings.admin_listen, worker)
         except OSError as error:
-            logger.error("adminListen: %s", error)  # which ends the start
+            logger.error("adminListen: %s", error)
+            return False
+        return True
 
     def _numbers(self) -> dict[str, object]:
         """Of both faces, since the start."""
@@ -295,6 +333,8 @@ class PagesAddon:
             await self._access.aclose()
         if self._registration is not None:
             await self._registration.aclose()
+        if self._dns is not None:
+            await self._dns.aclose()
         if self._challenges is not None:
             await self._challenges.aclose()
         if self._domains is not None:
@@ -306,6 +346,7 @@ class PagesAddon:
         if self._forgejo is not None:
             await self._forgejo.aclose()
         await self._relay.aclose()
+        await self._bus.aclose()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
         if self._log is not None:
@@ -504,7 +545,7 @@ class PagesAddon:
         self._finished(flow, flow.response.status_code)
         key = flow.metadata.get("pages_written")
         if key is not None and flow.response.status_code < 400 and self._library is not None:
-            hint = asyncio.ensure_future(self._library.hint(key))  # sooner than the webhook
+            hint = asyncio.ensure_future(self._hint(key))  # sooner than the webhook
             self._hints.add(hint)
             hint.add_done_callback(self._hints.discard)
 

@@ -66,6 +66,7 @@ from addon.settings_file import (
     SettingsError,
     document_from_file,
     document_from_mapping,
+    document_from_text,
     shown_name,
 )
 from addon.settings_reader import Reader, Wrong
@@ -221,13 +222,13 @@ class Settings:
         "Whether a domain must be proven by a DNS record.",
     )
     require_keyed_proof: bool = option(
-        "requireKeyedProof", boolean, False, "Whether only a proof made with `domainProofKey` counts.", later=True
+        "requireKeyedProof", boolean, False, "Whether only a proof made with `domainProofKey` counts."
     )
     domain_proof_key: Secret | None = secret(
-        "domainProofKey", any_secret, "The key that the proofs of domains are made with.", later=True
+        "domainProofKey", any_secret, "The key that the proofs of domains are made with."
     )
     dns_resolvers: tuple[str, ...] = listing(
-        "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system.", later=True
+        "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system."
     )
     reserved_domains: tuple[str, ...] = listing(
         "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them."
@@ -302,7 +303,7 @@ class Settings:
         512,
         "The most connections from one address; 0 is no limit.",
     )
-    processes: int = option("processes", integer(1, 1024), 1, "How many processes share the work.", later=True)
+    processes: int = option("processes", integer(1, 1024), 1, "How many processes share the work.")
     keep_default_addons: bool = option(
         "keepDefaultAddons", boolean, False, "Whether mitmproxy keeps addons that have nothing to do here."
     )
@@ -320,9 +321,12 @@ class Settings:
         return _settings(document_from_mapping(mapping), environ, base or Path.cwd())
 
 
-def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings out of a YAML file; raises SettingsError with all that is wrong, and nothing else."""
-    document = document_from_file(path)
+def load(path: Path, *, environ: Mapping[str, str] = os.environ, text: bytes | None = None) -> Settings:
+    """Settings out of a YAML file; raises SettingsError with all that is wrong, and nothing else.
+
+    text: what was in the file when it was read, to be taken instead of what is in it now.
+    """
+    document = document_from_file(path) if text is None else document_from_text(path, text)
     return _settings(document, environ, Path(os.path.abspath(path)).parent)
 
 

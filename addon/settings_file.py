@@ -101,6 +101,11 @@ def document_from_file(path: Path) -> Document:
     return document_from_yaml(data, place)
 
 
+def document_from_text(path: Path, text: bytes) -> Document:
+    """As `document_from_file`, for what was in the file when it was read."""
+    return document_from_yaml(text, Place(shown_path(path)))
+
+
 def document_from_yaml(data: bytes, place: Place) -> Document:
     """As `document_from_file`, for what was read."""
     if len(data) > MOST_BYTES:

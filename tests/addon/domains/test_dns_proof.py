@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Proofs and names of sites, out of a real DNS server that tells the truth, lies, or says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from addon import dns as dns_room
+from addon.dns import Dns, DnsSilence
+from addon.dns_proof import DnsProver, Verdict, keyed_proof
+from addon.mappings import Mapping
+from addon.settings import Settings
+from tests.addon.domains.name_server import NameServer, name_server
+
+PAGES_DOMAIN = "pages.test"
+DOMAIN = "www.example.org"
+PLAIN = "bovine-pages-verification=" + hashlib.sha256(b"Alice/Blog").hexdigest()
+LOWER = "bovine-pages-verification=" + hashlib.sha256(b"alice/blog").hexdigest()
+KEY = "a long key"
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    with name_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_room, "TIMEOUT", 0.6)
+
+
+def prover(names: NameServer, **options: Any) -> DnsProver:
+    mapping = {"pagesDomain": PAGES_DOMAIN, "forgejoHost": "http://127.0.0.1:1", "stateDir": "/nowhere", **options}
+    return DnsProver(Settings.from_mapping(mapping, environ={}), Dns([names.address]))
+
+
+async def proof(names: NameServer, repository_id: int = 7, **options: Any) -> Verdict:
+    return await prover(names, **options).proof(DOMAIN, "Alice", "Blog", repository_id)
+
+
+@pytest.mark.parametrize("place", [DOMAIN, f"_pages-verification.{DOMAIN}"])
+@pytest.mark.parametrize("text", [PLAIN, LOWER, f" {PLAIN} ", PLAIN.replace("=", "= "), f"{PLAIN[:40]} {PLAIN[40:]}"])
+async def test_the_plugins_record_proves_a_domain(place: str, text: str, names: NameServer) -> None:
+    names.txt(place, "v=spf1 -all", text)
+    verdict = await proof(names)
+    assert verdict == Verdict(True, f"TXT at {place}")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (),
+        ("",),
+        (PLAIN.upper(),),
+        (PLAIN + "0",),
+        (PLAIN[:-1],),
+        ("bovine-pages-verification=",),
+        ("x" * 3000,),
+        ("bovine-pages-verification=" + hashlib.sha256(b"bob/blog").hexdigest(),),
+    ],
+)
+async def test_anything_else_does_not_and_the_owner_is_told_the_record(
+    texts: tuple[str, ...], names: NameServer
+) -> None:
+    names.txt(DOMAIN, *texts)
+    verdict = await proof(names)
+    assert verdict.proven is False
+    assert verdict.missing == f'DNS lacks this record: _pages-verification.{DOMAIN}. IN TXT "{PLAIN}"'
+
+
+async def test_many_and_long_texts_are_read_over_tcp(names: NameServer) -> None:
+    names.txt(DOMAIN, *(f"{number} " + "y" * 600 for number in range(30)), PLAIN)
+    assert (await proof(names)).proven is True
+
+
+@pytest.mark.parametrize("trouble", ["servfail", "refused", "silent", "garbage"])
+@pytest.mark.parametrize("place", [DOMAIN, f"_pages-verification.{DOMAIN}", "*"])
+async def test_dns_that_does_not_answer_proves_nothing_and_disproves_nothing(
+    trouble: str, place: str, names: NameServer
+) -> None:
+    names.trouble[place] = trouble
+    assert await proof(names) == Verdict(None)
+
+
+async def test_a_proof_is_one_even_where_the_other_place_is_silent(names: NameServer) -> None:
+    names.trouble[DOMAIN] = "servfail"
+    names.txt(f"_pages-verification.{DOMAIN}", PLAIN)
+    assert (await proof(names)).proven is True
+
+
+async def test_what_stands_behind_an_alias_is_somebody_elses_word(names: NameServer) -> None:
+    # S13 of the plugin: whoever has the name that a CNAME leads to could prove the domain to be his.
+    names.cname(DOMAIN, "hosting.example.net")
+    names.txt("hosting.example.net", PLAIN)
+    assert (await proof(names)).proven is False
+
+
+async def test_a_keyed_proof_is_for_one_repository_and_one_domain(names: NameServer) -> None:
+    options: Any = {"requireKeyedProof": True, "domainProofKey": KEY}
+    names.txt(DOMAIN, PLAIN, LOWER)
+    assert (await proof(names, **options)).proven is False  # which anybody can make
+    names.txt(f"_pages-verification.{DOMAIN}", f"pages-proof={keyed_proof(KEY, 7, DOMAIN)}")
+    assert (await proof(names, **options)).proven is True
+    assert (await proof(names, 8, **options)).proven is False  # made again under the same name
+    assert (await proof(names, requireKeyedProof=True, domainProofKey="another")).proven is False
+    other = await prover(names, **options).proof("example.net", "Alice", "Blog", 7)
+    assert other.proven is False
+    assert KEY not in other.missing
+    names.txt(DOMAIN)
+    assert (await proof(names, domainProofKey=KEY)).proven is True  # where it is not demanded, it counts as well
+
+
+@pytest.mark.parametrize(
+    ("target", "sites"),
+    [
+        (f"alice.{PAGES_DOMAIN}", [Mapping("alice", ".profile")]),
+        (f"blog.alice.{PAGES_DOMAIN}", [Mapping("blog.alice", ".profile"), Mapping("alice", "blog")]),
+        (PAGES_DOMAIN, []),
+        (f"evil{PAGES_DOMAIN}", []),
+        ("elsewhere.example", []),
+    ],
+)
+async def test_an_alias_names_a_site_a_dotted_name_the_user_first(
+    target: str, sites: list[Mapping], names: NameServer
+) -> None:
+    names.cname(DOMAIN, target)
+    assert list(await prover(names).named_sites(DOMAIN)) == sites
+    names.cname("b.example.org", DOMAIN)
+    assert list(await prover(names).named_sites("b.example.org")) == sites
+
+
+@pytest.mark.parametrize(
+    ("text", "site"),
+    [
+        ("alice/blog", Mapping("alice", "blog")),
+        (" alice/blog@feature/x ", Mapping("alice", "blog", "feature/x")),
+        ("alice", None),
+        ("alice/blog@", None),
+        ("../x/y", None),
+        ("a b/c", None),
+        ("alice/blog/x", None),
+    ],
+)
+async def test_a_text_names_a_site(text: str, site: Mapping | None, names: NameServer) -> None:
+    names.txt(f"_pages.{DOMAIN}", text)
+    assert list(await prover(names).named_sites(DOMAIN)) == ([site] if site else [])
+
+
+async def test_aliases_that_go_round_end(names: NameServer) -> None:
+    names.cname(DOMAIN, "a.example")
+    names.cname("a.example", DOMAIN)
+    assert await prover(names).named_sites(DOMAIN) == ()
+
+
+async def test_strangers_names_cost_few_questions_at_one_time_and_are_remembered(names: NameServer) -> None:
+    names.trouble["*"] = "silent"
+    resolver = Dns([names.address])
+    told = await asyncio.gather(*(resolver.texts(f"n{n}.example") for n in range(500)), return_exceptions=True)
+    assert all(isinstance(each, DnsSilence) for each in told)
+    assert len(set(names.asked)) <= dns_room.MOST_WAITING
+    names.trouble.clear()
+    names.asked.clear()
+    for _ in range(20):
+        assert await resolver.texts("one.example") == ()
+    assert names.asked == [("one.example", "TXT")]
+
+
+async def test_a_system_without_dns_is_silence(monkeypatch: pytest.MonkeyPatch, names: NameServer) -> None:
+    with pytest.raises(DnsSilence):
+        await Dns(["127.0.0.1:1"]).texts("one.example")

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`pages serve` and its workers: reload, kill, end and failing starts, and what the workers share."""
+
+import hashlib
+import http.client
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from addon.preview.forge import Forge
+from addon.settings import Settings
+from addon.worker import share_of
+from tests.forge.running import start_forge
+from tests.forge.sites import Site
+from tests.integration.running import PAGES_DOMAIN, ROOT, free_port, mitmdump_command, spawn, write_config
+from tests.integration.service import DEADLINE, Service, Visitors, running_service, serve_command
+from tests.integration.test_deploys import PATH, SECRET, payload, signed
+
+PASSWORD = "correct horse"
+LOCK = f"enabled: true\npassword: {hashlib.sha256(PASSWORD.encode()).hexdigest()}\n".encode()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    Site(tmp_path / "forge" / "alice" / "club.git", {".pages": LOCK, "public/index.html": b"inside"})
+    site = Site(
+        tmp_path / "forge" / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"First"}
+    )
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def web(tmp_path: Path, site: Site) -> Iterator[Forge]:
+    forge = start_forge(tmp_path / "forge")
+    yield forge
+    forge.stop()
+
+
+def only(service: Service, number: int) -> None:
+    """Have one worker of two answer, until the next call."""
+    for each, pid in enumerate(service.workers):
+        os.kill(pid, signal.SIGCONT if each == number else signal.SIGSTOP)
+
+
+def ended(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_a_reload_under_load_fails_no_request(tmp_path: Path, web: Forge) -> None:
+    with running_service(tmp_path / "service", web.url, accessLog="requests.log") as service:
+        before = service.workers
+        assert len(before) == 2
+        with Visitors(service.port, "/blog/") as visitors:
+            service.until(lambda: visitors.served > 50)
+            more = {"processes": 3, "accessLog": "requests.log"}
+            write_config(tmp_path / "service", web.url, service.port, **more)
+            service.reload()
+            service.until_served(2)
+            service.until(lambda: all(map(ended, before)))
+            served = visitors.served
+            service.until(lambda: visitors.served > served + 50)
+        assert visitors.failed == []
+        assert len(service.workers) == 3  # as the settings say now
+        assert service.stop() == 0
+        lines = (tmp_path / "service" / "requests.log").read_text().splitlines()
+        assert all(line.startswith("{") and line.endswith("}") for line in lines)
+        assert len(lines) == visitors.served
+
+
+def test_settings_that_are_wrong_change_nothing_even_for_a_worker_that_is_restarted(tmp_path: Path, web: Forge) -> None:
+    with running_service(tmp_path / "service", web.url) as service:
+        before = service.workers
+        service.config.write_text("pagesDomian: x\n")
+        service.reload()
+        service.until(lambda: "nothing is changed" in service.log)
+        assert "pagesDomian" in service.log
+        assert service.workers == before
+        os.kill(before[0], signal.SIGKILL)
+        service.until(lambda: ended(before[0]) and len(service.workers) == 2)
+        os.kill(before[1], signal.SIGSTOP)
+        assert service.get("alice", "/blog/").body == b"First"
+        os.kill(before[1], signal.SIGCONT)
+        assert service.stop() == 0
+
+
+def test_a_killed_worker_fails_its_own_requests_alone_and_another_takes_its_place(tmp_path: Path, web: Forge) -> None:
+    with running_service(tmp_path / "service", web.url) as service:
+        with Visitors(service.port, "/blog/") as visitors:
+            service.until(lambda: visitors.served > 50)
+            victim = service.workers[0]
+            os.kill(victim, signal.SIGKILL)
+            service.until(lambda: "was ended by SIGKILL" in service.log)
+            served = visitors.served
+            service.until(lambda: len(service.workers) == 2 and visitors.served > served + 200)
+        assert len(visitors.failed) <= 6  # one a visitor
+        assert service.stop() == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_end_answers_those_who_wait_in_the_queue(tmp_path: Path, web: Forge, processes: int) -> None:
+    with running_service(tmp_path / "service", web.url, processes=processes) as service:
+        workers = service.workers
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        queued = [service.connect() for _ in range(50)]
+        for connection in queued:
+            connection.sendall(f"GET /blog/ HTTP/1.1\r\nHost: alice.{PAGES_DOMAIN}\r\n\r\n".encode())
+        service.process.send_signal(signal.SIGTERM)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        for connection in queued:
+            with connection:
+                received = b""
+                while chunk := connection.recv(65536):
+                    received += chunk
+                assert received.startswith(b"HTTP/1.1 200 ")
+                assert received.endswith(b"First")
+        assert service.process.wait(DEADLINE) == 0
+
+
+def test_the_end_under_load_loses_nobody_who_was_connected(tmp_path: Path, web: Forge) -> None:
+    with running_service(tmp_path / "service", web.url) as service, Visitors(service.port, "/blog/") as visitors:
+        service.until(lambda: visitors.served > 50)
+        assert service.stop() == 0
+        with pytest.raises(ConnectionRefusedError):
+            service.connect()
+    assert visitors.failed == []
+
+
+def test_a_webhook_at_one_worker_is_known_to_the_other_without_redis(tmp_path: Path, web: Forge, site: Site) -> None:
+    with running_service(tmp_path / "service", web.url, webhookSecret=SECRET) as service:
+        for number in (0, 1):
+            only(service, number)
+            assert service.get("alice", "/blog/").body == b"First"
+        site.commit({"public/index.html": b"Second"})
+        assert service.get("alice", "/blog/").body == b"First"
+        body = payload()
+        assert service.get(PAGES_DOMAIN, PATH, signed(body), "POST", body).status == 202  # at worker 1
+        for number in (1, 0):
+            only(service, number)
+            service.until(lambda: service.get("alice", "/blog/").body == b"Second")
+        only(service, 0)
+        for pid in service.workers:
+            os.kill(pid, signal.SIGCONT)
+        assert service.stop() == 0
+
+
+def test_a_login_at_one_worker_holds_at_the_other(tmp_path: Path, web: Forge) -> None:
+    with running_service(tmp_path / "service", web.url) as service:
+        only(service, 0)
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        entered = service.get("alice", "/club/", form, "POST", b"password=correct+horse")
+        assert entered.status == 303
+        only(service, 1)
+        cookie = {"Cookie": entered.headers["set-cookie"].partition(";")[0]}
+        assert service.get("alice", "/club/", cookie).body == b"inside"
+
+
+def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path, web: Forge) -> None:
+    with running_service(tmp_path / "service", web.url) as service:
+        workers = service.workers
+        service.process.kill()
+        service.process.wait()
+        deadline = time.monotonic() + DEADLINE
+        while not all(map(ended, workers)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # a poll with a deadline
+
+
+def run_to_end(folder: Path, command: list[str]) -> tuple[int, str]:
+    process, log = spawn(folder, command, PYTHONPATH=str(ROOT))
+    try:
+        return process.wait(DEADLINE), log.read_text()
+    finally:
+        process.kill()
+
+
+def test_a_worker_that_cannot_start_fails_the_start(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), processes=2)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "login-key").write_text("no key")
+    code, output = run_to_end(tmp_path, serve_command(config))
+    assert code == 1
+    assert "login-key: expected 64 hex digits" in output
+    assert "before it served" in output
+    assert "Traceback" not in output
+
+
+def test_an_address_in_use_fails_the_start(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = write_config(tmp_path, "http://127.0.0.1:1", taken.getsockname()[1])
+        code, output = run_to_end(tmp_path, serve_command(config, "--processes", "3"))
+    assert code == 1
+    assert "cannot listen on 127.0.0.1" in output
+    assert "Traceback" not in output
+
+
+def test_mitmdump_alone_refuses_to_be_several(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), processes=2)
+    code, output = run_to_end(tmp_path, mitmdump_command(config))
+    assert code == 1
+    assert "processes: " in output
+    assert "pages serve" in output
+
+
+def test_what_is_said_of_memory_and_connections_is_for_all_processes_together() -> None:
+    settings = Settings.from_mapping(
+        {"pagesDomain": PAGES_DOMAIN, "forgejoHost": "http://127.0.0.1:1", "memoryCacheSize": "256MiB"}
+    )
+    part = share_of(settings, 4)
+    assert part.memory_cache_size == 64 << 20
+    assert part.max_connections_per_address == 128
+    assert part.redis_max_connections == 5
+    assert share_of(settings, 1) is settings
+
+
+def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Path, web: Forge, site: Site) -> None:
+    port = free_port()
+    with running_service(tmp_path / "service", web.url, adminListen=f"127.0.0.1:{port}") as service:
+        for number in (0, 1):
+            only(service, number)
+            assert service.get("alice", "/blog/").body == b"First"
+        only(service, 0)
+        site.commit({"public/index.html": b"Second"})
+        admin = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        admin.request("POST", "/purge", b"what=alice/blog", {"Content-Type": "application/x-www-form-urlencoded"})
+        answer = admin.getresponse()
+        assert answer.status == 200, answer.read()
+        admin.close()
+        for number in (0, 1):
+            only(service, number)
+            service.until(lambda: service.get("alice", "/blog/").body == b"Second")
+        for pid in service.workers:
+            os.kill(pid, signal.SIGCONT)
+        before = service.workers
+        service.reload()  # the new worker 0 takes the address over
+        service.until_served(2)
+        service.until(lambda: all(map(ended, before)))
+        admin = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        admin.request("GET", "/health")
+        assert admin.getresponse().status == 200
+        admin.close()
+
+
+def test_systemd_is_told_when_all_serve_and_when_the_end_begins(tmp_path: Path, web: Forge) -> None:
+    config = write_config(tmp_path, web.url, free_port(), processes=2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(DEADLINE)
+        process, log = spawn(
+            tmp_path, serve_command(config), PYTHONPATH=str(ROOT), NOTIFY_SOCKET=str(tmp_path / "notify")
+        )
+        try:
+            assert told.recv(100) == b"READY=1"
+            assert log.read_text().count("pages server for") == 2
+            process.send_signal(signal.SIGTERM)
+            assert told.recv(100) == b"STOPPING=1"
+            assert process.wait(DEADLINE) == 0
+        finally:
+            process.kill()
