@@ -63,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--offline", action="store_true", help="do not try to reach Forgejo")
     check.set_defaults(run=_check)
 
+    doctor = commands.add_parser("doctor", help="try all that a deployment stands on, and say what is to be mended")
+    doctor.add_argument("file", nargs="?", metavar="FILE", type=Path)
+    doctor.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
+    doctor.set_defaults(run=_doctor)
+
     hash_ = commands.add_parser("hash", help="ask for a password and print the line for .pages")
     hash_.add_argument("--sha256", action="store_true", help="the Traefik plugin's form instead of argon2id")
     hash_.add_argument("--branches", action="store_true", help="for branchesPassword instead of password")
@@ -198,6 +203,16 @@ async def _leads_back(settings: Settings, timeout: float) -> bool:
         return False
     finally:
         await client.aclose()
+
+
+# doctor
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from addon.doctor import doctor_command
+
+    path = _settings_file(options)
+    return doctor_command(path, load(path))
 
 
 # hash

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`pages doctor` at real servers, well and unwell."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.cli import main
+from addon.preview.forge import Forge
+from tests.forge import fixtures
+from tests.forge.running import TOKENS, recorded_forge
+from tests.integration.running import free_port, running_proxy, write_config
+from tests.resp.servers import Server, start_valkey
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    root = tmp_path_factory.mktemp("forge")
+    fixtures.make_repositories(root)
+    forge = recorded_forge(root)
+    yield forge
+    forge.stop()
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Server]:
+    with start_valkey() as server:
+        yield server
+
+
+class Patient:
+    """A settings file, and what the doctor says of it: its exit code, and its lines."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._folder = folder
+        self._capsys = capsys
+
+    def looked_at(self, forgejo: str, **options: Any) -> tuple[int, list[str]]:
+        config = write_config(self._folder, forgejo, options.pop("port", None) or free_port(), **options)
+        code = main(["doctor", "--config", str(config)])
+        return code, self._capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture
+def patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Patient:
+    return Patient(tmp_path, capsys)
+
+
+def bad(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("MEND")]
+
+
+def test_a_deployment_that_is_well(patient: Patient, forge: Forge, redis: Server, tmp_path: Path) -> None:
+    port, admin = free_port(), f"127.0.0.1:{free_port()}"
+    options = {"redisHost": redis.host, "redisPort": redis.port, "adminListen": admin}
+    with running_proxy(tmp_path / "proxy", forge.url, port=port, **options):
+        code, lines = patient.looked_at(forge.url, port=port, forgejoToken=TOKENS["alice"], **options)
+    assert (code, bad(lines)) == (0, [])
+    text = "\n".join(lines)
+    for part in (
+        "answers, version 16",
+        "forgejoToken: is good",
+        "answers, Valkey 9",
+        "read back on another connection",
+        "tells of changes at once",
+        "maxmemory-policy is noeviction",
+        "the pages server answers",
+        f"adminListen {admin}: answers",
+    ):
+        assert part in text, part
+    assert TOKENS["alice"] not in text
+    assert redis.ask("KEYS", "~pages:doctor:*") == []
+
+
+def test_without_a_running_server_nothing_is_wrong_yet(patient: Patient, forge: Forge) -> None:
+    code, lines = patient.looked_at(forge.url)
+    assert (code, bad(lines)) == (0, [])
+    assert any("nobody listens there" in line for line in lines)
+    assert any("memory is the only cache" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [("f" * 40, "Forgejo does not know it"), (TOKENS["noscope"], "read:repository")],
+)
+def test_a_token_that_is_no_good(token: str, said: str, patient: Patient, forge: Forge) -> None:
+    code, lines = patient.looked_at(forge.url, forgejoToken=token)
+    assert code == 1
+    assert said in bad(lines)[0]
+    assert token not in "\n".join(lines)
+
+
+def test_a_forgejo_that_is_not_there_or_is_something_else(patient: Patient, forge: Forge, tmp_path: Path) -> None:
+    code, lines = patient.looked_at("http://127.0.0.1:1")
+    assert code == 1
+    assert "no answer" in bad(lines)[0]
+    with running_proxy(tmp_path / "proxy", forge.url) as proxy:
+        code, lines = patient.looked_at(f"http://127.0.0.1:{proxy.port}")
+    assert code == 1
+    assert "that is a pages server" in bad(lines)[0]
+    with forge.fault("version", status=502):
+        code, lines = patient.looked_at(forge.url)
+    assert code == 1
+    assert "its API answers 502" in bad(lines)[0]
+
+
+def test_a_redis_that_evicts_domains(patient: Patient, forge: Forge, redis: Server) -> None:
+    redis.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    try:
+        code, lines = patient.looked_at(forge.url, redisHost=redis.host, redisPort=redis.port)
+    finally:
+        redis.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    assert code == 1
+    assert "allkeys-lru, which drops domain mappings" in bad(lines)[0]
+
+
+def test_a_redis_that_is_away(patient: Patient, forge: Forge) -> None:
+    code, lines = patient.looked_at(forge.url, redisHost="127.0.0.1", redisPort=1)
+    assert code == 1
+    assert "no answer" in bad(lines)[0]
+
+
+def test_a_redis_that_wants_another_password(patient: Patient, forge: Forge) -> None:
+    with start_valkey(password="right") as redis:
+        for password in ({}, {"redisPassword": "wr0ng"}):
+            code, lines = patient.looked_at(forge.url, redisHost=redis.host, redisPort=redis.port, **password)
+            assert code == 1
+            assert "look at redisUsername and redisPassword" in bad(lines)[0]
+            assert "wr0ng" not in "\n".join(lines)
+
+
+def test_a_redis_that_takes_no_writes(patient: Patient, forge: Forge) -> None:
+    with start_valkey() as redis:
+        redis.ask("REPLICAOF", "127.0.0.1", "1")
+        code, lines = patient.looked_at(forge.url, redisHost=redis.host, redisPort=redis.port)
+    assert code == 1
+    assert any("it takes no writes" in line for line in bad(lines)), lines
