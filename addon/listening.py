@@ -8,9 +8,9 @@ new connection (their senders ask again a second later, and then meet whoever li
 nothing is added any more, is emptied by those who serve; only then is the socket closed.
 """
 
+import array
 import asyncio
 import contextlib
-import ctypes
 import errno
 import select
 import socket
@@ -76,9 +76,9 @@ def opened(host: str, port: int) -> list[socket.socket]:
 
 def refuse_new(listeners: Iterable[socket.socket]) -> None:
     """Let nobody join the queues any more, in all processes; who is in them stays. Where that cannot be, do nothing."""
-    code = b"".join(struct.pack("HBBI", *step) for step in _NO_NEW_CONNECTIONS)
-    memory = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("HL", len(_NO_NEW_CONNECTIONS), ctypes.addressof(memory))
+    # An array and not ctypes, which wants memory that is writable and executable: services are denied that.
+    code = array.array("B", b"".join(struct.pack("HBBI", *step) for step in _NO_NEW_CONNECTIONS))
+    program = struct.pack("HL", len(_NO_NEW_CONNECTIONS), code.buffer_info()[0])
     for listener in listeners:
         with contextlib.suppress(OSError):
             listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

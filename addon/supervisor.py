@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
+from typing import IO
 
 from addon.listening import emptied, opened, refuse_new
 from addon.settings import Settings, SettingsError, load
@@ -229,7 +230,7 @@ class Generation:
     async def _run(self, number: int, serving: "asyncio.Future[None]") -> tuple[int, int]:
         """One life of a worker; returns its exit code (negative: the signal that ended it) and its process id."""
         ours, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as settings:
+        with theirs, _in_memory() as settings:
             settings.write(self._text)
             settings.flush()
             sockets = {
@@ -303,6 +304,13 @@ async def _retire(generation: Generation, unused: Sockets) -> None:
     for listener in listeners:
         listener.close()
     await generation.end()
+
+
+def _in_memory() -> IO[bytes]:
+    """A file without a name; in memory where there is such a thing, for a container may have no disk to write to."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("pages-settings"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _all(sockets: Sockets) -> Iterable[socket.socket]:

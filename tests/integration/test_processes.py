@@ -249,3 +249,21 @@ def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Pa
         admin.request("GET", "/health")
         assert admin.getresponse().status == 200
         admin.close()
+
+
+def test_systemd_is_told_when_all_serve_and_when_the_end_begins(tmp_path: Path, web: Forge) -> None:
+    config = write_config(tmp_path, web.url, free_port(), processes=2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(DEADLINE)
+        process, log = spawn(
+            tmp_path, serve_command(config), PYTHONPATH=str(ROOT), NOTIFY_SOCKET=str(tmp_path / "notify")
+        )
+        try:
+            assert told.recv(100) == b"READY=1"
+            assert log.read_text().count("pages server for") == 2
+            process.send_signal(signal.SIGTERM)
+            assert told.recv(100) == b"STOPPING=1"
+            assert process.wait(DEADLINE) == 0
+        finally:
+            process.kill()
