@@ -19,7 +19,7 @@ from addon.server import Answer
 
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
-_DECIDABLE = KEYED | UNKEYED
+_DECIDABLE = KEYED | UNKEYED | {b"cache-control"}  # what that may change is in `Fields.plain`
 _BY_COOKIE = _DECIDABLE | {b"cookie"}
 
 __all__ = ["CLOSE", "KEEP_ALIVE", "LARGEST", "Asked", "answer_bytes", "may_be_ready", "ready_answer", "refusal"]

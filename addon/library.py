@@ -72,6 +72,8 @@ _TOO_LARGE_TTL = 3600.0
 """Seconds for which it is believed that Forgejo does not give a blob in one piece."""
 REFRESH_PATIENCE = 0.5
 """Seconds that a visitor waits for a new look where an old one could be used, before it is."""
+ANEW_EVERY = 5.0
+"""Seconds between two looks at a site that visitors ask for by `Cache-Control: no-cache`."""
 _THREAD_ROWS = 2_000
 """Trees above this are built on a thread: 2 000 rows take about 5 ms."""
 _THREAD_SETTINGS = 4 * 1024
@@ -213,6 +215,17 @@ class Library:
                     self.shared_looks.awaited(key)
                     found = await asyncio.shield(self._start_look(key, wanted))
         return found
+
+    def may_look_anew(self, lookup: Lookup) -> bool:
+        """Whether a visitor who asks for it causes a new look: not again within seconds, nor where Forgejo is away."""
+        age = self._clock() - lookup.looked
+        return lookup.site is not None and lookup.trouble is None and age >= ANEW_EVERY
+
+    async def look_anew(self, key: Key, wanted: Wanted | None) -> Lookup:
+        """What Forgejo says of a repository now, whatever other proxies found a while ago."""
+        if not self._flights.running(("site", *key)):
+            await self.purge(repository_of(key))
+        return await self.look(key, wanted)
 
     async def purge(self, key: Key | None) -> bool:
         """Look at a repository again, or at everything, in every proxy; False: in others when Redis answers again."""

@@ -58,8 +58,8 @@ class Fields:
     """The header fields of a request.
 
     host: the Host as it came. values: by lower-case name, repeated fields joined by `, `. closes, keeps: what the
-    Connection field asks for. plain: without any of UNKEYED. key: the host and the values of KEYED, unambiguously.
-    login: the same with the Cookie field; None where there is none.
+    Connection field asks for. plain: without any of UNKEYED, and without a wish for a new look. key: the host and the
+    values of KEYED, unambiguously. login: the same with the Cookie field; None where there is none.
     """
 
     host: str
@@ -113,7 +113,13 @@ def fields(block: bytes) -> Fields | None:
     key = b"\n".join((host, *(values.get(name, b"\0") for name in _KEY_ORDER)))
     cookies = values.get(b"cookie")
     login = None if cookies is None else b"%b\n%b" % (key, cookies)
-    return Fields(host.decode("ascii"), values, closes, keeps, UNKEYED.isdisjoint(values), key, login)
+    plain = UNKEYED.isdisjoint(values) and not (b"cache-control" in values and asks_anew(values[b"cache-control"]))
+    return Fields(host.decode("ascii"), values, closes, keeps, plain, key, login)
+
+
+def asks_anew(cache_control: bytes) -> bool:
+    """Whether a visitor wants to see what is there now (RFC 9111 §5.2.1.4): a reload with the shift key held down."""
+    return b"no-cache" in cache_control.lower()
 
 
 def strays(start: bytes) -> bool:

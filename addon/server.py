@@ -46,6 +46,7 @@ from addon.library import REFRESH_PATIENCE, Library, Wanted
 from addon.lookup import Fault, Freshness, Key, Lookup, key_of, unknown
 from addon.mappings import Mapping, shows_branch
 from addon.ready import Basis
+from addon.request_head import asks_anew
 from addon.routing import (
     CleanPath,
     ForgejoRequest,
@@ -176,6 +177,7 @@ class PagesServer:
     def _routed(self, request: Request, work: Work) -> Answer | Need:
         if request.method == "OPTIONS" and request.path == "*":  # RFC 9110 §9.3.7: about the server as such
             return options(request)
+        work.anew = asks_anew(request.header(b"cache-control") or b"")
         target = self.route(request.host, request.path)
         if isinstance(target, Refusal):
             return own_page(request, target.status, templates.error_page(target.status, message=target.reason))
@@ -470,6 +472,9 @@ class PagesServer:
         library = self._library
         lookup = library.peek(key)
         freshness = Freshness.EXPIRED if lookup is None else library.freshness(lookup)
+        look = ("look", *key)
+        if work.anew and lookup is not None and look not in work.done and library.may_look_anew(lookup):
+            return Need(look, lambda: library.look_anew(key, wanted), REFRESH_PATIENCE)
         if lookup is not None and freshness in (Freshness.FRESH, Freshness.DOUBTFUL):
             work.facts.append((library.memory_key(lookup), lookup))
             work.good_until = min(work.good_until, library.good_until(lookup))
@@ -477,7 +482,6 @@ class PagesServer:
                 return lookup
         else:
             work.good_until = -math.inf
-        look = ("look", *key)
         done = work.done.get(look)
         if isinstance(done, ForgejoError):  # patience ran out
             if lookup is None or freshness is Freshness.EXPIRED:

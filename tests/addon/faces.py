@@ -243,6 +243,8 @@ CONDITIONS: list[tuple[str, ...]] = [
     ("Range: bytes=0-3", "If-None-Match: *"),
     ("Origin: http://a.example", "Access-Control-Request-Method: GET"),
     ("Cookie: a=b", "Authorization: Basic YTpi"),
+    ("Cache-Control: no-cache",),
+    ("Cache-Control: max-age=0",),
     ("X-Forwarded-Proto: http",),
     ("X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.1"),
     ("X-Forwarded-Proto: http, https",),
