@@ -12,6 +12,7 @@ nothing.
 import asyncio
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -25,6 +26,8 @@ KEYED: Final = "pages-proof="
 BESIDE: Final = "_pages-verification"
 NAMES: Final = "_pages"
 """Label of the TXT record that names a site: `_pages.www.example.org TXT "owner/repository@branch"`."""
+
+_KEYED_BEFORE = re.compile(rf"{KEYED}[0-9a-f]{{64}}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,15 @@ class DnsProver:
 
     # Whether a domain is a site's.
 
-    async def proof(self, domain: str, owner: str, repository: str, repository_id: int) -> Verdict:
-        """Whether a domain is proven to be this repository's."""
+    async def proof(self, domain: str, owner: str, repository: str, repository_id: int, before: str = "") -> Verdict:
+        """Whether a domain is proven to be this repository's.
+
+        before: how it was the last time. A keyed value that counted then counts on, whatever the key is now: it was
+        made for this repository's number, and a new key would otherwise free all domains that are proven.
+        """
         wanted = self._values(domain, owner, repository, repository_id)
+        if earlier := _KEYED_BEFORE.search(before):
+            wanted = (*wanted, earlier[0])
         places = (domain, f"{BESIDE}.{domain}")
         silence: DnsSilence | None = None
         for place, found in zip(
@@ -66,8 +75,9 @@ class DnsProver:
                 silence = found
             elif isinstance(found, BaseException):
                 raise found
-            elif any(_same(text, value) for text in found for value in wanted):
-                return Verdict(True, f"TXT at {place}")
+            elif proofs := [value for text in found for value in wanted if value != KEYED and _same(text, value)]:
+                keyed = f", {proofs[0]}" if proofs[0].startswith(KEYED) else ""
+                return Verdict(True, f"TXT at {place}{keyed}")
         if silence is not None:
             return Verdict(None)
         return Verdict(

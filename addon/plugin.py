@@ -55,6 +55,7 @@ from addon.forgejo import Forgejo
 from addon.hosts import domains_of
 from addon.lane import Lane, NoPlace, install
 from addon.library import Library
+from addon.listening import emptied, refuse_new
 from addon.lookup import Key
 from addon.office import PagesOffice
 from addon.proxy_options import HTTP2_SAFE, set_options, upstream_authority, version
@@ -197,7 +198,10 @@ class PagesAddon:
         self._registration = CustomDomains(settings, self._library, self._forgejo, self._store, self._domains, prover)
         self._registration.start()
         self._webhook = Webhook(settings, self._purge)
-        await self._bus.start(self._registration.purge, self._library.hint)
+        registry = self._registration.registry
+        await self._bus.start(self._registration.purge, self._library.hint, registry.pushed)
+        if shared is None and settings.enable_custom_domains:
+            registry.told = lambda key: self._bus.tell("settle", key)
         try:
             secret = settings.auth_secret_key
             place = KeyInRedis(shared) if shared is not None else None
@@ -319,6 +323,11 @@ class PagesAddon:
 
     async def _stop(self) -> None:
         servers: Any = ctx.master.addons.get("proxyserver")
+        if joined() is None:  # else the supervisor does it, or others go on to serve
+            opened = [server for instance in servers.servers for server in getattr(instance, "_servers", ())]
+            listeners = [each for server in opened for each in getattr(server, "sockets", ())]
+            refuse_new(listeners)
+            await emptied(listeners)
         for instance in servers.servers:
             await instance.stop()
         if self._admin is not None:

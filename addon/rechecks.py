@@ -57,7 +57,7 @@ class Rechecks:
         return freed
 
     async def _look(self, record: SiteDomains, claim: Claim) -> bool:
-        verdict = await self._prover.proof(claim.host, record.owner, record.repository, record.id)
+        verdict = await self._prover.proof(claim.host, record.owner, record.repository, record.id, claim.proven)
         if verdict.proven is None:
             return False
         now = self._now()

@@ -91,6 +91,7 @@ class Registry:
         """clock: monotonic seconds. now: seconds since 1970."""
         self.store = store
         self.hosts = hosts
+        self.told: Callable[[Key], object] = lambda key: None  # whose hosts have changed
         self.routers = routers
         self.names = DomainNames(settings)
         must_prove = settings.enable_custom_domain_dns_verification
@@ -334,6 +335,8 @@ class Registry:
         if self.hosts is not None:
             for host in (*outcome.registered, *outcome.released, *outcome.conflicts):
                 self.hosts.changed(host)
+        if outcome.record is not None and (outcome.registered or outcome.released):
+            self.told((outcome.record.owner.lower(), outcome.record.repository.lower()))
         if outcome.record is not None and outcome.record.gone is not None:
             self._free_later((outcome.record.owner.lower(), outcome.record.repository.lower()), outcome.record.gone)
 

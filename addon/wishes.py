@@ -37,7 +37,9 @@ class Verdict(Protocol):
 class Prover(Protocol):
     """Who asks DNS."""
 
-    async def proof(self, domain: str, owner: str, repository: str, repository_id: int) -> Verdict: ...
+    async def proof(
+        self, domain: str, owner: str, repository: str, repository_id: int, before: str = ""
+    ) -> Verdict: ...
     async def named_sites(self, host: str) -> tuple[Shown, ...]: ...
 
 

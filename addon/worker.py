@@ -89,13 +89,17 @@ class Bus:
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self, purge: Purge, hint: Hint) -> None:
-        """Listen from now on. purge, hint: told of a repository; purge also of everything (None)."""
+    async def start(self, purge: Purge, hint: Hint, settle: Callable[[Key], object]) -> None:
+        """Listen from now on. All are told of a repository.
+
+        purge: it is to be looked at again (None: everything). hint: somebody wrote to it. settle: its custom domains
+        have changed.
+        """
         if self._worker is None:
             return
         control = socket.socket(fileno=self._worker.control)
         reader, self._writer = await asyncio.open_unix_connection(sock=control, limit=_MOST_LINE)
-        self._task = asyncio.get_running_loop().create_task(self._listen(reader, purge, hint))
+        self._task = asyncio.get_running_loop().create_task(self._listen(reader, purge, hint, settle))
 
     def ready(self) -> None:
         """Say that this process serves."""
@@ -105,15 +109,19 @@ class Bus:
         """Have the siblings do something about a repository, or about everything (None)."""
         self._say({"do": what, "key": key})
 
-    async def _listen(self, reader: asyncio.StreamReader, purge: Purge, hint: Hint) -> None:
+    async def _listen(
+        self, reader: asyncio.StreamReader, purge: Purge, hint: Hint, settle: Callable[[Key], object]
+    ) -> None:
         while line := await reader.readline():
             said = json.loads(line)
             key = said["key"]
             try:
                 if said["do"] == "purge":
                     await purge(None if key is None else (key[0], key[1]))
-                else:
+                elif said["do"] == "hint":
                     await hint((key[0], key[1]))
+                else:
+                    settle((key[0], key[1]))
             except Exception:
                 logger.exception("what another process asked for failed")
         # The supervisor is gone, and with it who would end or restart this process.

@@ -39,14 +39,19 @@ class Browser:
             assert message is not None, "Chromium closed the connection"
             told = json.loads(message)
             if told.get("id") == self._number:
-                assert "error" not in told, told
-                result: dict[str, Any] = told["result"]
+                result: dict[str, Any] = told.get("result", {})  # none while one page gives way to the next
                 return result
 
     async def evaluate(self, expression: str) -> Any:
         """The value of an expression in the page."""
         told = await self.command("Runtime.evaluate", expression=expression, returnByValue=True)
-        return told["result"].get("value")
+        return told.get("result", {}).get("value")
+
+    async def becomes(self, expression: str, seconds: float = 20.0) -> None:
+        """Wait until an expression is true in the page."""
+        deadline = time.monotonic() + seconds
+        while not await self.evaluate(expression):
+            assert time.monotonic() < deadline, f"never true: {expression}"
 
     async def open(self, url: str) -> None:
         await self.command("Page.navigate", url=url)
@@ -62,13 +67,11 @@ class Browser:
 
     async def types(self, text: str) -> None:
         """Type where the focus is, press Enter, and wait for the page that comes of it."""
-        await self.evaluate("window.before = true")
+        await self.becomes("document.activeElement.tagName == 'INPUT' && (window.before = true)")
         await self.command("Input.insertText", text=text)
         for kind in ("keyDown", "keyUp"):
             await self.command("Input.dispatchKeyEvent", type=kind, key="Enter", windowsVirtualKeyCode=13, text="\r")
-        deadline = time.monotonic() + 20
-        while not await self.evaluate("!window.before && document.readyState == 'complete'"):
-            assert time.monotonic() < deadline, "no page came"
+        await self.becomes("!window.before && document.readyState == 'complete'")
 
     async def picture(self, *, width: int = 1000, dark: bool = False) -> bytes:
         """A PNG of the page, as a desktop or (below 600 pixels) a telephone shows it."""

@@ -34,14 +34,14 @@ async def test_a_reader_logs_in_mistypes_waits_and_logs_out(tmp_path: Path) -> N
             async with browser() as tab:
                 await tab.open(f"{base}/club/?page=2")
                 await tab.shows("Password Protected")
-                assert await tab.evaluate("document.activeElement.id") == "password"
+                await tab.becomes("document.activeElement.id == 'password'")
                 for name, width, dark in (("light", 1000, False), ("dark", 1000, True), ("phone", 390, False)):
                     picture = await tab.picture(width=width, dark=dark)
                     await asyncio.to_thread((pictures / f"login-{name}.png").write_bytes, picture)
                     assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
                 await tab.types("battery staple")
                 await tab.shows("Incorrect password")
-                assert await tab.evaluate("document.activeElement.id") == "password"
+                await tab.becomes("document.activeElement.id == 'password'")
                 await tab.types(PASSWORD)
                 await tab.shows("Inside")
                 assert await tab.evaluate("location.pathname + location.search") == "/club/?page=2"

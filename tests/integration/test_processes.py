@@ -18,7 +18,15 @@ from addon.settings import Settings
 from addon.worker import share_of
 from tests.forge.running import start_forge
 from tests.forge.sites import Site
-from tests.integration.running import PAGES_DOMAIN, ROOT, free_port, mitmdump_command, spawn, write_config
+from tests.integration.running import (
+    PAGES_DOMAIN,
+    ROOT,
+    free_port,
+    mitmdump_command,
+    running_proxy,
+    spawn,
+    write_config,
+)
 from tests.integration.service import DEADLINE, Service, Visitors, running_service, serve_command
 from tests.integration.test_deploys import PATH, SECRET, payload, signed
 
@@ -103,10 +111,16 @@ def test_a_killed_worker_fails_its_own_requests_alone_and_another_takes_its_plac
         assert service.stop() == 0
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [0, 1, 2])
 def test_the_end_answers_those_who_wait_in_the_queue(tmp_path: Path, web: Forge, processes: int) -> None:
-    with running_service(tmp_path / "service", web.url, processes=processes) as service:
-        workers = service.workers
+    """0 is mitmdump without a supervisor."""
+    folder = tmp_path / "service"
+    with (
+        running_service(folder, web.url, processes=processes)
+        if processes
+        else running_proxy(folder, web.url) as service
+    ):
+        workers = service.workers if isinstance(service, Service) else [service.process.pid]
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
         queued = [service.connect() for _ in range(50)]
@@ -267,3 +281,18 @@ def test_systemd_is_told_when_all_serve_and_when_the_end_begins(tmp_path: Path, 
             assert process.wait(DEADLINE) == 0
         finally:
             process.kill()
+
+
+def test_a_custom_domain_that_one_worker_registers_is_served_by_the_other(
+    tmp_path: Path, web: Forge, site: Site
+) -> None:
+    site.commit({".pages": b"enabled: true\ncustom_domain: blog.test\n"})
+    with running_service(tmp_path / "service", web.url, dnsResolvers=["127.0.0.1"]) as service:
+        only(service, 0)
+        assert service.get("alice", "/blog/").body == b"First"
+        service.until(lambda: service.get("blog.test", "/").body == b"First")
+        only(service, 1)
+        service.until(lambda: service.get("blog.test", "/").body == b"First")
+        for pid in service.workers:
+            os.kill(pid, signal.SIGCONT)
+        assert service.stop() == 0

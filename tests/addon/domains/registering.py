@@ -33,7 +33,7 @@ class Dns:
     named: dict[str, tuple[Mapping, ...]] = field(default_factory=dict)
     asked: int = 0
 
-    async def proof(self, domain: str, owner: str, repository: str, repository_id: int) -> Word:
+    async def proof(self, domain: str, owner: str, repository: str, repository_id: int, before: str = "") -> Word:
         self.asked += 1
         assert repository_id >= 0
         word = self.proofs.get((domain, f"{owner}/{repository}".lower()), False)

@@ -117,6 +117,25 @@ async def test_a_keyed_proof_is_for_one_repository_and_one_domain(names: NameSer
     assert (await proof(names, domainProofKey=KEY)).proven is True  # where it is not demanded, it counts as well
 
 
+async def test_a_changed_key_is_no_lost_proof_and_no_new_one(names: NameServer) -> None:
+    names.txt(DOMAIN, f"pages-proof={keyed_proof(KEY, 7, DOMAIN)}")
+    first = await proof(names, requireKeyedProof=True, domainProofKey=KEY)
+    changed = prover(names, requireKeyedProof=True, domainProofKey="another")
+    assert (await changed.proof(DOMAIN, "Alice", "Blog", 7)).proven is False
+    again = await changed.proof(DOMAIN, "Alice", "Blog", 7, first.how)
+    assert again == first  # so it is remembered for the next time, too
+    assert (await changed.proof("example.net", "Alice", "Blog", 7, first.how)).proven is False
+    names.txt(DOMAIN, PLAIN)
+    changed = prover(names, requireKeyedProof=True, domainProofKey="another")  # one that remembers no answer
+    assert (await changed.proof(DOMAIN, "Alice", "Blog", 7, f"TXT at {DOMAIN}")).proven is False
+    assert (await changed.proof(DOMAIN, "Alice", "Blog", 7, first.how)).proven is False  # the record has gone
+
+
+async def test_without_a_key_no_keyed_proof_is_one(names: NameServer) -> None:
+    names.txt(DOMAIN, "pages-proof=")
+    assert (await proof(names, requireKeyedProof=True)).proven is False
+
+
 @pytest.mark.parametrize(
     ("target", "sites"),
     [
