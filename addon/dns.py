@@ -29,6 +29,8 @@ AT_ONCE: Final = 16
 MOST_WAITING: Final = 64
 """Questions that wait for their turn; further ones are silence at once."""
 REMEMBERED_FOR: Final = 15.0
+SILENT_FOR: Final = 3.0
+"""Seconds for which a name that nothing is said of is not asked about again."""
 MOST_REMEMBERED: Final = 10_000
 MOST_TEXTS: Final = 100
 LONGEST_TEXT: Final = 1024
@@ -49,7 +51,7 @@ class Dns:
         self._resolver: dns.asyncresolver.Resolver | None = None
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._known: OrderedDict[tuple[str, str], tuple[float, tuple[str, ...]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[float, tuple[str, ...] | str]] = OrderedDict()  # str: silence
         self._asking: dict[tuple[str, str], asyncio.Task[tuple[str, ...]]] = {}
 
     async def texts(self, name: str) -> tuple[str, ...]:
@@ -77,6 +79,8 @@ class Dns:
         key = (name.lower().rstrip("."), kind)
         known = self._known.get(key)
         if known is not None and self._clock() < known[0]:
+            if isinstance(known[1], str):
+                raise DnsSilence(known[1])
             return known[1]
         task = self._asking.get(key)
         if task is None:
@@ -89,9 +93,13 @@ class Dns:
 
     def _done(self, key: tuple[str, str], task: "asyncio.Task[tuple[str, ...]]") -> None:
         self._asking.pop(key, None)
-        if task.cancelled() or task.exception() is not None:
+        if task.cancelled():
             return
-        self._known[key] = self._clock() + REMEMBERED_FOR, task.result()
+        silence = task.exception()
+        if silence is not None and not isinstance(silence, DnsSilence):
+            return
+        found = str(silence) if silence is not None else task.result()
+        self._known[key] = self._clock() + (SILENT_FOR if silence is not None else REMEMBERED_FOR), found
         self._known.move_to_end(key)
         while len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
@@ -127,6 +135,7 @@ class Dns:
             if self._servers:
                 resolver.nameservers = [_server(text) for text in self._servers]
             resolver.cache = None
+            resolver.use_edns(0, 0, 1232)  # larger answers come over TCP
             resolver.timeout = TIMEOUT / 2
             self._resolver = resolver
         return self._resolver

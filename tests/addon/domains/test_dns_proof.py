@@ -184,6 +184,10 @@ async def test_strangers_names_cost_few_questions_at_one_time_and_are_remembered
     told = await asyncio.gather(*(resolver.texts(f"n{n}.example") for n in range(500)), return_exceptions=True)
     assert all(isinstance(each, DnsSilence) for each in told)
     assert len(set(names.asked)) <= dns_room.MOST_WAITING
+    asked = len(names.asked)
+    with pytest.raises(DnsSilence):
+        await resolver.texts("n0.example")
+    assert len(names.asked) == asked  # silence is remembered, too
     names.trouble.clear()
     names.asked.clear()
     for _ in range(20):
