@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The README's commands for Redis, run as they stand, beside a running server; and that they do what is said."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.forge.running import start_forge
+from tests.forge.sites import Site
+from tests.integration.running import ROOT, Proxy, running_proxy
+from tests.resp.servers import Server, start_valkey, wait_until
+
+NEEDED = ("redis-cli", "git")
+pytestmark = pytest.mark.skipif(
+    "CI" not in os.environ and any(shutil.which(name) is None for name in NEEDED),
+    reason="redis-cli and git are not installed",
+)
+BLOCK = re.search(r"<!-- redis-commands -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+assert BLOCK is not None
+COMMANDS = [line for line in BLOCK[1].splitlines() if line and not line.startswith("#")]
+
+
+class Shell:
+    """A shell in a clone of the site, in which `redis-cli` finds the test's server."""
+
+    def __init__(self, folder: Path, clone: Path, redis: Server) -> None:
+        tools = folder / "bin"
+        tools.mkdir()
+        wrapper = tools / "redis-cli"
+        wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("redis-cli")} -h {redis.host} -p {redis.port} "$@"\n')
+        wrapper.chmod(0o755)
+        self._clone = clone
+        self._environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+
+    def run(self, command: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=self._clone, env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        assert not re.match(r"\(error\)|ERR|WRONGTYPE", done.stdout), (command, done.stdout)
+        return done.stdout.strip()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[Shell, Proxy]]:
+    settings = {".pages": b"custom_domain: www.example.org\n"}
+    site = Site(tmp_path / "forge" / "alice" / "blog.git", settings | {"public/index.html": b"old"})
+    site.commit({"public/index.html": b"new"})
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(tmp_path / "forge" / "alice" / "blog.git"), str(clone)], check=True)
+    forge = start_forge(tmp_path / "forge")
+    with start_valkey() as redis:
+        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
+        with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+            assert proxy.get("alice", "/blog/").body == b"new"
+            wait_until(lambda: proxy.get("www.example.org").status == 200, what="the domain to be registered")
+            yield Shell(tmp_path, clone, redis), proxy
+    site.close()
+    forge.stop()
+
+
+def test_every_command_does_what_the_readme_says(place: tuple[Shell, Proxy]) -> None:
+    shell, proxy = place
+
+    def becomes(host: str, path: str, status: int, body: bytes | None = None) -> None:
+        def is_so() -> bool:
+            reply = proxy.get(host, path)
+            return reply.status == status and body in (None, reply.body)
+
+        wait_until(is_so, what=f"{host}{path} to be {status} {body!r}")
+
+    told = dict.fromkeys(COMMANDS, "")
+    for command in COMMANDS:
+        told[command] = shell.run(command)
+        if "SET custom_domain:www.example.net" in command:
+            becomes("www.example.net", "/", 200)
+        elif "DEL custom_domain:www.example.net" in command:
+            becomes("www.example.net", "/", 404)
+        elif "HEAD~1" in command:
+            becomes("alice", "/blog/", 200, b"old")
+        elif "DEL '~pages:ref" in command:
+            becomes("alice", "/blog/", 200, b"new")
+        elif "SET password:" in command:
+            becomes("alice", "/blog/", 401)
+        elif "DEL password:" in command:
+            becomes("alice", "/blog/", 200)
+    assert "~pages:ref:alice/blog@main" in told[next(each for each in COMMANDS if "--scan --pattern '~pages" in each)]
+    assert told[next(each for each in COMMANDS if "hash-object" in each)] == "new"
+    assert told["redis-cli GET custom_domain:www.example.org"] == "alice:blog"
