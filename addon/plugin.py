@@ -51,7 +51,7 @@ from addon.flows import (
     status_of_failure,
     told_of_tls,
 )
-from addon.forgejo import Forgejo
+from addon.forgejo import Forgejo, forgejo_of
 from addon.hosts import domains_of
 from addon.lane import Lane, NoPlace, install
 from addon.library import Library
@@ -177,16 +177,8 @@ class PagesAddon:
         )
         self._forwarding = forwarding.Forwarding(settings)
         self._executor = ThreadPoolExecutor(settings.workers, "pages")
-        self._forgejo = Forgejo(
-            settings.forgejo_host,
-            settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
-            timeout=settings.forgejo_timeout,
-            lfs_storage_hosts=settings.lfs_storage_hosts,
-            ca_file=settings.forgejo_ca_file,
-            executor=self._executor,
-            concurrency=settings.workers,
-            headers=((forwarding.HOP_HEADER, self._forwarding.hop),),
-        )
+        hop = (forwarding.HOP_HEADER, self._forwarding.hop)
+        self._forgejo = forgejo_of(settings, self._executor, headers=(hop,))
         self._library = Library(settings, self._forgejo, self._executor, shared=shared_of(settings))
         if self._library.shared_looks is not None:
             self._library.shared_looks.start()

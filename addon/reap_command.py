@@ -17,7 +17,7 @@ from typing import TextIO
 from addon.domain_names import DomainNames, shown
 from addon.domain_store import DomainStore
 from addon.domains_command import failed, named, with_store
-from addon.forgejo import Forgejo
+from addon.forgejo import forgejo_of
 from addon.library import Library
 from addon.reaping import Found, Reaper, census, hosts_of
 from addon.settings import Settings
@@ -41,15 +41,7 @@ def reap_command(
 
 async def _reap(settings: Settings, store: DomainStore, dry_run: bool, force: bool, now: Callable[[], float]) -> int:
     executor = ThreadPoolExecutor(2, "pages")
-    forgejo = Forgejo(
-        settings.forgejo_host,
-        settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
-        timeout=settings.forgejo_timeout,
-        ca_file=settings.forgejo_ca_file,
-        executor=executor,
-        concurrency=settings.workers,
-        unknown_share=settings.workers,
-    )
+    forgejo = forgejo_of(settings, executor, unknown_share=settings.workers)
     library = Library(settings, forgejo, executor)
     reaper = Reaper(store, library, forgejo, DomainNames(settings), grace=settings.release_grace, now=now)
     try:

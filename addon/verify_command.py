@@ -16,7 +16,7 @@ from addon.dns_proof import DnsProver
 from addon.domain_names import DomainNames, NameRefused
 from addon.forge_answers import Repository
 from addon.forge_errors import ForgejoError
-from addon.forgejo import Forgejo
+from addon.forgejo import forgejo_of
 from addon.mappings import Mapping
 from addon.settings import Settings
 
@@ -76,13 +76,7 @@ async def _proven(settings: Settings, prover: DnsProver, host: str, site: Mappin
 async def _repository(settings: Settings, site: Mapping) -> Repository | None:
     """The repository as Forgejo writes its name, and its number; None where it does not say, which is told."""
     with ThreadPoolExecutor(1) as executor:
-        forgejo = Forgejo(
-            settings.forgejo_host,
-            settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
-            timeout=settings.forgejo_timeout,
-            ca_file=settings.forgejo_ca_file,
-            executor=executor,
-        )
+        forgejo = forgejo_of(settings, executor)
         try:
             return await forgejo.repository(site.owner, site.repository)
         except ForgejoError as error:
