@@ -33,6 +33,7 @@ AT_ONCE: Final = 4
 _NEWEST = 10
 """Repositories of an owner that are looked at."""
 _MOST_OWNERS = 10_000
+_MOST_REFUSALS = 50
 
 
 class PagesOffice:
@@ -49,11 +50,12 @@ class PagesOffice:
         version: str,
         purge: Callable[[Key | None], Awaitable[bool]],
         faces: Callable[[], Mapping[str, object]] = dict,
+        refusals: Callable[[int], Mapping[str, str]] = lambda most: {},
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """version: of this software. purge: in all processes. faces: numbers of both.
+        """version: of this software. purge: in all processes. faces: numbers of both. clock: monotonic seconds.
 
-        clock: monotonic seconds.
+        refusals: which domains were refused, and why; no more than it is told.
         """
         self._settings = settings
         self._library = library
@@ -63,6 +65,7 @@ class PagesOffice:
         self._version = version
         self._purge = purge
         self._faces = faces
+        self._refusals = refusals
         self._clock = clock
         self._began = clock()
         self._owners: OrderedDict[str, tuple[bool, float]] = OrderedDict()
@@ -105,7 +108,8 @@ class PagesOffice:
                 "changes_to_be_written": self._store.owes,
             },
         }
-        return told
+        refused = self._refusals(_MOST_REFUSALS)
+        return told | {"Refused domains": refused} if refused else told
 
     def _forgejo_state(self) -> str:
         trouble = self._library.trouble

@@ -214,7 +214,7 @@ class PagesAddon:
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
-        parts = (self._library, self._forgejo, self._store, self._domains)
+        parts = (self._library, self._forgejo, self._store, self._domains, self._registration)
         if await self._listen(settings) and await self._open_office(settings, *parts):
             self._bus.ready()
         for fault in _NOT_MENDED:
@@ -275,6 +275,7 @@ class PagesAddon:
         forgejo: Forgejo,
         store: DomainStore,
         domains: Domains,
+        registration: CustomDomains,
     ) -> bool:
         worker = joined()
         if not settings.admin_listen or (worker is not None and worker.number):
@@ -283,6 +284,7 @@ class PagesAddon:
             *(settings, library, forgejo, store, domains),
             version=__version__,
             faces=self._numbers,
+            refusals=registration.registry.refusals,
             purge=self._purge,
         )
         self._admin = Admin(office, settings.admin_token)

@@ -163,6 +163,17 @@ class Registry:
         self._noticed.pop(key, None)
         self._enqueue(key)
 
+    def refusals(self, most: int) -> dict[str, str]:
+        """What was refused when it was settled last, the newest first: `host, for owner/repository`, and why."""
+        found: dict[str, str] = {}
+        for noticed in reversed(self._noticed.values()):
+            report = noticed.report
+            for host, reason in report.refused.items():
+                if len(found) >= most:
+                    return found
+                found[f"{host}, for {report.owner}/{report.repository}"] = reason
+        return found
+
     def report(self, owner: str, repository: str) -> Report | None:
         """What became of a site's domains when it was settled last."""
         noticed = self._noticed.get((owner.lower(), repository.lower()))

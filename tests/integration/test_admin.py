@@ -87,6 +87,21 @@ def test_the_status_has_numbers_of_every_part_for_who_has_the_token(desk: Desk) 
     assert TOKEN not in json.dumps(told)
 
 
+def test_the_status_says_which_domains_were_refused_and_why(desk: Desk) -> None:
+    desk.site.commit({".pages": f"custom_domain: [{HOST}, www.{PAGES_DOMAIN}]\n".encode()})
+    assert desk.ask("/purge", "POST", b"what=alice/blog", BEARER)[0] == 200
+
+    def refused() -> dict[str, str]:
+        told = desk.ask("/status", headers=BEARER)[1]
+        found: dict[str, str] = told.get("Refused domains", {})
+        return found
+
+    wait_until(lambda: bool(refused()), 5, "the refusal")
+    ((name, reason),) = refused().items()
+    assert name == f"www.{PAGES_DOMAIN}, for alice/blog"
+    assert "belong to the pages server" in reason
+
+
 def test_the_status_is_a_page_for_a_browser(desk: Desk) -> None:
     credentials = base64.b64encode(f"anybody:{TOKEN}".encode()).decode()
     headers = {"Accept": "text/html,*/*", "Authorization": f"Basic {credentials}"}
