@@ -33,7 +33,7 @@ def names() -> Iterator[NameServer]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dns_room, "TIMEOUT", 0.6)
+    monkeypatch.setattr(dns_room, "TIMEOUT", 1.5)
 
 
 def prover(names: NameServer, **options: Any) -> DnsProver:
