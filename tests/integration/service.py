@@ -3,6 +3,7 @@
 """A real `pages serve` with its workers, and visitors who come on new connections without a pause."""
 
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -62,7 +63,11 @@ def running_service(folder: Path, forgejo: str, *, processes: int = 2, **options
         yield service
     finally:
         if process.poll() is None:
-            process.kill()  # its workers end when they hear no more of it
+            stopped = service.workers
+            process.kill()  # its workers end when they hear no more of it, and are not stopped
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
         process.wait()
 
 
