@@ -94,7 +94,7 @@ class Client2:
 
     def start(self, method: str, host: str, target: str) -> int:
         """Send a request and take nothing of its answer; returns its stream, for `rest`."""
-        stream = self._connection.get_next_available_stream_id()
+        stream: int = self._connection.get_next_available_stream_id()
         fields = [(":method", method), (":scheme", "https"), (":authority", host), (":path", target)]
         self._connection.send_headers(stream, fields, end_stream=True)
         self._flush()
