@@ -260,7 +260,12 @@ def _from_another_page(request: _Request) -> bool:
     if site is not None:
         return site not in (b"same-origin", b"none")
     origin = request.headers.get(b"origin")
-    return origin is not None and urlsplit(origin.decode("latin-1")).netloc.encode() != request.headers.get(b"host")
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.encode() != request.headers.get(b"host")
+    except ValueError:  # such as `http://[`
+        return True
 
 
 def _said(status: int, text: str, *, ok: bool = False) -> _Reply:

@@ -339,6 +339,15 @@ def _listens(address: ListenAddress, settings: Settings) -> Finding:
     return Finding(Level.GOOD, about, "the pages server answers")
 
 
+def _is_loopback(host: str) -> bool:
+    """Whether an address to listen on is this machine's alone; the settings take a name as well, such as localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        found = _resolved(host) if host else []
+        return bool(found) and all(ipaddress.ip_address(each).is_loopback for each in found)
+
+
 def _administers(address: ListenAddress) -> Finding:
     about = f"adminListen {address}"
     if not _is_open(address):
@@ -346,7 +355,6 @@ def _administers(address: ListenAddress) -> Finding:
     told = _asked(address, "localhost", "/health")
     if told is None or told[0] != 200:
         return Finding(Level.BAD, about, "whoever listens there does not say /health")
-    ip = ipaddress.ip_address(address.host) if address.host else None
-    if ip is None or not ip.is_loopback:
+    if not _is_loopback(address.host):
         return Finding(Level.NOTE, about, "answers; it must not be reached by the public")
     return Finding(Level.GOOD, about, "answers")

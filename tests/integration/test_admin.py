@@ -140,6 +140,8 @@ def test_a_purge_makes_a_push_visible(desk: Desk) -> None:
         (b"what=../x/y", {}, 404),
         (b"what=stranger.example", {}, 404),
         (b"what=alice/blog", {"Origin": "https://evil.example"}, 403),
+        (b"what=alice/blog", {"Origin": "null"}, 403),
+        (b"what=alice/blog", {"Origin": "http://["}, 403),
         (b"what=alice/blog", {"Sec-Fetch-Site": "cross-site"}, 403),
         (b"what=alice/blog", {"Sec-Fetch-Site": "same-site"}, 403),
         (b"what=" + b"x" * 5000, {}, 413),

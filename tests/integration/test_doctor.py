@@ -13,6 +13,7 @@ from addon.preview.forge import Forge
 from tests.forge import fixtures
 from tests.forge.running import TOKENS, recorded_forge
 from tests.integration.running import free_port, running_proxy, write_config
+from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server, start_valkey
 
 
@@ -73,6 +74,21 @@ def test_a_deployment_that_is_well(patient: Patient, forge: Forge, redis: Server
         assert part in text, part
     assert TOKENS["alice"] not in text
     assert redis.ask("KEYS", "~pages:doctor:*") == []
+
+
+def test_a_name_to_listen_on_is_looked_up(patient: Patient, forge: Forge, tmp_path: Path) -> None:
+    port, admin = free_port(), f"localhost:{free_port()}"
+    with running_proxy(tmp_path / "proxy", forge.url, port=port, adminListen=admin):
+        code, lines = patient.looked_at(forge.url, port=port, adminListen=admin)
+    assert (code, bad(lines)) == (0, [])
+    assert f"ok    adminListen {admin}: answers" in lines
+
+
+def test_a_redis_that_does_not_tell_of_changes(patient: Patient, forge: Forge) -> None:
+    with start_old_server() as redis:
+        code, lines = patient.looked_at(forge.url, redisHost="127.0.0.1", redisPort=redis.port)
+    assert (code, bad(lines)) == (0, [])
+    assert any(line.startswith("note") and "does not tell of changes" in line for line in lines)
 
 
 def test_without_a_running_server_nothing_is_wrong_yet(patient: Patient, forge: Forge) -> None:
