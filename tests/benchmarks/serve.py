@@ -11,6 +11,7 @@ client of our own, which is slower than some of the servers and says so. Caddy c
 import argparse
 import asyncio
 import contextlib
+import http.client
 import os
 import re
 import shutil
@@ -60,6 +61,7 @@ class Load(NamedTuple):
     close: bool = False
     logged: bool = False
     tls: bool = False
+    conditional: bool = False
 
 
 LOADS = {
@@ -68,10 +70,13 @@ LOADS = {
     "16k": Load("16 KiB, 16 connections", 16, "/blog/16k.html"),
     "1m": Load("1 MiB, 16 connections", 16, "/blog/1m.bin"),
     "new": Load("1 KiB, a new connection each", 16, "/blog/1k.html", close=True),
+    "304": Load("1 KiB, not modified, 16 connections", 16, "/blog/1k.html", conditional=True),
+    "304-256": Load("1 KiB, not modified, 256 connections", 256, "/blog/1k.html", conditional=True),
     "tls": Load("1 KiB, 16 connections, TLS", 16, "/blog/1k.html", tls=True),
     "tls-256": Load("1 KiB, 256 connections, TLS", 256, "/blog/1k.html", tls=True),
     "tls-16k": Load("16 KiB, 16 connections, TLS", 16, "/blog/16k.html", tls=True),
     "tls-1m": Load("1 MiB, 16 connections, TLS", 16, "/blog/1m.bin", tls=True),
+    "tls-304": Load("1 KiB, not modified, 16 connections, TLS", 16, "/blog/1k.html", tls=True, conditional=True),
     "tls-new": Load("1 KiB, a new connection each, TLS", 16, "/blog/1k.html", close=True, tls=True),
     "browsers": Load(f"{PATHS} paths, heads of browsers, access log", 16, "/blog/", rotating=True, logged=True),
 }
@@ -250,6 +255,8 @@ def by_wrk(wrk: str, server: Server, load: Load, seconds: float, folder: Path) -
         command += ["-s", str(script)]
     else:
         command += ["-H", f"Host: {HOST}"]
+    if load.conditional:
+        command += ["-H", f"If-None-Match: {entity_tag(server, load)}"]
     if load.close:
         command += ["-H", "Connection: close"]
     command.append(f"http{'s' if load.tls else ''}://127.0.0.1:{server.at(load)}{load.path}")
@@ -283,6 +290,8 @@ async def by_ourselves(server: Server, load: Load, seconds: float) -> Outcome:
     fields = "".join(f"{name}: {value}\r\n" for name, value in BROWSER.items()) if load.rotating else ""
     if load.close:
         fields += "Connection: close\r\n"
+    if load.conditional:
+        fields += f"If-None-Match: {entity_tag(server, load)}\r\n"
     took: list[float] = []
     failed = 0
     deadline = time.perf_counter() + seconds
@@ -297,8 +306,8 @@ async def by_ourselves(server: Server, load: Load, seconds: float) -> Outcome:
             streams[1].write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n".encode())
             head = (await streams[0].readuntil(b"\r\n\r\n")).lower()
             length = re.search(rb"\r\ncontent-length: (\d+)", head)
-            await streams[0].readexactly(int(length[1]) if length else 0)
-            failed += not head.startswith(b"http/1.1 200")
+            await streams[0].readexactly(int(length[1]) if length and not load.conditional else 0)
+            failed += not head.startswith(b"http/1.1 304" if load.conditional else b"http/1.1 200")
             took.append(time.perf_counter() - began)
             if load.close:
                 streams[1].close()
@@ -309,6 +318,27 @@ async def by_ourselves(server: Server, load: Load, seconds: float) -> Outcome:
     await asyncio.gather(*(client(number) for number in range(load.connections)))
     ranks = statistics.quantiles(took, n=100)
     return Outcome(len(took) / seconds, ranks[49] * 1000, ranks[98] * 1000, failed)
+
+
+def entity_tag(server: Server, load: Load) -> str:
+    """The ETag of the load's page, seen to bring a 304; empty where the server has none."""
+
+    def asked(**fields: str) -> http.client.HTTPResponse:
+        port = server.at(load)
+        if load.tls:
+            client: http.client.HTTPConnection = http.client.HTTPSConnection(
+                "127.0.0.1", port, context=client_context()
+            )
+        else:
+            client = http.client.HTTPConnection("127.0.0.1", port)
+        with contextlib.closing(client):
+            client.request("GET", load.path, headers={"Host": HOST, "Connection": "close"} | fields)
+            answer = client.getresponse()
+            answer.read()
+            return answer
+
+    tag = asked().headers.get("ETag", "")
+    return tag if tag and asked(**{"If-None-Match": tag}).status == 304 else ""
 
 
 def measured(server: Server, load: Load, seconds: float, folder: Path) -> Outcome:
@@ -422,6 +452,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder, running(Path(folder), servers, logged) as found:
                 for load in loads:
                     able = [server for server in found if server.at(load)]
+                    if load.conditional:
+                        able = [server for server in able if entity_tag(server, load)]
                     table(load, able, options.rounds, options.seconds, Path(folder))
 
 
