@@ -29,6 +29,7 @@ from tests.addon.tls_wire import client_context, make_pair
 from tests.forge.running import start_forge
 from tests.forge.sites import Site
 from tests.integration.running import PAGES_DOMAIN, free_port, mitmdump_command, wait_for_port, write_config
+from tests.integration.service import serve_command
 
 HOST = f"alice.{PAGES_DOMAIN}"
 SIZES = {"1k": 1024, "16k": 16 * 1024, "1m": 1024 * 1024 - 1024}
@@ -137,7 +138,7 @@ def started(name: str, folder: Path, command: list[str], port: int, logged: bool
     return Server(name, port, process, logged)
 
 
-def ours(folder: Path, forge: str, *, lane: bool, logged: bool, **options: Any) -> Server:
+def ours(folder: Path, forge: str, *, lane: bool, logged: bool, processes: int = 1, **options: Any) -> Server:
     port = free_port()
     if logged:
         options["accessLog"] = str(folder / "access.log")
@@ -145,7 +146,16 @@ def ours(folder: Path, forge: str, *, lane: bool, logged: bool, **options: Any) 
     tls = {"address": f"127.0.0.1:{tls_port}", "tls": {"cert": str(pair.cert), "key": str(pair.key)}}
     options["listen"] = [f"127.0.0.1:{port}", tls]
     config = write_config(folder, forge, port, lane=lane, cacheTTL=3600, **options)
-    server = started("lane" if lane else "flow face", folder, mitmdump_command(config), port, logged)
+    if processes > 1:
+        command = serve_command(config, "--processes", str(processes))
+        path = str(Path(__file__).parents[2])
+        server = started(f"{processes} processes", folder, command, port, logged, PYTHONPATH=path)
+        while "processes serve" not in (folder / "output.log").read_text():  # their port is open before that
+            if server.process.poll() is not None:
+                raise SystemExit((folder / "output.log").read_text())
+            time.sleep(0.05)
+    else:
+        server = started("lane" if lane else "flow face", folder, mitmdump_command(config), port, logged)
     return server._replace(tls_port=tls_port)
 
 
@@ -378,6 +388,7 @@ def running(folder: Path, names: list[str], logged: bool, **options: Any) -> Ite
     makers: dict[str, Callable[[Path], Server | None]] = {
         "lane": lambda place: ours(place, forge.url, lane=True, logged=logged, **options),
         "flow": lambda place: ours(place, forge.url, lane=False, logged=logged, **options),
+        "two": lambda place: ours(place, forge.url, lane=True, logged=logged, processes=2, **options),
         "stock": lambda place: stock_hook(place, content),
         "caddy": lambda place: caddy(place, content, logged=logged),
         "nginx": lambda place: nginx(place, content, logged=logged),
@@ -435,7 +446,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Requests per second and latencies, beside the rivals.")
     parser.add_argument("loads", nargs="*", default=["1k"], help=f"of {', '.join(LOADS)}, or all; default: 1k")
-    parser.add_argument("--servers", default="lane,nginx,caddy,stock,flow", help="default: %(default)s")
+    parser.add_argument("--servers", default="lane,nginx,caddy,stock,flow", help="also: two; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement; default: 2")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     options = parser.parse_args()
