@@ -62,6 +62,11 @@ def password_key(owner: str, repository: str) -> str:
     return f"{PASSWORD}{owner.lower()}:{repository}"
 
 
+def told_password_key(owner: str, repository: str) -> str:
+    """Where stands what we wrote as a password ourselves: the same value at both places is no lock of somebody's."""
+    return f"{PREFIX}{password_key(owner, repository)}"
+
+
 def lock_key(key: Key) -> str:
     return f"{PREFIX}lock:{key[0]}/{key[1]}"
 

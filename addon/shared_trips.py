@@ -40,6 +40,8 @@ GUESSED_BRANCH = "main"
 _LONGEST_PASSWORD: Final = 600
 """Bytes that are kept; no hash is as long."""
 _NO_HASH: Final = "no hash"
+PASSWORD_LIFE: Final = 60
+"""Seconds that a password stays where the Traefik plugin looks for it, as the plugin has it."""
 
 
 def _script(text: str) -> str:
@@ -71,6 +73,18 @@ local left = redis.call('PTTL', KEYS[2])
 if left == -1 or left >= tonumber(ARGV[1]) or redis.call('PTTL', KEYS[1]) == -1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[1])
+return 1
+""")
+# The password as `.pages` has it, for who looks there: the Traefik plugin, and people with redis-cli. What somebody else
+# set stays, and what has no end was set by hand. KEYS: the password, what we said it is. ARGV: the hash or "", seconds;
+# no seconds take away what we said.
+_TELL_PASSWORD: Final = _script("""
+local there = redis.call('GET', KEYS[1])
+if there and redis.call('TTL', KEYS[1]) == -1 then return 0 end
+if there and there ~= '' and there ~= redis.call('GET', KEYS[2]) then return 0 end
+if ARGV[2] == '0' then return redis.call('DEL', KEYS[1], KEYS[2]) end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+if ARGV[1] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) end
 return 1
 """)
 _UNLOCK: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -164,7 +178,7 @@ def look(
     called: the repository's name as Forgejo writes it, where that is known: its password stands under it.
     """
     owner, asked_for = repository_of(key)
-    names = [records.password_key(owner, name) for name in dict.fromkeys((asked_for, called or asked_for))]
+    names = list(dict.fromkeys((asked_for, called or asked_for)))
     held, added = _look(trips, key, branch, known_commit, wanted, names)
     if held.repository is not None and held.repository.name not in (asked_for, called) and not added:
         added = added_lock(trips, owner, held.repository.name)
@@ -173,12 +187,19 @@ def look(
 
 def added_lock(trips: Trips, owner: str, name: str) -> str:
     """The hash that stands in Redis as a site's password; name: the repository's, as Forgejo writes it."""
-    key = records.password_key(owner, name)
-    return _password(trips.run([_reading(key)])[0])
+    return _added(trips.run(_lock_reads(owner, [name])))
 
 
-def _reading(name: str) -> tuple[Any, ...]:
-    return ("GET", name)
+def _lock_reads(owner: str, names: list[str]) -> list[tuple[Any, ...]]:
+    """What `_added` makes a lock of: under each name what we said ourselves, and what stands there."""
+    places = (records.told_password_key, records.password_key)
+    return [("GET", place(owner, name)) for name in names for place in places]
+
+
+def _added(replies: list[Any]) -> str:
+    """The lock that somebody added, under the last name that has one; what we wrote ourselves is none."""
+    locks = [_password(there) for told, there in zip(replies[::2], replies[1::2]) if not told or told != there]
+    return next(filter(None, reversed(locks)), "")
 
 
 def _password(reply: Any) -> str:
@@ -198,15 +219,14 @@ def _password(reply: Any) -> str:
 
 
 def _look(
-    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, passwords: list[str]
+    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, called: list[str]
 ) -> tuple[Held, str]:
     name = records.repository_key(key)
     ref = records.ref_key(key, branch)
     asked: list[tuple[Any, ...]] = [("GET", records.epoch_key(None)), ("GET", records.epoch_key(key))]
-    commands = [*asked, ("GET", name), ("PTTL", name), ("GET", ref), ("PTTL", ref), *map(_reading, passwords)]
-    replies = trips.run(commands)
-    found_there = [_password(reply) for reply in replies[6:]]
-    added = next(filter(None, reversed(found_there)), "")
+    commands = [*asked, ("GET", name), ("PTTL", name), ("GET", ref), ("PTTL", ref)]
+    replies = trips.run([*commands, *_lock_reads(key[0], called)])
+    added = _added(replies[6:])
     del replies[6:]
     epoch = Epoch(_word(trips, asked[0][1], replies[0]), _word(trips, asked[1][1], replies[1]))
     try:
@@ -306,7 +326,8 @@ def lfs_object(trips: Trips, name: str, oid: str, size: int) -> bytes | None:
 def store(trips: Trips, lookup: Lookup, held: Held, token: str, work: Work, going: Iterable[str]) -> bool:
     """Write what a look found; see `Shared.store`. work: what else there is to write."""
     key = lookup.key
-    commands = _writes(work)
+    told = _password_told(lookup, held)
+    commands = told + _writes(work)
     gone = lookup.fault in (Fault.ABSENT, Fault.REFUSED)
     if lookup.commit is not None and not gone and not held.foreign_contents:
         name = records.site_key(key, lookup.commit)
@@ -337,6 +358,7 @@ def store(trips: Trips, lookup: Lookup, held: Held, token: str, work: Work, goin
     arguments = [epoch.everything, epoch.own, token, milliseconds(life), record, ref, new, milliseconds(EPOCH_LIFE)]
     commands.append(("EVAL", _STORE, len(keys), *keys, *arguments))
     *replies, accepted = trips.run(commands)
+    del replies[: len(told)]  # nothing of ours rests on it: without scripts, or kept from there, it is not said
     checked_replies(replies)
     if _no_scripts(accepted):
         accepted = _stored_without_script(trips, keys, arguments)
@@ -345,6 +367,17 @@ def store(trips: Trips, lookup: Lookup, held: Held, token: str, work: Work, goin
         # The commit's contents were gone (evicted, or a restart without a disk): they are known here.
         trips.run([("SET", commands[-2][1], records.site_record(lookup), "PX", milliseconds(IMMUTABLE_LIFE))])
     return bool(accepted == 1)
+
+
+def _password_told(lookup: Lookup, held: Held) -> list[tuple[Any, ...]]:
+    """How the password that `.pages` has (or that it has none) is said where the Traefik plugin looks for it."""
+    repository = lookup.repository or held.repository
+    if repository is None or branch_of(lookup.key) is not None:
+        return []
+    owner, name = lookup.key[0], repository.name
+    keys = (records.password_key(owner, name), records.told_password_key(owner, name))
+    password, life = ("", 0) if lookup.site is None else (lookup.site.pages_file.password, PASSWORD_LIFE)
+    return [("EVAL", _TELL_PASSWORD, 2, *keys, password, life)]
 
 
 def _no_scripts(reply: Any) -> bool:

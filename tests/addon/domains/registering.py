@@ -124,7 +124,7 @@ def keys_of(redis: Server) -> dict[str, str]:
     for name in names:
         assert isinstance(name, bytes)
         text = name.decode()
-        if text.startswith("~pages:") and not text.startswith("~pages:domains:"):
+        if text.startswith(("~pages:", "password:")) and not text.startswith("~pages:domains:"):
             continue
         value = redis.ask("GET", name)
         if isinstance(value, bytes):  # else it went just now

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""`password:{owner}:{repository}` in Redis: a value there locks a running site at once, and none opens a locked one."""
+"""`password:{owner}:{repository}` in Redis: a value there locks a running site at once, and none opens a locked one.
+
+What `.pages` says is written there as well, for a minute, as the Traefik plugin does; that is never taken for a lock.
+"""
 
 import asyncio
 from pathlib import Path
@@ -133,3 +136,123 @@ async def test_what_the_plugin_left_for_an_open_site_leaves_it_open(node: MakeNo
     redis.ask("SETEX", NAME, 35, "")
     redis.ask("SETEX", "password:alice:redir", 36, SECRET)
     assert await status(await node(redis).tracked()) == 200
+
+
+def told(redis: Server, name: str = NAME) -> tuple[bytes | None, int]:
+    """What stands there, and for how many seconds."""
+    value, left = redis.ask("GET", name), redis.ask("TTL", name)
+    assert value is None or isinstance(value, bytes)
+    assert isinstance(left, int)
+    return value, left
+
+
+def locked(password: str, **more: str) -> dict[str, bytes]:
+    lines = [f"password: {password}", *(f"{name}: {value}" for name, value in more.items())]
+    return {".pages": "\n".join(lines).encode() + b"\n"}
+
+
+async def test_what_the_pages_file_says_is_written_for_a_minute(
+    node: MakeNode, redis: Server, blog: Site, tmp_path: Path
+) -> None:
+    members = Site(tmp_path / "forge" / "alice" / "Members.git", locked(SECRET.upper(), branchesPassword=OTHER))
+    each = await node(redis).tracked()
+    assert (await status(each), await status(each, "/Members/")) == (200, 401)
+    await each.settled()
+    (open_value, open_left), (value, left) = told(redis), told(redis, "password:alice:Members")
+    assert (open_value, value) == (b"", SECRET.upper().encode())
+    assert 55 <= open_left <= 60
+    assert 55 <= left <= 60
+    members.close()
+
+
+async def test_a_password_that_was_dropped_stays_no_lock_where_it_was_written(
+    node: MakeNode, redis: Server, blog: Site
+) -> None:
+    blog.commit(locked(SECRET))
+    nodes = [await node(redis).tracked() for _ in range(2)]
+    for each in nodes:
+        assert await status(each) == 401
+        await each.settled()
+    blog.commit({".pages": b"enabled: true\n"})
+    assert told(redis)[0] == SECRET.encode()
+    cold = await node(redis).tracked()
+    await nodes[0].looks.purge(("alice", "blog"))
+    for each in (*nodes, cold):
+        await becomes(each, 200)
+    assert told(redis)[0] == b""
+
+
+async def test_a_cold_proxy_takes_what_another_wrote_for_no_lock(node: MakeNode, redis: Server, blog: Site) -> None:
+    blog.commit(locked(SECRET))
+    each = await node(redis).tracked()
+    assert await status(each) == 401
+    await each.settled()
+    blog.commit({".pages": b"enabled: true\n"})
+    names = redis.ask("KEYS", "~pages:re*")  # what is known of the repository and its branch
+    assert isinstance(names, list)
+    redis.ask("DEL", *(name.decode() for name in names if isinstance(name, bytes)))
+    assert told(redis)[0] == SECRET.encode()
+    assert await status(await node(redis).tracked()) == 200
+
+
+async def test_a_changed_password_is_written_anew(node: MakeNode, redis: Server, blog: Site) -> None:
+    blog.commit(locked(SECRET))
+    each = await node(redis).tracked()
+    assert await status(each) == 401
+    await each.settled()
+    blog.commit(locked(OTHER))
+    await each.looks.purge(("alice", "blog"))
+    assert await status(each) == 401
+    await each.settled()
+    assert told(redis)[0] == OTHER.encode()
+
+
+@pytest.mark.parametrize("pages", [{".pages": b"enabled: true\n"}, locked(OTHER)])
+@pytest.mark.parametrize("options", [(), ("EX", 30)])
+async def test_what_somebody_else_set_is_not_written_over(
+    node: MakeNode, redis: Server, blog: Site, options: tuple[object, ...], pages: dict[str, bytes]
+) -> None:
+    blog.commit(pages)
+    each = await node(redis).tracked()
+    assert await status(each) in (200, 401)
+    await each.settled()
+    redis.ask("SET", NAME, SECRET, *options)
+    for _ in range(2):
+        await each.looks.purge(("alice", "blog"))
+        await becomes(each, 401)
+        await each.settled()
+    value, left = told(redis)
+    assert value == SECRET.encode()
+    assert left == -1 if not options else 25 <= left <= 30
+
+
+async def test_an_empty_value_set_by_hand_stays_as_it_is(node: MakeNode, redis: Server, blog: Site) -> None:
+    blog.commit(locked(SECRET))
+    redis.ask("SET", NAME, "")
+    each = await node(redis).tracked()
+    assert await status(each) == 401
+    await each.settled()
+    assert told(redis) == (b"", -1)
+
+
+async def test_the_same_hash_set_by_hand_locks_when_the_pages_file_drops_it(
+    node: MakeNode, redis: Server, blog: Site
+) -> None:
+    redis.ask("SET", NAME, SECRET)
+    blog.commit(locked(SECRET))
+    each = await node(redis).tracked()
+    assert await status(each) == 401
+    await each.settled()
+    blog.commit({".pages": b"enabled: true\n"})
+    await each.looks.purge(("alice", "blog"))
+    assert await status(each) == 401
+    assert told(redis) == (SECRET.encode(), -1)
+
+
+async def test_nothing_is_written_of_what_is_no_site(node: MakeNode, redis: Server, blog: Site) -> None:
+    blog.commit({".pages": b"password: [\n"})
+    each = await node(redis).tracked()
+    assert await status(each) == 500
+    assert await status(each, "/none/") == 404
+    await each.settled()
+    assert redis.ask("KEYS", "password:*") == []

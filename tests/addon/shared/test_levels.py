@@ -58,6 +58,7 @@ async def test_what_is_stored_can_be_read_by_hand(node: MakeNode, redis: Server,
             "~pages:ref:alice/blog@main",
             "~pages:repo:alice/blog",
             f"~pages:site:alice/blog@{commit}",
+            "password:alice:blog",
         ]
     )
     assert redis.ask("GET", f"~pages:blob:{blog.blob_id(FIRST)}") == FIRST
@@ -223,7 +224,7 @@ async def test_a_redis_as_the_origin_left_it_stays_as_it_is(node: MakeNode, redi
     await reader.settled()
     for name, value in theirs.items():
         assert redis.ask("GET", name) == value.encode()
-    assert all(name.startswith("~pages:") for name in set(names(redis)) - set(theirs))
+    assert all(name.startswith(("~pages:", "password:")) for name in set(names(redis)) - set(theirs))
 
 
 async def test_a_site_with_a_password_keeps_it_on_its_way_through_redis(
