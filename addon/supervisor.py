@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import IO
@@ -74,7 +75,7 @@ class Supervisor:
         try:
             await self._unless_stopped(self._begin())
             if not self._stopping.is_set():
-                _notify("READY=1")
+                _notify("READY=1", "STATUS=serves")
         except StartFailed as fault:
             logger.error("%s", fault)
             code = 1
@@ -82,10 +83,14 @@ class Supervisor:
             await self._unless_stopped(self._reloading.wait())
             if self._reloading.is_set() and not self._stopping.is_set():
                 self._reloading.clear()
+                _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                status = "serves, with the settings read anew"
                 try:
                     await self._unless_stopped(self._begin())
                 except StartFailed as fault:
                     logger.error("nothing is changed, the settings of before go on: %s", fault)
+                    status = "serves with the settings of before, for the log says what is wrong with the new ones"
+                _notify("READY=1", f"STATUS={status}")
         _notify("STOPPING=1")
         await self._end()
         return code
@@ -317,9 +322,9 @@ def _all(sockets: Sockets) -> Iterable[socket.socket]:
     return (each for listeners in sockets.values() for each in listeners)
 
 
-def _notify(state: str) -> None:
+def _notify(*states: str) -> None:
     """Tell systemd (sd_notify(3)), if it asked to be told."""
     name = os.environ.get("NOTIFY_SOCKET", "")
     if name:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, contextlib.suppress(OSError):
-            told.sendto(state.encode(), "\0" + name[1:] if name.startswith("@") else name)
+            told.sendto("\n".join(states).encode(), "\0" + name[1:] if name.startswith("@") else name)

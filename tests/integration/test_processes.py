@@ -265,7 +265,7 @@ def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Pa
         admin.close()
 
 
-def test_systemd_is_told_when_all_serve_and_when_the_end_begins(tmp_path: Path, web: Forge) -> None:
+def test_systemd_is_told_when_all_serve_what_came_of_a_reload_and_when_the_end_begins(tmp_path: Path, web: Forge) -> None:
     config = write_config(tmp_path, web.url, free_port(), processes=2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(str(tmp_path / "notify"))
@@ -274,8 +274,16 @@ def test_systemd_is_told_when_all_serve_and_when_the_end_begins(tmp_path: Path, 
             tmp_path, serve_command(config), PYTHONPATH=str(ROOT), NOTIFY_SOCKET=str(tmp_path / "notify")
         )
         try:
-            assert told.recv(100) == b"READY=1"
+            assert told.recv(200).splitlines()[0] == b"READY=1"
             assert log.read_text().count("pages server for") == 2
+            good = config.read_text()
+            for settings, outcome in ((f"{good}\ncacheTTL: soon\n", b"settings of before"), (good, b"read anew")):
+                config.write_text(settings)
+                process.send_signal(signal.SIGHUP)
+                assert told.recv(200).splitlines()[0] == b"RELOADING=1"
+                ready, status = told.recv(200).splitlines()
+                assert ready == b"READY=1"
+                assert outcome in status
             process.send_signal(signal.SIGTERM)
             assert told.recv(100) == b"STOPPING=1"
             assert process.wait(DEADLINE) == 0
