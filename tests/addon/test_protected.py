@@ -4,6 +4,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -168,6 +169,31 @@ async def test_what_is_no_hash_keeps_the_site_closed(served: Serving, tmp_path: 
     reply = await served.get("alice", "/Members/")
     assert reply.status == 403
     assert b"For members" not in reply.body
+
+
+@pytest.mark.parametrize("fault", [{"status": 500, "body": b"{}"}, {"drop": True}, {"status": 403, "body": b"{}"}])
+async def test_forgejo_in_trouble_opens_nothing(tmp_path: Path, fault: dict[str, Any]) -> None:  # S6
+    Site(tmp_path / "alice" / "Members.git", FILES)
+    forge = start_forge(tmp_path)
+    paths = ("/Members/", "/Members/docs/a.txt", "/Members/nothing", "/Members/big.bin")
+    async with serving(forge) as cold:
+        with forge.fault(r"Members", **fault):
+            for path in paths:
+                reply = await cold.get("alice", path)
+                assert reply.status in (403, 404, 502, 503)
+                assert b"members" not in reply.body.lower()
+    async with serving(forge) as warm:
+        cookie = await cookie_of(warm)
+        assert (await warm.get("alice", "/Members/", cookie=cookie)).body == PAGE  # in memory from now on
+        with forge.fault(r"Members", **fault):
+            for seconds in (0, 1_000, 100_000, 10_000_000):
+                warm.clock.pass_(seconds)
+                for path in paths:
+                    reply = await warm.get("alice", path)
+                    await warm.settle()
+                    assert reply.status in (401, 403, 404, 502, 503)
+                    assert b"for members" not in reply.body.lower()
+    forge.stop()
 
 
 async def test_one_sites_login_opens_no_other(served: Serving, tmp_path: Path) -> None:
