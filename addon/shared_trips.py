@@ -75,9 +75,9 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[1])
 return 1
 """)
-# The password as `.pages` has it, for who looks there: the Traefik plugin, and people with redis-cli. What somebody else
-# set stays, and what has no end was set by hand. KEYS: the password, what we said it is. ARGV: the hash or "", seconds;
-# no seconds take away what we said.
+# The password as `.pages` has it, for who looks there: the Traefik plugin, and people with redis-cli. What somebody
+# else set stays, and what has no end was set by hand. KEYS: the password, what we said it is. ARGV: the hash or "",
+# seconds; no seconds take away what we said.
 _TELL_PASSWORD: Final = _script("""
 local there = redis.call('GET', KEYS[1])
 if there and redis.call('TTL', KEYS[1]) == -1 then return 0 end

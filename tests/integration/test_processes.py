@@ -237,6 +237,24 @@ def test_what_is_said_of_memory_and_connections_is_for_all_processes_together() 
     assert share_of(settings, 1) is settings
 
 
+def test_a_push_through_one_worker_is_known_to_the_other_without_redis(tmp_path: Path, web: Forge, site: Site) -> None:
+    with running_service(tmp_path / "service", web.url, forgejoPublicHost="git.test") as service:
+        for number in (0, 1):
+            only(service, number)
+            assert service.get("alice", "/blog/").body == b"First"
+        site.commit({"public/index.html": b"Second"})
+        only(service, 0)
+        with web.fault("git-receive-pack", status=200, body=b""):
+            reply = service.get("git.test", "/alice/blog.git/git-receive-pack", {}, "POST", b"0000")
+        assert reply.status == 200
+        for number in (0, 1):
+            only(service, number)
+            service.until(lambda: service.get("alice", "/blog/").body == b"Second")
+        for pid in service.workers:
+            os.kill(pid, signal.SIGCONT)
+        assert service.stop() == 0
+
+
 def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Path, web: Forge, site: Site) -> None:
     port = free_port()
     with running_service(tmp_path / "service", web.url, adminListen=f"127.0.0.1:{port}") as service:
@@ -265,7 +283,9 @@ def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Pa
         admin.close()
 
 
-def test_systemd_is_told_when_all_serve_what_came_of_a_reload_and_when_the_end_begins(tmp_path: Path, web: Forge) -> None:
+def test_systemd_is_told_when_all_serve_what_a_reload_came_to_and_when_the_end_begins(
+    tmp_path: Path, web: Forge
+) -> None:
     config = write_config(tmp_path, web.url, free_port(), processes=2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(str(tmp_path / "notify"))

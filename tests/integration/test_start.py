@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from addon import __version__
 from addon.preview.forge import Forge
 from tests.integration.running import (
     PAGES_DOMAIN,
@@ -250,6 +251,11 @@ def test_an_old_mitmproxy_is_warned_about(proxy: Proxy) -> None:
 
     old = tuple(map(int, mitmproxy.version.VERSION.split(".")[:2])) < (12, 2)
     assert ("known faults" in proxy.log) is old
+
+
+def test_the_version_is_told() -> None:
+    done = subprocess.run([sys.executable, "-m", "addon.cli", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, f"pages {__version__}\n")
 
 
 def test_check_says_the_same_without_starting(tmp_path: Path) -> None:
