@@ -283,9 +283,7 @@ def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Pa
         admin.close()
 
 
-def test_systemd_is_told_when_all_serve_what_a_reload_came_to_and_when_the_end_begins(
-    tmp_path: Path, web: Forge
-) -> None:
+def test_systemd_is_told_when_all_serve_of_each_reload_and_of_the_end(tmp_path: Path, web: Forge) -> None:
     config = write_config(tmp_path, web.url, free_port(), processes=2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(str(tmp_path / "notify"))

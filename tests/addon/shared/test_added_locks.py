@@ -210,7 +210,7 @@ async def test_a_changed_password_is_written_anew(node: MakeNode, redis: Server,
 @pytest.mark.parametrize("pages", [{".pages": b"enabled: true\n"}, locked(OTHER)])
 @pytest.mark.parametrize("options", [(), ("EX", 30)])
 async def test_what_somebody_else_set_is_not_written_over(
-    node: MakeNode, redis: Server, blog: Site, options: tuple[object, ...], pages: dict[str, bytes]
+    node: MakeNode, redis: Server, blog: Site, options: tuple[str | int, ...], pages: dict[str, bytes]
 ) -> None:
     blog.commit(pages)
     each = await node(redis).tracked()
