@@ -326,8 +326,7 @@ def lfs_object(trips: Trips, name: str, oid: str, size: int) -> bytes | None:
 def store(trips: Trips, lookup: Lookup, held: Held, token: str, work: Work, going: Iterable[str]) -> bool:
     """Write what a look found; see `Shared.store`. work: what else there is to write."""
     key = lookup.key
-    told = _password_told(lookup, held)
-    commands = told + _writes(work)
+    commands = _writes(work)
     gone = lookup.fault in (Fault.ABSENT, Fault.REFUSED)
     if lookup.commit is not None and not gone and not held.foreign_contents:
         name = records.site_key(key, lookup.commit)
@@ -356,16 +355,17 @@ def store(trips: Trips, lookup: Lookup, held: Held, token: str, work: Work, goin
     label = str(Epoch(epoch.everything, new or epoch.own))
     record = records.repository_record(lookup, label, life)
     arguments = [epoch.everything, epoch.own, token, milliseconds(life), record, ref, new, milliseconds(EPOCH_LIFE)]
-    commands.append(("EVAL", _STORE, len(keys), *keys, *arguments))
-    *replies, accepted = trips.run(commands)
-    del replies[: len(told)]  # nothing of ours rests on it: without scripts, or kept from there, it is not said
+    # Last, and side by side, for both are told to everybody: who is told twice at once looks once.
+    last = [*_password_told(lookup, held), ("EVAL", _STORE, len(keys), *keys, *arguments)]
+    *replies, accepted = trips.run([*commands, *last])
+    del replies[len(commands) :]  # nothing rests on the password's: without scripts, or kept from there, it is not said
     checked_replies(replies)
     if _no_scripts(accepted):
         accepted = _stored_without_script(trips, keys, arguments)
     checked_replies([accepted])
-    if accepted == 1 and replies and commands[-2][0] == "PEXPIRE" and replies[-1] == 0:
+    if accepted == 1 and replies and commands[-1][0] == "PEXPIRE" and replies[-1] == 0:
         # The commit's contents were gone (evicted, or a restart without a disk): they are known here.
-        trips.run([("SET", commands[-2][1], records.site_record(lookup), "PX", milliseconds(IMMUTABLE_LIFE))])
+        trips.run([("SET", commands[-1][1], records.site_record(lookup), "PX", milliseconds(IMMUTABLE_LIFE))])
     return bool(accepted == 1)
 
 

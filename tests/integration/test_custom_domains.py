@@ -116,7 +116,8 @@ class Town(NamedTuple):
         with self.redis.console() as console:
             found = console.ask("KEYS", "*")
             assert isinstance(found, list)
-            names = [key.decode() for key in found if isinstance(key, bytes) and not key.startswith(b"~pages:")]
+            cached = (b"~pages:", b"password:")
+            names = [key.decode() for key in found if isinstance(key, bytes) and not key.startswith(cached)]
             values = {name: console.ask("GET", name) for name in names}
         return {name: value for name, value in values.items() if isinstance(value, bytes)}
 
