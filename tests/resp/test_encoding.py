@@ -23,7 +23,10 @@ class Name(str):
 
 
 def short(item: object) -> str:
-    return "a huge int" if isinstance(item, int) and item > 2**100 else repr(item)[:30]
+    """A name for a case, the same in every process."""
+    if isinstance(item, int) and item > 2**100:
+        return "a huge int"
+    return repr(item).partition(" at 0x")[0][:30]
 
 
 def joined(request: bytes | list[bytes | memoryview]) -> bytes:
