@@ -206,7 +206,7 @@ async def test_a_connection_closed_between_calls_is_not_noticed(connect: Connect
         ("99999999999999999999", 1),
         ("999999", 3600),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 1),
-        (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 3600),
+        pytest.param(format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 3600, id="tomorrow"),
     ],
 )
 async def test_a_pause_that_is_asked_for_is_kept(
