@@ -12,8 +12,18 @@ import pytest
 
 from addon.forgejo import Forgejo
 from addon.preview.forge import Forge
+from tests.addon.faces import Client, Faces
 from tests.forge.fixtures import make_repositories
 from tests.forge.running import TOKENS, recorded_forge
+
+
+@pytest.fixture
+def both(faces: Faces) -> Iterator[tuple[Client, Client]]:
+    """A connection to each of a module's `faces`."""
+    clients = Client(faces.lane.connect), Client(faces.flow.connect)
+    yield clients
+    for client in clients:
+        client.close()
 
 
 class Place(Protocol):

@@ -9,15 +9,36 @@ returns status, header fields and bytes; not Date, and not Connection, which bel
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import h2.config
 import h2.connection
 import h2.events
+import pytest
 
-from tests.integration.running import PAGES_DOMAIN
+from addon.preview.forge import Forge
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 
 Response = tuple[int, tuple[tuple[str, str], ...], bytes]
+
+
+class Faces(NamedTuple):
+    """A proxy with each face, and the forge behind both."""
+
+    lane: Proxy
+    flow: Proxy
+    forge: Forge
+
+
+@contextlib.contextmanager
+def both_faces(folders: pytest.TempPathFactory, forge: Forge, **options: Any) -> Iterator[Faces]:
+    """Two proxies with the same settings, but for the face that answers."""
+    with (
+        running_proxy(folders.mktemp("lane"), forge.url, lane=True, **options) as lane,
+        running_proxy(folders.mktemp("flow"), forge.url, lane=False, **options) as flow,
+    ):
+        yield Faces(lane, flow, forge)
 
 
 class Client:

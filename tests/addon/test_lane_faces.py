@@ -15,47 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from addon.preview.forge import Forge
-from tests.addon.faces import CONDITIONS, ENCODINGS, METHODS, PLACES, TRICKS, Client, request
-from tests.forge import fixtures
-from tests.forge.running import recorded_forge
-from tests.forge.sites import Site
+from tests.addon.faces import CONDITIONS, ENCODINGS, METHODS, PLACES, TRICKS, Client, Faces, both_faces, request
+from tests.forge.running import everything_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 
 FORGEJO = "git.test"
-LONG_PAGE = b"<!doctype html><title>Long</title>" + b"<p>All work and no play makes a page compress well.</p>\n" * 200
-
-
-class Faces:
-    """Both faces, the forge behind them, and what was asked of the forge under its own host."""
-
-    def __init__(self, lane: Proxy, flow: Proxy, forge: Forge) -> None:
-        self.lane = lane
-        self.flow = flow
-        self.forge = forge
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faces]:
-    root = tmp_path_factory.mktemp("forge")
-    fixtures.make_repositories(root)
-    Site(root / "compress" / "page.git", {".pages": b"enabled: true\n", "public/long.html": LONG_PAGE})
-    forge = recorded_forge(root)
+    forge = everything_forge(tmp_path_factory.mktemp("forge"))
     options = {"forgejoPublicHost": FORGEJO, "cacheTTL": 3600}
-    with (
-        running_proxy(tmp_path_factory.mktemp("lane"), forge.url, lane=True, **options) as lane,
-        running_proxy(tmp_path_factory.mktemp("flow"), forge.url, lane=False, **options) as flow,
-    ):
-        yield Faces(lane, flow, forge)
+    with both_faces(tmp_path_factory, forge, **options) as faces:
+        yield faces
     forge.stop()
-
-
-@pytest.fixture
-def both(faces: Faces) -> Iterator[tuple[Client, Client]]:
-    clients = Client(faces.lane.connect), Client(faces.flow.connect)
-    yield clients
-    for client in clients:
-        client.close()
 
 
 def test_the_lane_is_what_answers_where_it_is_on(faces: Faces) -> None:

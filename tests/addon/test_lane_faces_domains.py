@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.addon.faces import CONDITIONS, ENCODINGS, METHODS, Client, Response, request
-from tests.addon.test_lane_faces import Faces
+from tests.addon.faces import CONDITIONS, ENCODINGS, METHODS, Client, Faces, Response, both_faces, request
 from tests.forge.running import start_forge
 from tests.forge.sites import Site
-from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.resp.servers import Server, start_valkey
 
 OPEN, LOCKED = "www.open.example", "locked.example"
@@ -83,20 +82,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory, redis: Server) -> Iterator[F
         "authSecretKey": "k" * 32,
         "trustedProxies": ["loopback"],
     }
-    with (
-        running_proxy(tmp_path_factory.mktemp("lane"), forge.url, lane=True, **options) as lane,
-        running_proxy(tmp_path_factory.mktemp("flow"), forge.url, lane=False, **options) as flow,
-    ):
-        yield Faces(lane, flow, forge)
+    with both_faces(tmp_path_factory, forge, **options) as faces:
+        yield faces
     forge.stop()
-
-
-@pytest.fixture
-def both(faces: Faces) -> Iterator[tuple[Client, Client]]:
-    clients = Client(faces.lane.connect), Client(faces.flow.connect)
-    yield clients
-    for client in clients:
-        client.close()
 
 
 PATHS = [

@@ -23,7 +23,7 @@ from tests.addon.faces import CONDITIONS, ENCODINGS, METHODS, PLACES, TRICKS, Cl
 from tests.addon.tls_wire import client_context, make_pair
 from tests.forge import fixtures
 from tests.forge.odd_pages import OddForge
-from tests.forge.running import recorded_forge, start_forge
+from tests.forge.running import everything_forge, start_forge
 from tests.forge.sites import Site
 from tests.forge.smart_http import WebFace
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
@@ -34,7 +34,6 @@ FORGEJO = "git.test"
 HOST = f"alice.{PAGES_DOMAIN}"
 HTTP2 = version() >= HTTP2_SAFE
 NO_AUTHORITIES = [f"alice.{PAGES_DOMAIN}:".encode(), b"a" * 64 + f".{PAGES_DOMAIN}".encode(), b"a..b"]
-LONG_PAGE = b"<!doctype html><title>Long</title>" + b"<p>All work and no play makes a page compress well.</p>\n" * 200
 
 
 class Secured(NamedTuple):
@@ -74,10 +73,7 @@ def secured(folder: Path, forge: str, **options: object) -> Iterator[Secured]:
 
 @pytest.fixture(scope="module")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    root = tmp_path_factory.mktemp("forge")
-    fixtures.make_repositories(root)
-    Site(root / "compress" / "page.git", {".pages": b"enabled: true\n", "public/long.html": LONG_PAGE})
-    forge = recorded_forge(root)
+    forge = everything_forge(tmp_path_factory.mktemp("forge"))
     yield forge
     forge.stop()
 

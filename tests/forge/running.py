@@ -13,6 +13,8 @@ from typing import Any
 
 from addon.preview.forge import Forge
 from addon.preview.settings import OwnerSettings, RepositorySettings, Token
+from tests.forge.fixtures import make_repositories
+from tests.forge.sites import Site
 
 TOKENS = {
     "alice": "a1" * 20,
@@ -21,6 +23,16 @@ TOKENS = {
     "public-only": "d4" * 20,
 }
 RENAMES = {"alice/oldname": "alice/newname", "alice/moving": "acme/moving", "oldie": "newbie"}
+
+
+LONG_PAGE = b"<!doctype html><title>Long</title>" + b"<p>All work and no play makes a page compress well.</p>\n" * 200
+
+
+def everything_forge(root: Path) -> Forge:
+    """The recorded forge over its repositories, made below `root`; and `compress/page`: LONG_PAGE as `long.html`."""
+    make_repositories(root)
+    Site(root / "compress" / "page.git", {".pages": b"enabled: true\n", "public/long.html": LONG_PAGE})
+    return recorded_forge(root)
 
 
 def start_forge(root: Path | None = None, *, port: int = 0, **options: Any) -> Forge:

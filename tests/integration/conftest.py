@@ -9,19 +9,14 @@ import pytest
 
 from addon.preview.forge import Forge
 from tests.forge import fixtures
-from tests.forge.running import recorded_forge
-from tests.forge.sites import Site
+from tests.forge.odd_pages import OddForge
+from tests.forge.running import everything_forge
 from tests.integration.running import Proxy, running_proxy
-
-LONG_PAGE = b"<!doctype html><title>Long</title>" + b"<p>All work and no play makes a page compress well.</p>\n" * 200
 
 
 @pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    root = tmp_path_factory.mktemp("forge")
-    fixtures.make_repositories(root)
-    Site(root / "compress" / "page.git", {".pages": b"enabled: true\n", "public/long.html": LONG_PAGE})
-    forge = recorded_forge(root)
+    forge = everything_forge(tmp_path_factory.mktemp("forge"))
     yield forge
     forge.stop()
 
@@ -35,6 +30,20 @@ def proxy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def proxy(forge: Forge, proxy_folder: Path) -> Iterator[Proxy]:
     with running_proxy(proxy_folder, forge.url, accessLog="requests.log") as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a module's own proxy writes into."""
+    return tmp_path_factory.mktemp("module")
+
+
+@pytest.fixture(scope="module")
+def odd(forge: Forge) -> Iterator[OddForge]:
+    """Pages that no repository has, and the forge beside them."""
+    odd = OddForge(forge.url)
+    yield odd
+    odd.stop()
 
 
 @pytest.fixture(scope="session")

@@ -13,30 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from addon.preview.forge import Forge
 from tests.forge import fixtures
 from tests.forge.odd_pages import OddForge, download
 from tests.forge.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
-from tests.integration.wire import Memory, Wire, digest_of
+from tests.integration.wire import Memory, Wire, digest_of, splice
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 FLAT = 48 * MIB
 """What a transfer may add to the process, however large: buffers, and what the allocator keeps."""
 BLOCK = download(MIB)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bodies")
-
-
-@pytest.fixture(scope="module")
-def odd(forge: Forge) -> Iterator[OddForge]:
-    odd = OddForge(forge.url)
-    yield odd
-    odd.stop()
 
 
 @pytest.fixture(scope="module")
@@ -192,15 +179,7 @@ class SlowFace:
 
     def _serve(self, connection: socket.socket) -> None:
         self.go.wait(60)
-        forge = socket.create_connection(("127.0.0.1", self._port))
-        for source, sink in ((connection, forge), (forge, connection)):
-            threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
+        splice(connection, socket.create_connection(("127.0.0.1", self._port)))
 
     def stop(self) -> None:
         self.go.set()

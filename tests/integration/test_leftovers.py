@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from addon.preview.forge import Forge
 from tests.forge.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, echo, eventually, passing_through_with
@@ -34,18 +33,6 @@ def say():
 def client_disconnected(client):
     asyncio.get_running_loop().call_later(0.3, say)
 """
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("leftovers")
-
-
-@pytest.fixture(scope="module")
-def odd(forge: Forge) -> Iterator[OddForge]:
-    odd = OddForge(forge.url)
-    yield odd
-    odd.stop()
 
 
 @pytest.fixture(scope="module")

@@ -22,18 +22,6 @@ ALICE = f"alice.{PAGES_DOMAIN}"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("through")
-
-
-@pytest.fixture(scope="module")
-def odd(forge: Forge, folder: Path) -> Iterator[OddForge]:
-    odd = OddForge(forge.url)
-    yield odd
-    odd.stop()
-
-
-@pytest.fixture(scope="module")
 def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
     with passing_through(folder, odd) as proxy:
         yield proxy

@@ -18,7 +18,6 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
-from addon.preview.forge import Forge
 from tests.forge.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, MIB, echo, eventually, passing_through, passing_through_with
@@ -38,13 +37,6 @@ def running():
     if "tcp_timeout" in ctx.options:
         ctx.options.tcp_timeout = 3
 """
-
-
-@pytest.fixture(scope="module")
-def odd(forge: Forge) -> Iterator[OddForge]:
-    odd = OddForge(forge.url)
-    yield odd
-    odd.stop()
 
 
 @pytest.fixture(scope="module")

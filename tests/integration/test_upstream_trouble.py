@@ -16,7 +16,7 @@ from addon.preview.forge import Forge
 from tests.forge.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port
 from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
-from tests.integration.wire import Head, Memory, Wire
+from tests.integration.wire import Head, Memory, Wire, splice
 from tests.resp.certs import Certificates, make_certificates
 
 ALICE = f"alice.{PAGES_DOMAIN}"
@@ -78,18 +78,6 @@ def proxy_before_forge(odd_port: int, tmp_path_factory: pytest.TempPathFactory) 
     placeholder.stop()
     with passing_through(folder, placeholder, **config) as proxy:
         yield proxy, folder
-
-
-@pytest.fixture(scope="module")
-def odd(forge: Forge) -> Iterator[OddForge]:
-    odd = OddForge(forge.url)
-    yield odd
-    odd.stop()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("trouble")
 
 
 @pytest.fixture(scope="module")
@@ -253,15 +241,7 @@ class Forwarder:
             while True:
                 connection, _ = self._listener.accept()
                 self.connections += 1
-                onward = socket.create_connection(("127.0.0.1", self._target))
-                for source, sink in ((connection, onward), (onward, connection)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
+                splice(connection, socket.create_connection(("127.0.0.1", self._target)))
 
     def stop(self) -> None:
         self._listener.close()

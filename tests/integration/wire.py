@@ -12,11 +12,25 @@ import contextlib
 import hashlib
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 PIECE = 64 * 1024
+
+
+def splice(one: socket.socket, other: socket.socket) -> None:
+    """Pass on what either says to the other, each by a thread of its own, until both have said all."""
+    for source, sink in ((one, other), (other, one)):
+        threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(PIECE):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
 
 
 class Head(NamedTuple):
