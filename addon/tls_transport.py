@@ -213,7 +213,9 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return True
 
     def write_eof(self) -> None:
-        """Say that nothing more comes; what the client sends is still read."""
+        """Say that nothing more comes; what the client sends is still read. Before the handshake is done, `close`."""
+        if not self._ready:
+            self.close()  # the handshake could not go on
         if self._closing or self._sent_end:
             return
         self._say_end()

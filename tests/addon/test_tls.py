@@ -187,6 +187,25 @@ async def test_a_handshake_that_takes_too_long_is_cut_and_its_connection_counted
         assert await running.talk(get("/hit", LAST)) != b""
 
 
+async def test_a_handshake_under_way_is_ended_in_good_order_by_the_lanes_end(
+    single: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_lane(certificates=single) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client_context().wrap_bio(incoming, outgoing, server_hostname=HOST).do_handshake()
+        hello = outgoing.read()
+        writer.write(hello[:50])
+        await running.until(lambda: len(running.lane) == 1)
+        drained = asyncio.create_task(running.lane.drain())
+        assert await asyncio.wait_for(reader.read(), DEADLINE) == b""
+        writer.write(hello[50:])
+        await asyncio.wait_for(drained, DEADLINE)
+        writer.close()
+    assert "Fatal error" not in caplog.text
+
+
 @pytest.mark.parametrize("path", ["/hit", "/miss", "/big"])
 async def test_an_answer_ends_with_close_notify(single: Certificates, path: str) -> None:
     async with running_lane(certificates=single) as running:
