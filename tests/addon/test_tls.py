@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """What is TLS about the lane: who is let in, with which certificate, and how a connection ends."""
 
+import _ssl
 import asyncio
 import contextlib
 import logging
@@ -14,7 +15,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -251,6 +252,26 @@ async def test_a_stopped_reader_of_a_large_page_holds_little(single: Certificate
         assert connection._transport.get_write_buffer_size() < 1024 * 1024
         assert connection._transport._incoming.pending < 64 * 1024  # type: ignore[attr-defined]
         writer.transport.abort()
+
+
+@pytest.mark.skipif(not hasattr(_ssl, "__file__"), reason="OpenSSL cannot be called: it is in the interpreter")
+async def test_who_asks_for_key_updates_and_takes_no_answers_is_read_no_further(single: Certificates) -> None:
+    async with running_lane(certificates=single) as running:
+        reader, writer = await open_secure(running.port, HOST)
+        pause_reading(writer)  # type: ignore[arg-type]
+        (connection,) = running.lane._connections
+        transport = connection._transport
+        for end, option in ((transport, socket.SO_SNDBUF), (writer, socket.SO_RCVBUF)):
+            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 8192)
+        below = transport._below  # type: ignore[attr-defined]
+        while below.is_reading() and below.get_write_buffer_size() < 1024 * 1024:
+            for _ in range(1000):
+                writer.ask_for_key_update()
+            await asyncio.sleep(0)
+        assert below.get_write_buffer_size() < 256 * 1024
+        cast(asyncio.Transport, writer.transport).resume_reading()
+        writer.write(get("/hit", LAST))
+        assert answers(await asyncio.wait_for(reader.read(), DEADLINE))[0][2] == b"GET /hit"
 
 
 # Certificates that change.
