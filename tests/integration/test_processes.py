@@ -98,6 +98,28 @@ def test_settings_that_are_wrong_change_nothing_even_for_a_worker_that_is_restar
         assert service.stop() == 0
 
 
+def test_an_address_may_come_back_while_workers_that_had_it_are_ending(tmp_path: Path, web: Forge) -> None:
+    folder, first, second = tmp_path / "service", free_port(), free_port()
+    both, one = [f"127.0.0.1:{first}", f"127.0.0.1:{second}"], [f"127.0.0.1:{first}"]
+    with running_service(folder, web.url, listen=both) as service:
+        before = service.workers
+        for pid in before:
+            os.kill(pid, signal.SIGSTOP)
+        write_config(folder, web.url, first, processes=2, listen=one)
+        service.reload()
+        service.until_served(2)
+        write_config(folder, web.url, first, processes=2, listen=both)
+        service.reload()
+        service.until(lambda: f"still end on 127.0.0.1:{second}" in service.log or "nothing is changed" in service.log)
+        for pid in before:
+            os.kill(pid, signal.SIGCONT)
+        service.until_served(3)
+        for port in (first, second):
+            service.port = port
+            assert service.get("alice", "/blog/").body == b"First"
+        assert service.stop() == 0
+
+
 def test_a_killed_worker_fails_its_own_requests_alone_and_another_takes_its_place(tmp_path: Path, web: Forge) -> None:
     with running_service(tmp_path / "service", web.url) as service:
         with Visitors(service.port, "/blog/") as visitors:
