@@ -2,12 +2,13 @@
 # Copyright (C) 2026 the contributors
 """mitmproxy's HTTP/1 made fit for the public: what it lacks as a server, put in place from outside.
 
-Its own error pages name its version and addresses behind it; trailer fields crash the connection, which then hangs; an
-interim answer (103 Early Hints) is taken for the answer; a body of HTTP/2 without a length is passed on unframed, to be
-read as the next request, and what its client does not take is held as a whole; an answer that comes amid its request's
-body is not ended before that body is; the size of a head, and of what a client sends ahead, is not limited. Each mend
-replaces a function or two of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml); where mitmproxy is not as expected,
-`mend` says which ones are missing, and everything else still works.
+Its own error pages name its version and addresses behind it; trailer fields crash the connection, which then hangs; a
+request behind an empty line is left lying; an interim answer (103 Early Hints) is taken for the answer; a body of
+HTTP/2 without a length is passed on unframed, to be read as the next request, and what its client does not take is held
+as a whole; an answer that comes amid its request's body is not ended before that body is; the size of a head, and of
+what a client sends ahead, is not limited. Each mend replaces a function or two of mitmproxy 11.0 to 12.2 (the pin in
+pyproject.toml); where mitmproxy is not as expected, `mend` says which ones are missing, and everything else still
+works.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ MAX_AHEAD = 256 * 1024
 MAX_UNSENT = 256 * 1024
 """Bytes of an answer that are held for a client over HTTP/2 that does not take them."""
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}[ \r\n]")
+_EMPTY_LINES = re.compile(rb"(?:\r?\n)*+")
 
 Commands = Generator[commands.Command, Any, None]
 
@@ -87,6 +89,7 @@ def mend() -> list[str]:
         ("an answer that comes before its request is complete is not ended", _early_answers),
         ("bodies of HTTP/2 that do not say how long they are are not passed on", _bodies_without_length),
         ("answers over HTTP/2 to slow readers are held in memory as a whole", _slow_readers),
+        ("what follows an empty line between requests is not read", _empty_lines),
         ("the size of what clients send before they are answered is not limited", _limits),
     ]
     for words, put in mends:
@@ -230,6 +233,20 @@ def _slow_readers(module: Any) -> None:
 def _unsent(connection: Any, stream: int | None) -> int:
     """Bytes that a stream of a connection over HTTP/2 may not send yet."""
     return sum(len(each.data) for each in connection.stream_buffers.get(stream, ()))
+
+
+def _empty_lines(module: Any) -> None:
+    """Overlook empty lines before a request (RFC 9112 §2.2). mitmproxy does, and waits for more before it reads on."""
+    read_headers = module.Http1Server.read_headers
+
+    def read_first_line(self: Any, event: events.Event) -> Commands:
+        if isinstance(event, events.DataReceived):
+            empty = _EMPTY_LINES.match(bytes(self.buf))
+            if empty is not None and empty.end():
+                self.buf.maybe_extract_at_most(empty.end())
+        yield from read_headers(self, event)
+
+    module.Http1Server.read_headers = read_first_line
 
 
 def _limits(module: Any) -> None:
