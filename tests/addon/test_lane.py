@@ -639,6 +639,20 @@ async def test_the_end_answers_what_was_asked_and_closes_what_is_idle() -> None:
         await asyncio.wait_for(drained, DEADLINE)
 
 
+async def test_the_end_waits_for_who_was_accepted_a_moment_ago(over: str) -> None:
+    if over == "tls":
+        pytest.skip("who is accepted is told to the protocol below TLS")
+    async with running_lane() as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.sendall(get("/hit"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(running.lane) == 0  # the loop has accepted it, and said nothing of it yet
+            await asyncio.wait_for(running.lane.aclose(DEADLINE), DEADLINE)
+            client.setblocking(False)
+            assert answers(client.recv(65536))[0][1]["connection"] == "close"
+
+
 async def test_an_idle_connection_takes_little_memory(over: str) -> None:
     async with running_lane(maxConnectionsPerAddress=0) as running:
         held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
