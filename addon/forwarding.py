@@ -27,6 +27,9 @@ _HOP_BY_HOP = ("keep-alive", "proxy-connection", "proxy-authorization", "te", "h
 # Fields that no `Connection` header can take out: they frame the message or say where it goes.
 _NEVER_NAMED = ("host", "content-length", "transfer-encoding", HOP_HEADER.lower())
 _FORWARDED = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(?:;|$)')
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_UNTIL_OPEN_QUOTE = re.compile(rf'(?:[^"]|{_QUOTED})*+', re.DOTALL)
+_ELEMENT = re.compile(rf'(?:[^",]|{_QUOTED})++', re.DOTALL)
 _MOST_NAMED = 20
 
 
@@ -173,10 +176,16 @@ def _claimed_scheme(headers: Fields) -> str | None:
 
 
 def _forwarded(headers: Fields) -> list[dict[str, str]]:
-    """The elements of `Forwarded` (RFC 7239), their parameters by lower-case name; a broken one is empty."""
+    """The elements of `Forwarded` (RFC 7239), their parameters by lower-case name; a broken one is empty.
+
+    A quote that nobody closes is passed over, for what a proxy adds stands behind it. All quotes behind it are open as
+    well; to look for the end of each would take 16 KiB three seconds.
+    """
     text = ",".join(headers.get_all("forwarded"))
+    match = _UNTIL_OPEN_QUOTE.match(text)
+    whole = match.end() if match is not None else 0
     elements = []
-    for element in re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^",])+', text):
+    for element in [*_ELEMENT.findall(text[:whole]), *re.findall(r'[^",]+', text[whole:])]:
         found: dict[str, str] = {}
         position = 0
         while match := _FORWARDED.match(element, position):

@@ -225,6 +225,8 @@ class Lane:
         Waits without a limit of its own. What was handed over is not waited for.
         """
         self.retiring = True
+        for _ in range(3):  # rounds of the loop, until we are told of a connection that it has just accepted
+            await asyncio.sleep(0)
         # Who asks in this time is answered and told that it was the last; who was just let in has time to ask at all.
         # To close at once what is idle at this moment would cut requests that are on their way.
         with contextlib.suppress(TimeoutError):

@@ -144,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         self._eof = True
-        return self._busy  # half-closed: what was asked is still answered
+        return self._busy and not self._ended  # half-closed: what was asked is still answered
 
     def pause_writing(self) -> None:
         self._room = False

@@ -53,7 +53,7 @@ from addon.flows import (
 )
 from addon.forgejo import Forgejo, forgejo_of
 from addon.hosts import domains_of
-from addon.lane import Lane, NoPlace, install
+from addon.lane import GRACE_SECONDS, Lane, NoPlace, install
 from addon.library import Library
 from addon.listening import emptied, refuse_new
 from addon.lookup import Key
@@ -113,6 +113,7 @@ class PagesAddon:
         self._flows: dict[str, dict[str, http.HTTPFlow]] = {}  # being answered, by client
         self._inflight: set[str] = set()  # those of them that a shutdown waits for
         self._idle = asyncio.Event()
+        self._ending = False  # each answer is the last of its connection
         self._connections = Connections(dict, 1.0)
         self._complained = 0.0
         self._admin: Admin | None = None
@@ -356,7 +357,10 @@ class PagesAddon:
             self._log.close()
 
     async def _drained(self) -> None:
-        """Wait until the flow face has answered what is under way."""
+        """Wait until the flow face has answered what is under way, and said that it was the last."""
+        self._ending = True
+        self._connections.retire()
+        await self._connections.gone(GRACE_SECONDS)  # who asks in this time, as clients do that know of no end
         if not self._inflight:
             return
         logger.info("waiting for %d answers in flight", len(self._inflight))
@@ -535,6 +539,7 @@ class PagesAddon:
         response = flow.response
         if response is None or response.raw_content is not None:
             return
+        self._close_after(flow)
         if self._log is not None:
             flow.metadata["pages_count"] = response.stream = Counted()
         else:
@@ -545,12 +550,20 @@ class PagesAddon:
     def response(self, flow: http.HTTPFlow) -> None:
         if flow.response is None:
             return
+        if not flow.response.stream:  # else its head is sent
+            self._close_after(flow)
         self._finished(flow, flow.response.status_code)
         key = flow.metadata.get("pages_written")
         if key is not None and flow.response.status_code < 400 and self._library is not None:
             hint = asyncio.ensure_future(self._hint(key))  # sooner than the webhook
             self._hints.add(hint)
             hint.add_done_callback(self._hints.discard)
+
+    def _close_after(self, flow: http.HTTPFlow) -> None:
+        """At the end, have mitmproxy close a connection after this answer, and say so."""
+        response = flow.response
+        if self._ending and response is not None and response.status_code != 101 and not flow.request.is_http2:
+            response.headers["Connection"] = "close"
 
     def error(self, flow: http.HTTPFlow) -> None:
         self._finished(flow, status_of_failure(flow))

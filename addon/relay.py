@@ -100,15 +100,17 @@ class Relay:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 chunks = await stack.enter_async_context(answer.stream())
+                chunk = await anext(chunks, b"")
             except Exception as error:  # nothing was sent yet: a page can still say so
                 page = answer.otherwise(error)
                 writer.write(head_bytes(page) + page.body)
                 await writer.drain()
                 return True
             writer.write(head_bytes(answer))
-            async for chunk in chunks:
+            while chunk:
                 writer.write(chunk)
                 await writer.drain()
+                chunk = await anext(chunks, b"")
         return True
 
 

@@ -54,14 +54,16 @@ def supervise(config: Path, processes: int | None) -> int:
 
 
 class Supervisor:
-    """State: the sockets that are open, the generation that serves, and those that are ending."""
+    """State: the sockets that are open, the generation that serves, and those that are ending, with the addresses that
+    they alone have open.
+    """
 
     def __init__(self, config: Path, processes: int | None) -> None:
         self._config = config
         self._processes = processes
         self._sockets: Sockets = {}
         self._current: Generation | None = None
-        self._endings: set[asyncio.Task[None]] = set()
+        self._endings: dict[asyncio.Task[None], frozenset[str]] = {}
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Event()
 
@@ -119,6 +121,7 @@ class Supervisor:
             for address in (*settings.listen, *settings.admin_listen):
                 key = address_key(address.host, address.port)
                 if key not in sockets:
+                    await self._left(key, str(address))
                     try:
                         sockets[key] = new[key] = opened(address.host, address.port)
                     except OSError as error:
@@ -141,8 +144,14 @@ class Supervisor:
             left = {key: listeners for key, listeners in sockets.items() if key not in wanted}
             self._sockets = mine
             ending = asyncio.get_running_loop().create_task(_retire(before, left))
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
+            self._endings[ending] = frozenset(left)
+            ending.add_done_callback(self._endings.pop)
+
+    async def _left(self, key: str, address: str) -> None:
+        """Wait until no worker that is ending has an address open that was taken out of the settings by a reload."""
+        if holding := [ending for ending, left in self._endings.items() if key in left]:
+            logger.info("waiting for the workers that still end on %s", address)
+            await asyncio.wait(holding)
 
     def _read(self) -> tuple[bytes, Settings]:
         try:

@@ -38,6 +38,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_closing",
         "_eof",
         "_eof_told",
+        "_full",
         "_incoming",
         "_outgoing",
         "_paused",
@@ -45,6 +46,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_ready",
         "_sent_end",
         "_ssl",
+        "_stuffed",
         "_timer",
     )
 
@@ -70,6 +72,8 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._eof_told = False
         self._sent_end = False  # our close_notify is sent
         self._closing = False
+        self._full = False  # the client does not take what we send
+        self._stuffed = False  # nor the answers to its key updates: until it does, nothing is read
         self.set_protocol(above)
 
     # What the socket's transport calls.
@@ -92,9 +96,15 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return True  # closing is for `close`; until then what was asked is answered
 
     def pause_writing(self) -> None:
+        self._full = True
         self._above.pause_writing()
 
     def resume_writing(self) -> None:
+        self._full = False
+        if self._stuffed:
+            self._stuffed = False
+            if not (self._paused or self._closing):
+                self._below.resume_reading()
         self._above.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -155,8 +165,11 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
                     cast(asyncio.Protocol, above).data_received(data)
                     continue
             except ssl.SSLWantReadError:
-                if not self._closing:
+                if not (self._closing or self._sent_end) and self._outgoing.pending:
                     self._flush()  # the answer to a key update
+                    if self._full and not self._eof:
+                        self._stuffed = True
+                        self._below.pause_reading()
                 if not self._eof:
                     return
             except ssl.SSLZeroReturnError:
@@ -213,7 +226,9 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return True
 
     def write_eof(self) -> None:
-        """Say that nothing more comes; what the client sends is still read."""
+        """Say that nothing more comes; what the client sends is still read. Before the handshake is done, `close`."""
+        if not self._ready:
+            self.close()  # the handshake could not go on
         if self._closing or self._sent_end:
             return
         self._say_end()

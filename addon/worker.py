@@ -8,6 +8,7 @@ must be like its siblings, even where the file has been changed, or spoilt, sinc
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -112,18 +113,19 @@ class Bus:
     async def _listen(
         self, reader: asyncio.StreamReader, purge: Purge, hint: Hint, settle: Callable[[Key], object]
     ) -> None:
-        while line := await reader.readline():
-            said = json.loads(line)
-            key = said["key"]
-            try:
-                if said["do"] == "purge":
-                    await purge(None if key is None else (key[0], key[1]))
-                elif said["do"] == "hint":
-                    await hint((key[0], key[1]))
-                else:
-                    settle((key[0], key[1]))
-            except Exception:
-                logger.exception("what another process asked for failed")
+        with contextlib.suppress(OSError):  # a reset: it was killed, and had not read all that was said to it
+            while line := await reader.readline():
+                said = json.loads(line)
+                key = said["key"]
+                try:
+                    if said["do"] == "purge":
+                        await purge(None if key is None else (key[0], key[1]))
+                    elif said["do"] == "hint":
+                        await hint((key[0], key[1]))
+                    else:
+                        settle((key[0], key[1]))
+                except Exception:
+                    logger.exception("what another process asked for failed")
         # The supervisor is gone, and with it who would end or restart this process.
         os.kill(os.getpid(), signal.SIGTERM)
 

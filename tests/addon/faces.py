@@ -121,6 +121,23 @@ class Client2:
         self._flush()
         return stream
 
+    def give_up(self, method: str, host: str, target: str, count: int) -> None:
+        """Send so many requests in one piece, and each time that no answer is wanted."""
+        fields = [(":method", method), (":scheme", "https"), (":authority", host), (":path", target)]
+        for _ in range(count):
+            stream = self._connection.get_next_available_stream_id()
+            self._connection.send_headers(stream, fields, end_stream=True)
+            self._connection.reset_stream(stream)
+        self._flush()
+
+    def ended(self) -> int | None:
+        """Wait until the server ends the connection; returns why (an error code), if it says so."""
+        while received := self._socket.recv(1 << 20):
+            for event in self._connection.receive_data(received):
+                if isinstance(event, h2.events.ConnectionTerminated):
+                    return event.error_code
+        return None
+
     def rest(self, stream: int) -> int:
         """Take the answer of a stream; returns the length of its body."""
         size = self._untaken.pop(stream, 0)

@@ -3,6 +3,7 @@
 """What Forgejo is told of a visitor: tables of what came in, from whom, and what goes on."""
 
 import logging
+import re
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,8 @@ CLIENTS = [
     (FRONT, [("Forwarded", 'for="[2001:4860::1]:80"')], "2001:4860::1", f"2001:4860::1, {FRONT}"),
     (FRONT, [("Forwarded", "for=_hidden")], FRONT, FRONT),
     (FRONT, [("Forwarded", f"for={VISITOR} what, is this")], FRONT, FRONT),
+    (FRONT, [("Forwarded", f'for="1.1.1.1, for={VISITOR}')], VISITOR, f"{VISITOR}, {FRONT}"),
+    (FRONT, [("Forwarded", f'for="1.1.1.1" , by="a, for={VISITOR};by=\\"b')], FRONT, FRONT),
     ("::1", [("X-Forwarded-For", VISITOR)], VISITOR, f"{VISITOR}, ::1"),
     ("::ffff:10.1.2.3", [("X-Forwarded-For", VISITOR)], VISITOR, f"{VISITOR}, ::ffff:10.1.2.3"),
     ("2001:db8::5%eth0", [("X-Forwarded-For", VISITOR)], VISITOR, f"{VISITOR}, 2001:db8::5%eth0"),
@@ -227,3 +230,18 @@ def test_what_proxies_say_of_the_scheme_counts_only_where_they_are_trusted_and_a
     headers = Headers([(name.encode(), value.encode()) for name, value in fields])
     visitor = forwarding().visitor(headers, peer, False)
     assert (visitor.secure, visitor.told, visitor.unclear) == (secure, told, unclear)
+
+
+def test_a_visitor_cannot_keep_us_busy_with_quotes_that_never_end() -> None:
+    quotes = '"' + '\\"' * 500_000  # looked for the end of each, this would take an hour
+    assert forwarding().visitor(Headers([(b"Forwarded", quotes.encode())]), VISITOR, True).address == VISITOR
+    told = f"{quotes}, for={VISITOR}"
+    assert forwarding().visitor(Headers([(b"Forwarded", told.encode())]), FRONT, True).address == VISITOR
+
+
+@given(st.text('"\\,;= af', max_size=40))
+def test_quotes_that_never_end_are_passed_over(text: str) -> None:
+    left = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')  # as it is meant, and slowly
+    expected = forwarding().visitor(Headers([(b"Forwarded", text.encode())]), FRONT, False)
+    one_by_one = [(b"Forwarded", element.encode()) for element in left.findall(text)]
+    assert forwarding().visitor(Headers(one_by_one), FRONT, False) == expected

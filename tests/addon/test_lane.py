@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from addon import lane_connection
 from addon.certificates import Certificates
 from addon.lane_connection import TURN_ANSWERS
 from tests.addon.lane_running import (
@@ -273,6 +274,17 @@ async def test_a_connection_is_closed_after_so_many_requests_and_says_so() -> No
         for path in ("/hit", "/miss"):
             received = answers(await running.talk(get(path) * 10))
             assert [fields.get("connection") for _, fields, _ in received] == [None, None, "close"]
+
+
+async def test_a_client_that_has_seen_the_end_is_not_lingered_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_connection, "LINGER", 2 * DEADLINE)
+    async with running_lane(maxRequestsPerConnection=1) as running:
+        for path in ("/hit", "/miss", "/stream?10"):
+            reader, writer = await running.connect()
+            writer.write(get(path))
+            assert answers(await asyncio.wait_for(reader.read(), DEADLINE))[0][0] == 200
+            writer.close()
+            await running.until(lambda: len(running.lane) == 0)
 
 
 async def test_an_address_has_so_many_connections_and_a_trusted_proxy_as_many_as_it_wants() -> None:
@@ -625,6 +637,20 @@ async def test_the_end_answers_what_was_asked_and_closes_what_is_idle() -> None:
         for _, writer in (idle, waiting, late):
             writer.close()
         await asyncio.wait_for(drained, DEADLINE)
+
+
+async def test_the_end_waits_for_who_was_accepted_a_moment_ago(over: str) -> None:
+    if over == "tls":
+        pytest.skip("who is accepted is told to the protocol below TLS")
+    async with running_lane() as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.sendall(get("/hit"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(running.lane) == 0  # the loop has accepted it, and said nothing of it yet
+            await asyncio.wait_for(running.lane.aclose(DEADLINE), DEADLINE)
+            client.setblocking(False)
+            assert answers(client.recv(65536))[0][1]["connection"] == "close"
 
 
 async def test_an_idle_connection_takes_little_memory(over: str) -> None:

@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """What is TLS about the lane: who is let in, with which certificate, and how a connection ends."""
 
+import _ssl
 import asyncio
 import contextlib
 import logging
@@ -14,7 +15,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -187,6 +188,25 @@ async def test_a_handshake_that_takes_too_long_is_cut_and_its_connection_counted
         assert await running.talk(get("/hit", LAST)) != b""
 
 
+async def test_a_handshake_under_way_is_ended_in_good_order_by_the_lanes_end(
+    single: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_lane(certificates=single) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client_context().wrap_bio(incoming, outgoing, server_hostname=HOST).do_handshake()
+        hello = outgoing.read()
+        writer.write(hello[:50])
+        await running.until(lambda: len(running.lane) == 1)
+        drained = asyncio.create_task(running.lane.drain())
+        assert await asyncio.wait_for(reader.read(), DEADLINE) == b""
+        writer.write(hello[50:])
+        await asyncio.wait_for(drained, DEADLINE)
+        writer.close()
+    assert "Fatal error" not in caplog.text
+
+
 @pytest.mark.parametrize("path", ["/hit", "/miss", "/big"])
 async def test_an_answer_ends_with_close_notify(single: Certificates, path: str) -> None:
     async with running_lane(certificates=single) as running:
@@ -232,6 +252,26 @@ async def test_a_stopped_reader_of_a_large_page_holds_little(single: Certificate
         assert connection._transport.get_write_buffer_size() < 1024 * 1024
         assert connection._transport._incoming.pending < 64 * 1024  # type: ignore[attr-defined]
         writer.transport.abort()
+
+
+@pytest.mark.skipif(not hasattr(_ssl, "__file__"), reason="OpenSSL cannot be called: it is in the interpreter")
+async def test_who_asks_for_key_updates_and_takes_no_answers_is_read_no_further(single: Certificates) -> None:
+    async with running_lane(certificates=single) as running:
+        reader, writer = await open_secure(running.port, HOST)
+        pause_reading(writer)  # type: ignore[arg-type]
+        (connection,) = running.lane._connections
+        transport = connection._transport
+        for end, option in ((transport, socket.SO_SNDBUF), (writer, socket.SO_RCVBUF)):
+            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 8192)
+        below = transport._below  # type: ignore[attr-defined]
+        while below.is_reading() and below.get_write_buffer_size() < 1024 * 1024:
+            for _ in range(1000):
+                writer.ask_for_key_update()
+            await asyncio.sleep(0)
+        assert below.get_write_buffer_size() < 256 * 1024
+        cast(asyncio.Transport, writer.transport).resume_reading()
+        writer.write(get("/hit", LAST))
+        assert answers(await asyncio.wait_for(reader.read(), DEADLINE))[0][2] == b"GET /hit"
 
 
 # Certificates that change.

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import h2.errors
 import pytest
 
 from addon.preview.forge import Forge
@@ -272,6 +273,16 @@ def test_a_large_answer_over_http2_waits_for_its_slow_reader_and_no_other_does(t
             assert "Traceback" not in running.proxy.log
     finally:
         odd.stop()
+
+
+@pytest.mark.skipif(not HTTP2, reason="this mitmproxy has no HTTP/2 that is safe")
+def test_a_client_over_http2_that_asks_and_gives_up_without_end_is_let_go(lane: Secured) -> None:
+    client = Client2(lane.connect2)
+    client.give_up("GET", HOST, "/blog/", 100)  # as a browser does that leaves a page
+    assert client.ask(request("GET", HOST, "/blog/"))[0] == 200
+    client.give_up("GET", HOST, "/blog/", 300)
+    assert client.ended() == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+    client.close()
 
 
 def test_a_web_socket_passes_over_tls(tmp_path: Path, forge: Forge) -> None:

@@ -5,8 +5,10 @@
 asyncio's own client cannot be half-closed, and ssl's sockets cannot be told how much to read.
 """
 
+import _ssl
 import asyncio
 import contextlib
+import ctypes
 import datetime
 import ipaddress
 import ssl
@@ -79,6 +81,16 @@ class SecureWriter:
     def flush(self) -> None:
         """Send what OpenSSL has made."""
         self._writer.write(self._outgoing.read())
+
+    def ask_for_key_update(self) -> None:
+        """Have the server change its keys (RFC 8446 §4.6.3). Python has no way to: OpenSSL is asked itself."""
+        openssl = ctypes.CDLL(_ssl.__file__)
+        # In memory, the session is the second pointer behind the object's head.
+        inner = id(self.session._sslobj)  # type: ignore[attr-defined]
+        session = ctypes.c_void_p.from_address(inner + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p))
+        assert openssl.SSL_key_update(session, 1) == 1
+        openssl.SSL_do_handshake(session)
+        self.flush()
 
     async def drain(self) -> None:
         await self._writer.drain()

@@ -377,6 +377,18 @@ def test_pipelined_requests_are_answered_in_their_order(wire: Wire) -> None:
         assert json.loads(wire.answer()[1])["target"] == f"/echo?{number}"
 
 
+@pytest.mark.parametrize("between", [b"\r\n", b"\r\n\r\n", b"\n\r\n"])
+@pytest.mark.parametrize("host", [GIT, ALICE])
+def test_empty_lines_between_requests_are_overlooked(proxy: Proxy, host: str, between: bytes) -> None:
+    post = f"POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhello".encode()
+    get = f"GET /echo HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    for data, count in ((post + between + get, 2), (between + get, 1), (get + between + get, 2)):
+        with Wire(proxy.port, 10.0) as wire:
+            wire.send(data)  # in one piece: nothing comes after it that would wake anybody up
+            for _ in range(count):
+                assert wire.answer()[0].status in ((200,) if host == GIT else (404, 405))
+
+
 def test_who_pipelines_without_end_is_cut(proxy: Proxy) -> None:
     with Wire(proxy.port) as wire:
         wire.ask(GIT, "/never")

@@ -5,17 +5,23 @@
 import hashlib
 import http.client
 import os
+import re
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 
 from addon.preview.forge import Forge
+from addon.proxy_options import HTTP2_SAFE, version
 from addon.settings import Settings
 from addon.worker import share_of
+from tests.addon.tls_wire import client_context, make_pair
 from tests.forge.running import start_forge
 from tests.forge.sites import Site
 from tests.integration.running import (
@@ -98,6 +104,28 @@ def test_settings_that_are_wrong_change_nothing_even_for_a_worker_that_is_restar
         assert service.stop() == 0
 
 
+def test_an_address_may_come_back_while_workers_that_had_it_are_ending(tmp_path: Path, web: Forge) -> None:
+    folder, first, second = tmp_path / "service", free_port(), free_port()
+    both, one = [f"127.0.0.1:{first}", f"127.0.0.1:{second}"], [f"127.0.0.1:{first}"]
+    with running_service(folder, web.url, listen=both) as service:
+        before = service.workers
+        for pid in before:
+            os.kill(pid, signal.SIGSTOP)
+        write_config(folder, web.url, first, processes=2, listen=one)
+        service.reload()
+        service.until_served(2)
+        write_config(folder, web.url, first, processes=2, listen=both)
+        service.reload()
+        service.until(lambda: f"still end on 127.0.0.1:{second}" in service.log or "nothing is changed" in service.log)
+        for pid in before:
+            os.kill(pid, signal.SIGCONT)
+        service.until_served(3)
+        for port in (first, second):
+            service.port = port
+            assert service.get("alice", "/blog/").body == b"First"
+        assert service.stop() == 0
+
+
 def test_a_killed_worker_fails_its_own_requests_alone_and_another_takes_its_place(tmp_path: Path, web: Forge) -> None:
     with running_service(tmp_path / "service", web.url) as service:
         with Visitors(service.port, "/blog/") as visitors:
@@ -146,6 +174,72 @@ def test_the_end_under_load_loses_nobody_who_was_connected(tmp_path: Path, web: 
         with pytest.raises(ConnectionRefusedError):
             service.connect()
     assert visitors.failed == []
+
+
+@pytest.mark.parametrize("host", [f"alice.{PAGES_DOMAIN}", "git.test"])
+def test_the_end_loses_no_request_on_a_connection_that_mitmproxy_serves(tmp_path: Path, web: Forge, host: str) -> None:
+    answered, told = 0, b""
+    with running_service(tmp_path / "service", web.url, processes=1, forgejoPublicHost="git.test") as service:
+        with service.connect() as connection:
+            while b"connection: close" not in told:
+                connection.sendall(f"POST /nothing HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n".encode())
+                told = head_of(connection)
+                answered += 1
+                if answered == 3:
+                    service.process.send_signal(signal.SIGTERM)
+            assert answered > 3
+            assert connection.recv(1) == b""
+        assert service.process.wait(DEADLINE) == 0
+
+
+def head_of(connection: socket.socket) -> bytes:
+    """Read one answer; returns its head in lower case."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += taken(connection)
+    head, _, body = received.lower().partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: ([0-9]+)", head)
+    assert length is not None
+    left = int(length[1]) - len(body)
+    while left:
+        left -= len(taken(connection))
+    return head
+
+
+def taken(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    assert data, "closed without an answer"
+    return data
+
+
+@pytest.mark.skipif(version() < HTTP2_SAFE, reason="this mitmproxy has no HTTP/2 that is safe")
+def test_the_end_tells_clients_over_http2_to_ask_elsewhere(tmp_path: Path, web: Forge) -> None:
+    pair = make_pair(tmp_path, "pages", f"*.{PAGES_DOMAIN}")
+    secure = free_port()
+    listen = [{"address": f"127.0.0.1:{secure}", "tls": {"cert": str(pair.cert), "key": str(pair.key)}}]
+    with running_service(tmp_path / "service", web.url, processes=1, listen=listen) as service:
+        raw = socket.create_connection(("127.0.0.1", secure), 20.0)
+        with client_context("h2").wrap_socket(raw, server_hostname=f"alice.{PAGES_DOMAIN}") as connection:
+            client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
+            client.initiate_connection()
+            connection.sendall(client.data_to_send())
+            last = None
+            while last is None:
+                asked = client.get_next_available_stream_id()
+                head = ((":method", "GET"), (":scheme", "https"), (":authority", f"alice.{PAGES_DOMAIN}"))
+                client.send_headers(asked, [*head, (":path", "/blog/")], end_stream=True)
+                connection.sendall(client.data_to_send())
+                if asked == 5:
+                    service.process.send_signal(signal.SIGTERM)
+                answered = False
+                while not answered:
+                    for event in client.receive_data(taken(connection)):
+                        answered |= isinstance(event, h2.events.StreamEnded)
+                        if isinstance(event, h2.events.ConnectionTerminated):
+                            last = event.last_stream_id
+                            answered = True
+            assert last == 2**31 - 1  # nothing is refused
+        assert service.process.wait(DEADLINE) == 0
 
 
 def test_a_webhook_at_one_worker_is_known_to_the_other_without_redis(tmp_path: Path, web: Forge, site: Site) -> None:
