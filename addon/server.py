@@ -112,6 +112,7 @@ class PagesServer:
         self._settings = settings
         self._library = library
         self._access = access
+        access.adopted = library.renew
         self._files = Files(settings, library, now)
         self.visited: Callable[[Lookup], bool] = lambda lookup: False
         """Told of each site that a visitor of the pages domain comes to; True: it wants to be told of the next, too."""

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from addon.passwords import Form, make_hash
+from addon.ready import Ready
+from addon.signing_key import SigningKey, Source
 from tests.addon.serving import Reply, Serving, serving, start_forge
 from tests.forge.sites import Files, Site, lfs_pointer, link
 
@@ -220,6 +222,19 @@ async def test_one_sites_login_opens_no_other(served: Serving, tmp_path: Path) -
     Site(tmp_path / "alice" / "other.git", {".pages": SECRET, "public/index.html": b"other"})
     cookie = (await cookie_of(served)).replace("Members", "other")
     assert (await served.get("alice", "/other/", cookie=cookie)).status == 401
+
+
+async def test_what_is_ready_for_a_login_ends_with_the_key_that_signed_it(served: Serving) -> None:
+    cookie = await cookie_of(served)
+    await served.get("alice", "/Members/", cookie=cookie)
+    answer = served.server.recall(served.request("alice", "/Members/", cookie=cookie))
+    assert answer is not None
+    assert answer.basis is not None
+    ready = Ready(served.library.memory, 1 << 20)
+    assert ready.holds(answer.basis, served.clock())
+    served.access.adopt(SigningKey(b"n" * 32, Source.SHARED))
+    assert not ready.holds(answer.basis, served.clock())
+    assert (await served.get("alice", "/Members/", cookie=cookie)).status == 401
 
 
 async def test_an_open_site_has_nothing_to_do_with_it(served: Serving) -> None:
