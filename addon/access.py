@@ -155,6 +155,8 @@ class Access:
         self._turns = Turns(AT_ONCE)
         self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
         self._running: dict[bytes, asyncio.Task[_Verdict | Refused]] = {}
+        self.adopted: Callable[[], object] = lambda: None
+        """Told when logins have ended: of answers that are ready for them, nothing here knows."""
 
     def adopt(self, key: SigningKey) -> None:
         """Sign with this key from now on: logins under another one end."""
@@ -162,6 +164,7 @@ class Access:
         self._key = key.derived(b"remembered logins 1")
         self._remembered = Bounded(REMEMBERED)
         self.guesses.adopt(key)
+        self.adopted()
 
     def logged_in(self, lock: Lock, cookies: bytes | None) -> float:
         """Until when (monotonic seconds) a Cookie header alone opens a lock, whoever sends it; 0 where it does not."""

@@ -48,6 +48,8 @@ _REPEAT_COST = 500
 _LARGEST_REPEAT = 64 * 1024
 _SLICE = 500
 _CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto")
+_LONGEST_CLAIMS = 512
+"""Bytes up to which who asks is remembered: of strangers' fields of any length, thousands are no small thing."""
 _NO_CLAIMS = (None,) * len(_CLAIMS)
 NO_CERTIFICATES: Mapping[str, Certificates] = MappingProxyType({})
 
@@ -145,7 +147,10 @@ class Lane:
     def visitor(self, found: Fields, peer: str, secure: bool) -> Visitor:
         """Who asks: the peer, or whom it names, if it is a trusted proxy. secure: the peer came over TLS."""
         claims = tuple(map(found.values.get, _CLAIMS))
-        return Visitor(peer, secure) if claims == _NO_CLAIMS else self._visitor(peer, claims, secure)
+        if claims == _NO_CLAIMS:
+            return Visitor(peer, secure)
+        short = sum(len(claim) for claim in claims if claim is not None) <= _LONGEST_CLAIMS
+        return (self._visitor if short else self._named_visitor)(peer, claims, secure)
 
     def _named_visitor(self, peer: str, claims: tuple[bytes | None, ...], secure: bool) -> Visitor:
         said = {name.decode(): value.decode("latin-1") for name, value in zip(_CLAIMS, claims) if value is not None}

@@ -328,6 +328,11 @@ class Library:
         self.memory.put(("site", *lookup.key), lookup, nbytes)
         return lookup
 
+    def renew(self) -> None:
+        """End every answer that is ready, for what decided it lay elsewhere: they rest on these very objects."""
+        for lookup in self.lookups():
+            self.keep(replace(lookup))
+
     def keep_blob(self, blob_id: str, data: bytes) -> Blob:
         """Hold a file's bytes, which are verified."""
         blob = Blob(data, lfs_pointer(data))

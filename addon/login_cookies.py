@@ -25,7 +25,9 @@ _REMEMBERED_SIZE = 1024  # bytes of the longest of them
 _SKEW = 60  # seconds by which the clocks of two of our processes may differ
 _SEPARATORS = b" \t;,"  # a comma joins two Cookie fields
 _VALUE = re.compile(rb"([1-9][0-9]{0,10})\|([0-9a-f]{64})(?=[ \t;,]|\Z)")
-_OURS = re.compile(rb"(?<![^ \t;,])(pages_(?:branch_)?auth_[-.%\w]{1,400}|pages_login_[-.%\w]{1,400})=([-.%\w]*)")
+_OURS = re.compile(
+    rb"(?<![^ \t;,])(pages_(?:branch_)?auth_[-.%\w]{1,400}|pages_login_[-.%\w]{1,400}(?:~[-.%\w]{1,400})?)=([-.%\w]*)"
+)
 _PAST = b"Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
@@ -50,7 +52,7 @@ class LoginCookies:
         cookie = _set_cookie(lock.cookie, expires + b"|" + self._signature(lock, expires), path, ends, secure)
         if path == b"/":
             return (cookie,)
-        return (cookie, _set_cookie(_mark(lock.cookie), path[1:], LOG_OUT.encode(), ends, secure))
+        return (cookie, _set_cookie(_mark(lock.cookie, path[1:]), path[1:], LOG_OUT.encode(), ends, secure))
 
     def valid(self, header: bytes | None, lock: Lock) -> bool:
         """Whether a Cookie header holds a login for this lock."""
@@ -102,8 +104,9 @@ def cleared(header: bytes | None, secure: bool) -> tuple[bytes, ...]:
     for name, value in _OURS.findall(header[:MAX_HEADER] if header else b"")[:_MAX_TRIES]:
         if not name.startswith(b"pages_login_"):
             found[_set_cookie(name, b"", b"/", _PAST, secure)] = None
-        elif value and name.endswith(b"_" + value):
-            login = name.replace(b"pages_login_", b"pages_auth_", 1)
+            continue
+        login = name.partition(b"~")[0].replace(b"pages_login_", b"pages_auth_", 1)
+        if value and name == _mark(login, value):
             found[_set_cookie(login, b"", b"/" + value, _PAST, secure)] = None
             found[_set_cookie(name, b"", LOG_OUT.encode(), _PAST, secure)] = None
     return tuple(found)
@@ -118,8 +121,10 @@ def cookie_path(base: str) -> bytes:
     return path if re.fullmatch(rb"(?:/[!$&'()*+=:@%~\w.-]+)+", path) else b"/"
 
 
-def _mark(cookie: bytes) -> bytes:
-    return cookie.replace(b"pages_auth_", b"pages_login_", 1)
+def _mark(cookie: bytes, folder: bytes) -> bytes:
+    """The mark's name: it ends in the folder, after a `~` (in no name) where the repository was renamed since."""
+    mark = cookie.replace(b"pages_auth_", b"pages_login_", 1)
+    return mark if mark.endswith(b"_" + folder) else b"%b~%b" % (mark, folder)
 
 
 def _set_cookie(name: bytes, value: bytes, path: bytes, ends: bytes, secure: bool) -> bytes:

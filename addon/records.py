@@ -62,6 +62,11 @@ def password_key(owner: str, repository: str) -> str:
     return f"{PASSWORD}{owner.lower()}:{repository}"
 
 
+def password_place(repository: Repository) -> Key:
+    """Owner and name under which a repository's password stands, whatever name it was asked for by."""
+    return repository.owner.lower(), repository.name
+
+
 def told_password_key(owner: str, repository: str) -> str:
     """Where stands what we wrote as a password ourselves: the same value at both places is no lock of somebody's."""
     return f"{PREFIX}{password_key(owner, repository)}"

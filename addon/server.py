@@ -112,6 +112,7 @@ class PagesServer:
         self._settings = settings
         self._library = library
         self._access = access
+        access.adopted = library.renew
         self._files = Files(settings, library, now)
         self.visited: Callable[[Lookup], bool] = lambda lookup: False
         """Told of each site that a visitor of the pages domain comes to; True: it wants to be told of the next, too."""
@@ -168,8 +169,7 @@ class PagesServer:
     def _resolve(self, request: Request, work: Work) -> Answer | Need:
         result = self._routed(request, work)
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
-            result.headers = private(result.headers)
-            result.locked = True
+            _keep_private(result)
         if isinstance(result, Answer) and work.facts and not work.done and (work.by_cookie or not work.locked):
             result.basis = Basis(tuple(work.facts), work.good_until)
         return result
@@ -589,6 +589,21 @@ class PagesServer:
         answer.cache = cache_status(lookup, work)
         answer.headers.append((b"X-Cache-Status", answer.cache.encode()))
         return answer
+
+
+def _keep_private(answer: Answer) -> None:
+    """Make an answer, and what is said instead where its stream does not begin, one for who is logged in alone."""
+    answer.headers = private(answer.headers)
+    answer.locked = True
+    if answer.stream is not None:
+        instead = answer.otherwise
+
+        def otherwise(error: Exception) -> Answer:
+            other = instead(error)
+            _keep_private(other)
+            return other
+
+        answer.otherwise = otherwise
 
 
 def _for_reading(request: Request) -> Answer | None:

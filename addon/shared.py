@@ -151,13 +151,13 @@ class Shared:
         """
         branch, commit, called = GUESSED_BRANCH, None, None
         if known is not None and known.repository is not None:
-            branch, called = known.repository.default_branch, known.repository.name
+            branch, called = known.repository.default_branch, records.password_place(known.repository)
             commit = known.commit if known.fault in records.STORED else None
         return await self._run(lambda trips: shared_trips.look(trips, key, branch, commit, wanted, called))
 
-    async def added_lock(self, owner: str, name: str) -> str | None:
-        """The hash that stands in Redis as a site's password; name: the repository's, as Forgejo writes it."""
-        return await self._run(lambda trips: shared_trips.added_lock(trips, owner, name))
+    async def added_lock(self, place: Key) -> str | None:
+        """The hash that stands in Redis as a site's password; place: as `records.password_place` says."""
+        return await self._run(lambda trips: shared_trips.added_lock(trips, place))
 
     async def blobs(self, wanted: Iterable[tuple[str, int]]) -> dict[str, bytes]:
         """Those of the files (ids and sizes) that Redis has, verified against their ids, in one trip."""

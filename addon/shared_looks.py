@@ -92,6 +92,7 @@ class SharedLooks:
         self._tickets: dict[Key, set[_Ticket]] = {}
         self._idle: set[Key] = set()  # looked at again with nobody waiting
         self._demanded: set[Key] = set()  # purged here, so that only Forgejo's word counts
+        self._formerly: dict[Key, set[Key]] = {}  # by what other names repositories were asked for
         self._tracking: Tracking | None = None
         shared.returned = self.everything
 
@@ -149,8 +150,10 @@ class SharedLooks:
         site = repository_of(about)
         if kind == records.REF:
             return [site, about]  # it may be the default branch's
-        if kind in (records.REPOSITORY, records.PASSWORD):
+        if kind == records.REPOSITORY:
             return [about]
+        if kind == records.PASSWORD:
+            return [about, *(key for key in self._formerly.get(about, ()) if self._host.peek(key) is not None)]
         under_way = [key for key in self._tickets if repository_of(key) == site]
         known = self._host.peek(site)
         named = known.site.pages_file.enable_branches if known is not None and known.site is not None else ()
@@ -228,6 +231,8 @@ class SharedLooks:
         # Where Redis does not say, what it said last holds: a lock is never lost with the line.
         lock = held.added if held is not None else known.added if known is not None else ""
         added.append(lock)
+        if lock and known is not None and known.added != lock:  # at once: Forgejo may take longer than visitors wait
+            known = host.keep(replace(host.peek(key) or known, added=lock, suspect=True))
         if ticket.spoiled():
             return None
         if held is None:
@@ -240,7 +245,7 @@ class SharedLooks:
                 return None
             self._demanded.discard(key)
             shared.store_later(found)
-            return self._kept(found, ticket, began, self.shared.life)
+            return self._kept(found, ticket, began, self._settings.memory_ttl)  # Redis may only have had no time
         adopted = await self._adopted(key, known, held, wanted)
         if adopted is not None:
             adopted = replace(adopted, added=lock)
@@ -267,9 +272,9 @@ class SharedLooks:
             return None
         found = await host.find(key, known, wanted)
         if not lock and held.repository is None and found.repository is not None:
-            owner, asked_for = repository_of(key)
-            if found.repository.name != asked_for:  # only now is it known under which name to look
-                lock = await shared.added_lock(owner, found.repository.name) or ""
+            place = records.password_place(found.repository)
+            if place != repository_of(key):  # only now is it known under which name to look
+                lock = await shared.added_lock(place) or ""
                 added.append(lock)
         found = replace(found, added=lock)
         last.append(found)
@@ -300,6 +305,10 @@ class SharedLooks:
         believed = began + (left if ticket.live else min(left, self._settings.memory_ttl))
         if found.fault in _UNSHARED:
             believed = float("inf")  # nothing is shared of it; its own short life ends it
+        if found.repository is not None and branch_of(found.key) is None:
+            present = key_of(found.repository.owner, found.repository.name)
+            if present != found.key:
+                self._formerly.setdefault(present, set()).add(found.key)
         if ticket.spoiled():  # by what we wrote ourselves, most likely; a glance will tell
             asyncio.get_running_loop().call_later(0.001, self._glance, found.key)
         return self._host.keep(replace(found, suspect=ticket.spoiled(), believed=believed))

@@ -76,11 +76,11 @@ redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[1])
 return 1
 """)
 # The password as `.pages` has it, for who looks there: the Traefik plugin, and people with redis-cli. What somebody
-# else set stays, and what has no end was set by hand. KEYS: the password, what we said it is. ARGV: the hash or "",
-# seconds; no seconds take away what we said.
+# else set stays, and what has no end, or a later one than ours, was set or kept by hand. KEYS: the password, what we
+# said it is. ARGV: the hash or "", seconds (none take away what we said), seconds that ours stays at most.
 _TELL_PASSWORD: Final = _script("""
-local there = redis.call('GET', KEYS[1])
-if there and redis.call('TTL', KEYS[1]) == -1 then return 0 end
+local there, left = redis.call('GET', KEYS[1]), redis.call('TTL', KEYS[1])
+if there and (left == -1 or left > tonumber(ARGV[3])) then return 0 end
 if there and there ~= '' and there ~= redis.call('GET', KEYS[2]) then return 0 end
 if ARGV[2] == '0' then return redis.call('DEL', KEYS[1], KEYS[2]) end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -171,34 +171,45 @@ class Trips:
 
 
 def look(
-    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, called: str | None = None
+    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, called: Key | None = None
 ) -> Held:
     """What Redis holds of a repository; branch: what its default branch probably is. See `Shared.look`.
 
-    called: the repository's name as Forgejo writes it, where that is known: its password stands under it.
+    called: where its password stands (`records.password_place`), if that is known: it may have another name by now.
     """
-    owner, asked_for = repository_of(key)
-    names = list(dict.fromkeys((asked_for, called or asked_for)))
-    held, added = _look(trips, key, branch, known_commit, wanted, names)
-    if held.repository is not None and held.repository.name not in (asked_for, called) and not added:
-        added = added_lock(trips, owner, held.repository.name)
+    asked_for = repository_of(key)
+    places = list(dict.fromkeys((asked_for, called or asked_for)))
+    held, added = _look(trips, key, branch, known_commit, wanted, places)
+    if held.repository is not None and not added:
+        place = records.password_place(held.repository)
+        added = added_lock(trips, place) if place not in places else ""
     return replace(held, added=added)
 
 
-def added_lock(trips: Trips, owner: str, name: str) -> str:
-    """The hash that stands in Redis as a site's password; name: the repository's, as Forgejo writes it."""
-    return _added(trips.run(_lock_reads(owner, [name])))
+def added_lock(trips: Trips, place: Key) -> str:
+    """The hash that stands in Redis as a site's password; place: as `records.password_place` says."""
+    return _added(trips.run(_lock_reads([place])))
 
 
-def _lock_reads(owner: str, names: list[str]) -> list[tuple[Any, ...]]:
-    """What `_added` makes a lock of: under each name what we said ourselves, and what stands there."""
-    places = (records.told_password_key, records.password_key)
-    return [("GET", place(owner, name)) for name in names for place in places]
+def _lock_reads(places: list[Key]) -> list[tuple[Any, ...]]:
+    """What `_added` makes a lock of: at each place what we said ourselves, what stands there, and for how long."""
+    commands: list[tuple[Any, ...]] = []
+    for owner, name in places:
+        there = records.password_key(owner, name)
+        commands += [("GET", records.told_password_key(owner, name)), ("GET", there), ("PTTL", there)]
+    return commands
 
 
 def _added(replies: list[Any]) -> str:
-    """The lock that somebody added, under the last name that has one; what we wrote ourselves is none."""
-    locks = [_password(there) for told, there in zip(replies[::2], replies[1::2]) if not told or told != there]
+    """The lock that somebody added, at the last place that has one; what we wrote ourselves is none.
+
+    Ours goes within a minute: the same value with a later end, or none, is one that somebody means to stay.
+    """
+    locks = [
+        _password(there)
+        for told, there, left in zip(replies[::3], replies[1::3], replies[2::3])
+        if not told or told != there or type(left) is not int or not -1 != left <= 1000 * PASSWORD_LIFE
+    ]
     return next(filter(None, reversed(locks)), "")
 
 
@@ -219,13 +230,13 @@ def _password(reply: Any) -> str:
 
 
 def _look(
-    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, called: list[str]
+    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, places: list[Key]
 ) -> tuple[Held, str]:
     name = records.repository_key(key)
     ref = records.ref_key(key, branch)
     asked: list[tuple[Any, ...]] = [("GET", records.epoch_key(None)), ("GET", records.epoch_key(key))]
     commands = [*asked, ("GET", name), ("PTTL", name), ("GET", ref), ("PTTL", ref)]
-    replies = trips.run([*commands, *_lock_reads(key[0], called)])
+    replies = trips.run([*commands, *_lock_reads(places)])
     added = _added(replies[6:])
     del replies[6:]
     epoch = Epoch(_word(trips, asked[0][1], replies[0]), _word(trips, asked[1][1], replies[1]))
@@ -374,10 +385,10 @@ def _password_told(lookup: Lookup, held: Held) -> list[tuple[Any, ...]]:
     repository = lookup.repository or held.repository
     if repository is None or branch_of(lookup.key) is not None:
         return []
-    owner, name = lookup.key[0], repository.name
-    keys = (records.password_key(owner, name), records.told_password_key(owner, name))
+    place = records.password_place(repository)
+    keys = (records.password_key(*place), records.told_password_key(*place))
     password, life = ("", 0) if lookup.site is None else (lookup.site.pages_file.password, PASSWORD_LIFE)
-    return [("EVAL", _TELL_PASSWORD, 2, *keys, password, life)]
+    return [("EVAL", _TELL_PASSWORD, 2, *keys, password, life, PASSWORD_LIFE)]
 
 
 def _no_scripts(reply: Any) -> bool:

@@ -76,6 +76,7 @@ class Serving:
     settings: Settings
     forgejo: Forgejo
     library: Library
+    access: Access
     server: PagesServer
     clock: Clock
     today: Clock
@@ -160,12 +161,12 @@ async def serving(
         on_call=on_call,
     )
     library = Library(settings, forgejo, executor, clock=clock, now=today)
-    access = Access(SigningKey(b"k" * 32, Source.SETTINGS), settings.auth_cookie_duration, executor)
+    access = Access(SigningKey(b"k" * 32, Source.SETTINGS), settings.auth_cookie_duration, executor, clock=clock)
     domains = domains_of(settings, library, DomainStore(None))
     server = PagesServer(settings, library, access, domains, now=today)
     forge.forget_calls()
     try:
-        yield Serving(forge, settings, forgejo, library, server, clock, today)
+        yield Serving(forge, settings, forgejo, library, access, server, clock, today)
     finally:
         await library.aclose()
         await forgejo.aclose()

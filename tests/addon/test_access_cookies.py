@@ -366,6 +366,8 @@ def test_no_cookie_at_all_is_no_login() -> None:
     [
         (lock(), "/blog/"),
         (lock(owner="a_b", repository="c_d.e"), "/c_d.e/"),
+        (lock(), "/diary/"),  # a former name of the repository
+        (lock(repository="log"), "/b_log/"),
         (lock(repository=".profile"), "/"),
         (lock(branch="dev"), "/"),
     ],
@@ -396,6 +398,9 @@ def named(set_cookie: bytes) -> tuple[str, str]:
         b"session=forgejo; i_like_gitea=x",
         b"pages_login_alice_blog=other",  # names another path than its own
         b"pages_login_alice_blog=",
+        b"pages_login_alice_blog~diary=other",
+        b"pages_login_alice_blog~=",
+        b"pages_login_~diary=diary",
         b"xpages_auth_a_b=1",
         b"pages_auth_a_b",
         b"a=pages_auth_a_b=1",

@@ -201,6 +201,17 @@ def test_no_field_however_written_makes_it_fail_or_lie(fields: list[tuple[str, s
     assert peer == FRONT or told["x-real-ip"] == peer
 
 
+@pytest.mark.parametrize("junk", ['"' + '\\"' * 400_000, '"a,' * 400_000, "a=b;" * 400_000, 'for="' + "\\" * 800_001])
+@pytest.mark.parametrize("peer", [FRONT, VISITOR])
+def test_what_a_visitor_writes_before_a_proxy_costs_nothing_and_hides_nobody(junk: str, peer: str) -> None:
+    """A quadratic reading of this takes an hour."""
+    fields = [("Forwarded", f"{junk}, for=1.1.1.1, for={VISITOR};proto=https")]
+    headers = Headers([(name.encode(), value.encode()) for name, value in fields])
+    found = forwarding().visitor(headers, peer, False)
+    assert found.address == VISITOR
+    assert found.secure == (peer == FRONT)
+
+
 def test_a_long_chain_costs_no_more_than_reading_it() -> None:
     told = rewritten([("X-Forwarded-For", ", ".join(["1.1.1.1"] * 5000)), ("Forwarded", '"' * 60_000)])
     assert told["x-forwarded-for"] == f"1.1.1.1, {FRONT}"

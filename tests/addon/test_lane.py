@@ -12,10 +12,12 @@ import pytest
 from addon import lane_connection
 from addon.certificates import Certificates
 from addon.lane_connection import TURN_ANSWERS
+from addon.request_head import fields
 from tests.addon.lane_running import (
     BIG,
     DEADLINE,
     FORGEJO,
+    HOST,
     LAST,
     SECURE,
     answers,
@@ -605,6 +607,16 @@ async def test_every_request_is_in_the_access_log() -> None:
     ]
     assert all(line["client"] == "127.0.0.1" and line["seconds"] >= 0 for line in running.log.lines)
     assert running.log.lines[0]["host"] == "alice.pages.test"
+
+
+async def test_what_strangers_say_of_visitors_is_remembered_only_where_it_is_short() -> None:
+    async with running_lane() as running:
+        for number in range(100):
+            for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Proto"):
+                found = fields(f"Host: {HOST}\r\n{name}: {number}{'x' * 10_000}".encode())
+                assert found is not None
+                assert running.lane.visitor(found, "192.0.2.7", False).address == "192.0.2.7"
+        assert running.lane._visitor.cache_info().currsize == 0
 
 
 async def test_the_log_names_the_visitor_whom_a_trusted_proxy_names() -> None:

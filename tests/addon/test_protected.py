@@ -10,8 +10,10 @@ from urllib.parse import quote
 import pytest
 
 from addon.passwords import Form, make_hash
+from addon.ready import Ready
+from addon.signing_key import SigningKey, Source
 from tests.addon.serving import Reply, Serving, serving, start_forge
-from tests.forge.sites import Files, Site, link
+from tests.forge.sites import Files, Site, lfs_pointer, link
 
 SECRET_SHA256 = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of `secret`, as the origin has it
 SECRET = f"enabled: true\npassword: {SECRET_SHA256}\n".encode()
@@ -196,10 +198,43 @@ async def test_forgejo_in_trouble_opens_nothing(tmp_path: Path, fault: dict[str,
     forge.stop()
 
 
+@pytest.mark.parametrize(("path", "status"), [("/Members/big.bin", 502), ("/Members/large.iso", 200)])
+async def test_what_is_said_instead_of_a_file_that_does_not_come_is_for_no_shared_cache(
+    tmp_path: Path, path: str, status: int
+) -> None:
+    pointer = lfs_pointer(bytes(2_000_000))  # of an object that the forge does not have
+    attributes = {".gitattributes": b"*.iso filter=lfs diff=lfs merge=lfs -text\n"}
+    Site(tmp_path / "alice" / "Members.git", {**FILES, **attributes, "public/large.iso": pointer})
+    forge = start_forge(tmp_path)
+    async with serving(forge) as served:
+        cookie = await cookie_of(served)
+        with forge.fault(r"/raw/", status=404, body=b"{}", headers=(("Content-Type", "application/json"),)):
+            reply = await served.get("alice", path, cookie=cookie)
+        assert reply.status == status
+        if status == 200:
+            assert reply.body == pointer
+        assert reply.headers["cache-control"] in ("private, no-cache", "no-store")
+        assert reply.headers["vary"].endswith("Cookie, Authorization")
+    forge.stop()
+
+
 async def test_one_sites_login_opens_no_other(served: Serving, tmp_path: Path) -> None:
     Site(tmp_path / "alice" / "other.git", {".pages": SECRET, "public/index.html": b"other"})
     cookie = (await cookie_of(served)).replace("Members", "other")
     assert (await served.get("alice", "/other/", cookie=cookie)).status == 401
+
+
+async def test_what_is_ready_for_a_login_ends_with_the_key_that_signed_it(served: Serving) -> None:
+    cookie = await cookie_of(served)
+    await served.get("alice", "/Members/", cookie=cookie)
+    answer = served.server.recall(served.request("alice", "/Members/", cookie=cookie))
+    assert answer is not None
+    assert answer.basis is not None
+    ready = Ready(served.library.memory, 1 << 20)
+    assert ready.holds(answer.basis, served.clock())
+    served.access.adopt(SigningKey(b"n" * 32, Source.SHARED))
+    assert not ready.holds(answer.basis, served.clock())
+    assert (await served.get("alice", "/Members/", cookie=cookie)).status == 401
 
 
 async def test_an_open_site_has_nothing_to_do_with_it(served: Serving) -> None:

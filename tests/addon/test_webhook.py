@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import hmac
 import json
+import tracemalloc
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -107,6 +109,30 @@ async def test_a_body_that_grows_too_large_is_refused_and_not_kept(monkeypatch: 
     assert (await taken.deliver(signed(body), body)).status == 413
     assert (await taken.deliver({**signed(b""), "Content-Length": "5001"}, b"")).status == 413
     assert taken.purged == []
+
+
+@pytest.mark.parametrize("unit", [b"a=b&", b"&", b"payload=%41&", b"%41", b"+", b"%"])
+async def test_a_form_that_nobody_signed_takes_little_more_room_than_it_has(unit: bytes) -> None:
+    body = b"payload=" + unit * (1_000_000 // len(unit))
+    taken = Taken()
+    tracemalloc.start()
+    try:
+        answer = await taken.deliver({**signed(b"{}"), "Content-Type": "application/x-www-form-urlencoded"}, body)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status == 403
+    assert most < 8 * len(body)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 65_534, 65_535, 65_536, 65_537, 200_000])
+async def test_a_form_says_what_json_would(size: int) -> None:
+    document = json.dumps({"x": "y" * size + " +&=%\u00e9" * 20_000, "repository": {"full_name": "alice/blog"}})
+    body = urlencode({"first": "payload=1", "payload": document, "last": "2"}).encode()
+    taken = Taken()
+    headers = {**signed(document.encode()), "Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+    assert (await taken.deliver(headers, body)).status == 202
+    assert taken.purged == [("alice", "blog")]
 
 
 async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from addon.preview.forge import Forge
 from tests.addon.access_cases import OTHER, SECRET
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node
+from tests.addon.shared.nodes import Node, until
 from tests.forge.sites import Site
 from tests.resp.servers import Server
 
@@ -21,6 +22,12 @@ NAME = "password:alice:blog"
 
 async def status(node: Node, path: str = "/blog/") -> int:
     return (await node.get("alice", path)).status
+
+
+def suspected(node: Node) -> bool:
+    """Whether what memory holds of the site is to be read again."""
+    known = node.library.peek(("alice", "blog"))
+    return known is not None and known.suspect
 
 
 async def becomes(node: Node, expected: int, path: str = "/blog/") -> None:
@@ -256,3 +263,86 @@ async def test_nothing_is_written_of_what_is_no_site(node: MakeNode, redis: Serv
     assert await status(each, "/none/") == 404
     await each.settled()
     assert redis.ask("KEYS", "password:*") == []
+
+
+def moved(forge: Forge, new: str) -> None:
+    forge.registry.owner_settings("alice")  # who is there still, without any repository
+    forge.rename("alice/blog", new)
+
+
+@pytest.mark.parametrize("new", ["bob/blog", "alice/Diary", "bob/Diary"])
+async def test_a_lock_under_the_present_name_holds_under_a_former_one(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge, new: str
+) -> None:
+    moved(forge, new)
+    key = "password:" + new.replace("/", ":")
+    redis.ask("SET", key, SECRET)
+    for _ in range(2):  # by way of Forgejo, and of Redis
+        each = await node(redis).tracked()
+        assert await status(each) == 401
+        await each.settled()
+    redis.ask("DEL", key)
+    await becomes(each, 200)
+    redis.ask("SET", key, SECRET)
+    await becomes(each, 401)
+
+
+async def test_what_is_written_of_a_moved_repository_is_no_lock(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    blog.commit(locked(SECRET))
+    moved(forge, "bob/blog")
+    each = await node(redis).tracked()
+    assert await status(each) == 401
+    await each.settled()
+    assert told(redis, "password:bob:blog")[0] == SECRET.encode()
+    assert told(redis)[0] is None
+    blog.commit({".pages": b"enabled: true\n"})
+    await each.looks.purge(("alice", "blog"))
+    assert await status(each) == 200
+
+
+async def test_a_lock_that_is_read_counts_before_forgejo_has_answered(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    each = await node(redis, cacheTTL=10).tracked()
+    assert await status(each) == 200
+    await each.settled()
+    with forge.fault(hang=True):  # so old that Forgejo has to be asked, which takes longer than a visitor waits
+        for name in ("~pages:repo:alice/blog", "~pages:ref:alice/blog@main"):
+            left = redis.ask("PTTL", name)
+            assert isinstance(left, int)
+            redis.ask("PEXPIRE", name, left - 25_000)
+        each.skipped += 25
+        redis.ask("SET", NAME, SECRET)
+        await until(lambda: suspected(each), "told of the lock")
+        assert await status(each) == 401
+
+
+@pytest.mark.parametrize("pinned", [("PERSIST", NAME), ("EXPIRE", NAME, 3600), ("SET", NAME, SECRET)])
+async def test_what_we_wrote_is_a_lock_once_somebody_keeps_it(
+    node: MakeNode, redis: Server, blog: Site, pinned: tuple[str | int, ...]
+) -> None:
+    blog.commit(locked(SECRET))
+    each = await node(redis).tracked()
+    assert await status(each) == 401
+    await each.settled()
+    redis.ask(*pinned)
+    blog.commit({".pages": b"enabled: true\n"})
+    await each.looks.purge(("alice", "blog"))
+    assert await status(each) == 401
+    value, left = told(redis)
+    assert value == SECRET.encode()
+    assert left == -1 or left > 3500
+
+
+async def test_a_site_read_while_redis_had_no_time_is_soon_read_again(
+    node: MakeNode, redis: Server, blog: Site
+) -> None:
+    redis.ask("SET", NAME, SECRET)
+    each = await node(redis).tracked()
+    each.shared._waiting += 10_000  # more is to be asked than Redis answers
+    assert await status(each) == 200
+    each.shared._waiting -= 10_000
+    each.skipped += each.settings.memory_ttl + 1
+    assert await status(each) == 401
