@@ -135,7 +135,8 @@ class Client2:
         while received := self._socket.recv(1 << 20):
             for event in self._connection.receive_data(received):
                 if isinstance(event, h2.events.ConnectionTerminated):
-                    return event.error_code
+                    code: int | None = event.error_code
+                    return code
         return None
 
     def rest(self, stream: int) -> int:
