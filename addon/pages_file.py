@@ -87,8 +87,8 @@ def parse(data: bytes) -> PagesFile:
     """Read a `.pages` file.
 
     Raises PagesFileError, and nothing else, for what is no flat YAML mapping of known shapes, is no UTF-8, or is above
-    64 KiB. Keys that nobody knows and keys given twice (the last wins) are warnings; a password that is misspelt or
-    stands too deep is an error, for it would leave open what its owner believes locked.
+    64 KiB. Keys that nobody knows and keys given twice (the last wins) are warnings; a password that is misspelt,
+    stands too deep, or is followed by an empty one is an error, for it would leave open what its owner believes locked.
     """
     if len(data) > MAX_BYTES:
         raise PagesFileError(None, f"the file is larger than {MAX_BYTES // 1024} KiB")
@@ -104,6 +104,8 @@ def parse(data: bytes) -> PagesFile:
                 warnings.append(_unknown(key, value.line))
                 continue
             if key in values:
+                if key in _TEXTS and _text(values, key) and not (value.text or "").strip():
+                    raise PagesFileError(value.line, f"{key} is given more than once, and is empty here")
                 warnings.append(f"line {value.line}: {key} is given more than once; this one counts")
             values[key] = value
     except PagesFileError:

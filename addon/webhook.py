@@ -30,6 +30,8 @@ LARGEST = 25 * 1024 * 1024
 AT_ONCE = 4
 _PATIENCE = 30.0
 """Seconds that a body may take."""
+_READ_BY_POST = ("/git-upload-pack", "/info/lfs/objects/batch")
+"""What git asks for by POST to fetch; LFS uploads begin so, too, but a push follows."""
 _EVENTS = frozenset({"push", "create", "delete", "repository"})
 _SIGNATURES = (b"x-forgejo-signature", b"x-gitea-signature", b"x-hub-signature-256")
 _PAYLOAD = re.compile(rb"(?:\A|&)payload=([^&]*)")
@@ -175,7 +177,7 @@ def repository_in(payload: bytes) -> Key | None:
 
 def written(method: str, path: str) -> Key | None:
     """The repository that a request to Forgejo's own host may have changed, had it success."""
-    if method in ("GET", "HEAD", "OPTIONS"):
+    if method in ("GET", "HEAD", "OPTIONS") or path.partition("?")[0].endswith(_READ_BY_POST):
         return None
     found = re.match(r"(?:/api/v1/repos)?/([^/?]+)/([^/?]+?)(?:\.git)?(?:[/?]|\Z)", path)
     key = None if found is None else (found[1].lower(), found[2].lower())

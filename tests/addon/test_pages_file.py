@@ -127,6 +127,9 @@ def test_names_that_nobody_knows_are_warnings_and_hide_nothing_after_them(line: 
         ("~\n---\npassword: x", 2),
         ("enabled: true\n---\npassword: x", 2),
         ("enabled: true\n...\npassword: x", 3),
+        ("password: x\nenabled: true\npassword:", 3),
+        ("password: x\npassword: ' '", 2),
+        ("branchesPassword: x\nbranchesPassword: ~", 2),
         # Nor is a file that is broken elsewhere.
         ("enabled: true\n  password: x", 2),
         ("enabled: true\npassword: 'x", 2),
