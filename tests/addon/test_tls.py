@@ -2,7 +2,6 @@
 # Copyright (C) 2026 the contributors
 """What is TLS about the lane: who is let in, with which certificate, and how a connection ends."""
 
-import _ssl
 import asyncio
 import contextlib
 import logging
@@ -24,7 +23,7 @@ from addon.certificates import CertificateFault, Certificates, CertificateWatch
 from addon.forwarding import Visitor
 from addon.request_head import fields
 from tests.addon.lane_running import BIG, DEADLINE, HOST, LAST, RunningLane, answers, get, pause_reading, running_lane
-from tests.addon.tls_wire import SecureWriter, client_context, make_pair, open_secure
+from tests.addon.tls_wire import CAN_ASK_FOR_KEY_UPDATE, SecureWriter, client_context, make_pair, open_secure
 
 
 @pytest.fixture
@@ -254,7 +253,7 @@ async def test_a_stopped_reader_of_a_large_page_holds_little(single: Certificate
         writer.transport.abort()
 
 
-@pytest.mark.skipif(not hasattr(_ssl, "__file__"), reason="OpenSSL cannot be called: it is in the interpreter")
+@pytest.mark.skipif(not CAN_ASK_FOR_KEY_UPDATE, reason="this Python's OpenSSL cannot be called by itself")
 async def test_who_asks_for_key_updates_and_takes_no_answers_is_read_no_further(single: Certificates) -> None:
     async with running_lane(certificates=single) as running:
         reader, writer = await open_secure(running.port, HOST)

@@ -12,6 +12,7 @@ import ctypes
 import datetime
 import ipaddress
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from addon.certificates import CertificateFiles
+
+CAN_ASK_FOR_KEY_UPDATE = hasattr(_ssl, "__file__") and sys.version_info < (3, 14)
+"""Whether OpenSSL can be called by itself: it is a library of its own, and where Python keeps a session is known."""
 
 
 def make_pair(folder: Path, stem: str, *names: str, days: int = 2) -> CertificateFiles:
@@ -85,7 +89,7 @@ class SecureWriter:
     def ask_for_key_update(self) -> None:
         """Have the server change its keys (RFC 8446 §4.6.3). Python has no way to: OpenSSL is asked itself."""
         openssl = ctypes.CDLL(_ssl.__file__)
-        # In memory, the session is the second pointer behind the object's head.
+        # In memory, the session is the second pointer behind the object's head: see CAN_ASK_FOR_KEY_UPDATE.
         inner = id(self.session._sslobj)  # type: ignore[attr-defined]
         session = ctypes.c_void_p.from_address(inner + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p))
         assert openssl.SSL_key_update(session, 1) == 1
