@@ -43,6 +43,12 @@ class Fields(Protocol):
     def get_all(self, name: str) -> list[str]: ...
 
 
+class Lines(Fields, Protocol):
+    """The same, which can be replaced as a whole. fields: names and values as they came."""
+
+    fields: tuple[tuple[bytes, bytes], ...]
+
+
 class Visitor(NamedTuple):
     """Who asks, as far as trusted proxies say: the address, and whether they came by HTTPS.
 
@@ -117,7 +123,7 @@ class Forwarding:
             chain.insert(0, address)
         return chain
 
-    def rewrite(self, headers: Fields, peer: str, host: str, tls: bool) -> None:
+    def rewrite(self, headers: Lines, peer: str, host: str, tls: bool) -> None:
         """Make the headers say the truth about the visitor, and nothing that Forgejo would take for a login.
 
         peer: the address that connected to us; host: the Host header as it came; tls: whether it came over TLS.
@@ -129,13 +135,16 @@ class Forwarding:
         options = [option.lower() for option in _items(headers, "connection")]
         websocket = "upgrade" in options and [each.lower() for each in _items(headers, "upgrade")] == ["websocket"]
         unwanted = {*_HOP_BY_HOP, *(option for option in options if option not in _NEVER_NAMED)}
+        dropped: set[str] = set()
         for name in {name.lower() for name in headers}:
             if name.startswith("x-webauth-") or name in unwanted:
-                del headers[name]
+                dropped.add(name)
             elif name.startswith("x-forwarded-") or name in _CLAIMS:
                 if not trusted:
                     self._name_once(peer, name)
-                del headers[name]
+                dropped.add(name)
+        # At once: to delete a name copies all lines, and somebody's may be thousands.
+        headers.fields = tuple(line for line in headers.fields if _name(line) not in dropped)
         if websocket:
             headers["Connection"] = "Upgrade"
             headers["Upgrade"] = "websocket"
@@ -151,6 +160,11 @@ class Forwarding:
         if peer not in self._named and len(self._named) < _MOST_NAMED:
             self._named.add(peer)
             logger.warning("%s is not among trustedProxies: its header %s is not believed", peer, name)
+
+
+def _name(line: tuple[bytes, bytes]) -> str:
+    """A line's name as mitmproxy decodes it, in lower case."""
+    return line[0].decode("utf-8", "surrogateescape").lower()
 
 
 def _items(headers: Fields, name: str) -> list[str]:

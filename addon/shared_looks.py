@@ -17,6 +17,7 @@ from typing import Protocol
 import resp
 from addon import records
 from addon.forge_answers import Repository
+from addon.guessing import Bounded
 from addon.lookup import Fault, Freshness, Key, Lookup, branch_of, key_of, repository_of
 from addon.mappings import FORWARD
 from addon.settings import Settings
@@ -35,6 +36,7 @@ _SLACK = 1.0
 """Seconds between a look and the moment it is written, at most: within them nothing is older than the other."""
 _UNSHARED = frozenset({Fault.ABSENT, Fault.TROUBLE})
 _MOST_GOING = 20_000
+_MOST_LOCKS = 10_000
 
 
 class Host(Protocol):
@@ -92,6 +94,7 @@ class SharedLooks:
         self._tickets: dict[Key, set[_Ticket]] = {}
         self._idle: set[Key] = set()  # looked at again with nobody waiting
         self._demanded: set[Key] = set()  # purged here, so that only Forgejo's word counts
+        self._locks: Bounded[Key, str] = Bounded(_MOST_LOCKS)  # that Redis had when it was read last
         self._formerly: dict[Key, set[Key]] = {}  # by what other names repositories were asked for
         self._tracking: Tracking | None = None
         shared.returned = self.everything
@@ -228,9 +231,11 @@ class SharedLooks:
         host, shared, began = self._host, self.shared, self._clock()
         known = host.peek(key)
         held = await shared.look(key, known, wanted)
-        # Where Redis does not say, what it said last holds: a lock is never lost with the line.
-        lock = held.added if held is not None else known.added if known is not None else ""
+        # Where Redis does not say, what it said last holds: a lock is lost neither with the line nor for want of room.
+        lock = held.added if held is not None else self._locks.get(key) or ""
         added.append(lock)
+        if lock:
+            self._locks.put(key, lock)
         if lock and known is not None and known.added != lock:  # at once: Forgejo may take longer than visitors wait
             known = host.keep(replace(host.peek(key) or known, added=lock, suspect=True))
         if ticket.spoiled():
@@ -305,6 +310,10 @@ class SharedLooks:
         believed = began + (left if ticket.live else min(left, self._settings.memory_ttl))
         if found.fault in _UNSHARED:
             believed = float("inf")  # nothing is shared of it; its own short life ends it
+        if found.added:
+            self._locks.put(found.key, found.added)
+        else:
+            self._locks.drop(found.key)
         if found.repository is not None and branch_of(found.key) is None:
             present = key_of(found.repository.owner, found.repository.name)
             if present != found.key:

@@ -110,6 +110,19 @@ async def test_a_lock_outlives_redis_and_a_push(node: MakeNode, own_redis: Serve
         assert await status(each, path) == 401
 
 
+async def test_a_lock_outlives_redis_and_want_of_room(node: MakeNode, own_redis: Server, blog: Site) -> None:
+    each = await node(own_redis).tracked()
+    own_redis.ask("SET", NAME, SECRET)
+    assert await status(each) == 401
+    await each.settled()
+    own_redis.kill()
+    for path in ("/blog/", "/blog/a.css"):
+        each.library.memory.drop(("site", "alice", "blog"))
+        assert await status(each, path) == 401
+    own_redis.restart()  # empty
+    await becomes(each, 200)
+
+
 async def test_it_costs_no_round_trip(node: MakeNode, redis: Server, blog: Site) -> None:
     each = await node(redis).tracked()
     await status(each)
