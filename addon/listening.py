@@ -101,3 +101,16 @@ async def emptied(listeners: Iterable[socket.socket], *, grace: float = 0.2, pat
             return True
         await asyncio.sleep(0.01)
     return False
+
+
+async def let_in(listeners: Iterable[socket.socket]) -> None:
+    """Take nobody more from the queues of asyncio's servers, and let in whom they have just taken.
+
+    asyncio makes a connection of an accepted socket some rounds of the loop later; in Python 3.11, a server that was
+    closed in between drops it with an assertion, and its client is reset.
+    """
+    loop = asyncio.get_running_loop()
+    for listener in listeners:
+        loop.remove_reader(listener.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)

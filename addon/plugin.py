@@ -55,7 +55,7 @@ from addon.forgejo import Forgejo, forgejo_of
 from addon.hosts import domains_of
 from addon.lane import GRACE_SECONDS, Lane, NoPlace, install
 from addon.library import Library
-from addon.listening import emptied, refuse_new
+from addon.listening import emptied, let_in, refuse_new
 from addon.lookup import Key
 from addon.office import PagesOffice
 from addon.proxy_options import HTTP2_SAFE, set_options, upstream_authority, version
@@ -318,11 +318,12 @@ class PagesAddon:
 
     async def _stop(self) -> None:
         servers: Any = ctx.master.addons.get("proxyserver")
+        opened = [server for instance in servers.servers for server in getattr(instance, "_servers", ())]
+        listeners = [each for server in opened for each in getattr(server, "sockets", ())]
         if joined() is None:  # else the supervisor does it, or others go on to serve
-            opened = [server for instance in servers.servers for server in getattr(instance, "_servers", ())]
-            listeners = [each for server in opened for each in getattr(server, "sockets", ())]
             refuse_new(listeners)
             await emptied(listeners)
+        await let_in(listeners)
         for instance in servers.servers:
             await instance.stop()
         if self._admin is not None:
