@@ -30,7 +30,6 @@ class Lock:
     context: bytes = field(repr=False)
 
 
-@lru_cache(4096)
 def lock_of(
     owner: str, repository: str, password: str, branches_password: str = "", branch: str | None = None, added: str = ""
 ) -> Lock | None:
@@ -45,14 +44,20 @@ def lock_of(
     text = branches_password if for_branches else main
     if not text:
         return None
-    hash = parse_hash(text, "branchesPassword" if for_branches else name)
+    return _lock(owner, repository, branch, text, "branchesPassword" if for_branches else name)
+
+
+# By the hash that counts alone: what else stands in `.pages` may be as long as its owner likes.
+@lru_cache(4096)
+def _lock(owner: str, repository: str, branch: str | None, text: str, option: str) -> Lock:
+    hash = parse_hash(text, option)
     site = f"{owner}/{repository}".lower()
     kind = "main" if branch is None else "branch"
     return Lock(
         site,
         branch,
         hash,
-        f"{site}#branches" if for_branches else site,
+        f"{site}#branches" if option == "branchesPassword" else site,
         cookie_name(owner, repository, branch is not None),
         "\0".join(("login", site, kind, branch or "", hash.text, "")).encode("utf-8", "surrogatepass"),
     )

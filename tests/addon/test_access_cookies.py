@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addon import login_cookies
+from addon import locks, login_cookies
 from addon.locks import Lock, cookie_name, lock_of
 from addon.login_cookies import LoginCookies, cleared, cookie_path
 from addon.passwords import AccessFault
@@ -110,6 +110,16 @@ def test_the_cookies_name_is_that_of_the_plugin_and_always_a_token(
     found = cookie_name(owner, repository, branch).decode()
     assert found == name
     SimpleCookie()[found] = "x"  # raises for what is no token
+
+
+def test_locks_are_remembered_by_the_hash_that_counts_however_long_the_other_is() -> None:
+    before = locks._lock.cache_info().currsize
+    for number in range(100):
+        assert lock_of("alice", "memory", SECRET, "x" * 60_000 + str(number)) is not None
+        assert lock_of("alice", "memory", "x" * 60_000 + str(number), SECRET, "dev") is not None
+        with pytest.raises(AccessFault):
+            lock_of("alice", "memory", "x" * 60_000 + str(number))
+    assert locks._lock.cache_info().currsize <= before + 2
 
 
 def test_nothing_of_a_hash_is_in_the_repr_of_a_lock() -> None:
