@@ -17,6 +17,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+ABORTED = 499
+"""What is said of a request whose client went away before it was answered, as nginx does."""
 _MOST_WAITING = 20_000
 _MOST_AT_ONCE = 100
 

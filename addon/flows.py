@@ -18,11 +18,10 @@ from mitmproxy.proxy import commands, events, layer
 
 from addon import forwarding
 from addon.access import MAX_FORM
+from addon.access_log import ABORTED
 from addon.negotiation import http_date
 from addon.server import Answer, Request
 
-ABORTED = 499
-"""What the access log says of a request whose client went away before it was answered, as nginx does."""
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 

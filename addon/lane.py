@@ -138,6 +138,13 @@ class Lane:
             self._repeat_bytes = nbytes
         self.repeats[data] = Repeat(key, answer, found)
 
+    def dated(self) -> bytes:
+        """The Date line of this moment, for what is sent after a wait."""
+        now = time.monotonic()
+        if now >= self.date_until:
+            self.tell_time(now)
+        return self.date
+
     def tell_time(self, now: float) -> None:
         """Make the Date line of the present second; now: monotonic seconds."""
         wall = time.time()

@@ -19,6 +19,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from addon.access_log import ABORTED
 from addon.forge_errors import ForgejoError
 from addon.lane_answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
 from addon.ready import Key, Repeat
@@ -372,6 +373,9 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 await self._whole(answer, request.method == "HEAD", connection)
             status, cache = answer.status, answer.cache
+        except asyncio.CancelledError:
+            status = status or ABORTED
+            raise
         except Exception as error:
             status = 500
             self._failed(error)
@@ -389,7 +393,7 @@ class Connection(asyncio.BufferedProtocol):
         large = len(answer.body) > CHUNK and not head_only
         start, rest = answer_bytes(answer, head_only or large)
         self._begun = True
-        self._transport.write(b"".join((start, self._lane.date, connection, rest)))
+        self._transport.write(b"".join((start, self._lane.dated(), connection, rest)))
         if not large:
             self._sent += 0 if head_only else len(answer.body)
         else:
@@ -414,7 +418,7 @@ class Connection(asyncio.BufferedProtocol):
                 return answer
             start, rest = answer_bytes(answer, True)
             self._begun = True
-            self._transport.write(b"".join((start, self._lane.date, connection, rest)))
+            self._transport.write(b"".join((start, self._lane.dated(), connection, rest)))
             left = answer.length
             while chunk:
                 left -= len(chunk)
@@ -504,7 +508,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse(self, status: int, out: list[bytes]) -> None:
         """Answer what never became a request of ours, and close."""
         head_only = self._line.startswith(b"HEAD ")
-        out.append(refusal(status, self._lane.date, head_only))
+        out.append(refusal(status, self._lane.dated(), head_only))
         self._write(out)
         if self._lane.log is not None:
             self._lane.log.record(
@@ -521,7 +525,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._begun or self._ended:
             self._transport.abort()
         else:
-            self._transport.write(refusal(500, self._lane.date, self._line.startswith(b"HEAD ")))
+            self._transport.write(refusal(500, self._lane.dated(), self._line.startswith(b"HEAD ")))
             self._end()
 
     def _fault(self, out: list[bytes]) -> None:

@@ -28,7 +28,7 @@ from mitmproxy.tls import TlsData
 
 from addon import __version__, forwarding, http1
 from addon.access import Access
-from addon.access_log import AccessLog
+from addon.access_log import ABORTED, AccessLog
 from addon.admin import Admin
 from addon.certificates import CertificateFault, Certificates, CertificateWatch
 from addon.challenges import Challenges
@@ -40,7 +40,6 @@ from addon.dns_proof import DnsProver
 from addon.domain_store import DomainStore
 from addon.domains import Domains
 from addon.flows import (
-    ABORTED,
     Closed,
     Counted,
     has_body,

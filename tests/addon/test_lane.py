@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -287,6 +288,54 @@ async def test_a_client_that_has_seen_the_end_is_not_lingered_for(monkeypatch: p
             assert answers(await asyncio.wait_for(reader.read(), DEADLINE))[0][0] == 200
             writer.close()
             await running.until(lambda: len(running.lane) == 0)
+
+
+@pytest.mark.parametrize("path", ["/hit", "/miss", "/big", "/stream"])
+@pytest.mark.parametrize("more", [1, 5_000])
+async def test_what_is_sent_behind_the_last_request_costs_no_answer(path: str, more: int) -> None:
+    """To close at once what has something unread resets a connection, and what was not sent yet is lost."""
+    async with running_lane(maxRequestsPerConnection=2) as running:
+        reader, writer = await running.connect()
+        pause_reading(writer)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        await running.until(lambda: len(running.lane) == 1)
+        (connection,) = running.lane._connections
+        connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        writer.write(get(path) * 2 + get("/more") * more)
+        await running.until(lambda: connection._requests > 0)
+        for _ in range(50):
+            writer.write(get("/more") * 10)
+            await asyncio.sleep(0)
+        cast(asyncio.Transport, writer.transport).resume_reading()
+        received = answers(await asyncio.wait_for(reader.read(), DEADLINE))
+        size = len(BIG) if path in ("/big", "/stream") else len(f"GET {path}")
+        assert [len(body) for _, _, body in received] == [size] * 2
+        writer.transport.abort()
+
+
+async def test_an_answer_that_took_long_bears_the_date_at_which_it_was_sent() -> None:
+    async with running_lane() as running:
+        running.pages.release.clear()
+        for path in ("/miss", "/miss-fault"):
+            running.pages.release.clear()
+            reader, writer = await running.connect()
+            writer.write(get(path, LAST))
+            await running.until(lambda path=path: path in running.pages.asked)  # type: ignore[misc]
+            running.lane.date, running.lane.date_until = b"Date: of long ago\r\n", 0.0  # as if seconds had passed
+            running.pages.release.set()
+            _, fields, _ = answers(await asyncio.wait_for(reader.read(), DEADLINE))[0]
+            assert fields["date"].endswith(" GMT")
+            writer.close()
+
+
+async def test_who_leaves_before_the_answer_is_logged_as_that() -> None:
+    async with running_lane() as running:
+        _, writer = await running.connect()
+        writer.write(get("/never"))
+        await running.until(lambda: "/never" in running.pages.asked)
+        reset(writer)
+        await running.until(lambda: len(running.log.lines) == 1)
+        assert running.log.lines[0]["status"] == 499
 
 
 async def test_an_address_has_so_many_connections_and_a_trusted_proxy_as_many_as_it_wants() -> None:
