@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 
-from addon import claims
-from addon.claims import Wish
-from addon.domain_store import NO_ANSWER, DomainStore
-from addon.mappings import Mapping
-from addon.settings import Settings
-from addon.shared import Shared
+from addon.domains import claims
+from addon.domains.claims import Wish
+from addon.domains.store import NO_ANSWER, DomainStore
+from addon.settings.schema import Settings
+from addon.shared.cache import Shared
+from addon.shared.mappings import Mapping
 
 HOST = "blog.example.org"
 
