@@ -15,6 +15,7 @@ One `Client` serves all threads of a program. Every call has a deadline, and eve
 from resp.breaker import Breaker
 from resp.client import Client, Stats
 from resp.connection import Connection
+from resp.encoding import encode_command
 from resp.endpoint import Endpoint
 from resp.errors import (
     Ask,
@@ -53,9 +54,10 @@ from resp.errors import (
 )
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
-from resp.protocol import INCOMPLETE, Parser, Push, encode_command
+from resp.protocol import Parser
 from resp.pubsub import PubSub
 from resp.tracking import State, Status, Tracking
+from resp.values import INCOMPLETE, Push
 
 __all__ = [
     "INCOMPLETE",

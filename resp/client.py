@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from resp.breaker import Breaker
 from resp.commands import Commands
-from resp.connection import Connection, Request
+from resp.connection import Connection
+from resp.encoding import LARGE_ARGUMENT, Argument, Request, encode_argument, encode_request
 from resp.endpoint import Endpoint, parse_url, tls_context
 from resp.errors import (
     AuthenticationError,
@@ -39,7 +40,7 @@ from resp.errors import (
 )
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool
-from resp.protocol import LARGE_ARGUMENT, Argument, Value, encode_argument, encode_request
+from resp.values import Value
 from resp.words import READS, Convert, Key, Seconds, changes_connection, converted, is_read, seconds
 
 if TYPE_CHECKING:

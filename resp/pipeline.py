@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from resp.commands import Commands
-from resp.connection import Connection, Request
+from resp.connection import Connection
+from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
-from resp.protocol import Argument, Value, encode_command, encode_request
+from resp.values import Value
 from resp.words import READS, Convert, Key, changes_connection, converted, is_read
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from resp.encoding import Argument
 from resp.errors import InvalidArgument
-from resp.protocol import Argument
 from resp.words import (
     Convert,
     Key,

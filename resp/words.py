@@ -14,8 +14,9 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from resp.encoding import Argument
 from resp.errors import InvalidArgument, ProtocolError, RespError, ServerError
-from resp.protocol import Argument, Value
+from resp.values import Value
 
 Key = Argument
 Keys = Argument | Iterable[Argument]
