@@ -29,7 +29,7 @@ from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import Forwarding, Visitor
 from addon.web.negotiation import http_date
-from addon.web.prepared_answers import Facts, Key, Ready, ReadyAnswer, Repeat, ready_share
+from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
 from addon.web.request_head import Fields, fields
 from addon.web.routing import ForgejoRequest
 
@@ -77,7 +77,7 @@ class Lane:
         self.server = server
         self._through = through
         self.log = log
-        self.ready = Ready(facts, ready_share(settings) - ready_share(settings) // 4)
+        self.ready = PreparedAnswers(facts, prepared_share(settings) - prepared_share(settings) // 4)
         self.redirects_plain = settings.redirect_https
         """Whether who comes by plain HTTP is sent to HTTPS, and so gets nothing that is ready for others."""
         self.most_head = settings.max_head_size
@@ -100,7 +100,7 @@ class Lane:
         self._addresses: dict[str, int] = {}
         self.repeats: dict[bytes, Repeat] = {}
         self._repeat_bytes = 0
-        self._most_repeat_bytes = ready_share(settings) // 4
+        self._most_repeat_bytes = prepared_share(settings) // 4
         self._blocks: dict[bytes, Fields | None] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -127,7 +127,7 @@ class Lane:
             self._blocks[block] = found
         return found
 
-    def remember(self, data: bytes, key: Key, answer: ReadyAnswer, found: Fields) -> None:
+    def remember(self, data: bytes, key: Key, answer: PreparedAnswer, found: Fields) -> None:
         """Know a request, as a whole, the next time it comes."""
         nbytes = _REPEAT_COST + 2 * len(data) + 2 * len(answer.rest)
         if nbytes > _LARGEST_REPEAT:

@@ -32,10 +32,10 @@ from addon.forgejo.errors import (
     ServerTrouble,
     TooManyFiles,
 )
-from addon.forgejo.health_log import Weather
+from addon.forgejo.health_log import HealthLog
 from addon.forgejo.lfs import LfsPointer, lfs_pointer
 from addon.library.memory import Memory, SingleFlight
-from addon.library.refresh import SharedLooks
+from addon.library.refresh import SharedRefresh
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.lookup import (
@@ -57,7 +57,7 @@ from addon.sites.pages_file import PagesFile, PagesFileError, parse
 from addon.sites.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
 from addon.sites.tree import MODE_LINK, Entry, Tree
 from addon.web.negotiation import Representation, encode
-from addon.web.prepared_answers import ready_share
+from addon.web.prepared_answers import prepared_share
 
 logger = logging.getLogger(__name__)
 
@@ -97,14 +97,14 @@ class Library:
         now: Callable[[], float] = time.time,
     ) -> None:
         """clock: monotonic seconds, for ages. now: seconds since 1970, for dates that visitors see."""
-        self.memory: Memory[tuple[str, ...], object] = Memory(settings.memory_cache_size - ready_share(settings))
+        self.memory: Memory[tuple[str, ...], object] = Memory(settings.memory_cache_size - prepared_share(settings))
         self._settings = settings
         self._forgejo = forgejo
         self._executor = executor
         self._clock = clock
         self._now = now
         self._flights: SingleFlight[tuple[str, ...]] = SingleFlight()
-        self._weather = Weather(clock)
+        self._weather = HealthLog(clock)
         self._operators: Key | None = None
         if settings.error_pages_repo:
             owner, _, name = settings.error_pages_repo.lower().partition("/")
@@ -112,9 +112,9 @@ class Library:
         self._purged: set[Key] = set()  # while they were looked at
         self.looked: Callable[[Lookup], object] = lambda lookup: None
         """Told of what each look found."""
-        self.shared_looks: SharedLooks | None = None
+        self.shared_looks: SharedRefresh | None = None
         if shared is not None:
-            self.shared_looks = SharedLooks(settings, shared, self, clock=clock, now=now, operators=self._operators)
+            self.shared_looks = SharedRefresh(settings, shared, self, clock=clock, now=now, operators=self._operators)
 
     @property
     def trouble(self) -> ForgejoError | None:

@@ -141,7 +141,7 @@ def told(request: Request, reply: Reply) -> Answer:
     return answer
 
 
-def nothing_of_ours(request: Request, path: str) -> Answer:
+def own_not_found(request: Request, path: str) -> Answer:
     """404 below `/.pages/`."""
     answer = own_page(request, 404, templates.error_page(404, path=path))
     answer.headers.append((OWN_HEADER.encode(), b"forgejo-pages"))

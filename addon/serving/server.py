@@ -35,8 +35,8 @@ from addon.serving.answers import (
     Request,
     Work,
     not_allowed,
-    nothing_of_ours,
     options,
+    own_not_found,
     own_page,
     plain_text,
     redirect,
@@ -207,7 +207,7 @@ class PagesServer:
             if target.path.segments[1:] == LOGOUT:
                 secure = request.visitor().secure
                 return told(request, login.logged_out(request.header(b"cookie"), secure, request.host or ""))
-            return nothing_of_ours(request, str(target.path))
+            return own_not_found(request, str(target.path))
         return self._landing(request, target.path, work)
 
     def _site(self, request: Request, target: SiteRequest, work: Work) -> Answer | Need:
