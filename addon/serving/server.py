@@ -109,7 +109,7 @@ class PagesServer:
         now: Callable[[], float] = time.time,
     ) -> None:
         """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
-        self._challenges = acme_challenges
+        self._challenges = challenges
         self._domains = domains if settings.enable_custom_domains else None
         self._settings = settings
         self._library = library
