@@ -93,7 +93,7 @@ class Registry:
         self.hosts = hosts
         self.told: Callable[[Key], object] = lambda key: None  # whose hosts have changed
         self.routers = routers
-        self.names = DomainNames(settings)
+        self.names = DomainNames(settings, lambda: forge.root_host)
         must_prove = settings.enable_custom_domain_dns_verification
         self._wishes = DesiredDomains(self.names, forge, prover, must_prove=must_prove)
         self._grace = settings.release_grace

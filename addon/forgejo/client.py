@@ -127,6 +127,8 @@ class Forgejo:
         self._clock = clock
         # One operation of many calls must not fill the queue of waiting calls by itself.
         self._side_by_side = max(1, concurrency // 4)
+        self.root_host = ""
+        """The host of Forgejo's own ROOT_URL, once a repository has said it: no site may have it for a domain."""
         # What is known of the server's batches: how many blobs one may have, and until when that is believed.
         self._batch = 0
         self._batch_until = 0.0
@@ -201,7 +203,9 @@ class Forgejo:
                 raise error from None
             if answer.status != 200:
                 raise answer.trouble(what)
-        return answers.repository(answer.body, reached.owner, reached.name, reached.access)
+        found = answers.repository(answer.body, reached.owner, reached.name, reached.access)
+        self.root_host = found.root_host or self.root_host
+        return found
 
     async def branch(self, repository: Repository, branch: str) -> Branch:
         """The branch's newest commit, and how it was read: only an anonymous call proves the repository public.

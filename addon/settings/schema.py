@@ -233,6 +233,12 @@ class Settings:
     reserved_domains: tuple[str, ...] = listing(
         "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them."
     )
+    claimable_domains: tuple[str, ...] = listing(
+        "claimableDomains",
+        domain_names,
+        (),
+        "Domains of your own that a site may claim all the same, and names below them.",
+    )
     release_grace: int = option(
         "releaseGrace",
         whole_seconds,
