@@ -57,9 +57,7 @@ class Files:
         self._library = library
         self._now = now
 
-    def answer(
-        self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work
-    ) -> Answer | Need:
+    def file(self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work) -> Answer | Need:
         """The file under a status (404 for a site's own 404.html)."""
         source = self._source(lookup, file, work)
         if isinstance(source, Need):
@@ -172,7 +170,7 @@ class Files:
             self._library.keep_failure(lookup, file, error)
             if pointer is not None and isinstance(error, NotFound):  # nothing but the pointer's own text, as above
                 work.done[("stream", pointer.oid)] = error
-                text = self.answer(request, lookup, site, file, status, work)
+                text = self.file(request, lookup, site, file, status, work)
                 if isinstance(text, Answer) and text.stream is None:
                     return text
             return _lost(request, error)
