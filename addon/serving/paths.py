@@ -9,7 +9,7 @@ a folder in a large site, and making a long listing, go to a thread, once.
 from functools import partial
 
 from addon import templates
-from addon.library.library import Library
+from addon.library.blobs import Blobs
 from addon.serving.answers import Answer, Need, Request, Work, own_page, redirect
 from addon.serving.files import Files, cache_status
 from addon.serving.locks import Entered
@@ -26,8 +26,8 @@ _LARGE_SITE = 5_000
 class Paths:
     """What paths mean in sites."""
 
-    def __init__(self, library: Library, files: Files) -> None:
-        self._library = library
+    def __init__(self, blobs: Blobs, files: Files) -> None:
+        self._blobs = blobs
         self._files = files
 
     def path(
@@ -36,13 +36,13 @@ class Paths:
         """What a path gets in a site; None where the site has nothing there."""
         lookup, site = entered
         if path.slash and site.pages_file.directory_index and len(site.tree) > _LARGE_SITE:
-            page = self._library.held_page(self._listing_name(request, lookup, path))
+            page = self._blobs.held_page(self._listing_name(request, lookup, path))
             if page is not None:
                 return self._listed(request, lookup, page, work)
             key = ("outcome", site.commit, segments)
             if key not in work.done:
                 find = partial(site.outcome, segments, True)
-                return Need(key, lambda: self._library.on_thread(find), from_forgejo=False)
+                return Need(key, lambda: self._blobs.on_thread(find), from_forgejo=False)
             outcome = work.done[key]
         else:
             outcome = site.outcome(segments, path.slash)
@@ -59,7 +59,7 @@ class Paths:
 
     def _listing(self, request: Request, lookup: Lookup, listing: Listing, path: Path, work: Work) -> Answer | Need:
         name = self._listing_name(request, lookup, path)
-        page = self._library.held_page(name)
+        page = self._blobs.held_page(name)
         if page is None:
             make = partial(_listing_page, request.host or "", path, listing)
             if len(listing.rows) <= _LONG_LISTING:
@@ -67,7 +67,7 @@ class Paths:
             else:
                 done = work.done.get(name)
                 if not isinstance(done, bytes):
-                    return Need(name, lambda: self._library.page(name, make), from_forgejo=False)
+                    return Need(name, lambda: self._blobs.page(name, make), from_forgejo=False)
                 page = done
         return self._listed(request, lookup, page, work)
 

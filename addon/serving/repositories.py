@@ -11,9 +11,10 @@ a repository that does not exist; only who would say no to a visitor asks again 
 import math
 
 from addon.forgejo.errors import ForgejoError
-from addon.library.library import REFRESH_PATIENCE, Library, Wanted
+from addon.library.library import REFRESH_PATIENCE, Library
 from addon.serving.answers import Need, Request, Work
 from addon.shared.lookup import Freshness, Key, Lookup, unknown
+from addon.shared.round_trips import Wanted
 
 
 def wanted_with(request: Request, segments: tuple[str, ...], slash: bool) -> Wanted | None:

@@ -55,9 +55,11 @@ class PagesServer:
         """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
         access.adopted = library.renew
         self.access = access
-        repositories, files = Repositories(library), Files(settings, library, now)
+        repositories, files = Repositories(library), Files(settings, library.blobs, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
-        self._sites = Sites(settings, library.error_pages, repositories, Locks(access), Paths(library, files), errors)
+        self._sites = Sites(
+            settings, library.error_pages, repositories, Locks(access), Paths(library.blobs, files), errors
+        )
         domains = domains if settings.enable_custom_domains else None
         self._hosts = Hosts(settings, domains, challenges, self._sites, errors)
 
