@@ -242,7 +242,7 @@ class Client(Commands):
 
     def pubsub(self, **options: Any) -> PubSub:
         """Publish/subscribe on a connection of its own; see `resp.PubSub`."""
-        return PubSub(self.endpoint, **{"decode": self._decode, **options})
+        return PubSub(self._source.upstream(), **{"decode": self._decode, **options})
 
     # ---- the client itself ---------------------------------------------------------------------------------------
 
