@@ -29,6 +29,8 @@ from resp.errors import (
     ExecAborted,
     InvalidArgument,
     Loading,
+    LockError,
+    LockNotOwned,
     MasterDown,
     Moved,
     NoPermission,
@@ -51,10 +53,12 @@ from resp.errors import (
     WritesRefused,
     WrongType,
 )
+from resp.locks import Lock
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
 from resp.protocol import INCOMPLETE, Parser, Push, encode_command
 from resp.pubsub import PubSub
+from resp.scripts import Script
 from resp.tracking import State, Status, Tracking
 
 __all__ = [
@@ -75,6 +79,9 @@ __all__ = [
     "ExecAborted",
     "InvalidArgument",
     "Loading",
+    "Lock",
+    "LockError",
+    "LockNotOwned",
     "MasterDown",
     "Moved",
     "NoPermission",
@@ -94,6 +101,7 @@ __all__ = [
     "ReadOnly",
     "Redirected",
     "RespError",
+    "Script",
     "ServerError",
     "State",
     "Stats",
