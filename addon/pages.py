@@ -3,8 +3,8 @@
 """The script for `mitmdump -s`: makes the package importable from a plain clone and names the addon.
 
 mitmproxy runs this file by its path, outside any package, and again whenever it changes; the addon itself lives in an
-imported module, of which there is only ever one. mitmproxy also leaves this folder on the module path, where our
-`site.py` would stand before the standard library's: it is replaced by the folder above.
+imported module, of which there is only ever one. mitmproxy also leaves this folder on the module path, where a wing
+would stand before a module of the same name: it is replaced by the folder above.
 """
 
 import sys
@@ -15,7 +15,7 @@ sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve()
 if str(_HERE.parent) not in sys.path:
     sys.path.insert(0, str(_HERE.parent))
 
-from addon.closed import end_default_listener  # noqa: E402  # importable only from here on
+from addon.mitm.listener_guard import end_default_listener  # noqa: E402  # importable only from here on
 
 end_default_listener()  # before anything that could fail
 

@@ -14,7 +14,9 @@ One `Client` serves all threads of a program. Every call has a deadline, and eve
 
 from resp.breaker import Breaker
 from resp.client import Client, Stats
+from resp.commands import Lock, Script
 from resp.connection import Connection
+from resp.encoding import encode_command
 from resp.endpoint import Endpoint
 from resp.errors import (
     Ask,
@@ -53,13 +55,12 @@ from resp.errors import (
     WritesRefused,
     WrongType,
 )
-from resp.locks import Lock
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
-from resp.protocol import INCOMPLETE, Parser, Push, encode_command
+from resp.protocol import Parser
 from resp.pubsub import PubSub
-from resp.scripts import Script
 from resp.tracking import State, Status, Tracking
+from resp.values import INCOMPLETE, Push
 
 __all__ = [
     "INCOMPLETE",

@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from resp.breaker import Breaker
-from resp.commands import Commands
-from resp.connection import Connection, Request
+from resp.commands import Composed
+from resp.connection import Connection
+from resp.encoding import LARGE_ARGUMENT, Argument, Request, encode_argument, encode_request
 from resp.endpoint import Endpoint, parse_url, tls_context
 from resp.errors import (
     AuthenticationError,
@@ -39,7 +40,7 @@ from resp.errors import (
 )
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool
-from resp.protocol import LARGE_ARGUMENT, Argument, Value, encode_argument, encode_request
+from resp.values import Value
 from resp.words import READS, Convert, Key, Seconds, changes_connection, converted, is_read, seconds
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def text(value: Value) -> Value:
     return value
 
 
-class Client(Commands):
+class Client(Composed):
     """A client for one Redis or Valkey server, to be shared by all threads of a program.
 
     host, port, or unix_socket_path: where the server listens. db: number of the database. username, password: for
@@ -223,12 +224,19 @@ class Client(Commands):
         reply = self._call(encode_request(args), args[0] in READS, self._timeout)
         return reply if convert is None else converted(reply, convert)
 
-    def get(self, name: Key) -> Any:
+    def _wait(self, span: float, args: list[Argument] | tuple[Argument, ...], convert: Convert | None = None) -> Any:
+        timeout = None if self._timeout is None or not span else self._timeout + span
+        return converted(self._call(encode_request(args), False, timeout), convert)
+
+    def _known(self, result: Any) -> Any:
+        return result
+
+    def get(self, name: Key) -> bytes | None:
         """The value of a key, None if there is none."""
         key: Any = name if type(name) is bytes else encode_argument(name)
         return self._call(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key), True, self._timeout)
 
-    def setex(self, name: Key, time: Seconds, value: Argument) -> Any:
+    def setex(self, name: Key, time: Seconds, value: Argument) -> bool:
         """Set a value that lives for `time` seconds; True."""
         key: Any = name if type(name) is bytes else encode_argument(name)
         data: Any = value if type(value) is bytes else encode_argument(value)

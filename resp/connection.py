@@ -26,6 +26,7 @@ from time import monotonic
 from typing import Any, Final
 
 from resp.dial import dial, poller, reason, timeval
+from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.endpoint import Endpoint
 from resp.errors import (
     ConnectionLost,
@@ -38,10 +39,8 @@ from resp.errors import (
 )
 from resp.handshake import check, handshake, redacted
 from resp.interruptions import MAIN, signals
-from resp.protocol import INCOMPLETE, LARGE_BUFFER, STEP, Argument, Parser, Push, Value, encode_command, encode_request
-
-#: One request: whole, or in pieces where large values are not copied.
-Request = bytes | list[bytes | memoryview]
+from resp.protocol import LARGE_BUFFER, STEP, Parser
+from resp.values import INCOMPLETE, Push, Value
 
 # A patched socket (gevent, eventlet) never blocks in the kernel, so a limit there would never strike.
 _KERNEL_LIMITS: Final = (

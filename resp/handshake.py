@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any, Final, NamedTuple
 
+from resp.encoding import Argument
 from resp.endpoint import Endpoint
 from resp.errors import AuthenticationError, ProtocolError, ServerError
-from resp.protocol import Argument, Value
+from resp.values import Value
 
 Command = tuple[Argument, ...]
 

@@ -21,9 +21,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from resp.connection import Connection
+from resp.encoding import Argument, encode_command
 from resp.endpoint import Endpoint
 from resp.errors import ConnectionLost, RespError, Timeout
-from resp.protocol import INCOMPLETE, Argument, Push, encode_command
+from resp.values import INCOMPLETE, Push
 
 _WOULD_BLOCK: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 #: Receive at most that often before what was found is handed out.

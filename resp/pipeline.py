@@ -15,16 +15,22 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from resp.commands import Commands
-from resp.connection import Connection, Request
+from resp.commands import MayAnswer
+from resp.connection import Connection
+from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
-from resp.protocol import Argument, Value, encode_command, encode_request
+from resp.values import Value
 from resp.words import READS, Convert, Key, changes_connection, converted, is_read
 
 if TYPE_CHECKING:
     from typing import Self
 
     from resp.client import Client
+
+    # The same methods, but returning the pipeline.
+    from resp.queued import Queued as Commands
+else:
+    from resp.commands import Commands
 
 #: Small requests are sent together in pieces of about this size.
 _CHUNK: Final = 64 * 1024
@@ -60,6 +66,8 @@ class Pipeline(Commands):
 
     Every command returns the pipeline. It belongs to one thread; after `execute` it is empty and can be used again.
     """
+
+    _answers = False
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -132,7 +140,7 @@ class Pipeline(Commands):
         return [reply if convert is None else converted(reply, convert) for reply, convert in zip(replies, converts)]
 
 
-class Transaction(Pipeline):
+class Transaction(Pipeline, MayAnswer):
     """Commands that are executed together, with nobody else's in between, or not at all; made by `Client.transaction`.
 
         with client.transaction() as t:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""RESP2 and RESP3 without any I/O: bytes in, values out, and the other way round.
+"""RESP2 and RESP3 without any I/O: bytes in, values out (`resp.encoding` is the other way round).
 
 `Parser` owns one receive buffer. Someone fills it (`feed`, or `space` and `advance` to receive straight into it) and
 takes values out with `get`. It keeps an explicit stack, so a reply may arrive in any pieces and no byte is looked at
@@ -11,27 +11,12 @@ copy), which makes a large value cost one copy out of the kernel and its own siz
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from io import BytesIO
 from typing import Any, Final
 
-from resp.errors import InvalidArgument, ProtocolError, server_error
-
-#: A reply: bytes, int, float, bool, None, list, dict, or a ServerError as a value. Nested lists and dicts of these.
-Value = Any
-#: What can be sent as one argument of a command.
-Argument = bytes | bytearray | memoryview | str | int | float
-
-
-class Incomplete:
-    """The type of `INCOMPLETE`, which `Parser.get` returns while the reply is not all there."""
-
-    def __repr__(self) -> str:
-        return "INCOMPLETE"
-
-
-INCOMPLETE: Final[Any] = Incomplete()
+from resp.errors import ProtocolError, server_error
+from resp.values import INCOMPLETE, Push, Value, excerpt, scalar
 
 #: Receive buffer of a parser that has seen only small replies, in bytes.
 SMALL_BUFFER: Final = 64 * 1024
@@ -43,25 +28,10 @@ CALM: Final = 256
 STEP: Final = 16 * 1024 * 1024
 
 _LF: Final = b"\n"
-_INTEGER: Final = re.compile(rb"[+-]?[0-9]+\Z")
-_DOUBLE: Final = re.compile(
-    rb"(?:[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|[+-]?[iI][nN][fF]|[+-]?[nN][aA][nN](?:\([0-9A-Za-z_]*\))?)\Z"
-)
-_INT64_MAX: Final = 2**63 - 1
 # The longest header line per type. Numbers are short; simple strings, errors and big numbers have the line limit.
 _NUMBER_LINE: Final = 64
 _LONG_LINES: Final = frozenset(b"+-(")
 _TYPES: Final = frozenset(b"+-:$*_,#(!=%~>|;.")
-
-
-class Push(list[Any]):
-    """An out-of-band message of the server (RESP3 `>`): its elements; `kind` is the first of them, e.g. b"message"."""
-
-    @property
-    def kind(self) -> bytes:
-        """The first element: what this message is about (`message`, `invalidate`, …)."""
-        first = self[0]
-        return first if isinstance(first, bytes) else str(first).encode()
 
 
 class Parser:
@@ -321,37 +291,9 @@ class Parser:
     def _header(self, tag: int, line: bytearray, start: int) -> Value:
         """The value of a line, or INCOMPLETE after an aggregate or string was opened by it."""
         self._check_open_line(tag, start, start + len(line) + 3)
-        if b"\r" in line:
-            raise ProtocolError("a carriage return inside a line")
-        if tag == 43:  # +
-            return bytes(line)
-        if tag == 45:  # -
-            return server_error(bytes(line))
-        if tag == 58:  # :
-            if not _INTEGER.match(line) or len(line) > 20:
-                raise ProtocolError(f"not an integer: {_excerpt(line)}")
-            number = int(line)
-            if not -_INT64_MAX - 1 <= number <= _INT64_MAX:
-                raise ProtocolError("an integer has more than 64 bits")
-            return number
-        if tag == 95:  # _
-            if line:
-                raise ProtocolError("a null with content")
-            return None
-        if tag == 35:  # #
-            if line == b"t":
-                return True
-            if line == b"f":
-                return False
-            raise ProtocolError(f"not a boolean: {_excerpt(line)}")
-        if tag == 44:  # ,
-            if not _DOUBLE.match(line):
-                raise ProtocolError(f"not a double: {_excerpt(line)}")
-            return float(line.partition(b"(")[0])
-        if tag == 40:  # (
-            if not _INTEGER.match(line):
-                raise ProtocolError(f"not a big number: {_excerpt(line)}")
-            return _big_number(bytes(line))
+        value = scalar(tag, line)
+        if value is not INCOMPLETE:
+            return value
         if tag == 46:  # .
             if line or self._left != -1 or self._kind == 59 or self._awaiting:
                 raise ProtocolError("the end of a streamed aggregate where none is open")
@@ -367,7 +309,7 @@ class Parser:
             self._open(59 if tag == 36 else tag, -1)
             return INCOMPLETE
         if not line.isdigit() or len(line) > 19:
-            raise ProtocolError(f"not a length: {_excerpt(line)}")
+            raise ProtocolError(f"not a length: {excerpt(line)}")
         size = int(line)
         if tag in b"$!=;":
             return self._string(tag, size)
@@ -517,104 +459,3 @@ class Parser:
             self._awaiting = True
             return INCOMPLETE
         return tuple(pairs.items()) if frozen else pairs
-
-
-def _excerpt(line: bytes | bytearray) -> str:
-    return repr(bytes(line[:24]))
-
-
-def _big_number(digits: bytes) -> int:
-    """`int` without its limit of 4300 digits; quadratic, but a line has a limit of its own."""
-    step = 4096
-    if len(digits) <= step:
-        return int(digits)
-    sign = -1 if digits[:1] == b"-" else 1
-    digits = digits.lstrip(b"+-")
-    number = 0
-    for start in range(0, len(digits), step):
-        part = digits[start : start + step]
-        number = number * 10 ** len(part) + int(part)
-    return sign * number
-
-
-# ---- encoding ----------------------------------------------------------------------------------------------------
-
-#: Arguments of at least this size are sent from where they are instead of being copied into the request.
-LARGE_ARGUMENT: Final = 32 * 1024
-
-
-def encode_argument(value: Argument) -> bytes | memoryview:
-    """The bytes of one argument: bytes-like as it is, str as UTF-8, numbers in decimal.
-
-    A str that came out of `decode=True` with bytes that are no UTF-8 (surrogate escapes) becomes these bytes again.
-    Raises InvalidArgument for None, bool and every other type, rather than to send `b"None"`.
-    """
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        try:
-            return value.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            raise InvalidArgument("a str argument with a lone surrogate cannot be sent as UTF-8") from None
-    if isinstance(value, bool) or value is None:
-        raise InvalidArgument(f"cannot send {value!r}: say what it should be in the server, e.g. b'1', 0 or ''")
-    if isinstance(value, int):
-        try:
-            return b"%d" % value
-        except ValueError:
-            raise InvalidArgument("cannot send an int of that many digits") from None
-    if isinstance(value, float):
-        return repr(float(value)).encode()
-    try:
-        view = memoryview(value)
-    except TypeError:
-        kind = type(value).__name__
-        raise InvalidArgument(f"cannot send a {kind}: convert it to bytes, str, int or float first") from None
-    return view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
-
-
-def encode_command(*args: Argument) -> bytes:
-    """One command as it goes over the wire: an array of bulk strings. Raises InvalidArgument."""
-    if not args:
-        raise InvalidArgument("a command needs at least its name")
-    parts = [b"*%d\r\n" % len(args)]
-    for arg in args:
-        data: Any = arg if type(arg) is bytes else encode_argument(arg)
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
-
-
-def encode_request(args: tuple[Argument, ...] | list[Argument]) -> bytes | list[bytes | memoryview]:
-    """One command, in one piece if it is small, else in pieces of which the large ones are not copied.
-
-    Raises InvalidArgument.
-    """
-    if not args:
-        raise InvalidArgument("a command needs at least its name")
-    name = args[0]
-    head = _HEADS.get((len(args), name)) if type(name) is str else None
-    if head is None:
-        words: Any = args
-        small = [b"*%d\r\n" % len(args)]
-    else:
-        words = args[1:]
-        small = [head]
-    parts: list[bytes | memoryview] = []
-    for arg in words:
-        data: Any = arg if type(arg) is bytes else encode_argument(arg)
-        if len(data) < LARGE_ARGUMENT:
-            small.append(b"$%d\r\n%b\r\n" % (len(data), data))
-        else:
-            small.append(b"$%d\r\n" % len(data))
-            parts += [b"".join(small), data]
-            small = [b"\r\n"]
-    if not parts:
-        if head is None and type(name) is str and len(_HEADS) < 1024 and len(name) < 32:
-            _HEADS[len(args), name] = b"".join(small[:2])
-        return b"".join(small)
-    parts.append(b"".join(small))
-    return parts
-
-
-# How a command of so many words with this name begins; filled as they are used.
-_HEADS: Final[dict[tuple[int, str], bytes]] = {}

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypedDict
 
 from resp.connection import Connection
+from resp.encoding import Argument, encode_argument
 from resp.endpoint import Endpoint
 from resp.errors import (
     AuthenticationError,
@@ -33,7 +34,6 @@ from resp.errors import (
     TemporaryError,
 )
 from resp.listening import Line, Waker, backoff, opener, wait
-from resp.protocol import Argument, encode_argument
 
 logger = logging.getLogger("resp.pubsub")
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from resp.connection import Connection
+from resp.encoding import Argument, encode_argument
 from resp.endpoint import Endpoint
 from resp.errors import (
     AuthenticationError,
@@ -39,7 +40,7 @@ from resp.errors import (
     TemporaryError,
 )
 from resp.listening import Line, Waker, backoff, opener, wait
-from resp.protocol import Argument, Push, encode_argument
+from resp.values import Push
 
 logger = logging.getLogger("resp.tracking")
 

@@ -13,8 +13,9 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from resp.encoding import Argument
 from resp.errors import InvalidArgument, ProtocolError, RespError, ServerError
-from resp.protocol import Argument, Value
+from resp.values import Value
 
 Key = Argument
 Keys = Argument | Iterable[Argument]
@@ -26,13 +27,12 @@ Moment = int | datetime.datetime
 #: Commands that only read, and may therefore be sent a second time over a new connection when an idle one turned out
 #: to be dead. No write is in this list, idempotent or not; nor is anything that depends on the connection.
 _READS: Final = (
-    "BITCOUNT BITFIELD_RO BITPOS DBSIZE DIGEST DUMP ECHO EVAL_RO EVALSHA_RO EXISTS EXPIRETIME FCALL_RO GEODIST GEOHASH "
-    "GEOPOS GEORADIUSBYMEMBER_RO GEORADIUS_RO GEOSEARCH GET GETBIT GETRANGE HEXISTS HEXPIRETIME HGET HGETALL HKEYS "
-    "HLEN HMGET HPEXPIRETIME HPTTL HRANDFIELD HSCAN HSTRLEN HTTL HVALS INFO KEYS LASTSAVE LCS LINDEX LLEN LOLWUT LPOS "
-    "LRANGE MGET OBJECT PEXPIRETIME PFCOUNT PING PTTL RANDOMKEY ROLE SCAN SCARD SDIFF SINTER SINTERCARD SISMEMBER "
-    "SMEMBERS SMISMEMBER SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION TIME TTL TYPE XINFO XLEN XPENDING XRANGE "
-    "XREVRANGE ZCARD ZCOUNT ZDIFF ZINTER ZINTERCARD ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE "
-    "ZRANK ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION "
+    "BITCOUNT BITPOS DBSIZE ECHO EVAL_RO EVALSHA_RO EXISTS EXPIRETIME FCALL_RO GET GETBIT GETRANGE HEXISTS HGET "
+    "HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HSTRLEN HVALS INFO KEYS LASTSAVE LINDEX LLEN LPOS LRANGE MGET "
+    "PEXPIRETIME PFCOUNT PING PTTL RANDOMKEY SCAN SCARD SDIFF SINTER SINTERCARD SISMEMBER SMEMBERS SMISMEMBER "
+    "SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION TIME TTL TYPE XLEN XRANGE XREVRANGE ZCARD ZCOUNT ZDIFF ZINTER "
+    "ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYSCORE ZREVRANK "
+    "ZSCAN ZSCORE ZUNION "
 )
 READS: Final = frozenset(_READS.split())
 
@@ -57,13 +57,6 @@ def changes_connection(args: Sequence[Argument]) -> bool:
     if name in _UNANSWERED:
         raise InvalidArgument(f"{name} needs a connection of its own: see pubsub(), resp.Tracking and resp.Connection")
     return name in _STATEFUL or (name == "CLIENT" and len(args) > 1 and _upper(args[1]) in _STATEFUL_CLIENT)
-
-
-def spelt_out(args: tuple[Argument, ...]) -> tuple[Argument, ...]:
-    """The words of a command whose name was given as one text of several: `"CONFIG GET"` are two words."""
-    if args and isinstance(args[0], str) and " " in args[0]:
-        return (*args[0].split(), *args[1:])
-    return args
 
 
 def _upper(word: Argument) -> str:
@@ -107,6 +100,11 @@ def at_least_one(found: list[Argument], what: str = "key") -> list[Argument]:
     return found
 
 
+def option(name: str, value: Argument | None) -> list[Argument]:
+    """An option and its value, or nothing."""
+    return [] if value is None else [name, value]
+
+
 def counted(keys: Keys, what: str = "key") -> list[Argument]:
     """Several keys, their number first."""
     found = at_least_one(words(keys), what)
@@ -115,10 +113,10 @@ def counted(keys: Keys, what: str = "key") -> list[Argument]:
 
 def numkeys_of(number: int, keys: Keys) -> list[Argument]:
     """The same where redis-py has the caller count; a wrong number is found here instead of at the server."""
-    found = counted(keys)
-    if number != found[0]:
-        raise InvalidArgument(f"{number} keys were announced and {found[0]} were given")
-    return found
+    found = at_least_one(words(keys))
+    if number != len(found):
+        raise InvalidArgument(f"{number} keys were announced and {len(found)} were given")
+    return [number, *found]
 
 
 def weighted(keys: Any) -> tuple[list[Argument], list[Argument]]:

@@ -8,7 +8,9 @@ for whatever sends or queues one command per call, and `Composed`, for clients, 
 Each method names its words, and how its reply is to be read (`resp.replies`); none knows a socket.
 """
 
-from resp.commands.base import B, CommandGroup
+from resp.commands.base import B, CommandGroup, MayAnswer
 from resp.commands.composed import Commands, Composed
+from resp.commands.locks import Lock
+from resp.commands.scripting import Script
 
-__all__ = ["B", "CommandGroup", "Commands", "Composed"]
+__all__ = ["B", "CommandGroup", "Commands", "Composed", "Lock", "MayAnswer", "Script"]

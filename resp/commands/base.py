@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic
 
-from resp.protocol import Argument
+from resp.encoding import Argument
 from resp.words import Convert
 
 if TYPE_CHECKING:
@@ -44,3 +44,9 @@ class CommandGroup(Generic[B]):
     def _known(self, result: Any) -> Any:
         """A result that no server need be asked for; in a queue something must stand in its place all the same."""
         return self._do(("PING",), lambda _: result)
+
+
+class MayAnswer:
+    """Marks, for type checkers, a queue that answers at once now and then: a transaction between WATCH and MULTI."""
+
+    __slots__ = ()

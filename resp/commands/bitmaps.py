@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from resp.commands.base import B, CommandGroup
+from resp.encoding import Argument
 from resp.errors import InvalidArgument
-from resp.protocol import Argument
 from resp.replies import is_ok
 from resp.words import Key, at_least_one, one_of
 

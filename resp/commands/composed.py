@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, NoReturn, overload
 
 from resp.commands.base import B
 from resp.commands.bitmaps import Bitmaps
@@ -14,22 +14,18 @@ from resp.commands.geo import Geo
 from resp.commands.hashes import Hashes
 from resp.commands.keys import Keyspace
 from resp.commands.lists import Lists
+from resp.commands.locks import Lock
 from resp.commands.messages import Messages
-from resp.commands.scripting import Scripting
+from resp.commands.scripting import Script, Scripting
 from resp.commands.server import ServerCommands
 from resp.commands.sets import Sets
 from resp.commands.sorted_sets import SortedSets
 from resp.commands.streams import Streams
 from resp.commands.strings import Strings
-from resp.protocol import Argument
+from resp.encoding import Argument
+from resp.errors import InvalidArgument
 from resp.replies import Cast
 from resp.words import Key
-
-if TYPE_CHECKING:
-    from resp.locks import Lock
-    from resp.scripts import Script
-
-_T = TypeVar("_T")
 
 
 class Commands(
@@ -140,15 +136,14 @@ class Composed(Commands[B]):
     def __delitem__(self, name: Key) -> None:
         self.delete(name)
 
-    #: Without it `in` and `for` would try numbers as keys, one after the other, for ever.
-    __iter__ = None
+    def __iter__(self) -> NoReturn:
+        # Without it `for` would try numbers as keys, one after the other.
+        raise InvalidArgument("a client cannot be iterated over: scan_iter() gives the keys")
 
     # ---- scripts and locks ---------------------------------------------------------------------------------------
 
     def register_script(self, script: str | bytes) -> Script:
         """A Lua script to be called like a function: see `resp.Script`. Nothing is sent yet."""
-        from resp.scripts import Script
-
         return Script(self, script)
 
     def lock(
@@ -161,6 +156,4 @@ class Composed(Commands[B]):
         thread_local: bool = True,
     ) -> Lock:
         """A lock that all clients of the server share: see `resp.Lock`, and what it cannot do."""
-        from resp.locks import Lock
-
         return Lock(self, name, timeout, sleep, blocking, blocking_timeout, thread_local)

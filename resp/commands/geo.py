@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from resp.commands.base import B, CommandGroup
+from resp.encoding import Argument
 from resp.errors import InvalidArgument
-from resp.protocol import Argument
 from resp.replies import as_float, as_places, located
 from resp.words import Key, at_least_one, conditions, one_of
 
@@ -107,8 +107,8 @@ class Geo(CommandGroup[B]):
         any: bool = False,
     ) -> Any:
         """Members around a place, by the command that `geosearch` replaces; with a store, how many there are."""
-        args: list[Argument] = ["GEORADIUS", name, longitude, latitude, radius]
-        return self._radius(args, unit, withdist, withcoord, withhash, count, sort, store, store_dist, any)
+        args: list[Argument] = [name, longitude, latitude, radius]
+        return self._radius("GEORADIUS", args, unit, withdist, withcoord, withhash, count, sort, store, store_dist, any)
 
     def georadiusbymember(
         self,
@@ -126,11 +126,14 @@ class Geo(CommandGroup[B]):
         any: bool = False,
     ) -> Any:
         """Members around a member, by the command that `geosearch` replaces; with a store, how many there are."""
-        args: list[Argument] = ["GEORADIUSBYMEMBER", name, member, radius]
-        return self._radius(args, unit, withdist, withcoord, withhash, count, sort, store, store_dist, any)
+        args: list[Argument] = [name, member, radius]
+        return self._radius(
+            "GEORADIUSBYMEMBER", args, unit, withdist, withcoord, withhash, count, sort, store, store_dist, any
+        )
 
     def _radius(
         self,
+        command: str,
         args: list[Argument],
         unit: str | None,
         withdist: bool,
@@ -146,10 +149,10 @@ class Geo(CommandGroup[B]):
             raise InvalidArgument("only one of store and store_dist can be given")
         if store is None and store_dist is None:
             # Only this form may be sent to a replica, and a second time.
-            args[0] = f"{args[0]}_RO"
+            command += "_RO"
         elif withdist or withcoord or withhash:
             raise InvalidArgument("what is stored cannot be told at the same time")
-        args.append(_unit(unit or "m"))
+        args = [command, *args, _unit(unit or "m")]
         wanted = (("WITHDIST", withdist), ("WITHHASH", withhash), ("WITHCOORD", withcoord))
         args += [word for word, asked in wanted if asked]
         args += _some(sort, count, any)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 from resp.commands.base import B, CommandGroup
+from resp.encoding import Argument
 from resp.errors import InvalidArgument
-from resp.protocol import Argument
 from resp.replies import as_couples, as_float, as_pairs, as_scan, as_scan_pairs, is_ok
 from resp.words import (
     Key,

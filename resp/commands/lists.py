@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import overload
 
 from resp.commands.base import B, CommandGroup
-from resp.protocol import Argument
+from resp.encoding import Argument
 from resp.replies import as_taken, is_ok
-from resp.words import Key, Keys, at_least_one, numkeys_of, one_of, words
+from resp.words import Key, Keys, at_least_one, numkeys_of, one_of, option, words
 
 
 class Lists(CommandGroup[B]):
@@ -80,11 +80,8 @@ class Lists(CommandGroup[B]):
 
         rank: begin with the so many-th match, negative from the end. maxlen: compare so many values at most.
         """
-        args: list[Argument] = ["LPOS", name, value]
-        for option, number in (("RANK", rank), ("COUNT", count), ("MAXLEN", maxlen)):
-            if number is not None:
-                args += [option, number]
-        return self._do(args)
+        more = [*option("RANK", rank), *option("COUNT", count), *option("MAXLEN", maxlen)]
+        return self._do(["LPOS", name, value, *more])
 
     def lset(self, name: Key, index: int, value: Argument) -> bool:
         """Replace one value of a list; True."""
@@ -117,7 +114,7 @@ class Lists(CommandGroup[B]):
     # ---- waiting for a value; `timeout` in seconds, 0 for ever -----------------------------------------------------
 
     def blpop(self, keys: Keys, timeout: float | None = 0) -> tuple[B, B] | None:
-        """Take the first value of the first list that has any, and wait for one: key and value, None after `timeout`."""
+        """Take the first value of the first list that has any, or wait for it: key and value, None after `timeout`."""
         span = timeout or 0
         return self._wait(span, ["BLPOP", *at_least_one(words(keys)), span], as_taken)
 
@@ -148,4 +145,4 @@ def _end(word: str) -> str:
 
 
 def _several(number: int, keys: tuple[Key, ...], direction: str, count: int | None) -> list[Argument]:
-    return [*numkeys_of(number, keys), _end(direction), *([] if count is None or count == 1 else ["COUNT", count])]
+    return [*numkeys_of(number, keys), _end(direction), *option("COUNT", None if count == 1 else count)]

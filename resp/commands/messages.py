@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from resp.commands.base import B, CommandGroup
-from resp.protocol import Argument
+from resp.encoding import Argument
 from resp.replies import as_counts
 
 

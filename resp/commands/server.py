@@ -11,8 +11,8 @@ import datetime
 from typing import Any
 
 from resp.commands.base import B, CommandGroup
+from resp.encoding import Argument
 from resp.errors import InvalidArgument
-from resp.protocol import Argument
 from resp.replies import (
     as_latencies,
     as_role,

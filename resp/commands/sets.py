@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import overload
 
 from resp.commands.base import B, CommandGroup
-from resp.protocol import Argument
+from resp.encoding import Argument
 from resp.replies import as_scan
-from resp.words import Key, Keys, at_least_one, numkeys_of, scan_words, words
+from resp.words import Key, Keys, at_least_one, numkeys_of, option, scan_words, words
 
 
 class Sets(CommandGroup[B]):
@@ -83,7 +83,7 @@ class Sets(CommandGroup[B]):
 
     def sintercard(self, numkeys: int, keys: Keys, limit: int = 0) -> int:
         """How many members all sets have; counting stops at `limit` if that is not 0."""
-        return self._do(["SINTERCARD", *numkeys_of(numkeys, keys), *(["LIMIT", limit] if limit else [])])
+        return self._do(["SINTERCARD", *numkeys_of(numkeys, keys), *option("LIMIT", limit or None)])
 
     def smove(self, src: Key, dst: Key, value: Argument) -> bool:
         """Move a member to another set; True if it was there."""

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 from resp.commands.base import B, CommandGroup
+from resp.encoding import Argument
 from resp.errors import InvalidArgument
-from resp.protocol import Argument
 from resp.replies import (
     Cast,
     as_float,
@@ -35,6 +35,7 @@ from resp.words import (
     limited,
     numkeys_of,
     one_of,
+    option,
     scan_words,
     weighted,
     words,
@@ -458,7 +459,7 @@ class SortedSets(CommandGroup[B]):
 
     def zintercard(self, numkeys: int, keys: Keys, limit: int = 0) -> int:
         """How many members all sets have; counting stops at `limit` if that is not 0."""
-        return self._do(["ZINTERCARD", *numkeys_of(numkeys, keys), *(["LIMIT", limit] if limit else [])])
+        return self._do(["ZINTERCARD", *numkeys_of(numkeys, keys), *option("LIMIT", limit or None)])
 
     def zscan(
         self,
@@ -482,7 +483,7 @@ def _taking(number: int, keys: Keys, least: bool, most: bool, count: int | None)
     if bool(least) == bool(most):
         raise InvalidArgument("one of min and max must be True")
     where = "MIN" if least else "MAX"
-    return [*numkeys_of(number, keys), where, *([] if count is None or count == 1 else ["COUNT", count])]
+    return [*numkeys_of(number, keys), where, *option("COUNT", None if count == 1 else count)]
 
 
 def _together(command: str, dest: Key | None, keys: Any, aggregate: str | None) -> list[Argument]:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 from resp.commands.base import B, CommandGroup
+from resp.encoding import Argument
 from resp.errors import InvalidArgument
-from resp.protocol import Argument
 from resp.replies import (
     as_all_described,
     as_autoclaimed,
@@ -24,7 +24,7 @@ from resp.replies import (
     as_streams,
     is_ok,
 )
-from resp.words import Key, at_least_one, flat, one_of
+from resp.words import Key, at_least_one, flat, one_of, option
 
 
 class Streams(CommandGroup[B]):
@@ -170,14 +170,11 @@ class Streams(CommandGroup[B]):
         args: list[Argument] = ["XGROUP", "CREATE", name, groupname, id]
         if mkstream:
             args.append("MKSTREAM")
-        if entries_read is not None:
-            args += ["ENTRIESREAD", entries_read]
-        return self._do(args, is_ok)
+        return self._do([*args, *option("ENTRIESREAD", entries_read)], is_ok)
 
     def xgroup_setid(self, name: Key, groupname: Argument, id: Argument, entries_read: int | None = None) -> bool:
         """Let a group go on after `id`; True."""
-        args: list[Argument] = ["XGROUP", "SETID", name, groupname, id]
-        return self._do(args if entries_read is None else [*args, "ENTRIESREAD", entries_read], is_ok)
+        return self._do(["XGROUP", "SETID", name, groupname, id, *option("ENTRIESREAD", entries_read)], is_ok)
 
     def xgroup_destroy(self, name: Key, groupname: Argument) -> bool:
         """Remove a group; True if there was one."""
@@ -209,7 +206,7 @@ class Streams(CommandGroup[B]):
 
         idle: only those delivered at least so many milliseconds ago.
         """
-        args: list[Argument] = ["XPENDING", name, groupname, *([] if idle is None else ["IDLE", idle]), min, max, count]
+        args: list[Argument] = ["XPENDING", name, groupname, *option("IDLE", idle), min, max, count]
         return self._do(args if consumername is None else [*args, consumername], as_pending_entries)
 
     @overload
@@ -262,9 +259,7 @@ class Streams(CommandGroup[B]):
         if not message_ids:
             raise InvalidArgument("at least one id is needed")
         args: list[Argument] = ["XCLAIM", name, groupname, consumername, min_idle_time, *message_ids]
-        for option, number in (("IDLE", idle), ("TIME", time), ("RETRYCOUNT", retrycount)):
-            if number is not None:
-                args += [option, number]
+        args += [*option("IDLE", idle), *option("TIME", time), *option("RETRYCOUNT", retrycount)]
         if force:
             args.append("FORCE")
         if justid:
@@ -348,7 +343,7 @@ def _cut(maxlen: int | None, minid: Argument | None, approximate: bool, limit: i
     if approximate:
         args.append("~")
     args.append(maxlen if maxlen is not None else minid if minid is not None else 0)
-    return args if limit is None else [*args, "LIMIT", limit]
+    return [*args, *option("LIMIT", limit)]
 
 
 def _policy(given: str) -> str:

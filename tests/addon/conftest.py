@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from addon.forgejo import Forgejo
+from addon.forgejo.client import Forgejo
 from addon.preview.forge import Forge
-from tests.addon.faces import Client, Faces
-from tests.forge.fixtures import make_repositories
-from tests.forge.running import TOKENS, recorded_forge
+from tests.addon.lane.faces import Client, Faces
+from tests.addon.preview.fixtures import make_repositories
+from tests.addon.preview.running import TOKENS, recorded_forge
 
 
 @pytest.fixture

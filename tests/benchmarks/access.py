@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.benchmarks.serve import LOAD_CORE, Server, _number, on_core, started
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, mitmdump_command, write_config
 
 BAR = 0.6

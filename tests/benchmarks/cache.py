@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.resp.servers import Server, start_valkey
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from addon.preview.forge import Forge
-from tests.addon.serving import ENABLED, Serving, serving
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
+from tests.addon.serving.pages import ENABLED, Serving, serving
 
 FILES = 10_000
 READY = 1.0

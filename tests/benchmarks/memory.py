@@ -22,16 +22,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from addon.access import Access
-from addon.answers import Request
-from addon.forgejo import Forgejo
-from addon.forwarding import Visitor
-from addon.library import Library
-from addon.server import PagesServer
-from addon.settings import Settings
-from addon.signing_key import SigningKey, Source
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from addon.access.control import Access
+from addon.access.signing_key import SigningKey, Source
+from addon.forgejo.client import Forgejo
+from addon.library.library import Library
+from addon.serving.answers import Request
+from addon.serving.server import PagesServer
+from addon.settings.schema import Settings
+from addon.web.forwarding import Visitor
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 
 MIB = 1024 * 1024
 BOUND = 1.5

@@ -18,7 +18,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Response
 
-from addon.negotiation import (
+from addon.web.negotiation import (
     CODINGS,
     IDENTITY,
     Form,

@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from addon.certificates import CertificateFiles
-from tests.addon.tls_wire import client_context, make_pair
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from addon.net.certificates import CertificateFiles
+from tests.addon.net.tls_wire import client_context, make_pair
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, free_port, mitmdump_command, wait_for_port, write_config
 from tests.integration.service import serve_command
 

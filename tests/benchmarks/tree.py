@@ -13,7 +13,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-from addon.tree import Entry, Tree
+from addon.sites.tree import Entry, Tree
 
 Row = tuple[str, int, str, int]
 

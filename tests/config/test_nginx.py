@@ -19,8 +19,8 @@ from typing import NamedTuple
 import pytest
 
 from addon.preview.forge import Forge
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, ROOT, free_port, running_proxy, wait_for_port
 from tests.resp.certs import make_certificates
 from tests.resp.servers import wait_until

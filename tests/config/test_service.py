@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from addon.settings import load
+from addon.settings.schema import load
 from tests.integration.running import ROOT
 
 UNIT = ROOT / "config" / "systemd" / "forgejo-pages.service"
@@ -33,7 +33,7 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", re.findall(r"^ExecStart(?:Pre)?=\S+ (.*)$", UNIT.read_text(), re.M))
 def test_the_commands_of_the_unit_are_commands(line: str) -> None:
-    command = [sys.executable, "-m", "addon.cli", *line.split(), "--help"]
+    command = [sys.executable, "-m", "addon.commands.cli", *line.split(), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from addon.settings import Settings
+from addon.settings.schema import Settings
 from tests.config.traefik_reading import DYNAMIC, PLUGIN_REDIS, STATIC, fill, read_tree, routers, yaml
 from tests.resp.servers import Server, start_valkey
 

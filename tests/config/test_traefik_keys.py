@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from addon.settings import Settings
-from addon.traefik import Routers
+from addon.settings.schema import Settings
+from addon.shared.traefik_keys import Routers
 from tests.config.traefik_reading import PLUGIN_REDIS, fill, read_tree, routers
 from tests.resp.servers import Server, start_valkey
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from addon.preview.forge import Forge
-from tests.forge import fixtures
-from tests.forge.odd_pages import OddForge
-from tests.forge.running import everything_forge
+from tests.addon.preview import fixtures
+from tests.addon.preview.odd_pages import OddForge
+from tests.addon.preview.running import everything_forge
 from tests.integration.running import Proxy, running_proxy
 
 

@@ -19,7 +19,7 @@ DEADLINE = 40.0
 
 
 def serve_command(config: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "addon.cli", "serve", "--config", str(config), *more]
+    return [sys.executable, "-m", "addon.commands.cli", "serve", "--config", str(config), *more]
 
 
 class Service(Proxy):

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from addon.commands.purge import purge_command
 from addon.preview.forge import Forge
-from addon.purge_command import purge_command
-from addon.settings import load
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from addon.settings.schema import load
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
 from tests.resp.servers import Server, start_valkey, wait_until
 

@@ -13,7 +13,7 @@ import brotli  # type: ignore[import-untyped]  # it comes without annotations
 import pytest
 import zstandard
 
-from tests.forge import fixtures
+from tests.addon.preview import fixtures
 from tests.integration.running import PAGES_DOMAIN, Proxy
 
 BLOG_STYLE = b"h1 { color: teal }\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.forge import fixtures
-from tests.forge.odd_pages import OddForge, download
-from tests.forge.running import recorded_forge
+from tests.addon.preview import fixtures
+from tests.addon.preview.odd_pages import OddForge, download
+from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
 from tests.integration.wire import Memory, Wire, digest_of, splice

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
-from addon.cli import main
+from addon.commands.cli import main
 from addon.preview.forge import Forge
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import PLUGIN_REDIS, fill, routers
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy, write_config
 from tests.resp.servers import Server, start_valkey, wait_until
 

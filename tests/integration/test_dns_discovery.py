@@ -5,8 +5,8 @@
 from pathlib import Path
 
 from tests.addon.domains.name_server import name_server
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, running_proxy
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from addon.cli import main
+from addon.commands.cli import main
 from addon.preview.forge import Forge
-from tests.forge import fixtures
-from tests.forge.running import TOKENS, recorded_forge
+from tests.addon.preview import fixtures
+from tests.addon.preview.running import TOKENS, recorded_forge
 from tests.integration.running import free_port, running_proxy, write_config
 from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server, start_valkey

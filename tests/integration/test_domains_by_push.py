@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import Proxy, running_proxy
 from tests.integration.test_deploys import SECRET, deliver, payload, signed
 from tests.resp.servers import Server, start_valkey

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.addon.tls_wire import client_context, make_pair
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from tests.addon.net.tls_wire import client_context, make_pair
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, free_port, running_proxy
 from tests.resp.servers import start_valkey
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.forge.odd_pages import OddForge
+from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, echo, eventually, passing_through_with
 from tests.integration.wire import Wire

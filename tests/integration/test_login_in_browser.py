@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.browser import browser
 from tests.integration.running import PAGES_DOMAIN, running_proxy
 

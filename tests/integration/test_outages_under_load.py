@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from addon.preview.forge import Forge
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.resp.servers import Server, start_valkey
 

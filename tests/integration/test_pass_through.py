@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from addon.forwarding import HOP_HEADER
 from addon.preview.forge import Forge
-from tests.forge.fixtures import noise
-from tests.forge.odd_pages import OddForge
-from tests.forge.sites import Site
-from tests.forge.smart_http import WebFace
+from addon.web.forwarding import HOP_HEADER
+from tests.addon.preview.fixtures import noise
+from tests.addon.preview.odd_pages import OddForge
+from tests.addon.preview.sites import Site
+from tests.addon.preview.smart_http import WebFace
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, echo, eventually, git, logged, passing_through
 from tests.integration.wire import Wire

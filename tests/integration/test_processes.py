@@ -17,13 +17,13 @@ import h2.connection
 import h2.events
 import pytest
 
+from addon.mitm.options import HTTP2_SAFE, version
 from addon.preview.forge import Forge
-from addon.proxy_options import HTTP2_SAFE, version
-from addon.settings import Settings
-from addon.worker import share_of
-from tests.addon.tls_wire import client_context, make_pair
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
+from addon.process.worker import share_of
+from addon.settings.schema import Settings
+from tests.addon.net.tls_wire import client_context, make_pair
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import (
     PAGES_DOMAIN,
     ROOT,

@@ -18,7 +18,7 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
-from tests.forge.odd_pages import OddForge
+from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, MIB, echo, eventually, passing_through, passing_through_with
 from tests.integration.wire import Memory, Wire, digest_of

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from addon.preview.forge import Forge
-from tests.forge import fixtures
-from tests.forge.running import recorded_forge
+from tests.addon.preview import fixtures
+from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.integration.through import MIB, eventually
 from tests.integration.wire import Head, Memory, Wire

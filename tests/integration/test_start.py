@@ -211,7 +211,7 @@ def test_touching_the_script_changes_nothing(tmp_path: Path, forge: Forge) -> No
 @pytest.mark.parametrize("extra", [[], ["--listen-host", "127.0.0.1"]])
 def test_a_broken_installation_listens_nowhere_and_ends(tmp_path: Path, extra: list[str]) -> None:
     shutil.copytree(ROOT / "addon", tmp_path / "addon", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "addon" / "library.py").write_text("raise ImportError('broken')\n")
+    (tmp_path / "addon" / "library" / "library.py").write_text("raise ImportError('broken')\n")
     config = write_config(tmp_path, "http://127.0.0.1:1", free_port())
     script = str(tmp_path / "addon" / "pages.py")
     command = [script if part == str(SCRIPT) else part for part in mitmdump_command(config)]
@@ -224,7 +224,7 @@ def test_a_broken_installation_listens_nowhere_and_ends(tmp_path: Path, extra: l
 def test_pages_serve_does_the_same(tmp_path: Path, forge: Forge) -> None:
     port = free_port()
     config = write_config(tmp_path, forge.url, port)
-    command = [sys.executable, "-m", "addon.cli", "serve", "--config", str(config)]
+    command = [sys.executable, "-m", "addon.commands.cli", "serve", "--config", str(config)]
     process, log = spawn(tmp_path, command, PYTHONPATH=str(ROOT))
     try:
         wait_for_port(process, port, log)
@@ -254,14 +254,16 @@ def test_an_old_mitmproxy_is_warned_about(proxy: Proxy) -> None:
 
 
 def test_the_version_is_told() -> None:
-    done = subprocess.run([sys.executable, "-m", "addon.cli", "--version"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "addon.commands.cli", "--version"], capture_output=True, text=True, cwd=ROOT
+    )
     assert (done.returncode, done.stdout) == (0, f"pages {__version__}\n")
 
 
 def test_check_says_the_same_without_starting(tmp_path: Path) -> None:
     config = tmp_path / "pages.yaml"
     config.write_text("pagesDomain: pages.test\nforgejoHost: http://127.0.0.1:1\nlistne: 80\n")
-    command = [sys.executable, "-m", "addon.cli", "check", str(config)]
+    command = [sys.executable, "-m", "addon.commands.cli", "check", str(config)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == 1
     assert "pages.yaml:3" in done.stderr
@@ -270,7 +272,7 @@ def test_check_says_the_same_without_starting(tmp_path: Path) -> None:
 
 def test_check_says_when_forgejo_host_leads_back_here(tmp_path: Path, proxy: Proxy) -> None:
     config = write_config(tmp_path, f"http://127.0.0.1:{proxy.port}", free_port())
-    command = [sys.executable, "-m", "addon.cli", "check", "--config", str(config)]
+    command = [sys.executable, "-m", "addon.commands.cli", "check", "--config", str(config)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert "leads back" in done.stdout
     assert PAGES_DOMAIN in done.stdout
@@ -295,7 +297,7 @@ def test_files_that_cannot_be_used_are_named_by_check_and_start_alike(
     tmp_path: Path, options: dict[str, str], option: str
 ) -> None:
     config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), **options)
-    pages = [sys.executable, "-m", "addon.cli"]
+    pages = [sys.executable, "-m", "addon.commands.cli"]
     for command in (
         mitmdump_command(config),
         [*pages, "check", "--offline", str(config)],
@@ -322,7 +324,7 @@ def test_trouble_with_forgejo_is_said_once_and_so_is_its_end(tmp_path: Path, for
 
 def test_a_preview_says_where_it_is_once_it_is_there(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<h1>Here</h1>")
-    command = [sys.executable, "-m", "addon.cli", "preview", str(tmp_path), "--port", "0", "--name", "me"]
+    command = [sys.executable, "-m", "addon.commands.cli", "preview", str(tmp_path), "--port", "0", "--name", "me"]
     process, log = spawn(tmp_path, command, PYTHONPATH=str(ROOT))
     try:
         deadline = time.monotonic() + DEADLINE
@@ -343,7 +345,15 @@ def test_a_preview_on_a_port_in_use_says_so_before_any_address(tmp_path: Path) -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        command = [sys.executable, "-m", "addon.cli", "preview", str(tmp_path), "--port", str(taken.getsockname()[1])]
+        command = [
+            sys.executable,
+            "-m",
+            "addon.commands.cli",
+            "preview",
+            str(tmp_path),
+            "--port",
+            str(taken.getsockname()[1]),
+        ]
         code, output = run_to_end(tmp_path, command, PYTHONPATH=str(ROOT))
     assert code == 1
     assert "--port 0" in output

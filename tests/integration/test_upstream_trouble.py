@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from addon.preview.forge import Forge
-from tests.forge.odd_pages import OddForge
+from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port
 from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
 from tests.integration.wire import Head, Memory, Wire, splice

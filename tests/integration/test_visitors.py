@@ -17,8 +17,8 @@ from urllib.parse import quote
 import pytest
 
 from addon.preview.forge import Forge
-from tests.forge.running import start_forge
-from tests.forge.sites import Files, Site, link
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Files, Site, link
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 
 SITE = {".pages": b"enabled: true\n"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from addon.preview.forge import Forge
-from tests.forge.odd_pages import OddForge
+from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import (
     Proxy,
     free_port,

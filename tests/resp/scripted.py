@@ -15,7 +15,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from resp.protocol import INCOMPLETE, Parser, Value
+from resp.protocol import Parser
+from resp.values import INCOMPLETE, Value
 
 GREETING = b"%3\r\n+server\r\n+scripted\r\n+proto\r\n:3\r\n+id\r\n:1\r\n"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from resp.encoding import LARGE_ARGUMENT, encode_command, encode_request
 from resp.errors import InvalidArgument, RespError
-from resp.protocol import LARGE_ARGUMENT, encode_command, encode_request
 
 
 class Colour(enum.IntEnum):

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from resp.errors import ProtocolError, ServerError, WrongType
-from resp.protocol import CALM, INCOMPLETE, LARGE_BUFFER, SMALL_BUFFER, Parser, Push
+from resp.protocol import CALM, LARGE_BUFFER, SMALL_BUFFER, Parser
+from resp.values import INCOMPLETE, Push
 
 GOOD: list[tuple[bytes, Any]] = [
     (b"+OK\r\n", b"OK"),

@@ -16,8 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resp.encoding import encode_command
 from resp.errors import ProtocolError, ServerError
-from resp.protocol import INCOMPLETE, Parser, encode_command
+from resp.protocol import Parser
+from resp.values import INCOMPLETE
 
 CRLF = b"\r\n"
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from addon.domain_store import DomainStore
+from addon.domains.store import DomainStore
 from addon.preview.forge import Forge
-from addon.settings import Settings
-from addon.shared import Shared
+from addon.settings.schema import Settings
+from addon.shared.cache import Shared
 from tests.addon.domains.registering import Dns, MakeProxy, Owners, Proxy
-from tests.forge.running import start_forge
+from tests.addon.preview.running import start_forge
 from tests.resp.servers import Server, redis_binary, start_redis, start_valkey
 
 MakeStore = Callable[..., DomainStore]

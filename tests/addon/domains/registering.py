@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from addon.custom_domains import CustomDomains
-from addon.domain_report import Report
-from addon.mappings import Mapping
+from addon.domains.registration import CustomDomains
+from addon.domains.report import Report
 from addon.preview.forge import Forge
+from addon.shared.mappings import Mapping
+from tests.addon.preview.sites import Site
 from tests.addon.shared.nodes import Node, until
-from tests.forge.sites import Site
 from tests.resp.servers import Server
 
 

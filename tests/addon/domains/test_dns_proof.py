@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from addon import dns as dns_room
-from addon.dns import Dns, DnsSilence
-from addon.dns_proof import DnsProver, Verdict, keyed_proof
-from addon.mappings import Mapping
-from addon.settings import Settings
+from addon.domains import dns as dns_room
+from addon.domains.dns import Dns, DnsSilence
+from addon.domains.dns_proof import DnsProver, Verdict, keyed_proof
+from addon.settings.schema import Settings
+from addon.shared.mappings import Mapping
 from tests.addon.domains.name_server import NameServer, name_server
 
 PAGES_DOMAIN = "pages.test"

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from addon.rechecks import EVERY, GRACE, Rechecks
+from addon.domains.rechecks import EVERY, GRACE, Rechecks
 from tests.addon.domains.registering import Dns, MakeProxy, Owners, Proxy
 from tests.resp.servers import Server
 

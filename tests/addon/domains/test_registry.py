@@ -302,7 +302,7 @@ async def test_a_long_list_is_cut_and_said_in_few_lines(
     assert report is not None
     assert len(report.held) == 100
     assert report.refused["a129.example.org"] == "a site may have 100 domains"
-    assert len([record for record in caplog.records if record.name == "addon.registry"]) == 21
+    assert len([record for record in caplog.records if record.name == "addon.domains.registry"]) == 21
 
 
 async def test_what_the_plugin_wrote_in_capitals_is_put_right(redis: Server, proxy: MakeProxy, owners: Owners) -> None:

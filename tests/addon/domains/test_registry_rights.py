@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from addon.domain_store import DomainStore
-from addon.mappings import Mapping
+from addon.domains.store import DomainStore
 from addon.preview.forge import Forge
+from addon.shared.mappings import Mapping
 from tests.addon.domains.registering import Dns, MakeProxy, Owners, keys_of
 from tests.addon.shared.nodes import until
 from tests.config.traefik_reading import PLUGIN_REDIS, fill

@@ -5,8 +5,8 @@
 import asyncio
 from pathlib import Path
 
-from addon.settings import Settings
-from addon.traefik_routers import TraefikRouters
+from addon.domains.traefik_routers import TraefikRouters
+from addon.settings.schema import Settings
 from tests.addon.domains.conftest import MakeStore
 from tests.config.traefik_reading import read_tree, routers
 from tests.resp.servers import Server, wait_until

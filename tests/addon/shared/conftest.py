@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from addon.preview.forge import Forge
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
 from tests.addon.shared.nodes import Node
-from tests.forge.running import start_forge
-from tests.forge.sites import Site
 from tests.resp.servers import Server, start_redis, start_valkey
 
 FIRST = b"<!doctype html><title>First</title><h1>First</h1>\n"

@@ -11,18 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from addon.access import Access
-from addon.answers import Request
-from addon.domain_store import DomainStore
-from addon.forgejo import Forgejo
-from addon.forwarding import Visitor
-from addon.hosts import domains_of
-from addon.library import Library
-from addon.server import PagesServer
-from addon.settings import Settings
-from addon.shared import Shared
-from addon.shared_looks import SharedLooks
-from addon.signing_key import SigningKey, Source
+from addon.access.control import Access
+from addon.access.signing_key import SigningKey, Source
+from addon.domains.assembly import domains_of
+from addon.domains.store import DomainStore
+from addon.forgejo.client import Forgejo
+from addon.library.library import Library
+from addon.library.refresh import SharedRefresh
+from addon.serving.answers import Request
+from addon.serving.server import PagesServer
+from addon.settings.schema import Settings
+from addon.shared.cache import Shared
+from addon.web.forwarding import Visitor
 
 PAGES_DOMAIN = "pages.test"
 VISITOR = Visitor("192.0.2.7", True)
@@ -71,7 +71,7 @@ class Node:
         return time.monotonic() + self.skipped
 
     @property
-    def looks(self) -> SharedLooks:
+    def looks(self) -> SharedRefresh:
         assert self.library.shared_looks is not None
         return self.library.shared_looks
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from addon.preview.forge import Forge
-from tests.addon.access_cases import OTHER, SECRET
+from tests.addon.access.access_cases import OTHER, SECRET
+from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, until
-from tests.forge.sites import Site
 from tests.resp.servers import Server
 
 NAME = "password:alice:blog"

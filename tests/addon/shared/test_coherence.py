@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from addon import records
 from addon.preview.forge import Forge
+from addon.shared import records
+from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, until
-from tests.forge.sites import Site
 from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server
 

@@ -12,15 +12,15 @@ from typing import TypeVar
 
 import pytest
 
-from addon.answers import Request
-from addon.cache import Memory
-from addon.domains import Domains
-from addon.forwarding import Visitor
-from addon.mappings import Mapping
+from addon.domains.resolver import Domains
+from addon.library.memory import Memory
 from addon.preview.forge import Forge
+from addon.serving.answers import Request
+from addon.shared.mappings import Mapping
+from addon.web.forwarding import Visitor
+from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import VISITOR, Node, until
-from tests.forge.sites import Site
 from tests.resp.servers import Server
 
 T = TypeVar("T")

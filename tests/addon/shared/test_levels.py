@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from addon.preview.forge import Forge
+from tests.addon.preview.sites import Site, lfs_pointer
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, until
-from tests.forge.sites import Site, lfs_pointer
 from tests.resp.servers import Console, Server, start_valkey
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from addon.preview.forge import Forge
+from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, until
-from tests.forge.sites import Site
 from tests.resp.servers import Server, free_port
 
 BLOG = ("alice", "blog")

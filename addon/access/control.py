@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Who may see a locked site: a request and a lock in, a decision out.
+
+`check` decides at once and out of memory: cookies, and Basic passwords that were right a moment ago. Everything that
+takes a password is an `Attempt`, which `settle` counts, hashes on a thread and decides. State: the tally of guesses,
+the remembered Basic logins (as keyed digests, never passwords) and the attempts under way. The surprising decision:
+equal attempts at one time are one attempt, or a tool that opens six connections would lock itself out.
+"""
+
+import asyncio
+import base64
+import binascii
+import enum
+import hmac
+import logging
+import math
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+from addon.access.cookies import LoginCookies, cookie_path
+from addon.access.guess_limits import Bounded, Busy, Guesses, GuessesInMemory, Turns, visitor_of
+from addon.access.locks import Lock, lock_of
+from addon.access.passwords import AccessFault, PasswordHash, Unchecked, verify
+from addon.access.signing_key import SigningKey
+
+__all__ = ["Access", "AccessFault", "Decision", "Lock", "Visit", "lock_of", "private", "return_target"]
+
+logger = logging.getLogger(__name__)
+
+MAX_FORM = 16 * 1024
+"""Bytes of a form that are read; a face need not collect more."""
+REMEMBERED = 4096
+"""Basic logins that are remembered."""
+AT_ONCE = 2
+"""Passwords that are hashed at once: each takes a core and up to 128 MiB."""
+_BUSY_WAIT = 5
+_MAX_AUTHORIZATION = 8 * 1024
+_FORM = re.compile(rb"application/x-www-form-urlencoded[ \t]*(?:;.*)?", re.I | re.DOTALL)
+_SAFE_PATH = "/%!$&'()*+,;=:@-._~"
+_SAFE_QUERY = "!$%&'()*+,-./:;=?@_~"
+
+Header = tuple[bytes, bytes]
+
+
+class Headers(Protocol):
+    """The header fields of a request."""
+
+    def __call__(self, name: bytes, /) -> bytes | None:
+        """The value of a field by lower-case name, repeated fields joined by `, `; None where it is absent."""
+
+
+class Visit(NamedTuple):
+    """What a decision depends on, besides the lock.
+
+    client: the visitor's address, as far as trusted proxies say. secure: the visitor came by HTTPS. host: the Host.
+    base: the site's own path on this host, `/` or `/blog/`. path, query: where the visitor wants to go, percent-encoded
+    and clean. body: of a POST, as far as it is at most MAX_FORM bytes; None where it is larger.
+    """
+
+    method: str
+    header: Headers
+    client: str
+    secure: bool
+    host: str
+    base: str
+    path: str
+    query: str | None = None
+    body: bytes | None = None
+
+
+class Reason(enum.Enum):
+    """Why a visitor is asked for the password."""
+
+    UNKNOWN = "no login"
+    WRONG = "Incorrect password"
+    NO_FORM = "Invalid form data"
+
+
+class Open(NamedTuple):
+    """There is no lock."""
+
+
+class Granted(NamedTuple):
+    """The visitor may see the site; the answer has to be made `private`."""
+
+
+class LoggedIn(NamedTuple):
+    """The password of a form was right: 303 to location, with these Set-Cookie values."""
+
+    location: str
+    cookies: tuple[bytes, ...]
+
+
+class Challenge(NamedTuple):
+    """401: asked for the password. authenticate: the value of WWW-Authenticate."""
+
+    reason: Reason
+    authenticate: bytes
+
+
+class Refused(NamedTuple):
+    """403 (closed for good), 413, 429 or 503. wait: seconds for Retry-After. reason: for the site's owner."""
+
+    status: int
+    wait: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A password that has to be counted and hashed: `settle` says what comes of it. key: the same for equal ones."""
+
+    password: bytes = field(repr=False)
+    by_form: bool
+    key: bytes = field(repr=False)
+
+
+Decision = Open | Granted | LoggedIn | Challenge | Refused | Attempt
+
+
+class _Verdict(enum.Enum):
+    RIGHT = enum.auto()
+    WRONG = enum.auto()
+
+
+class Access:
+    """Decides; lives on the event loop, hashes on threads."""
+
+    def __init__(
+        self,
+        key: SigningKey,
+        duration: int,
+        executor: Executor,
+        *,
+        guesses: Guesses | None = None,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        check_password: Callable[[PasswordHash, bytes], bool] = verify,
+    ) -> None:
+        """duration: authCookieDuration in seconds. guesses: the tally, in memory where none is given."""
+        self.guesses: Guesses = guesses or GuessesInMemory(clock)
+        self.duration = duration
+        self._now = now
+        self._cookies = LoginCookies(key, duration, now)
+        self._key = key.derived(b"remembered logins 1")
+        self._executor = executor
+        self._clock = clock
+        self._check_password = check_password
+        self._turns = Turns(AT_ONCE)
+        self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
+        self._running: dict[bytes, asyncio.Task[_Verdict | Refused]] = {}
+        self.adopted: Callable[[], object] = lambda: None
+        """Told when logins have ended: of answers that are ready for them, nothing here knows."""
+
+    def adopt(self, key: SigningKey) -> None:
+        """Sign with this key from now on: logins under another one end."""
+        self._cookies = LoginCookies(key, self.duration, self._now)
+        self._key = key.derived(b"remembered logins 1")
+        self._remembered = Bounded(REMEMBERED)
+        self.guesses.adopt(key)
+        self.adopted()
+
+    def logged_in(self, lock: Lock, cookies: bytes | None) -> float:
+        """Until when (monotonic seconds) a Cookie header alone opens a lock, whoever sends it; 0 where it does not."""
+        left = self._cookies.left(cookies, lock)
+        return self._clock() + left if left > 0 else 0.0
+
+    def check(self, lock: Lock | None, visit: Visit) -> Decision:
+        """What is to be done with a request, at once; never waits, never hashes."""
+        if lock is None:
+            return Open()
+        header = visit.header
+        reason = Reason.UNKNOWN
+        if visit.method == "POST" and not _is_foreign(visit):
+            reason = Reason.NO_FORM
+            by_form = _FORM.fullmatch(header(b"content-type") or b"") is not None
+            if by_form and (visit.body is None or len(visit.body) > MAX_FORM):
+                return Refused(413)
+            password = form_password(visit.body or b"") if by_form else None
+            if password is not None:
+                return self._attempt(lock, visit, password, True)
+        if self._cookies.valid(header(b"cookie"), lock):
+            return Granted()
+        password = basic_password(header(b"authorization"))
+        if password is None:
+            return challenge(lock, visit, reason)
+        attempt = self._attempt(lock, visit, password, False)
+        if self._is_remembered(lock, visit, attempt):
+            return Granted()
+        return attempt
+
+    async def settle(self, lock: Lock, visit: Visit, attempt: Attempt) -> Decision:
+        """What comes of an attempt: LoggedIn or Granted, Challenge, or Refused (429 and 503 with a wait)."""
+        task = self._running.get(attempt.key)
+        if task is None:
+            task = asyncio.create_task(self._decide(lock, visitor_of(visit.client), attempt))
+            self._running[attempt.key] = task
+            task.add_done_callback(lambda done: self._running.pop(attempt.key, None))
+        verdict = await asyncio.shield(task)
+        if isinstance(verdict, Refused):
+            return verdict
+        if verdict is _Verdict.WRONG:
+            return challenge(lock, visit, Reason.WRONG)
+        if attempt.by_form:
+            cookies = self._cookies.issue(lock, visit.base, visit.secure)
+            return LoggedIn(return_target(visit.path, visit.query), cookies)
+        self._remembered.put(attempt.key, self._clock() + self.duration)
+        return Granted()
+
+    async def aclose(self) -> None:
+        """Stop the attempts under way."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _decide(self, lock: Lock, visitor: str, attempt: Attempt) -> _Verdict | Refused:
+        admission = await self.guesses.admit(lock.tally, visitor)
+        if admission.wait > 0:
+            logger.debug("%s: %s has to wait before the next try", lock.tally, visitor)
+            return Refused(429, math.ceil(admission.wait))
+        checked = False
+        try:
+            async with self._turns.turn(admission.first):
+                loop = asyncio.get_running_loop()
+                right = await loop.run_in_executor(self._executor, self._check_password, lock.hash, attempt.password)
+            checked = True
+        except Busy:
+            return Refused(503, _BUSY_WAIT)
+        except Unchecked as error:
+            logger.error("%s: a password could not be checked: %s", lock.tally, error)
+            return Refused(503, _BUSY_WAIT)
+        finally:
+            if not checked:
+                await self.guesses.withdrawn(lock.tally, visitor)
+        if not right:
+            return _Verdict.WRONG
+        await self.guesses.succeeded(lock.tally, visitor)
+        return _Verdict.RIGHT
+
+    def _attempt(self, lock: Lock, visit: Visit, password: bytes, by_form: bool) -> Attempt:
+        # With the visitor in it: else whoever guesses could ask this memory, uncounted, what somebody else knows.
+        whose = visitor_of(visit.client).encode()
+        key = hmac.digest(self._key, b"%b\0%b\0%b" % (lock.context, whose, password), "sha256")
+        return Attempt(password, by_form, key)
+
+    def _is_remembered(self, lock: Lock, visit: Visit, attempt: Attempt) -> bool:
+        until = self._remembered.get(attempt.key)
+        # A visitor who has to wait gets no answer from memory either: it would tell the right guess from the wrong.
+        return (
+            until is not None
+            and self._clock() < until
+            and self.guesses.waiting(lock.tally, visitor_of(visit.client)) <= 0
+        )
+
+
+def challenge(lock: Lock, visit: Visit, reason: Reason) -> Challenge:
+    """Ask for the password: with Basic where a tool can use it, else in words that open no browser's dialog.
+
+    A 401 has to name a scheme (RFC 9110, section 11.6.1). Browsers leave one alone that they do not know: `Cookie`, as
+    in draft-broyer-http-cookie-auth. That a request for an image or a script lacks text/html in `Accept` makes it no
+    tool's; `Sec-Fetch-Mode` tells.
+    """
+    realm = b'realm="Pages %b"' % cookie_path(visit.base)
+    html = b"text/html" in (visit.header(b"accept") or b"").lower()
+    if html or visit.header(b"sec-fetch-mode") is not None:
+        return Challenge(reason, b'Cookie %b, cookie-name="%b"' % (realm, lock.cookie))
+    return Challenge(reason, b'Basic %b, charset="UTF-8"' % realm)
+
+
+def private(headers: list[Header]) -> list[Header]:
+    """The headers of an answer that only who is logged in may see: for no shared cache, and never unasked from any.
+
+    `Cache-Control: no-store` stays; `Vary` keeps what it names.
+    """
+    kept: list[Header] = []
+    vary: list[bytes] = []
+    control = b"private, no-cache"
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"cache-control":
+            control = value if b"no-store" in value else control
+        elif lower == b"vary":
+            vary.append(value)
+        elif lower not in (b"expires", b"pragma"):
+            kept.append((name, value))
+    kept += [(b"Cache-Control", control), (b"Vary", b", ".join([*vary, b"Cookie, Authorization"]))]
+    return kept
+
+
+def return_target(path: str, query: str | None) -> str:
+    """Where a login leads back to: this path and query on this host, whatever they are.
+
+    One slash at the beginning, no backslash, no control character, no fragment: what a browser resolves it to has the
+    host it came from.
+    """
+    safe = "/" + quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE_PATH).lstrip("/")
+    if query is None:
+        return safe
+    return f"{safe}?{quote(query.encode('utf-8', 'surrogateescape'), safe=_SAFE_QUERY)}"
+
+
+def form_password(body: bytes) -> bytes | None:
+    """The first field `password` of an urlencoded form; None where it has none."""
+    for pair in body.split(b"&"):
+        name, equals, value = pair.partition(b"=")
+        if equals and unquote_to_bytes(name.replace(b"+", b" ")) == b"password":
+            return unquote_to_bytes(value.replace(b"+", b" "))
+    return None
+
+
+def basic_password(authorization: bytes | None) -> bytes | None:
+    """The password of Basic credentials (RFC 7617), whatever the user name; None where there are none."""
+    if authorization is None or len(authorization) > _MAX_AUTHORIZATION:
+        return None
+    scheme, _, token = authorization.strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        credentials = base64.b64decode(token.strip(), validate=True)
+    except binascii.Error:
+        return None
+    _, colon, password = credentials.partition(b":")
+    return password if colon else None
+
+
+def _is_foreign(visit: Visit) -> bool:
+    """Whether another site's page sent this form: its visitors would guess for it, and wait for it.
+
+    Our login page sends no referrer, which makes `Origin` null; `Sec-Fetch-Site` is there all the same. Neighbours
+    below one pages domain are same-site, and foreign.
+    """
+    site = visit.header(b"sec-fetch-site")
+    if site is not None:
+        return site.strip() not in (b"same-origin", b"none")
+    origin = visit.header(b"origin")
+    if origin is None or origin.strip() == b"null":
+        return False
+    try:
+        return urlsplit(origin.decode("latin-1")).hostname != urlsplit(f"//{visit.host}").hostname
+    except ValueError:
+        return True

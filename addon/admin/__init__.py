@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""For who runs it: the admin listener, its operations, the webhook, the access log.
+
+`listener` speaks HTTP on `adminListen`, `operations` does what it is asked, `webhook` hears of pushes, `access_log`
+writes a line a request. Begin with `listener`.
+"""

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`adminListen`: health, status, purging, and whether a name may have a certificate; for operators and their programs.
+
+A listener of its own, for any Host, that knows neither sites nor visitors: what it tells and does are four functions.
+`/health` and `/ask` need no token, because load balancers and Caddy cannot send one and both say only yes or no. The
+rest needs `adminToken` where one is set. It speaks HTTP/1.1 by h11, one request a connection, and refuses whatever a
+page in the operator's browser could be made to send.
+"""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import json
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import h11
+
+from addon import templates
+from addon.process.worker import Worker
+from addon.settings.addresses import ListenAddress
+from addon.settings.options import Secret
+
+logger = logging.getLogger(__name__)
+
+MOST_CONNECTIONS = 128
+LARGEST_HEAD = 16 * 1024
+LARGEST_BODY = 4 * 1024
+TIMEOUT = 10.0
+"""Seconds for a request to arrive, and again for its answer to be taken."""
+ANSWER_TIMEOUT = 20.0
+"""Seconds that an answer may take: `/ask` may look into DNS and Forgejo first."""
+
+
+class Purged(NamedTuple):
+    """What came of a purge: of which repository (None: of everything), and whether every proxy has been told."""
+
+    what: str | None
+    everywhere: bool
+
+
+class Operations(Protocol):
+    """What can be asked for and done here."""
+
+    async def health(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether pages are served, and in a few words how all that stands behind is."""
+
+    async def status(self) -> Mapping[str, Mapping[str, object]]:
+        """All that there is to tell, by section."""
+
+    async def purge(self, what: str | None) -> Purged | None:
+        """Look again at OWNER/REPO, at the site of a host, or at everything; None where that is none of these."""
+
+    async def may_have_certificate(self, host: str) -> bool:
+        """Whether this host is one that we serve."""
+
+
+class _Reply(NamedTuple):
+    status: int
+    body: bytes
+    kind: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _Request(NamedTuple):
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+class Admin:
+    """The listener. State: who is connected."""
+
+    def __init__(self, operations: Operations, token: Secret | None) -> None:
+        self._office = operations
+        self._token = token
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self, addresses: tuple[ListenAddress, ...], worker: Worker | None = None) -> None:
+        """Listen; raises OSError where that cannot be. worker: has the sockets already."""
+        for address in addresses:
+            inherited = worker.listeners(address.host, address.port) if worker is not None else []
+            for each in inherited:
+                self._servers.append(await asyncio.start_server(self._connected, sock=each))
+            if not inherited:
+                self._servers.append(await asyncio.start_server(self._connected, address.host, address.port))
+            logger.info("status and purging are at %s port %s", address.host or "all addresses", address.port)
+
+    async def aclose(self) -> None:
+        """Stop listening and cut what is under way."""
+        for server in self._servers:
+            server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it listens."""
+        return [sock.getsockname()[1] for server in self._servers for sock in server.sockets]
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            if len(self._connections) <= MOST_CONNECTIONS:
+                await self._serve(reader, writer)
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass
+        except Exception:
+            logger.exception("a request to adminListen failed")
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+        head_only = False
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                request = await _read(connection, reader)
+            head_only = request.method == "HEAD"
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                reply = await self._reply(request)
+        except h11.RemoteProtocolError as error:
+            reply = _said(error.error_status_hint or 400, "this is no request that can be understood")
+        except _TooLarge:
+            reply = _said(413, f"at most {LARGEST_BODY} bytes")
+        except TimeoutError:
+            if connection.our_state is not h11.SEND_RESPONSE:
+                return
+            reply = _said(504, "that took too long")
+        except Exception:
+            logger.exception("a request to adminListen failed")
+            reply = _said(500, "an error of ours, which the log has")
+        if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        headers = [
+            (b"Content-Type", reply.kind),
+            (b"Content-Length", b"%d" % len(reply.body)),
+            (b"Cache-Control", b"no-store"),
+            (b"X-Content-Type-Options", b"nosniff"),
+            (b"Content-Security-Policy", templates.content_security_policy().encode()),
+            (b"Referrer-Policy", b"no-referrer"),
+            (b"Connection", b"close"),
+            *reply.headers,
+        ]
+        data = connection.send(h11.Response(status_code=reply.status, headers=headers)) or b""
+        if not head_only:
+            data += connection.send(h11.Data(data=reply.body)) or b""
+        writer.write(data)
+        async with asyncio.timeout(TIMEOUT):
+            await writer.drain()
+
+    async def _reply(self, request: _Request) -> _Reply:
+        reading = request.method in ("GET", "HEAD")
+        match request.path:
+            case "/health" if reading:
+                well, told = await self._office.health()
+                return _Reply(200 if well else 503, _json(told))
+            case "/ask" if reading:
+                (host,) = request.query.get("domain", [""])[:1] or [""]
+                if not host:
+                    return _said(400, "name the host: /ask?domain=www.example.org")
+                if await self._office.may_have_certificate(host):
+                    return _said(200, "this host is served here", ok=True)
+                return _said(404, "this host is not served here")
+            case "/" | "/status" | "/status.json" | "/purge" if not self._may_enter(request):
+                challenge = (b"WWW-Authenticate", b'Basic realm="adminToken", charset="UTF-8"')
+                return _said(401, "say adminToken: Authorization: Bearer TOKEN")._replace(headers=(challenge,))
+            case "/" if reading:
+                return _said(303, "see /status", ok=True)._replace(headers=((b"Location", b"/status"),))
+            case "/status" | "/status.json" if reading:
+                told_all = await self._office.status()
+                if request.path == "/status" and b"text/html" in request.headers.get(b"accept", b""):
+                    return _Reply(200, templates.status(told_all), b"text/html; charset=utf-8")
+                return _Reply(200, _json(told_all))
+            case "/purge" if request.method == "POST":
+                return await self._purge(request)
+            case "/health" | "/ask" | "/" | "/status" | "/status.json" | "/purge":
+                allowed = b"POST" if request.path == "/purge" else b"GET, HEAD"
+                return _said(405, "another method")._replace(headers=((b"Allow", allowed),))
+        return _said(404, "here are /health, /status, /ask?domain=HOST and POST /purge")
+
+    async def _purge(self, request: _Request) -> _Reply:
+        if _from_another_page(request):
+            return _said(403, "not from a page of somebody else's")
+        form = {**request.query, **parse_qs(request.body.decode("utf-8", "replace"))}
+        what, everything = form.get("what", [""])[0], form.get("all", [""])[0].lower() in ("1", "true", "yes")
+        if bool(what) == everything:
+            return _said(400, "say what=OWNER/REPO, what=HOST, or all=true")
+        purged = await self._office.purge(None if everything else what)
+        if purged is None:
+            return _said(404, "that is neither OWNER/REPO nor a host with a site")
+        return _Reply(200, _json({"looked_at_again": purged.what or "everything", "every_proxy": purged.everywhere}))
+
+    def _may_enter(self, request: _Request) -> bool:
+        """Whether the token is said, as Bearer or as the password of Basic, which browsers can send."""
+        if self._token is None:
+            return True
+        scheme, _, said = request.headers.get(b"authorization", b"").strip().partition(b" ")
+        if scheme.lower() == b"basic":
+            try:
+                said = base64.b64decode(said.strip(), validate=True).partition(b":")[2]
+            except binascii.Error:
+                return False
+        elif scheme.lower() != b"bearer":
+            return False
+        return hmac.compare_digest(said.strip(), self._token.reveal().encode())
+
+
+class _TooLarge(Exception):
+    """A body above LARGEST_BODY."""
+
+
+async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> _Request:
+    """One request with its body."""
+    head: h11.Request | None = None
+    body = b""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            if connection.they_are_waiting_for_100_continue:
+                raise _TooLarge  # a few bytes are sent without asking
+            data = await reader.read(16 * 1024)
+            connection.receive_data(data)
+            if not data and head is None:
+                raise ConnectionResetError
+        elif isinstance(event, h11.Request):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+            if len(body) > LARGEST_BODY:
+                raise _TooLarge
+        elif isinstance(event, h11.EndOfMessage):
+            break
+        else:
+            raise ConnectionResetError
+    assert head is not None
+    target = urlsplit("//x" + head.target.decode("latin-1")) if head.target.startswith(b"/") else None
+    if target is None:
+        raise h11.RemoteProtocolError("not a path", error_status_hint=400)
+    headers: dict[bytes, bytes] = {}
+    for name, value in head.headers:
+        headers[name] = value if name not in headers else headers[name] + b", " + value
+    return _Request(head.method.decode("latin-1"), target.path, parse_qs(target.query), headers, body)
+
+
+def _from_another_page(request: _Request) -> bool:
+    """Whether a browser sent this because somebody else's page said so."""
+    site = request.headers.get(b"sec-fetch-site")
+    if site is not None:
+        return site not in (b"same-origin", b"none")
+    origin = request.headers.get(b"origin")
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.encode() != request.headers.get(b"host")
+    except ValueError:  # such as `http://[`
+        return True
+
+
+def _said(status: int, text: str, *, ok: bool = False) -> _Reply:
+    return _Reply(status, _json({"message": text} if ok else {"error": text}))
+
+
+def _json(told: Mapping[str, object]) -> bytes:
+    return json.dumps(told, ensure_ascii=False, indent=2).encode() + b"\n"

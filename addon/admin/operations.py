@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What `adminListen` is told and may do: the parts of a running server, seen from the operator's side.
+
+Collects numbers, decides nothing about sites. The surprise: whether an owner has a site, for `/ask`, cannot be read off
+anywhere; what memory holds is looked at first, then the profile, then the owner's newest repositories, until one is a
+site. Strangers make names up, so few such questions are asked at one time, and their answers are remembered.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from addon.admin.listener import Purged
+from addon.domains.resolver import Domains
+from addon.domains.store import DomainStore
+from addon.forgejo.client import Forgejo
+from addon.forgejo.errors import ForgejoError
+from addon.library.library import Library
+from addon.settings.schema import Settings
+from addon.shared.lookup import Key, key_of
+from addon.shared.mappings import Mapping as Mapped
+from addon.shared.round_trips import RoundTrips, checked_replies
+from addon.web.routing import PROFILE, host_name, is_owner_name, is_repository_name, owner_of
+
+KNOWN_FOR: Final = 600.0
+UNKNOWN_FOR: Final = 30.0
+"""Seconds for which it is remembered that an owner has a site, or has none."""
+AT_ONCE: Final = 4
+"""Owners of whom it is found out at one time; more are told "no" and may ask again."""
+_NEWEST = 10
+"""Repositories of an owner that are looked at."""
+_MOST_OWNERS = 10_000
+_MOST_REFUSALS = 50
+
+
+class PagesOperations:
+    """The one office of a server. Lives on the event loop. State: what was found out about owners."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        library: Library,
+        forgejo: Forgejo,
+        store: DomainStore,
+        domains: Domains,
+        *,
+        version: str,
+        purge: Callable[[Key | None], Awaitable[bool]],
+        faces: Callable[[], Mapping[str, object]] = dict,
+        refusals: Callable[[int], Mapping[str, str]] = lambda most: {},
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """version: of this software. purge: in all processes. faces: numbers of both. clock: monotonic seconds.
+
+        refusals: which domains were refused, and why; no more than it is told.
+        """
+        self._settings = settings
+        self._library = library
+        self._forgejo = forgejo
+        self._store = store
+        self._domains = domains
+        self._version = version
+        self._purge = purge
+        self._faces = faces
+        self._refusals = refusals
+        self._clock = clock
+        self._began = clock()
+        self._owners: OrderedDict[str, tuple[bool, float]] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[bool]] = {}
+
+    # Health and numbers.
+
+    async def health(self) -> tuple[bool, Mapping[str, object]]:
+        """Pages are served as long as this answers: neither Redis nor Forgejo being away is a reason to stop."""
+        return True, {"status": "ok", "redis": self._redis_state(), "forgejo": self._forgejo_state()}
+
+    async def status(self) -> Mapping[str, Mapping[str, object]]:
+        """By section."""
+        memory = self._library.memory
+        looked = memory.hits + memory.misses
+        told: dict[str, Mapping[str, object]] = {
+            "Server": {
+                "version": self._version,
+                "pages_domain": self._settings.pages_domain,
+                "running_seconds": round(self._clock() - self._began),
+            },
+            "Requests": dict(self._faces()),
+            "Memory": {
+                "held_bytes": memory.used,
+                "room_bytes": memory.capacity,
+                "entries": len(memory),
+                "evictions": memory.evictions,
+                "found": memory.hits,
+                "not_found": memory.misses,
+                "hit_rate": memory.hits / looked if looked else None,
+                "sites": sum(lookup.site is not None for lookup in self._library.lookups()),
+            },
+            "Forgejo": {
+                "state": self._forgejo_state(),
+                "calls": self._forgejo.calls,
+            },
+            "Redis or Valkey": await self._redis(),
+            "Custom domains": {
+                "served": self._settings.enable_custom_domains,
+                "changes_to_be_written": self._store.owes,
+            },
+        }
+        refused = self._refusals(_MOST_REFUSALS)
+        return told | {"Refused domains": refused} if refused else told
+
+    def _forgejo_state(self) -> str:
+        trouble = self._library.trouble
+        return "answers" if trouble is None else f"no answer: {trouble}"
+
+    def _redis_state(self) -> str:
+        looks = self._library.shared_looks
+        if looks is None:
+            return "none"
+        return "away" if looks.shared.away else "answers"
+
+    async def _redis(self) -> Mapping[str, object]:
+        looks = self._library.shared_looks
+        told: dict[str, object] = {"state": self._redis_state()}
+        if looks is None:
+            return told
+        shared, stats = looks.shared, looks.shared.client.stats()
+        began = time.perf_counter()
+        answered = await shared.run(_ping)
+        told["latency_ms"] = (time.perf_counter() - began) * 1000 if answered else None
+        told["tells_of_changes"] = looks.live
+        told["round_trips"] = shared.trips
+        told["connections"] = f"{stats.in_use} in use, {stats.idle} idle, of {stats.max_connections}"
+        told["connections_made"] = stats.created
+        told["connections_failed"] = stats.failed
+        told["waited_for_a_connection"] = stats.waited
+        return told
+
+    # Purging.
+
+    async def purge(self, what: str | None) -> Purged | None:
+        """Look again at OWNER/REPO, at the site of a host, or at everything; None where that is none of these."""
+        key = None if what is None else await self._repository(what)
+        if what is not None and key is None:
+            return None
+        everywhere = await self._purge(key)
+        return Purged(None if key is None else "/".join(key), everywhere)
+
+    async def _repository(self, what: str) -> Key | None:
+        owner, slash, name = what.lower().partition("/")
+        if slash:
+            return (owner, name) if is_owner_name(owner) and is_repository_name(name) else None
+        host = host_name(what)
+        if host is None:
+            return None
+        below = owner_of(host, self._settings.pages_domain)
+        if below is not None:
+            return (below, PROFILE) if is_owner_name(below) else None
+        resolved = await self._domains.resolve(host)
+        return resolved.mapping.site if isinstance(resolved.mapping, Mapped) else None
+
+    # Certificates.
+
+    async def may_have_certificate(self, host: str) -> bool:
+        """Whether a host is ours: the pages domain, Forgejo's public one, an owner's with a site, or a custom domain.
+
+        Also the twin, with or without `www.`, that redirects to a custom domain.
+        """
+        name = host_name(host)
+        if name is None:
+            return False
+        if name in (self._settings.pages_domain, self._settings.forgejo_public_host):
+            return True
+        owner = owner_of(name, self._settings.pages_domain)
+        if owner is not None:
+            return is_owner_name(owner) and await self._has_site(owner)
+        if not self._settings.enable_custom_domains or "." not in name:
+            return False
+        if await self._is_mapped(name):
+            return True
+        twin = name.removeprefix("www.") if name.startswith("www.") else f"www.{name}"
+        return await self._is_mapped(twin)
+
+    async def _is_mapped(self, host: str) -> bool:
+        resolved = self._domains.peek(host) or await self._domains.resolve(host)
+        return isinstance(resolved.mapping, Mapped)
+
+    async def _has_site(self, owner: str) -> bool:
+        known = self._owners.get(owner)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
+        task = self._asking.get(owner)
+        if task is None:
+            if len(self._asking) >= AT_ONCE:
+                return known is not None and known[0]
+            task = asyncio.ensure_future(self._find_site(owner))
+            self._asking[owner] = task
+            task.add_done_callback(lambda done: self._asking.pop(owner, None))
+        found = await asyncio.shield(task)
+        self._owners[owner] = found, self._clock() + (KNOWN_FOR if found else UNKNOWN_FOR)
+        self._owners.move_to_end(owner)
+        while len(self._owners) > _MOST_OWNERS:
+            self._owners.popitem(last=False)
+        return found
+
+    async def _find_site(self, owner: str) -> bool:
+        if any(lookup.site is not None and lookup.key[0] == owner for lookup in self._library.lookups()):
+            return True
+        try:
+            names = await self._forgejo.repositories_of(owner, _NEWEST)
+        except ForgejoError:
+            names = [PROFILE]
+        for name in sorted(names, key=lambda name: name.lower() != PROFILE):
+            lookup = await self._library.look(key_of(owner, name))
+            if lookup.site is not None:
+                return True
+        return False
+
+
+def _ping(trips: RoundTrips) -> bool:
+    return bool(checked_replies(trips.run([("PING",)])))

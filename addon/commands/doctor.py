@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`pages doctor`: tries all that a deployment stands on, and says what is wrong and what to do about it.
+
+Each check tells findings, one line each; a finding that something must be mended makes the exit code 1. It may run
+beside the running server, and leaves nothing behind: what it writes into Redis expires in seconds.
+"""
+
+import asyncio
+import http.client
+import ipaddress
+import json
+import secrets
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import resp
+from addon.net.http_client import HttpClient, TransportError, origin_of
+from addon.serving.answers import OWN_HEADER
+from addon.settings.addresses import ListenAddress
+from addon.settings.file_checks import problems
+from addon.settings.schema import Settings
+from addon.shared.cache import client_of
+from addon.shared.records import PREFIX
+
+PATIENCE = 5.0
+"""Seconds for each question."""
+_OLDEST_FORGEJO = (7,)
+
+
+class Level(Enum):
+    """What a finding means."""
+
+    GOOD = "ok"
+    NOTE = "note"
+    BAD = "MEND"
+
+
+class Finding(NamedTuple):
+    """One line."""
+
+    level: Level
+    about: str
+    text: str
+
+
+def doctor_command(path: Path, settings: Settings) -> int:
+    """Look at everything; 0 where nothing has to be mended, else 1."""
+    bad = 0
+    for finding in findings(path, settings):
+        bad += finding.level is Level.BAD
+        print(f"{finding.level.value:5} {finding.about}: {finding.text}", flush=True)
+    if bad:
+        print(f"{bad} {'thing has' if bad == 1 else 'things have'} to be mended", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def findings(path: Path, settings: Settings) -> Iterator[Finding]:
+    """All there is to say, as it is found out."""
+    yield from files(path, settings)
+    yield from asyncio.run(forgejo(settings))
+    yield from redis(settings)
+    yield from addresses(settings)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def files(path: Path, settings: Settings) -> Iterator[Finding]:
+    """The settings file, and the files and folders that it names, certificates among them."""
+    found = problems(settings, make=False)
+    for problem in found:
+        yield Finding(Level.BAD, str(path), problem)
+    for warning in settings.warnings:
+        yield Finding(Level.NOTE, str(path), warning)
+    if settings.not_used_yet:
+        yield Finding(Level.NOTE, str(path), f"not used yet: {', '.join(settings.not_used_yet)}")
+    if not found:
+        yield Finding(Level.GOOD, str(path), f"in order; what must outlive a restart goes to {settings.state_dir}")
+
+
+# ---- Forgejo ---------------------------------------------------------------------------------------------------------
+
+
+async def forgejo(settings: Settings) -> list[Finding]:
+    """Whether it answers, which it is, and what it shows to whom."""
+    about = f"Forgejo at {settings.forgejo_host}"
+    client = HttpClient(ca_file=settings.forgejo_ca_file)
+    token = settings.forgejo_token
+    try:
+        status, body, headers = await _get(client, settings, "/.pages/", None)
+        if OWN_HEADER.lower() in headers:
+            return [Finding(Level.BAD, about, "that is a pages server: forgejoHost has to be Forgejo's own address")]
+        status, body, _ = await _get(client, settings, "/api/v1/version", None)
+        closed = status in (401, 403)
+        if closed and token is not None:
+            status, body, _ = await _get(client, settings, "/api/v1/version", token.reveal())
+        found = [_version(about, status, body, closed and token is None)]
+        if found[0].level is Level.BAD:
+            return found
+        status, _, _ = await _get(client, settings, "/api/v1/repos/search?limit=1", None)
+        closed = closed or status in (401, 403)
+        if closed and token is None:
+            found.append(Finding(Level.BAD, about, "it shows nothing without a sign-in: set forgejoToken"))
+        if token is not None:
+            status, _, _ = await _get(client, settings, "/api/v1/repos/search?limit=1", token.reveal())
+            found.append(_token(status, closed))
+    except TransportError as error:
+        return [Finding(Level.BAD, about, f"no answer: {error}")]
+    finally:
+        await client.aclose()
+    if settings.webhook_secret is not None:
+        found.append(_webhook(settings))
+    return found
+
+
+async def _get(
+    client: HttpClient, settings: Settings, target: str, token: str | None
+) -> tuple[int, bytes, dict[str, str]]:
+    base = settings.forgejo_host.partition("://")[2].partition("/")[2]
+    headers = [("Authorization", f"token {token}")] if token is not None else []
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    path = f"/{base}{target}" if base else target
+    response = await client.get(origin_of(settings.forgejo_host), path, headers, deadline=deadline)
+    try:
+        found = {OWN_HEADER.lower(): "1"} if response.header(OWN_HEADER.lower()) is not None else {}
+        return response.status, await response.read(4 * 1024 * 1024, deadline=deadline), found
+    finally:
+        response.close()
+
+
+def _version(about: str, status: int, body: bytes, needs_token: bool) -> Finding:
+    if needs_token:
+        return Finding(Level.BAD, about, "it shows nothing without a sign-in: set forgejoToken")
+    try:
+        told: Any = json.loads(body)
+        version = str(told["version"]) if status == 200 else ""
+    except (ValueError, TypeError, KeyError):
+        version = ""
+    if not version:
+        return Finding(Level.BAD, about, f"its API answers {status}: is that Forgejo's own address, and its API on?")
+    return Finding(Level.GOOD, about, f"answers, version {version}")
+
+
+def _token(status: int, closed: bool) -> Finding:
+    if status == 200:
+        use = "is needed, and good" if closed else "is good; this forge shows public repositories without one, too"
+        return Finding(Level.GOOD, "forgejoToken", use)
+    if status == 401:
+        return Finding(Level.BAD, "forgejoToken", "Forgejo does not know it: make a new one, with read:repository")
+    if status == 403:
+        return Finding(
+            Level.BAD, "forgejoToken", "it may not read repositories: make one with the scope read:repository"
+        )
+    return Finding(Level.BAD, "forgejoToken", f"asked with it, Forgejo answers {status}")
+
+
+def _webhook(settings: Settings) -> Finding:
+    address = f"https://{settings.pages_domain}{settings.webhook_path}"
+    private = [each for each in _resolved(settings.pages_domain) if ipaddress.ip_address(each).is_private]
+    if private:
+        return Finding(
+            Level.NOTE,
+            "webhook",
+            f"{settings.pages_domain} is {private[0]}, and Forgejo calls no private address unless its app.ini says "
+            f"[webhook] ALLOWED_HOST_LIST = {settings.pages_domain}",
+        )
+    return Finding(Level.GOOD, "webhook", f"Forgejo calls {address}, with webhookSecret")
+
+
+# ---- Redis -----------------------------------------------------------------------------------------------------------
+
+
+def redis(settings: Settings) -> Iterator[Finding]:
+    """Whether it answers, may be written to, tells of changes, and keeps what it should."""
+    try:
+        client = client_of(settings)
+    except resp.InvalidArgument as error:
+        yield Finding(Level.BAD, "Redis", str(error))
+        return
+    if client is None:
+        yield Finding(Level.NOTE, "Redis", "none: memory is the only cache, and domains are known until a restart")
+        return
+    about = f"Redis at {client.endpoint}"
+    with client:
+        try:
+            yield Finding(Level.GOOD, about, f"answers, {_server_version(client)}")
+            yield _written(client, about, settings)
+            yield _tracking(client, about)
+            yield _policy(client, about)
+        except resp.AuthenticationError as error:
+            yield Finding(Level.BAD, about, f"{_code(error)}: look at redisUsername and redisPassword")
+        except resp.NoPermission:
+            yield Finding(Level.BAD, about, "the user may not use the commands that are needed: see its ACL")
+        except resp.RespError as error:
+            yield Finding(Level.BAD, about, f"no answer: {error}")
+
+
+def _server_version(client: resp.Client) -> str:
+    client.ping()
+    try:
+        told = client.info("server")
+    except (resp.NoPermission, resp.ServerError):
+        return "of a version that it does not tell"
+    name = "Valkey" if told.get("valkey_version") else "Redis"
+    return f"{name} {told.get('valkey_version') or told.get('redis_version') or 'of a version that it does not tell'}"
+
+
+def _written(client: resp.Client, about: str, settings: Settings) -> Finding:
+    name, value = f"{PREFIX}doctor:{secrets.token_hex(8)}", secrets.token_bytes(1000)
+    other = client_of(settings)
+    assert other is not None
+    with other:
+        try:
+            client.set(name, value, ex=10)
+            if other.get(name) != value:
+                return Finding(Level.BAD, about, "what is written is not what is read: is it one server?")
+            left = other.ttl(name)
+            other.set(name, value[::-1], ex=10)
+            if client.get(name) != value[::-1]:
+                return Finding(Level.BAD, about, "what another connection wrote is not read: is it one server?")
+            client.delete(name)
+        except (resp.WritesRefused, resp.ReadOnly) as error:
+            return Finding(Level.BAD, about, f"it takes no writes ({_code(error)}): look at its memory and its role")
+    if not 0 < left <= 10:
+        return Finding(Level.BAD, about, f"a key that was to live for 10 s lives for {left} s")
+    return Finding(Level.GOOD, about, "a value was written, read back on another connection, and expires")
+
+
+def _tracking(client: resp.Client, about: str) -> Finding:
+    try:
+        client.execute("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", f"{PREFIX}doctor:")
+    except resp.ServerError as error:
+        return Finding(
+            Level.NOTE,
+            about,
+            f"it does not tell of changes ({_code(error)}): memory is believed for memoryTTL. 6.0 or newer would",
+        )
+    return Finding(Level.GOOD, about, "tells of changes at once")
+
+
+def _policy(client: resp.Client, about: str) -> Finding:
+    policy = ""
+    try:
+        told = client.execute("CONFIG", "GET", "maxmemory-policy")
+        pair = next(iter(told.items())) if isinstance(told, dict) and told else tuple(told or ())[:2]
+        policy = pair[1].decode("ascii", "replace") if len(pair) == 2 and isinstance(pair[1], bytes) else ""
+    except resp.ServerError:
+        try:
+            policy = str(client.info("memory").get("maxmemory_policy", ""))
+        except resp.ServerError:
+            policy = ""
+    if policy.startswith("allkeys-"):
+        return Finding(
+            Level.BAD,
+            about,
+            f"maxmemory-policy is {policy}, which drops domain mappings as well: set volatile-lru or noeviction",
+        )
+    if not policy:
+        return Finding(Level.NOTE, about, "maxmemory-policy is not told; it must not be one of allkeys-*")
+    return Finding(Level.GOOD, about, f"maxmemory-policy is {policy}")
+
+
+def _code(error: resp.RespError) -> str:
+    return error.code if isinstance(error, resp.ServerError) else type(error).__name__
+
+
+# ---- addresses -------------------------------------------------------------------------------------------------------
+
+
+def addresses(settings: Settings) -> Iterator[Finding]:
+    """Whether names lead here, and whether somebody listens where the settings say."""
+    for name in (settings.pages_domain, f"pages-doctor.{settings.pages_domain}"):
+        found = _resolved(name)
+        if found:
+            yield Finding(Level.GOOD, name, f"is {', '.join(found[:4])}")
+        elif name == settings.pages_domain:
+            yield Finding(Level.NOTE, name, "has no address in DNS as seen from here")
+        else:
+            wildcard = f"*.{settings.pages_domain}"
+            yield Finding(Level.NOTE, wildcard, "has no address in DNS as seen from here: the sites of users need one")
+    for address in settings.listen:
+        if address.tls:
+            yield Finding(Level.GOOD if _is_open(address) else Level.NOTE, f"listen {address}", _opened(address))
+        else:
+            yield _listens(address, settings)
+    for address in settings.admin_listen:
+        yield _administers(address)
+
+
+def _resolved(name: str) -> list[str]:
+    try:
+        return sorted({str(info[4][0]) for info in socket.getaddrinfo(name, 443, type=socket.SOCK_STREAM)})
+    except (OSError, UnicodeError):
+        return []
+
+
+def _reached(address: ListenAddress) -> str:
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+
+
+def _is_open(address: ListenAddress) -> bool:
+    try:
+        socket.create_connection((_reached(address), address.port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+def _opened(address: ListenAddress) -> str:
+    return (
+        "somebody listens there, with TLS" if _is_open(address) else "nobody listens there: the server is not running"
+    )
+
+
+def _asked(address: ListenAddress, host: str, path: str) -> tuple[int, Iterable[str]] | None:
+    client = http.client.HTTPConnection(_reached(address), address.port, timeout=PATIENCE)
+    try:
+        client.request("GET", path, headers={"Host": host})
+        response = client.getresponse()
+        return response.status, [name.lower() for name, _ in response.getheaders()]
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        client.close()
+
+
+def _listens(address: ListenAddress, settings: Settings) -> Finding:
+    about = f"listen {address}"
+    if not _is_open(address):
+        return Finding(Level.NOTE, about, "nobody listens there: the server is not running")
+    told = _asked(address, settings.pages_domain, "/.pages/")
+    if told is None or OWN_HEADER.lower() not in told[1]:
+        return Finding(Level.BAD, about, "somebody else listens there: take another port")
+    return Finding(Level.GOOD, about, "the pages server answers")
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether an address to listen on is this machine's alone; the settings take a name as well, such as localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        found = _resolved(host) if host else []
+        return bool(found) and all(ipaddress.ip_address(each).is_loopback for each in found)
+
+
+def _administers(address: ListenAddress) -> Finding:
+    about = f"adminListen {address}"
+    if not _is_open(address):
+        return Finding(Level.NOTE, about, "nobody listens there: the server is not running")
+    told = _asked(address, "localhost", "/health")
+    if told is None or told[0] != 200:
+        return Finding(Level.BAD, about, "whoever listens there does not say /health")
+    if not _is_loopback(address.host):
+        return Finding(Level.NOTE, about, "answers; it must not be reached by the public")
+    return Finding(Level.GOOD, about, "answers")

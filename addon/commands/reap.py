@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`pages reap`: one pass over all domains that frees those of vanished repositories, and those that no site names.
+
+Running proxies do this by themselves for sites that are visited; this is for the others, now and then, from a timer. A
+pass that would free more than a tenth of all domains frees none, since that is what a restored backup or a wrong
+`forgejoHost` looks like. Exit codes are those of the Traefik plugin's reaper.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TextIO
+
+from addon.commands.domains import failed, named, with_store
+from addon.domains.names import DomainNames, shown
+from addon.domains.reaping import Found, Reaper, census, hosts_of
+from addon.domains.store import DomainStore
+from addon.domains.traefik_routers import TraefikRouters
+from addon.forgejo.client import forgejo_of
+from addon.library.library import Library
+from addon.settings.schema import Settings
+
+OK, FATAL, SOME_ERRORS = 0, 1, 2
+MOST_SHARE = 0.1
+_BAR = 30
+_REDRAW = 0.1
+
+
+def reap_command(
+    settings: Settings, *, dry_run: bool = False, force: bool = False, now: Callable[[], float] = time.time
+) -> int:
+    """One pass; returns the exit code: 0, 1 where it could not be made or was stopped, 2 where some sites gave none.
+
+    now: seconds since 1970.
+    """
+    return with_store(settings, "reap", lambda store: _reap(settings, store, dry_run, force, now))
+
+
+async def _reap(settings: Settings, store: DomainStore, dry_run: bool, force: bool, now: Callable[[], float]) -> int:
+    executor = ThreadPoolExecutor(2, "pages")
+    forgejo = forgejo_of(settings, executor, unknown_share=settings.workers)
+    library = Library(settings, forgejo, executor)
+    reaper = Reaper(store, library, forgejo, DomainNames(settings), grace=settings.release_grace, now=now)
+    try:
+        return await _pass(store, reaper, TraefikRouters(settings, store), settings.release_grace, dry_run, force)
+    finally:
+        await library.aclose()
+        await forgejo.aclose()
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _pass(
+    store: DomainStore, reaper: Reaper, routers: TraefikRouters, grace: float, dry_run: bool, force: bool
+) -> int:
+    counted = await census(store)
+    progress = Progress(len(counted.sites), sys.stderr)
+    to_do: list[Found] = []
+    errors = reserved = 0
+    async for found in reaper.found(counted):
+        progress.step()
+        if found.trouble:
+            errors += 1
+            progress.say(f"{named(found.site)}: {found.trouble}; its domains stay", sys.stderr)
+            continue
+        if found.reserved is not None:
+            reserved += 1
+            free = datetime.fromtimestamp(found.reserved + grace, UTC).isoformat(sep=" ", timespec="minutes")
+            progress.say(f"{named(found.site)}: gone; its domains are free on {free.removesuffix('+00:00')} UTC")
+        to_do.append(found)
+    progress.end()
+    planned = hosts_of(to_do)
+    too_many = planned > MOST_SHARE * counted.hosts and not force
+    freed = 0
+    for found in to_do:
+        hosts = found.freed if dry_run or too_many else await reaper.free(found)
+        freed += len(hosts)
+        for host in hosts:
+            would = "would be " if dry_run or too_many else ""
+            print(f"{shown(host)}: {would}released: {named(found.site)}: {found.reason}")
+        if not (dry_run or too_many):
+            for host in hosts:
+                await routers.follow(host)
+    if too_many:
+        share = f"{planned} of {counted.hosts} domains, more than a tenth"
+        if dry_run:
+            print(f"a pass would ask for --force: it would release {share}")
+        else:
+            return failed("reap", f"nothing was released: it would have been {share}. If that is right: --force")
+    done = "would be released" if dry_run else "released"
+    print(
+        f"{counted.hosts} domains of {len(counted.sites)} sites: {freed} {done}, {reserved} sites gone and still"
+        f" reserved, {errors} errors" + (f", {counted.unreadable} that cannot be read" if counted.unreadable else "")
+    )
+    return SOME_ERRORS if errors else OK
+
+
+class Progress:
+    """A bar on a terminal; nothing anywhere else."""
+
+    def __init__(self, total: int, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._stream = stream if total and stream.isatty() else None
+        self._clock = clock
+        self._done = 0
+        self._drawn = float("-inf")
+
+    def step(self) -> None:
+        """One more is done."""
+        self._done += 1
+        if self._stream is not None and (self._clock() - self._drawn >= _REDRAW or self._done == self._total):
+            self._drawn = self._clock()
+            full = _BAR * self._done // self._total
+            self._stream.write(f"\r[{'#' * full}{'.' * (_BAR - full)}] {self._done}/{self._total} sites")
+            self._stream.flush()
+
+    def say(self, line: str, stream: TextIO | None = None) -> None:
+        """A line of its own, above the bar."""
+        self._wipe()
+        print(line, file=stream or sys.stdout, flush=True)
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self._wipe()
+
+    def _wipe(self) -> None:
+        if self._stream is not None and self._drawn > float("-inf"):
+            self._stream.write(f"\r{' ' * (_BAR + 40)}\r")
+            self._stream.flush()
+            self._drawn = float("-inf")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Which names a site may claim as its domain, and why not the others. Knows the settings; asks neither DNS nor Redis.
+
+What `.pages` says is anybody's text and ends up in keys of Redis and in Traefik's rules, so nothing goes there that has
+not come out of here: a host name in lower case and A-labels, letters, digits and hyphens. Whole public suffixes are
+refused by the list that mitmproxy brings (publicsuffix2); it is of 2019, so operators add to it by `reservedDomains`.
+"""
+
+from functools import cache
+from urllib.parse import urlsplit
+
+from publicsuffix2 import PublicSuffixList  # type: ignore[import-untyped]  # it has no type hints
+
+from addon.settings.addresses import host_name
+from addon.settings.options import Expected
+from addon.settings.schema import Settings
+from addon.shared.mappings import branch_label
+
+_SHOWN = 80
+
+
+class NameRefused(ValueError):
+    """A name that no site, or not this one, may claim; the text says why, for its owner. `name` is safe to show."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = shown(name)
+        self.reason = reason
+        super().__init__(f"{self.name}: {reason}")
+
+
+class DomainNames:
+    """The rules for names of domains under these settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._pages_domain = settings.pages_domain
+        forge = urlsplit(settings.forgejo_host).hostname
+        self._forgejo = frozenset(filter(None, (settings.forgejo_public_host, forge)))
+        self._reserved = settings.reserved_domains
+
+    def domain(self, text: str) -> str:
+        """The domain that `custom_domain` names, in the form in which it is held; raises NameRefused."""
+        try:
+            name = host_name(text.strip())
+        except Expected as wrong:
+            raise NameRefused(text, f"expected {wrong.what}" + (f" ({wrong.hint})" if wrong.hint else "")) from None
+        if "." not in name:
+            raise NameRefused(name, "expected a name with at least one dot")
+        if any(_is_malformed(label) for label in name.split(".")):
+            raise NameRefused(name, "a part of it begins with xn-- but stands for nothing")
+        self._check(name)
+        return name
+
+    def branch_host(self, branch: str, domain: str) -> str:
+        """The host of a branch below its site's domain (one that `domain` gave); raises NameRefused."""
+        label = branch_label(branch)
+        if not label:
+            raise NameRefused(branch, "no letter or digit of the branch's name can stand in a host name")
+        if label == "www":
+            raise NameRefused(f"www.{domain}", "www is the domain's own and never a branch's")
+        name = f"{label}.{domain}"
+        if len(name) > 253:
+            raise NameRefused(name, "the host name would be longer than 253 characters")
+        self._check(name)
+        return name
+
+    def _check(self, name: str) -> None:
+        if _is_at_or_below(name, self._pages_domain):
+            raise NameRefused(name, f"names at and below {self._pages_domain} belong to the pages server")
+        if name in self._forgejo:
+            raise NameRefused(name, "it is the name of the forge itself")
+        if _suffixes().get_tld(name) == name:
+            raise NameRefused(name, "it is a public suffix, under which anybody can have a domain")
+        for reserved in self._reserved:
+            if _is_at_or_below(name, reserved):
+                raise NameRefused(name, f"names at and below {reserved} are reserved by the operator")
+
+
+def shown(text: str) -> str:
+    """A text of anybody's, short and in printable ASCII, for a line of a log."""
+    safe = "".join(character if " " <= character <= "~" else "?" for character in text[: _SHOWN + 1])
+    return safe if len(safe) <= _SHOWN else f"{safe[: _SHOWN - 1]}…"
+
+
+def _is_at_or_below(name: str, domain: str) -> bool:
+    return name == domain or name.endswith(f".{domain}")
+
+
+def _is_malformed(label: str) -> bool:
+    if not label.startswith("xn--"):
+        return False
+    try:
+        meant = label[4:].encode("ascii").decode("punycode")
+    except UnicodeError:
+        return True
+    return meant.isascii() or any("\x80" <= character <= "\x9f" for character in meant)
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What became of a site's domains, for people, and whom the registry asks and tells. No behaviour but the wording.
+
+A report is kept for as long as nothing else is known of a site, so it holds names and reasons and nothing large.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from addon.shared.lookup import Freshness, Key, Lookup
+from addon.shared.mappings import Mapping as Shown
+
+
+class Sites(Protocol):
+    """What is known of repositories."""
+
+    def peek(self, key: Key) -> Lookup | None: ...
+    def freshness(self, lookup: Lookup) -> Freshness: ...
+    async def look(self, key: Key) -> Lookup: ...
+
+
+class Hosts(Protocol):
+    """Who is told what hosts show."""
+
+    def changed(self, host: str) -> object: ...
+
+
+class Routers(Protocol):
+    """Who makes hosts known to a web server in front."""
+
+    async def publish(self, hosts: list[str]) -> object: ...
+    async def withdraw(self, hosts: list[str]) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a site's domains; `lines` say it to people. held: all that show it, refused: the others, and why.
+
+    trouble: why nothing could be done; "" where it was.
+    """
+
+    owner: str
+    repository: str
+    held: Mapping[str, Shown] = field(default_factory=dict)
+    registered: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        name = f"{self.owner}/{self.repository}"
+        return (
+            *(f"{name}: {host} is registered" for host in self.registered),
+            *(f"{name}: {host} is released" for host in self.released),
+            *(f"{name}: {host} is refused: {reason}" for host, reason in self.refused.items()),
+            *([f"{name}: {self.trouble}"] if self.trouble else []),
+        )

@@ -1,0 +1,494 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""One connection of the lane: HTTP/1 requests in, answers out, in order; what is not ours goes to another protocol.
+
+A plain state machine: bytes arrive, `_answer` answers what is complete and can be answered at once, in one write; for
+all else (a miss, a large body, a stream) there is one task at a time. While that works, or the client does not read,
+or others have to have their turn, the connection is busy: bytes are held, at most `Lane.most_held` of them, and reading
+stops only when that is full. So a disconnect is noticed while somebody waits, and nobody can make us hold more.
+"""
+
+import asyncio
+import logging
+from functools import partial
+from time import monotonic
+from typing import cast
+
+from addon.admin.access_log import ABORTED
+from addon.forgejo.errors import ForgejoError
+from addon.lane.answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
+from addon.lane.handover import Handler, hand_over
+from addon.lane.http1_bodies import AnswerWriter
+from addon.lane.lane import Lane
+from addon.lane.stalling import untaken
+from addon.serving.server import Answer, Request
+from addon.web.prepared_answers import Key, Repeat
+from addon.web.request_head import END, Fields, RequestLine, request_line, strays
+
+logger = logging.getLogger(__name__)
+
+TURN_ANSWERS = 32
+TURN_BYTES = 256 * 1024
+"""What one connection is answered before others have their turn. Unlimited, a pipelining client held everybody up for
+0.1 to 0.3 s; so, for 1 to 3 ms."""
+LINGER = 2.0
+"""Seconds for which what a client still sends is read and thrown away: to close at once would reset the connection, and
+the last answer might be lost with it (RFC 9112 §9.6)."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A client's connection."""
+
+    __slots__ = (
+        "_at",
+        "_bare",
+        "_busy",
+        "_client",
+        "_ended",
+        "_eof",
+        "_handler",
+        "_held",
+        "_lane",
+        "_line",
+        "_partial",
+        "_progress",
+        "_reading",
+        "_requests",
+        "_room",
+        "_scheduled",
+        "_secure",
+        "_sent",
+        "_since",
+        "_task",
+        "_transport",
+        "_writer",
+    )
+
+    def __init__(self, lane: Lane, handler: Handler) -> None:
+        """handler: who takes what is not ours, with all its bytes."""
+        self._lane = lane
+        self._handler = handler
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
+        self._client = ""
+        self._secure = False  # over TLS
+        self._bare = lane.redirects_plain
+        # What was read, and how much of it has been dealt with.
+        self._held = b""
+        self._at = 0
+        self._partial = False  # a head has begun
+        self._eof = False  # nothing more comes
+        self._reading = True
+        # What is under way.
+        self._busy = False  # nothing further is looked at until it is done
+        self._scheduled = False  # others have their turn first
+        self._task: asyncio.Task[None] | None = None
+        self._line = b""
+        self._writer: AnswerWriter | None = None
+        self._ended = False  # nothing more is answered
+        # Whether the client reads.
+        self._room = True
+        self._requests = 0
+        self._sent = 0  # bytes of bodies that tasks sent
+        self._progress = (0, 0, 0)
+        self._since = 0.0  # of the present state: silent, a head begun, nothing taken, or lingering
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._since = monotonic()
+        if not self._lane.admit(self, self._client):
+            self._ended = True
+            self._transport.abort()
+
+    def secured(self, alpn: str | None) -> None:
+        """The connection is over TLS, and the handshake is done. alpn: the protocol that was agreed upon."""
+        self._secure = True
+        self._bare = False
+        self._since = monotonic()
+        if alpn == "h2" and not self._ended:
+            self._hand_over(0, [])
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # One buffer for all connections: it is read out before anybody else can be called.
+        held = len(self._held) - self._at
+        return self._lane.buffer[: self._lane.most_held - held] if held else self._lane.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._ended:
+            return
+        lane = self._lane
+        data = bytes(lane.buffer[:nbytes])
+        if self._held:
+            data = self._held[self._at :] + data
+            self._at = 0
+        elif not (self._busy or self._bare) and (again := lane.repeats.get(data)) is not None and self._repeat(again):
+            return
+        self._held = data
+        if not self._busy:
+            self._turn()
+        elif len(data) >= lane.most_held:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        return self._busy and not self._ended  # half-closed: what was asked is still answered
+
+    def pause_writing(self) -> None:
+        self._room = False
+        self._busy = True
+        if self._writer is not None:
+            self._writer.room = False
+
+    def resume_writing(self) -> None:
+        self._room = True
+        if self._writer is not None:
+            self._writer.resume()
+        if self._task is None and not self._scheduled:
+            self._go_on()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ended = True
+        self._held, self._at = b"", 0
+        if self._task is not None:
+            self._task.cancel()
+        self._lane.forget(self, self._client)
+
+    # What the lane calls.
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered, or an answer not taken yet."""
+        return self._busy or self._transport.get_write_buffer_size() > 0
+
+    def check(self, now: float) -> None:
+        """Close what has waited too long; now: monotonic seconds."""
+        lane, transport = self._lane, self._transport
+        left = untaken(transport) if self._ended or transport.get_write_buffer_size() else 0
+        if left:
+            # Progress is what the client takes; unchanged in all three, it took nothing.
+            sent = self._sent + (self._writer.sent if self._writer is not None else 0)
+            progress = (self._requests, sent, left)
+            if progress != self._progress:
+                self._progress = progress
+                self._since = now
+            elif now - self._since > lane.stall_timeout:
+                transport.abort()  # close() would wait for the buffer for ever
+            return
+        waited = now - self._since
+        if self._ended:
+            if waited > LINGER:
+                transport.abort()
+        elif self._busy:
+            self._since = now
+        elif self._partial:
+            if waited > lane.header_timeout:
+                self._refuse(408, [])
+        elif waited > lane.idle_timeout:
+            self._ended = True
+            transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
+
+    def retire(self) -> None:
+        """Close if nothing is under way; what is under way is answered, and says that it was the last."""
+        if not self._busy and not self._partial and not self._ended:
+            self._end()
+
+    # Requests.
+
+    def _repeat(self, again: Repeat) -> bool:
+        """Answer what was asked before, byte for byte, if that answer is ready still. This is most of the traffic."""
+        lane, answer = self._lane, again.answer
+        if lane.retiring or self._requests + 1 == lane.most_requests:
+            return False
+        now = monotonic()
+        if now >= lane.date_until:
+            lane.tell_time(now)
+        if again.date is not lane.date:  # once a second, so that it counts as used
+            if lane.ready.get(again.key, now) is not answer:
+                return False
+            again.date = lane.date
+            again.wire = b"".join((answer.start, lane.date, answer.rest))
+        elif not lane.ready.holds(answer.basis, now):
+            return False
+        lane.answered += 1
+        self._requests += 1
+        self._since = now
+        self._transport.write(again.wire)
+        if lane.log is not None:
+            self._record(answer.line, again.fields, answer.status, answer.nbytes, now, answer.cache)
+        return True
+
+    def _turn(self) -> None:
+        out: list[bytes] = []
+        try:
+            self._answer(out)
+        except Exception:
+            self._fault(out)
+
+    def _answer(self, out: list[bytes]) -> None:
+        """Answer what has arrived, as far as that can be done at once and others need not wait too long.
+
+        out: what is to be sent, all of it in one write.
+        """
+        lane, data, at = self._lane, self._held, self._at
+        now = monotonic()
+        if now >= lane.date_until:
+            lane.tell_time(now)
+        answers = nbytes = 0
+        while at < len(data):
+            start = at
+            if data.startswith(b"\r\n", at):
+                at += 2  # RFC 9112 §2.2: one empty line before a request is overlooked
+            end = data.find(END, at)
+            if end < 0:
+                at = start
+                break
+            middle = data.find(b"\r\n", at)
+            self._line = line = data[at:middle]
+            if end + 4 - start > lane.most_head:
+                self._refuse(431, out)
+                return
+            fields = lane.fields(data[middle + 2 : end])
+            parsed = None
+            if fields is not None:
+                key = (line, fields.key)
+                ready = lane.ready.get(key, now) if fields.plain and not self._bare else None
+                if ready is None and fields.login is not None and fields.plain and not self._bare:
+                    ready = lane.ready.get((line, fields.login), now)
+                    key = key if ready is None else (line, fields.login)
+                parsed = ready.line if ready is not None else request_line(line)
+            if fields is None or parsed is None:
+                self._hand_over(start, out)
+                return
+            at = end + 4
+            lane.answered += 1
+            self._requests += 1
+            asked_to_end = fields.closes or not (parsed.http11 or fields.keeps)
+            last = asked_to_end or lane.retiring or self._requests == lane.most_requests
+            connection = CLOSE if last else b"" if parsed.http11 else KEEP_ALIVE
+            if ready is not None:
+                if start == 0 and at == len(data) and connection == b"":
+                    lane.remember(data, key, ready, fields)
+                out += (ready.start, lane.date, connection, ready.rest)
+                nbytes += ready.nbytes
+                if lane.log is not None:
+                    self._record(parsed, fields, ready.status, ready.nbytes, now, ready.cache)
+            else:
+                self._at = at
+                size = self._recall(parsed, fields, key, connection, now, out)
+                if size is None:
+                    return  # a task answers, and goes on from here
+                nbytes += size
+            answers += 1
+            if last:
+                self._write(out)
+                self._end(linger=not asked_to_end or at < len(data))
+                return
+            if (answers == TURN_ANSWERS or nbytes > TURN_BYTES) and at < len(data):
+                self._at = at
+                self._busy = True
+                self._write(out)
+                self._schedule()
+                return
+        if at == len(data):
+            self._held, self._at, self._partial = b"", 0, False
+            self._since = now
+        else:
+            self._at = at
+            self._line = data[at : at + 5]
+            if len(data) - at > lane.most_head:
+                self._refuse(431, out)
+                return
+            if strays(data[at:]):
+                self._hand_over(at, out)
+                return
+            if answers or not self._partial:
+                self._partial = True
+                self._since = now  # however slowly it comes, its time runs from here
+        self._write(out)
+        if self._eof and not self._busy:
+            self._end(linger=False)
+
+    def _recall(
+        self, line: RequestLine, fields: Fields, key: Key, connection: bytes, began: float, out: list[bytes]
+    ) -> int | None:
+        """Answer from memory: how many bytes of body; None where a task has to do it, which has been started."""
+        lane = self._lane
+        asked = Asked(fields.values, partial(lane.visitor, fields, self._client, self._secure))
+        request = Request(
+            line.method, fields.host, line.path, line.query, asked.header, asked.visitor, tls=self._secure
+        )
+        answer = lane.server.recall(request)
+        if answer is None or answer.stream is not None or len(answer.body) > LARGEST:
+            self._write(out)
+            self._busy = True
+            task = lane.loop.create_task(self._work(request, line, fields, answer, connection, began))
+            if not task.done():  # on Python 3.12 and newer, mitmproxy's tasks begin at once
+                self._task = task
+            return None
+        start, rest = answer_bytes(answer, line.method == "HEAD")
+        out += (start, lane.date, connection, rest)
+        if may_be_ready(line, fields, answer, asked):
+            login = fields.login if answer.locked else None
+            lane.ready.put(key if login is None else (key[0], login), ready_answer(line, answer, start, rest))
+        if lane.log is not None:
+            self._record(line, fields, answer.status, len(answer.body), began, answer.cache)
+        return len(answer.body)
+
+    # What takes longer.
+
+    async def _work(
+        self,
+        request: Request,
+        line: RequestLine,
+        fields: Fields,
+        answer: Answer | None,
+        connection: bytes,
+        began: float,
+    ) -> None:
+        """Answer one request, and go on with the next."""
+        status, cache = 0, ""
+        self._writer = writer = AnswerWriter(self._lane, self._transport, connection)
+        writer.room = self._room
+        try:
+            if answer is None:
+                answer = await self._lane.server.answer(request)
+            if answer.stream is not None and request.method != "HEAD":
+                answer = await writer.stream(answer)
+            else:
+                await writer.whole(answer, request.method == "HEAD")
+            status, cache = answer.status, answer.cache
+        except asyncio.CancelledError:
+            status = status or ABORTED
+            raise
+        except Exception as error:
+            status = 500
+            self._failed(error, writer.begun)
+            return
+        finally:
+            self._task = self._writer = None
+            self._sent += writer.sent
+            if self._lane.log is not None:
+                self._record(line, fields, status, writer.sent, began, cache)
+        if connection is CLOSE:
+            self._end(linger=not fields.closes or self._at < len(self._held))
+        else:
+            self._schedule()
+
+    # Ends.
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._lane.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Go on with what is held, if the client reads."""
+        self._scheduled = False
+        if self._ended or not self._room:
+            return
+        self._busy = False
+        if self._at < len(self._held):
+            self._turn()
+        elif self._eof:
+            self._end(linger=False)
+        else:
+            self._held, self._at, self._partial = b"", 0, False
+            self._since = monotonic()
+            if self._lane.retiring:
+                self._end()
+        if not self._reading and not self._eof and not self._ended and not self._busy:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _write(self, out: list[bytes]) -> None:
+        # Not writelines(): until 3.13.2 CPython forgot to pause the protocol there, and the buffer grew without bound.
+        if out:
+            self._transport.write(b"".join(out))
+            out.clear()
+
+    def _end(self, linger: bool = True) -> None:
+        """Answer nothing more, and close: at once, or when the client has seen that we did."""
+        self._ended = True
+        self._held, self._at = b"", 0
+        if not linger or self._eof or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._since = monotonic()
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _hand_over(self, start: int, out: list[bytes]) -> None:
+        """Give the connection to the handler, with every byte that has not been answered."""
+        self._at = start
+        self._write(out)
+        if not self._room:
+            return  # the new protocol would not know that it is paused: first what is written has to leave
+        self._ended = True
+        transport, rest = self._transport, self._held[start:]
+        self._held = b""
+        if not self._reading:
+            transport.resume_reading()
+        self._lane.hand_over(self)
+        hand_over(self._lane, transport, self._client, self._handler, rest, self._eof)
+
+    def _refuse(self, status: int, out: list[bytes]) -> None:
+        """Answer what never became a request of ours, and close."""
+        head_only = self._line.startswith(b"HEAD ")
+        out.append(refusal(status, self._lane.dated(), head_only))
+        self._write(out)
+        if self._lane.log is not None:
+            self._lane.log.record(
+                client=self._client, method="", host="", path="", status=status, nbytes=0, seconds=0.0, cache=""
+            )
+        self._end()
+
+    def _failed(self, error: Exception, begun: bool) -> None:
+        """A task failed: 500 if the answer has not begun; else cut, for what was sent must not look like the whole."""
+        if isinstance(error, ForgejoError):
+            logger.warning("a stream was cut: %s", error)
+        else:
+            logger.error("the lane failed on %s", _shown(self._line), exc_info=error)
+        if begun or self._ended:
+            self._transport.abort()
+        else:
+            self._transport.write(refusal(500, self._lane.dated(), self._line.startswith(b"HEAD ")))
+            self._end()
+
+    def _fault(self, out: list[bytes]) -> None:
+        """Something of ours is wrong: say so, close, and never let another try what we could not judge."""
+        logger.exception("the lane failed on %s", _shown(self._line))
+        self._lane.faults += 1
+        try:
+            if self._ended:
+                self._transport.abort()
+            else:
+                self._refuse(500, out)
+        except Exception:
+            self._transport.abort()
+
+    def _record(self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str) -> None:
+        assert self._lane.log is not None
+        self._lane.log.record(
+            client=self._lane.visitor(fields, self._client, self._secure).address,
+            method=line.method,
+            host=fields.host,
+            path=line.path,
+            status=status,
+            nbytes=0 if line.method == "HEAD" else nbytes,
+            seconds=monotonic() - began,
+            cache=cache,
+        )
+
+
+def _shown(line: bytes) -> str:
+    """A request line for the log, without its query."""
+    return repr(line.split(b"?", 1)[0][:200].decode("latin-1"))

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What the connections of the lane share: limits, the time, who is connected, what is prepared.
+
+It knows neither sockets nor protocols; a connection is what it can count, look after and end. The surprising part is
+the end: who is idle is not closed at once, because a request may be on its way already.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from functools import lru_cache
+from typing import Protocol
+
+from addon.admin.access_log import AccessLog
+from addon.serving.server import PagesServer
+from addon.settings.schema import Settings
+from addon.web.forwarding import Forwarding, Visitor
+from addon.web.negotiation import http_date
+from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
+from addon.web.request_head import Fields, fields
+from addon.web.routing import ForgejoRequest
+
+logger = logging.getLogger(__name__)
+
+HELD = 64 * 1024
+"""Bytes that are read ahead of what is being answered, and at one time."""
+STALL_SECONDS = 120.0
+"""How long a client that is being answered may take nothing, on this face as on the other: a film that is paused is
+read no further for a while."""
+GRACE_SECONDS = 1.0
+"""How long idle connections are kept at the end."""
+_MOST_BLOCKS = 1024
+_LARGEST_BLOCK = 2048
+_REPEAT_COST = 500
+_LARGEST_REPEAT = 64 * 1024
+_SLICE = 500
+_CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto")
+_LONGEST_CLAIMS = 512
+"""Bytes up to which who asks is remembered: of strangers' fields of any length, thousands are no small thing."""
+_NO_CLAIMS = (None,) * len(_CLAIMS)
+
+
+class Connected(Protocol):
+    """A connection, as far as the lane is concerned."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered, or an answer not taken yet."""
+
+    def check(self, now: float) -> None:
+        """Close what has waited too long; now: monotonic seconds."""
+
+    def retire(self) -> None:
+        """Close if nothing is under way; what is under way is answered, and told that it was the last."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
+
+
+class Claims(dict[str, str]):
+    """What the proxies in front say of the visitor, by lower-case name."""
+
+    def get_all(self, name: str) -> list[str]:
+        return [self[name]] if name in self else []
+
+
+class Lane:
+    """What the lane's connections share. State: the connections, and how many there are by address."""
+
+    def __init__(
+        self, server: PagesServer, settings: Settings, through: Forwarding, *, log: AccessLog | None, facts: Facts
+    ) -> None:
+        """through: who is trusted. facts: the memory that holds what answers are made from."""
+        self.server = server
+        self._through = through
+        self.log = log
+        self.ready = PreparedAnswers(facts, prepared_share(settings) - prepared_share(settings) // 4)
+        self.redirects_plain = settings.redirect_https
+        """Whether who comes by plain HTTP is sent to HTTPS, and so gets nothing that is ready for others."""
+        self.most_head = settings.max_head_size
+        self.header_timeout = settings.header_timeout
+        self.idle_timeout = settings.idle_timeout
+        self.stall_timeout = STALL_SECONDS
+        self.most_requests = settings.max_requests_per_connection
+        self.most_held = max(HELD, self.most_head + 1024)
+        self.buffer = memoryview(bytearray(HELD))
+        self.loop = asyncio.get_running_loop()
+        self.retiring = False
+        self.date = b""
+        self.date_until = 0.0
+        self.faults = 0
+        self.handed_over = 0
+        self.answered = 0
+        self._most_connections = settings.max_connections_per_address
+        self._visitor = lru_cache(4096)(self._named_visitor)
+        self._connections: dict[Connected, None] = {}
+        self._addresses: dict[str, int] = {}
+        self.repeats: dict[bytes, Repeat] = {}
+        self._repeat_bytes = 0
+        self._most_repeat_bytes = prepared_share(settings) // 4
+        self._blocks: dict[bytes, Fields | None] = {}
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+        self._interval = max(0.05, min(1.0, self.header_timeout / 4, self.idle_timeout / 4))
+        self._timer: asyncio.TimerHandle | None = self.loop.call_later(self._interval, self._check)
+
+    # What connections ask.
+
+    def fields(self, block: bytes) -> Fields | None:
+        """The header fields of a request for us; None for what has another form, or is for Forgejo.
+
+        A client sends much the same fields each time, so the last ones read are remembered.
+        """
+        try:
+            return self._blocks[block]
+        except KeyError:
+            pass
+        found = fields(block)
+        if found is not None and isinstance(self.server.route(found.host, "/"), ForgejoRequest):
+            found = None
+        if len(block) <= _LARGEST_BLOCK:
+            if len(self._blocks) >= _MOST_BLOCKS:
+                self._blocks.clear()
+            self._blocks[block] = found
+        return found
+
+    def remember(self, data: bytes, key: Key, answer: PreparedAnswer, found: Fields) -> None:
+        """Know a request, as a whole, the next time it comes."""
+        nbytes = _REPEAT_COST + 2 * len(data) + 2 * len(answer.rest)
+        if nbytes > _LARGEST_REPEAT:
+            return
+        self._repeat_bytes += nbytes
+        if self._repeat_bytes > self._most_repeat_bytes:
+            self.repeats.clear()
+            self._repeat_bytes = nbytes
+        self.repeats[data] = Repeat(key, answer, found)
+
+    def dated(self) -> bytes:
+        """The Date line of this moment, for what is sent after a wait."""
+        now = time.monotonic()
+        if now >= self.date_until:
+            self.tell_time(now)
+        return self.date
+
+    def tell_time(self, now: float) -> None:
+        """Make the Date line of the present second; now: monotonic seconds."""
+        wall = time.time()
+        self.date = b"Date: %b\r\n" % http_date(int(wall))
+        self.date_until = now + 1.0 - wall % 1.0
+
+    def visitor(self, found: Fields, peer: str, secure: bool) -> Visitor:
+        """Who asks: the peer, or whom it names, if it is a trusted proxy. secure: the peer came over TLS."""
+        claims = tuple(map(found.values.get, _CLAIMS))
+        if claims == _NO_CLAIMS:
+            return Visitor(peer, secure)
+        short = sum(len(claim) for claim in claims if claim is not None) <= _LONGEST_CLAIMS
+        return (self._visitor if short else self._named_visitor)(peer, claims, secure)
+
+    def _named_visitor(self, peer: str, claims: tuple[bytes | None, ...], secure: bool) -> Visitor:
+        said = {name.decode(): value.decode("latin-1") for name, value in zip(_CLAIMS, claims) if value is not None}
+        return self._through.visitor(Claims(said), peer, secure)
+
+    # Who is connected.
+
+    def admit(self, connection: Connected, address: str) -> bool:
+        """Whether the address may have one connection more, which is counted if so."""
+        if self._most_connections and address:
+            count = self._addresses.get(address, 0)
+            if count >= self._most_connections and not self._through.trusts(address):
+                return False
+            self._addresses[address] = count + 1
+        self._connections[connection] = None
+        self._none_left.clear()
+        return True
+
+    def hand_over(self, connection: Connected) -> None:
+        """The connection is another's now; its address has it still, until `lost`."""
+        self.handed_over += 1
+        self._remove(connection)
+
+    def forget(self, connection: Connected, address: str) -> None:
+        """The connection is gone."""
+        if connection in self._connections:
+            self._remove(connection)
+            self.lost(address)
+
+    def lost(self, address: str) -> None:
+        """The address has one connection fewer."""
+        count = self._addresses.get(address, 0)
+        if count > 1:
+            self._addresses[address] = count - 1
+        elif count:
+            del self._addresses[address]
+
+    def _remove(self, connection: Connected) -> None:
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._none_left.set()
+
+    def connections_of(self, address: str) -> int:
+        """How many connections an address has, those handed over included."""
+        return self._addresses.get(address, 0)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def busy(self) -> int:
+        """How many connections have an answer under way."""
+        return sum(connection.busy for connection in self._connections)
+
+    # Time.
+
+    def _check(self) -> None:
+        self._check_some(list(self._connections), 0)
+        self._timer = self.loop.call_later(self._interval, self._check)
+
+    def _check_some(self, connections: list[Connected], at: int) -> None:
+        now = time.monotonic()
+        for connection in connections[at : at + _SLICE]:
+            try:
+                connection.check(now)
+            except Exception:
+                logger.exception("a connection could not be looked after")
+                connection.abort()
+        if at + _SLICE < len(connections):
+            self.loop.call_soon(self._check_some, connections, at + _SLICE)
+
+    # The end.
+
+    async def drain(self) -> None:
+        """Let what is under way be answered, and end all connections; call it when nobody listens any more.
+
+        Waits without a limit of its own. What was handed over is not waited for.
+        """
+        self.retiring = True
+        for _ in range(3):  # rounds of the loop, until we are told of a connection that it has just accepted
+            await asyncio.sleep(0)
+        # Who asks in this time is answered and told that it was the last; who was just let in has time to ask at all.
+        # To close at once what is idle at this moment would cut requests that are on their way.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._none_left.wait(), GRACE_SECONDS)
+        for connection in list(self._connections):
+            connection.retire()
+        await self._none_left.wait()
+
+    async def aclose(self, patience: float) -> None:
+        """The whole end: `drain` for so many seconds, then cut what is left."""
+        if self.busy:
+            logger.info("waiting for %d answers of the lane", self.busy)
+        try:
+            await asyncio.wait_for(self.drain(), patience)
+        except TimeoutError:
+            logger.warning("%d connections were cut after %g s", len(self), patience)
+        self.close()
+
+    def close(self) -> None:
+        """Cut all connections."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for connection in list(self._connections):
+            connection.abort()

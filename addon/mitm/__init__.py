@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What knows mitmproxy: its flows, its options, its own addons, and what it lacks as a public server, mended.
+
+`flows` turns flows into requests and answers into flows, `relay` streams through it, `options` and `default_addons`
+set it up, `http1` and `connection_timeouts` mend it, `listener_guard` takes back its open proxy. Begin with `flows`.
+"""

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The certificates of a listener: read, checked, chosen by the name that is asked for, read again when they change.
+
+Nothing is ever signed here, and a name that no certificate has is refused in the handshake. All sessions begin with one
+context that holds no certificate and lives as long as the process: it has the keys of session tickets, so that clients
+resume across a renewal. Only what it hands out is replaced.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import logging
+import ssl
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 3.0
+"""How often the files are looked at."""
+_MOST_BYTES = 1024 * 1024
+_HTTP1, _HTTP2 = "http/1.1", "h2"
+
+
+class CertificateFiles(NamedTuple):
+    """Where a certificate with its chain, and its key, are: both PEM; both may be in one file."""
+
+    cert: Path
+    key: Path
+
+
+class CertificateFault(Exception):
+    """A certificate cannot be used: the file, why, and what to do. No content of a file is in it."""
+
+
+class Certificate(NamedTuple):
+    """A certificate in use. names: host names in lower case, a wildcard as `*.example.org`."""
+
+    context: ssl.SSLContext
+    names: frozenset[str]
+    expires: datetime.datetime
+
+
+def read(files: CertificateFiles, *, http2: bool = True) -> Certificate:
+    """Read a pair of files; blocks. Raises CertificateFault."""
+    pem = _content(files.cert, "certificate")
+    _content(files.key, "key")
+    try:
+        leaf = x509.load_pem_x509_certificates(pem)[0]
+        names = _names(leaf)
+    except (ValueError, IndexError):
+        raise CertificateFault(
+            f"expected a certificate in PEM form (-----BEGIN CERTIFICATE-----), found something else in {files.cert}"
+        ) from None
+    if not names:
+        raise CertificateFault(
+            f"the certificate in {files.cert} names no host (subjectAltName): no client could ask for it"
+        )
+    context = _context(http2)
+    encrypted = []
+
+    def password() -> str:
+        encrypted.append(True)  # without this, OpenSSL would ask on the terminal
+        return ""
+
+    try:
+        context.load_cert_chain(files.cert, files.key, password)
+    except ssl.SSLError as error:
+        if encrypted:
+            reason = f"the key in {files.key} has a password: take it off (openssl pkey -in FILE -out NEW)"
+        elif error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            reason = f"the key in {files.key} is not that of the certificate in {files.cert}: name the pair"
+        elif error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"):
+            reason = f"the certificate in {files.cert} is too weak: take a key of 2048 bits or more, and SHA-256"
+        else:
+            reason = f"expected a private key in PEM form, found something else in {files.key}"
+        raise CertificateFault(reason) from None
+    except OSError as error:
+        raise CertificateFault(f"{files.key} cannot be read ({error.strerror})") from None
+    return Certificate(context, names, leaf.not_valid_after_utc)
+
+
+def certificate_warning(files: CertificateFiles, certificate: Certificate) -> str | None:
+    """What is strange about a certificate that can be used all the same."""
+    now = datetime.datetime.now(datetime.UTC)
+    if certificate.expires < now:
+        return f"the certificate in {files.cert} expired on {certificate.expires:%Y-%m-%d}: browsers refuse it"
+    return None
+
+
+def _content(file: Path, what: str) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise CertificateFault(
+            f"the {what} {file} cannot be read ({error.strerror}): name a file that this user may read"
+        ) from None
+    if len(data) > _MOST_BYTES:
+        raise CertificateFault(f"{file} is larger than 1 MiB: this is no {what}")
+    return data
+
+
+def _names(leaf: x509.Certificate) -> frozenset[str]:
+    try:
+        extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return frozenset()
+    names = {name.lower().removesuffix(".") for name in extension.value.get_values_for_type(x509.DNSName)}
+    # A client does not ask for an address by name, so one certificate with nothing else can still be the only one.
+    return frozenset(names | {str(each) for each in extension.value.get_values_for_type(x509.IPAddress)})
+
+
+def _context(http2: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # then a write never waits for something to be read
+    context.options |= ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols([_HTTP2, _HTTP1] if http2 else [_HTTP1])
+    return context
+
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+def _stamp(files: CertificateFiles) -> Stamp:
+    """What tells a changed pair of files from an unchanged one."""
+    stamps: list[tuple[int, int, int] | None] = []
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError:
+            stamps.append(None)
+        else:
+            stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
+    return tuple(stamps)
+
+
+class Certificates:
+    """The certificates of one listener. State: what each pair of files held when it was last read without a fault."""
+
+    def __init__(self, files: Sequence[CertificateFiles], *, http2: bool) -> None:
+        """Reads them all; blocks. Raises CertificateFault."""
+        self._files = tuple(files)
+        self._http2 = http2
+        self._stamps = {each: _stamp(each) for each in self._files}
+        self._known = {each: read(each, http2=http2) for each in self._files}
+        self._by_name: dict[str, ssl.SSLContext] = {}
+        self._arrange()
+        self.context = _context(http2)
+        self.context.sni_callback = self._choose
+
+    def _arrange(self) -> None:
+        """The first that has a name is the one for it."""
+        by_name: dict[str, ssl.SSLContext] = {}
+        for each in self._files:
+            for name in self._known[each].names:
+                by_name.setdefault(name, self._known[each].context)
+        self._by_name = by_name
+
+    def chosen(self, name: str | None) -> ssl.SSLContext | None:
+        """The context for the name that a client asks for; None if there is none.
+
+        A wildcard stands for one label (RFC 6125 §6.4.3). Without a name: the certificate, if there is only one.
+        """
+        if not name:
+            return self._known[self._files[0]].context if len(self._files) == 1 else None
+        name = name.lower().removesuffix(".")
+        return self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
+
+    def _choose(self, session: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+        try:
+            context = self.chosen(name)
+        except Exception:
+            logger.exception("no certificate could be chosen")
+            return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+        if context is None:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        session.context = context
+        return None
+
+    def look(self) -> list[tuple[CertificateFiles, Certificate]]:
+        """Read what has changed since the last look; blocks. A fault is logged, once, and what was known stays."""
+        found = []
+        for each in self._files:
+            stamp = _stamp(each)
+            if stamp == self._stamps[each]:
+                continue
+            self._stamps[each] = stamp
+            try:
+                certificate = read(each, http2=self._http2)
+            except CertificateFault as fault:
+                logger.error("a changed certificate is not used, the one before it stays: %s", fault)
+            else:
+                found.append((each, certificate))
+        return found
+
+    def use(self, found: list[tuple[CertificateFiles, Certificate]]) -> None:
+        """Take what `look` has found, for the handshakes from now on."""
+        for files, certificate in found:
+            self._known[files] = certificate
+            logger.info("the certificate in %s was read anew; it is good until %s", files.cert, certificate.expires)
+            if strange := certificate_warning(files, certificate):
+                logger.warning("%s", strange)
+        if found:
+            self._arrange()
+
+
+class CertificateWatch:
+    """Looks for changed files of all listeners every few seconds, away from the loop."""
+
+    def __init__(self, watched: Sequence[Certificates], executor: Executor, interval: float = LOOK_SECONDS) -> None:
+        """To be made in the loop that serves. interval: seconds."""
+        self._watched = watched
+        self._executor = executor
+        self._interval = interval
+        self._task = asyncio.get_running_loop().create_task(self._watch()) if watched else None
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._interval)
+            for certificates in self._watched:
+                try:
+                    certificates.use(await loop.run_in_executor(self._executor, certificates.look))
+                except Exception:
+                    logger.exception("certificates could not be looked at")
+
+    async def aclose(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task

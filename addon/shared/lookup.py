@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What is known of a repository, and for how long that may be used. Pure: no network, no clock of its own.
+
+A `Lookup` is immutable and replaced as a whole after each look at Forgejo: it holds either a site or the reason why
+there is none. Trouble (anything that is not an answer) never replaces what is known; it is noted beside it. The
+surprising decision: "there is no such site" is believed for seconds only, but kept for longer, since most paths of a
+profile site ask first for a repository that does not exist, and need not ask Forgejo each time.
+"""
+
+import enum
+import math
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from addon.forgejo.answers import Repository
+from addon.forgejo.errors import ForgejoError
+from addon.forgejo.lfs import LfsPointer
+from addon.sites.site import Site
+
+NEGATIVE_TTL = 10.0
+"""Seconds for which "no such site" is believed; short, for its owner is about to push."""
+TROUBLE_PAUSE = 2.0
+"""Seconds until what Forgejo did not answer is asked again; for a known repository doubled at each failure."""
+TROUBLE_PAUSE_MAX = 60.0
+DISABLED = "enabled: false"
+"""Reason of an UNCONFIGURED site that has a `.pages` file."""
+
+
+class Fault(enum.Enum):
+    """Why a repository is not served."""
+
+    ABSENT = "no such repository, or not a public one"
+    UNCONFIGURED = "no .pages file, or enabled: false"
+    BROKEN = "its .pages file cannot be read"
+    TOO_MANY_FILES = "more files than maxSiteFiles"
+    REFUSED = "Forgejo refuses to show it"
+    TROUBLE = "Forgejo gives no answer"
+
+
+_NO_SITE = frozenset({Fault.ABSENT, Fault.UNCONFIGURED})
+
+
+class Freshness(enum.Enum):
+    """What a lookup is still good for."""
+
+    FRESH = "all"
+    DOUBTFUL = "all but an answer that it alone makes a no"
+    AGING = "the same, and to be looked at again behind the visitor's back"
+    OLD = "use if a new look takes too long"
+    EXPIRED = "nothing"
+
+
+Key = tuple[str, str]
+"""Owner and name of a repository in lower case, as visitors ask for it: it may have another name by now.
+
+Of a branch other than the default one: `name@branch`, the branch as git has it; no repository's name holds an `@`.
+"""
+
+
+def key_of(owner: str, repository: str, branch: str | None = None) -> Key:
+    """Under which key a repository, or one of its branches, is held."""
+    name = repository.lower()
+    return owner.lower(), name if branch is None else f"{name}@{branch}"
+
+
+def branch_of(key: Key) -> str | None:
+    """The branch that a key names; None for the repository itself, which shows its default branch."""
+    _, at, branch = key[1].partition("@")
+    return branch if at else None
+
+
+def repository_of(key: Key) -> Key:
+    """The key of the repository itself."""
+    return key[0], key[1].partition("@")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What is known of a repository.
+
+    looked: monotonic seconds of the last definite answer. modified: the commit's Last-Modified. uses_lfs: a small file
+    may be a Git LFS pointer. line, reason: of a broken `.pages`, or DISABLED. total: files, if too many. trouble: why
+    the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none is tried.
+    added: the hash in Redis that locks the site besides its `.pages`, whatever it is worth; "" where there is none.
+    suspect: what other proxies share says something else by now; believed: monotonic seconds until which it would tell.
+    """
+
+    key: Key
+    looked: float
+    site: Site | None = None
+    fault: Fault | None = None
+    repository: Repository | None = None
+    commit: str | None = None
+    modified: float = 0.0
+    uses_lfs: bool = True
+    line: int | None = None
+    reason: str = ""
+    total: int = 0
+    trouble: ForgejoError | None = None
+    failures: int = 0
+    retry: float = 0.0
+    added: str = field(default="", repr=False)
+    suspect: bool = False
+    believed: float = math.inf
+
+    @property
+    def is_site(self) -> bool:
+        """Whether the repository decides what its paths mean: served, or refused for a reason of its own."""
+        return self.fault not in _NO_SITE
+
+    def holds_for(self, repository: Repository, commit: str) -> bool:
+        """Whether a look that finds this commit in this repository would come to the same."""
+        return (
+            self.commit == commit
+            and self.fault not in (Fault.REFUSED, Fault.TROUBLE)
+            and self.repository is not None
+            and (self.repository.id, self.repository.public) == (repository.id, repository.public)
+        )
+
+    def doubted(self, now: float) -> bool:
+        """Whether what proxies share has to be asked before this is used."""
+        return self.suspect or now >= self.believed
+
+    @property
+    def told_until(self) -> float:
+        """Monotonic seconds until which a change of what proxies share would be told."""
+        return -math.inf if self.suspect else self.believed
+
+    def fresh_until(self, ttl: float) -> float:
+        """Monotonic seconds until which this may be used without a second thought; ttl: cacheTTL in seconds."""
+        if self.trouble is not None:
+            return self.retry
+        return self.looked + (ttl if self.site is not None else min(NEGATIVE_TTL, ttl))
+
+    def good_until(self, ttl: float) -> float:
+        """Monotonic seconds until which an answer that rests on this, and is no "no", needs no new look."""
+        return self.retry if self.trouble is not None else self.looked + ttl
+
+    def freshness(self, now: float, ttl: float, stale_ttl: float) -> Freshness:
+        """What this is still good for at `now`, doubts aside; ttl: cacheTTL, stale_ttl: how long it may replace one."""
+        if now < self.fresh_until(ttl):
+            return Freshness.FRESH
+        age = now - self.looked
+        if self.fault is Fault.TROUBLE or age >= stale_ttl:
+            return Freshness.EXPIRED
+        if self.trouble is not None:
+            return Freshness.AGING
+        if age < ttl:
+            return Freshness.DOUBTFUL
+        return Freshness.AGING if age < 2 * ttl else Freshness.OLD
+
+    def troubled(self, trouble: ForgejoError, now: float, stale_ttl: float) -> "Lookup":
+        """The same with a failed look noted; once it is too old to be served, nothing is left but the trouble."""
+        without_frames(trouble)
+        if self.fault is Fault.TROUBLE or now - self.looked >= stale_ttl:
+            return unknown(self.key, trouble, now)
+        pause = min(TROUBLE_PAUSE * 2 ** min(self.failures, 10), TROUBLE_PAUSE_MAX)
+        return replace(self, trouble=trouble, failures=self.failures + 1, retry=now + max(pause, _wait(trouble)))
+
+
+def unknown(key: Key, trouble: ForgejoError, now: float) -> Lookup:
+    """A repository of which nothing is known, for Forgejo gave no answer."""
+    without_frames(trouble)
+    pause = max(TROUBLE_PAUSE, _wait(trouble))
+    return Lookup(key, now, fault=Fault.TROUBLE, trouble=trouble, failures=1, retry=now + pause)
+
+
+def _wait(trouble: ForgejoError) -> float:
+    wait = getattr(trouble, "retry_after", 0)
+    return min(float(wait), TROUBLE_PAUSE_MAX)
+
+
+class Blob(NamedTuple):
+    """A file's bytes, verified against its id. pointer: set where they are a Git LFS pointer."""
+
+    data: bytes
+    pointer: LfsPointer | None
+
+
+class Failure(NamedTuple):
+    """Bytes that could not be had, believed until then (monotonic seconds)."""
+
+    error: ForgejoError
+    until: float
+
+
+def without_frames(error: BaseException) -> None:
+    """Forget where an error that is kept was raised: its frames hold whole answers."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None

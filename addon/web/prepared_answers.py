@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Answers that are ready to be sent again, by request line and the few header fields that they depend on.
+
+An answer is ready for as long as what it was made from is what memory holds, and is fresh: each use compares, by
+identity, the facts that decided it (a repository's `Lookup`: its commit, access, settings and trouble) with those that
+memory holds now. So nobody has to remember to invalidate anything: a deploy, a purge, an invalidation and an eviction
+replace or drop the fact, and the answer is dead in that moment. The bytes are held a second time, in a bounded share
+of their own, which requests made up by strangers may fill without pushing a site out of memory.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple, Protocol
+
+from addon.settings.schema import Settings
+from addon.web.request_head import Fields, RequestLine
+
+LARGEST = 64 * 1024
+"""Bytes of body above which an answer is not kept ready: there, sending costs more than answering."""
+_LONGEST_KEY = 2048
+ENTRY_COST = 600
+"""Bytes charged for an entry besides its bytes: dict slot, link, key tuple and the entry itself."""
+
+_SHARE = 8
+_MOST = 32 * 1024 * 1024
+
+Fact = tuple[tuple[str, ...], object]
+Key = tuple[bytes, bytes]
+
+
+class Facts(Protocol):
+    """Where facts are held by key: the memory."""
+
+    def get(self, key: tuple[str, ...], /) -> object | None: ...
+
+
+class Basis(NamedTuple):
+    """What an answer was made from: the facts that decided it, and when (monotonic seconds) one is not fresh any more.
+
+    Header fields are not among them: those that were looked at are seen by who makes the request.
+    """
+
+    facts: tuple[Fact, ...]
+    until: float
+
+
+class PreparedAnswer(NamedTuple):
+    """The bytes of an answer in two parts, between which the Date and Connection lines go, and what is logged of it."""
+
+    start: bytes
+    rest: bytes
+    basis: Basis
+    line: RequestLine
+    status: int
+    nbytes: int
+    cache: str
+
+
+class Repeat:
+    """A whole request and its ready answer, with the bytes of the present second."""
+
+    __slots__ = ("answer", "date", "fields", "key", "wire")
+
+    def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields) -> None:
+        self.key = key
+        self.answer = answer
+        self.fields = fields
+        self.date = b""
+        self.wire = b""
+
+
+class PreparedAnswers:
+    """Ready answers, bounded in bytes, least recently used out first. State: one ordered dict and the sum of it."""
+
+    def __init__(self, facts: Facts, capacity: int) -> None:
+        """capacity: bytes, everything counted."""
+        self.capacity = capacity
+        self.used = 0
+        self._facts = facts
+        self._entries: OrderedDict[Key, PreparedAnswer] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key, now: float) -> PreparedAnswer | None:
+        """The answer, if all that it was made from is held and fresh; now: monotonic seconds."""
+        answer = self._entries.get(key)
+        if answer is None:
+            return None
+        if self.holds(answer.basis, now):
+            self._entries.move_to_end(key)
+            return answer
+        self._drop(key)
+        return None
+
+    def holds(self, basis: Basis, now: float) -> bool:
+        """Whether all that an answer was made from is held and fresh."""
+        facts, until = basis
+        if now >= until:
+            return False
+        held = self._facts.get
+        for name, fact in facts:  # noqa: SIM110 -- a generator takes twice as long, for each request
+            if held(name) is not fact:
+                return False
+        return True
+
+    def put(self, key: Key, answer: PreparedAnswer) -> None:
+        """Keep an answer ready; one that is too large is not kept."""
+        cost = _cost(key, answer)
+        self._drop(key)
+        if len(answer.rest) > LARGEST + 4096 or len(key[0]) + len(key[1]) > _LONGEST_KEY or cost > self.capacity:
+            return
+        self._entries[key] = answer
+        self.used += cost
+        while self.used > self.capacity:
+            oldest, evicted = self._entries.popitem(last=False)
+            self.used -= _cost(oldest, evicted)
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self.used = 0
+
+    def _drop(self, key: Key) -> None:
+        answer = self._entries.pop(key, None)
+        if answer is not None:
+            self.used -= _cost(key, answer)
+
+
+def prepared_share(settings: Settings) -> int:
+    """The part of `memoryCacheSize` that ready answers may take, in bytes."""
+    return min(settings.memory_cache_size // _SHARE, _MOST) if settings.lane else 0
+
+
+def _cost(key: Key, answer: PreparedAnswer) -> int:
+    return ENTRY_COST + len(key[0]) + len(key[1]) + len(answer.rest) + len(answer.line.path)

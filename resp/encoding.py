@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""From arguments to the bytes of a request, without any I/O.
+
+A command is an array of bulk strings. Surprising: a large argument is not copied into the request; the request is then
+a list of pieces, which the socket gathers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from resp.errors import InvalidArgument
+
+#: What can be sent as one argument of a command.
+Argument = bytes | bytearray | memoryview | str | int | float
+#: One encoded request: whole, or in pieces where large values are not copied.
+Request = bytes | list[bytes | memoryview]
+
+#: Arguments of at least this size are sent from where they are instead of being copied into the request.
+LARGE_ARGUMENT: Final = 32 * 1024
+
+
+def encode_argument(value: Argument) -> bytes | memoryview:
+    """The bytes of one argument: bytes-like as it is, str as UTF-8, numbers in decimal.
+
+    A str that came out of `decode=True` with bytes that are no UTF-8 (surrogate escapes) becomes these bytes again.
+    Raises InvalidArgument for None, bool and every other type, rather than to send `b"None"`.
+    """
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        try:
+            return value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise InvalidArgument("a str argument with a lone surrogate cannot be sent as UTF-8") from None
+    if isinstance(value, bool) or value is None:
+        raise InvalidArgument(f"cannot send {value!r}: say what it should be in the server, e.g. b'1', 0 or ''")
+    if isinstance(value, int):
+        try:
+            return b"%d" % value
+        except ValueError:
+            raise InvalidArgument("cannot send an int of that many digits") from None
+    if isinstance(value, float):
+        return repr(float(value)).encode()
+    try:
+        view = memoryview(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise InvalidArgument(f"cannot send a {kind}: convert it to bytes, str, int or float first") from None
+    return view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
+
+
+def encode_command(*args: Argument) -> bytes:
+    """One command as it goes over the wire: an array of bulk strings. Raises InvalidArgument."""
+    if not args:
+        raise InvalidArgument("a command needs at least its name")
+    parts = [b"*%d\r\n" % len(args)]
+    for arg in args:
+        data: Any = arg if type(arg) is bytes else encode_argument(arg)
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+def encode_request(args: tuple[Argument, ...] | list[Argument]) -> Request:
+    """One command, in one piece if it is small, else in pieces of which the large ones are not copied.
+
+    Raises InvalidArgument.
+    """
+    if not args:
+        raise InvalidArgument("a command needs at least its name")
+    name = args[0]
+    head = _HEADS.get((len(args), name)) if type(name) is str else None
+    if head is None:
+        words: Any = args
+        small = [b"*%d\r\n" % len(args)]
+    else:
+        words = args[1:]
+        small = [head]
+    parts: list[bytes | memoryview] = []
+    for arg in words:
+        data: Any = arg if type(arg) is bytes else encode_argument(arg)
+        if len(data) < LARGE_ARGUMENT:
+            small.append(b"$%d\r\n%b\r\n" % (len(data), data))
+        else:
+            small.append(b"$%d\r\n" % len(data))
+            parts += [b"".join(small), data]
+            small = [b"\r\n"]
+    if not parts:
+        if head is None and type(name) is str and len(_HEADS) < 1024 and len(name) < 32:
+            _HEADS[len(args), name] = b"".join(small[:2])
+        return b"".join(small)
+    parts.append(b"".join(small))
+    return parts
+
+
+# How a command of so many words with this name begins; filled as they are used.
+_HEADS: Final[dict[tuple[int, str], bytes]] = {}

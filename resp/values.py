@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What replies become: the values, pushes, and those types of RESP that are one line.
+
+No buffer, no state: a line in, a value out. Surprising: `int` and `float` of Python take more than RESP allows
+(spaces, underscores), so every number is matched against the protocol's own grammar first.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from resp.errors import ProtocolError, server_error
+
+#: A reply: bytes, int, float, bool, None, list, dict, or a ServerError as a value. Nested lists and dicts of these.
+Value = Any
+
+
+class Incomplete:
+    """The type of `INCOMPLETE`, which `Parser.get` returns while the reply is not all there."""
+
+    def __repr__(self) -> str:
+        return "INCOMPLETE"
+
+
+INCOMPLETE: Final[Any] = Incomplete()
+
+_INTEGER: Final = re.compile(rb"[+-]?[0-9]+\Z")
+_DOUBLE: Final = re.compile(
+    rb"(?:[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|[+-]?[iI][nN][fF]|[+-]?[nN][aA][nN](?:\([0-9A-Za-z_]*\))?)\Z"
+)
+_INT64_MAX: Final = 2**63 - 1
+
+
+class Push(list[Any]):
+    """An out-of-band message of the server (RESP3 `>`): its elements; `kind` is the first of them, e.g. b"message"."""
+
+    @property
+    def kind(self) -> bytes:
+        """The first element: what this message is about (`message`, `invalidate`, …)."""
+        first = self[0]
+        return first if isinstance(first, bytes) else str(first).encode()
+
+
+def scalar(tag: int, line: bytearray) -> Value:
+    """The value of a line of type `tag` (its byte), or INCOMPLETE if that type is none that fits into a line.
+
+    Raises ProtocolError.
+    """
+    if b"\r" in line:
+        raise ProtocolError("a carriage return inside a line")
+    if tag == 43:  # +
+        return bytes(line)
+    if tag == 45:  # -
+        return server_error(bytes(line))
+    if tag == 58:  # :
+        if not _INTEGER.match(line) or len(line) > 20:
+            raise ProtocolError(f"not an integer: {excerpt(line)}")
+        number = int(line)
+        if not -_INT64_MAX - 1 <= number <= _INT64_MAX:
+            raise ProtocolError("an integer has more than 64 bits")
+        return number
+    if tag == 95:  # _
+        if line:
+            raise ProtocolError("a null with content")
+        return None
+    if tag == 35:  # #
+        if line == b"t":
+            return True
+        if line == b"f":
+            return False
+        raise ProtocolError(f"not a boolean: {excerpt(line)}")
+    if tag == 44:  # ,
+        if not _DOUBLE.match(line):
+            raise ProtocolError(f"not a double: {excerpt(line)}")
+        return float(line.partition(b"(")[0])
+    if tag == 40:  # (
+        if not _INTEGER.match(line):
+            raise ProtocolError(f"not a big number: {excerpt(line)}")
+        return _big_number(bytes(line))
+    return INCOMPLETE
+
+
+def excerpt(line: bytes | bytearray) -> str:
+    """The beginning of a line, for a message."""
+    return repr(bytes(line[:24]))
+
+
+def _big_number(digits: bytes) -> int:
+    """`int` without its limit of 4300 digits; quadratic, but a line has a limit of its own."""
+    step = 4096
+    if len(digits) <= step:
+        return int(digits)
+    sign = -1 if digits[:1] == b"-" else 1
+    digits = digits.lstrip(b"+-")
+    number = 0
+    for start in range(0, len(digits), step):
+        part = digits[start : start + step]
+        number = number * 10 ** len(part) + int(part)
+    return sign * number

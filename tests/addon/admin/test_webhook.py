@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Webhooks as a real Forgejo sent them, and what is no webhook."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import tracemalloc
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from addon.admin import webhook
+from addon.admin.webhook import AT_ONCE, Delivery, Webhook, written
+from addon.serving.answers import Answer, Request
+from addon.settings.schema import Settings
+from addon.shared.lookup import Key
+from addon.web.forwarding import Visitor
+from tests.addon.preview.recordings import webhooks
+
+SECRET = "hook-secret"
+HOST = "pages.test"
+RECORDED = webhooks()
+
+
+class Taken:
+    """A webhook, and the repositories that it made others look at."""
+
+    def __init__(self, **options: Any) -> None:
+        required = {"pagesDomain": HOST, "forgejoHost": "http://127.0.0.1:1", "stateDir": "/nowhere"}
+        settings = Settings.from_mapping({"webhookSecret": SECRET, **required, **options}, environ={})
+        self.purged: list[Key] = []
+        self.webhook = Webhook(settings, self._purge)
+
+    async def _purge(self, key: Key) -> None:
+        self.purged.append(key)
+
+    async def deliver(self, headers: dict[str, str], body: bytes) -> Answer:
+        delivery = self.webhook.delivery(request(headers))
+        if isinstance(delivery, Answer):
+            return delivery
+        for start in range(0, len(body), 1000):
+            assert delivery.take(body[start : start + 1000]) == []
+        delivery.take(b"")
+        answer = await delivery.answer()
+        await asyncio.sleep(0)
+        return answer
+
+
+def request(headers: dict[str, str], method: str = "POST", host: str = HOST, path: str = "/.pages/webhook") -> Request:
+    fields = {name.lower().encode(): value.encode() for name, value in headers.items()}
+    return Request(method, host, path, None, fields.get, lambda: Visitor("192.0.2.1", True))
+
+
+def signed(body: bytes, event: str = "push") -> dict[str, str]:
+    digest = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    return {"X-Forgejo-Event": event, "X-Forgejo-Signature": digest, "Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=[f"{each['step']} {each['path']}" for each in RECORDED])
+async def test_what_a_real_forgejo_sends_makes_us_look_at_its_repository_if_it_is_signed(
+    recorded: dict[str, Any],
+) -> None:
+    taken = Taken()
+    headers, body = dict(recorded["headers"]), recorded["text"].encode()
+    answer = await taken.deliver(headers, body)
+    if not recorded["secret"]:
+        assert (answer.status, taken.purged) == (401, [])
+        return
+    assert (answer.status, len(taken.purged)) == (202, 1)
+    assert f'"{taken.purged[0][1]}"'.encode() in body or taken.purged[0][1].encode() in body
+    answer = await taken.deliver(headers, body.replace(b"refs", b"refz", 1) + b" ")
+    assert (answer.status, len(taken.purged)) == (403, 1)
+
+
+async def test_other_events_are_taken_and_mean_nothing() -> None:
+    taken = Taken()
+    body = json.dumps({"repository": {"full_name": "alice/blog"}}).encode()
+    assert (await taken.deliver(signed(body, "issues"), body)).status == 202
+    assert taken.purged == []
+    for event in ("push", "create", "delete", "repository"):
+        await taken.deliver(signed(body, event), body)
+    assert taken.purged == [("alice", "blog")] * 4
+
+
+async def test_only_so_many_are_read_at_once_and_each_makes_room_when_it_is_over() -> None:
+    taken = Taken()
+    body = json.dumps({"repository": {"full_name": "Alice/Blog"}}).encode()
+    open_ = [taken.webhook.delivery(request(signed(body))) for _ in range(AT_ONCE)]
+    assert all(isinstance(each, Delivery) for each in open_)
+    refused = taken.webhook.delivery(request(signed(body)))
+    assert isinstance(refused, Answer)
+    assert (refused.status, dict(refused.headers)[b"Retry-After"]) == (503, b"1")
+    first = open_[0]
+    assert isinstance(first, Delivery)
+    first.end()
+    first.end()  # twice is once
+    assert (await taken.deliver(signed(body), body)).status == 202
+    assert isinstance(taken.webhook.delivery(request(signed(body))), Delivery)
+    assert isinstance(taken.webhook.delivery(request(signed(body))), Answer)
+
+
+async def test_a_body_that_grows_too_large_is_refused_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "LARGEST", 5000)
+    taken = Taken()
+    body = json.dumps({"repository": {"full_name": "alice/blog"}, "x": "y" * 6000}).encode()
+    assert (await taken.deliver(signed(body), body)).status == 413
+    assert (await taken.deliver({**signed(b""), "Content-Length": "5001"}, b"")).status == 413
+    assert taken.purged == []
+
+
+@pytest.mark.parametrize("unit", [b"a=b&", b"&", b"payload=%41&", b"%41", b"+", b"%"])
+async def test_a_form_that_nobody_signed_takes_little_more_room_than_it_has(unit: bytes) -> None:
+    body = b"payload=" + unit * (1_000_000 // len(unit))
+    taken = Taken()
+    tracemalloc.start()
+    try:
+        answer = await taken.deliver({**signed(b"{}"), "Content-Type": "application/x-www-form-urlencoded"}, body)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status == 403
+    assert most < 8 * len(body)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 65_534, 65_535, 65_536, 65_537, 200_000])
+async def test_a_form_says_what_json_would(size: int) -> None:
+    document = json.dumps({"x": "y" * size + " +&=%\u00e9" * 20_000, "repository": {"full_name": "alice/blog"}})
+    body = urlencode({"first": "payload=1", "payload": document, "last": "2"}).encode()
+    taken = Taken()
+    headers = {**signed(document.encode()), "Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+    assert (await taken.deliver(headers, body)).status == 202
+    assert taken.purged == [("alice", "blog")]
+
+
+async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "_PATIENCE", 0.05)
+    taken = Taken()
+    delivery = taken.webhook.delivery(request(signed(b"")))
+    assert isinstance(delivery, Delivery)
+    delivery.take(b"{")
+    assert (await delivery.answer()).status == 408
+
+
+ELSEWHERE = [
+    ("GET", HOST, "/.pages/webhook"),
+    ("POST", "alice.pages.test", "/.pages/webhook"),
+    ("POST", "evil.test", "/.pages/webhook"),
+    ("POST", HOST, "/.pages/webhook/"),
+    ("POST", HOST, "/"),
+]
+
+
+@pytest.mark.parametrize(("method", "host", "path"), ELSEWHERE)
+def test_only_a_post_to_its_address_is_a_delivery(method: str, host: str, path: str) -> None:
+    assert not Taken().webhook.takes(request({}, method, host, path))
+
+
+def test_its_path_can_be_chosen_and_without_a_secret_there_is_none() -> None:
+    assert Taken().webhook.takes(request({}, host=f"{HOST}:8080"))
+    assert Taken(webhookPath="/hooks/x").webhook.takes(request({}, path="/hooks/x"))
+    assert not Taken(webhookPath="/hooks/x").webhook.takes(request({}))
+    assert not Taken(webhookSecret="").webhook.takes(request({}))
+
+
+WRITTEN = [
+    ("POST", "/alice/blog.git/git-receive-pack", ("alice", "blog")),
+    ("POST", "/Alice/Blog/git-receive-pack", ("alice", "blog")),
+    ("POST", "/alice/blog/settings", ("alice", "blog")),
+    ("PATCH", "/api/v1/repos/alice/blog", ("alice", "blog")),
+    ("DELETE", "/api/v1/repos/alice/blog?x=/y/z", ("alice", "blog")),
+    ("PUT", "/api/v1/repos/alice/blog/contents/a.txt", ("alice", "blog")),
+    ("GET", "/alice/blog.git/info/refs?service=git-receive-pack", None),
+    ("POST", "/alice/blog.git/git-upload-pack", None),
+    ("POST", "/alice/blog/git-upload-pack?x=1", None),
+    ("POST", "/alice/blog.git/info/lfs/objects/batch", None),
+    ("HEAD", "/alice/blog", None),
+    ("POST", "/alice", None),
+    ("POST", "/", None),
+    ("POST", "/../blog", None),
+    ("POST", "/a%20b/c", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "key"), WRITTEN)
+def test_a_write_to_forgejo_says_which_repository_it_may_have_changed(method: str, path: str, key: Key | None) -> None:
+    assert written(method, path) == key

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""`pages domains verify`: what somebody who has just edited a zone is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from addon.commands.cli import main
+from addon.preview.forge import Forge
+from tests.addon.domains.name_server import NameServer, name_server
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site
+
+HOST = "www.example.org"
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    with name_server() as server:
+        yield server
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Iterator[Forge]:
+    Site(tmp_path / "forge" / "Alice" / "Blog.git", {".pages": b"custom_domain: www.example.org\n"})
+    forge = start_forge(tmp_path / "forge")
+    yield forge
+    forge.stop()
+
+
+@pytest.fixture
+def config(tmp_path: Path, forge: Forge, names: NameServer) -> Path:
+    path = tmp_path / "pages.yaml"
+    path.write_text(
+        f"pagesDomain: pages.test\nforgejoHost: {forge.url}\nstateDir: {tmp_path}\n"
+        f"enableCustomDomainDNSVerification: true\ndnsResolvers: ['{names.address}']\n"
+    )
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
+    code = main(["domains", "verify", *map(str, arguments)])
+    read = capsys.readouterr()
+    return code, read.out + read.err
+
+
+def test_the_record_that_is_printed_is_the_one_that_proves(
+    config: Path, names: NameServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text = told(capsys, HOST, "alice/blog", "--config", config)
+    assert code == 1
+    found = re.findall(r'^  (\S+)\. IN TXT "(.+)"$', text, re.M)
+    assert [place for place, _ in found] == [f"_pages-verification.{HOST}", HOST]
+    for place, value in found:
+        names.txt(place, value)
+        code, text = told(capsys, HOST, "alice/blog", "--config", config)
+        assert (code, text) == (0, f"{HOST} is proven to be Alice/Blog’s: TXT at {place}\n")
+        names.txt(place)
+
+
+def test_without_a_site_it_says_whom_the_host_names(
+    config: Path, names: NameServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text = told(capsys, HOST, "--config", config)
+    assert code == 1
+    assert f"{HOST} names no site" in text
+    names.txt(f"_pages.{HOST}", "alice/blog")
+    code, text = told(capsys, HOST, "--config", config)
+    assert f"{HOST} names alice/blog" in text
+    assert "is not proven to be Alice/Blog’s" in text
+
+
+@pytest.mark.parametrize("host", ["pages.test", "localhost", "1.2.3.4", "co.uk"])
+def test_a_name_that_no_site_may_have_is_said_to_be_one(
+    host: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text = told(capsys, host, "alice/blog", "--config", config)
+    assert code == 1
+    assert text.startswith(f"pages domains verify: {host}")
+
+
+def test_silence_is_said_to_be_silence(config: Path, names: NameServer, capsys: pytest.CaptureFixture[str]) -> None:
+    names.trouble["*"] = "servfail"
+    code, text = told(capsys, HOST, "alice/blog", "--config", config)
+    assert code == 1
+    assert "DNS does not answer" in text

@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Answers that depend on what a repository holds, on which forge holds it, and on how much memory there is."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.library.library import _target
+from addon.preview.forge import Forge
+from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
+from tests.addon.preview import fixtures
+from tests.addon.preview.fixtures import noise
+from tests.addon.preview.sites import Site, lfs_pointer, link
+from tests.addon.serving.pages import ENABLED, Serving, serving, start_forge
+
+MIB = 1024 * 1024
+LONG = b"<p>All work and no play makes a page compress well.</p>\n" * 100
+SMALL_OBJECT, LARGE_OBJECT = noise(5000, 1), noise(300_000, 2)
+GONE_OBJECT, LARGE_GONE_OBJECT = noise(4000, 3), noise(310_000, 4)
+ATTRIBUTES = {".gitattributes": b"*.bin filter=lfs diff=lfs merge=lfs -text\n"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def forge(root: Path) -> Iterator[Forge]:
+    running = start_forge(root)
+    yield running
+    running.stop()
+
+
+def make(root: Path, name: str, files: dict[Any, Any], **options: Any) -> Site:
+    owner, _, name = name.partition("/")
+    return Site(root / owner / f"{name}.git", {".pages": ENABLED} | files, **options)
+
+
+# The recorded repositories, on each kind of forge.
+
+
+@pytest.mark.parametrize("flavour", [FORGEJO_16, FORGEJO_11, GITEA], ids=["Forgejo 16", "Forgejo 11", "Gitea"])
+async def test_sites_are_the_same_on_every_forge(root: Path, flavour: Flavour) -> None:
+    fixtures.make_repositories(root)
+    forge = start_forge(root, flavour=flavour)
+    try:
+        async with serving(forge) as pages:
+            for path, part in (
+                ("/blog/", b"Blog, second"),
+                ("/blog/link.html", b"About the blog"),
+                ("/blog/linkdir/one.html", b"One"),
+                ("/blog/files/bad%FF.txt", b"not utf-8 name"),
+                ("/blog/fake-pointer.txt", b"version https://git-lfs"),
+                ("/blog/empty.txt", b""),
+                ("/many/d24/f2499.txt", b"file 2499"),
+                ("/sixtyfour/a.css", b"a{}"),
+                ("/blog/media.bin", fixtures.LFS_OBJECT),
+                ("/blog/limit.dat", noise(10 * MIB, 12)),
+                ("/blog/big.dat", noise(11 * MIB, 11)),
+            ):
+                reply = await pages.get("alice", path)
+                assert (reply.status, part in reply.body, reply.cut) == (200, True, None), path
+            assert "-" not in (await pages.get("alice", "/sixtyfour/a.css")).headers["etag"]
+            assert len((await pages.get("alice", "/sixtyfour/a.css")).headers["etag"]) == 66
+    finally:
+        forge.stop()
+
+
+# Sizes.
+
+
+@pytest.mark.parametrize("head_first", [False, True])
+@pytest.mark.parametrize("path", ["film.mp4", "text.html", "noname"])
+async def test_a_file_that_forgejo_gives_in_no_piece_is_streamed_though_memory_would_hold_it(
+    root: Path, path: str, head_first: bool
+) -> None:
+    """maxCachedFileSize may be above Forgejo's DEFAULT_MAX_BLOB_SIZE, which nobody tells us."""
+    content = LONG * 20
+    make(root, "alice/blog", {f"public/{path}": content, "public/index.html": b"small"})
+    forge = start_forge(root, limits=Limits(default_max_blob_size=50_000))
+    try:
+        async with serving(forge, maxCachedFileSize="32MiB") as pages:
+            for _ in range(2):
+                if head_first:
+                    reply = await pages.get("alice", f"/blog/{path}", "HEAD", accept_encoding="br, gzip")
+                    assert (reply.status, reply.headers["content-length"]) == (200, str(len(content)))
+                reply = await pages.get("alice", f"/blog/{path}", accept_encoding="br, gzip")
+                assert (reply.status, reply.body, reply.cut) == (200, content, None)
+                assert "content-encoding" not in reply.headers
+            part = await pages.get("alice", f"/blog/{path}", range="bytes=100-299")
+            assert (part.status, part.body) == (206, content[100:300])
+            assert (await pages.get("alice", "/blog/")).body == b"small"
+            pages.asked()
+            await pages.get("alice", f"/blog/{path}")
+            assert [target for target in pages.asked() if "/git/" in target] == []  # known for an hour
+    finally:
+        forge.stop()
+
+
+async def test_a_cold_visit_to_a_file_that_is_given_in_no_piece_is_a_site_all_the_same(root: Path) -> None:
+    make(root, "alice/blog", {"public/index.html": LONG * 20})
+    forge = start_forge(root, limits=Limits(default_max_blob_size=50_000))
+    try:
+        async with serving(forge, maxCachedFileSize="32MiB") as pages:
+            assert (await pages.get("alice", "/blog/")).body == LONG * 20
+    finally:
+        forge.stop()
+
+
+@pytest.mark.parametrize("memory", ["64KiB", "300KiB"])
+async def test_a_memory_that_holds_next_to_nothing_still_answers(
+    forge: Forge, root: Path, memory: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = {f"public/a-rather-long-name-of-a-file-{number:05}.txt": b"%d" % number for number in range(3000)}
+    make(
+        root,
+        "alice/blog",
+        many
+        | ATTRIBUTES
+        | {
+            "public/index.html": LONG,
+            "public/app.js": LONG * 30,
+            "public/dense.js": noise(60_000, 5),
+            "public/noname": b"text" * 100,
+            "public/404.html": b"nothing here",
+            "public/object.bin": lfs_pointer(SMALL_OBJECT),
+            "public/link": link("index.html"),
+        },
+    ).upload_lfs(SMALL_OBJECT)
+    async with serving(forge, memoryCacheSize=memory) as pages:
+        for _ in range(2):
+            for coding in ("br", "gzip, zstd", ""):
+                fields = {"accept_encoding": coding} if coding else {}
+                for path, content in (("", LONG), ("app.js", LONG * 30), ("dense.js", noise(60_000, 5))):
+                    reply = await pages.get("alice", f"/blog/{path}", **fields)
+                    assert reply.status == 200
+                    if "content-encoding" not in reply.headers:
+                        assert reply.body == content
+            assert (await pages.get("alice", "/blog/noname")).body == b"text" * 100
+            assert (await pages.get("alice", "/blog/object.bin")).body == SMALL_OBJECT
+            assert (await pages.get("alice", "/blog/link")).body == LONG
+            assert (await pages.get("alice", "/blog/a-rather-long-name-of-a-file-02999.txt")).body == b"2999"
+            assert (await pages.get("alice", "/blog/missing")).body == b"nothing here"
+            assert (await pages.get("nobody", "/")).status == 404
+        assert pages.library.memory.used <= pages.library.memory.capacity
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_no_file_is_held_where_none_may_be(forge: Forge, root: Path) -> None:
+    make(root, "alice/blog", {"public/index.html": LONG, "public/404.html": b"nothing", "public/noname": b"x" * 500})
+    async with serving(forge, maxCachedFileSize=0) as pages:
+        assert (await pages.get("alice", "/blog/", accept_encoding="br")).body == LONG
+        assert (await pages.get("alice", "/blog/noname")).body == b"x" * 500
+        reply = await pages.get("alice", "/blog/missing")
+        assert (reply.status, reply.body) == (404, b"nothing")
+
+
+async def test_what_is_encoded_is_smaller_or_not_sent(forge: Forge, root: Path) -> None:
+    make(root, "alice/blog", {"public/dense.js": noise(60_000, 5), "public/app.js": LONG})
+    async with serving(forge) as pages:
+        for _ in range(2):
+            reply = await pages.get("alice", "/blog/dense.js", accept_encoding="br, gzip, zstd")
+            assert (reply.body, "content-encoding" in reply.headers) == (noise(60_000, 5), False)
+            reply = await pages.get("alice", "/blog/app.js", accept_encoding="gzip")
+            assert gzip.decompress(reply.body) == LONG
+        assert reply.recalled
+        head = await pages.get("alice", "/blog/app.js", "HEAD", accept_encoding="gzip")
+        assert (head.headers["content-length"], head.body) == (str(len(reply.body)), b"")
+
+
+@pytest.mark.parametrize(("files", "status"), [(20, 200), (21, 500)])
+async def test_a_site_has_at_most_so_many_files(forge: Forge, root: Path, files: int, status: int) -> None:
+    public = {f"public/{number}.html": b"x%d" % number for number in range(files)}
+    make(root, "alice/blog", public | {f"src/{number}": b"y" for number in range(50)} | {"a": b"", "README.md": b""})
+    async with serving(forge, maxSiteFiles=20) as pages:
+        reply = await pages.get("alice", "/blog/0.html")
+        assert reply.status == status
+        assert status == 200 or b"too large" in reply.body
+        pages.asked()
+        await pages.get("alice", "/blog/0.html")
+        assert pages.count() == 0
+
+
+# Links.
+
+
+async def test_more_links_than_are_followed_are_missing_files(
+    forge: Forge, root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addon.library.library.MAX_LINKS", 10)
+    links = {f"public/l{number:02}": link("index.html") for number in range(12)}
+    make(root, "alice/blog", {"public/index.html": b"index"} | links)
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/blog/l09")).body == b"index"
+        assert (await pages.get("alice", "/blog/l10")).status == 404
+    assert "only 10 of 12 links are followed" in caplog.text
+
+
+def test_a_links_target_is_spelt_as_forgejo_lists_paths() -> None:
+    """Go's encoding/json has one U+FFFD for each bad byte; Python's own decoder makes one of several."""
+    assert _target(b"bad\xe2\x82\xff.txt") == "bad\ufffd\ufffd\ufffd.txt"
+
+
+async def test_a_link_leads_to_a_name_that_is_no_utf8(forge: Forge, root: Path) -> None:
+    target = b"bad\xff\xfe.txt"
+    make(root, "alice/blog", {b"public/" + target: b"found", "public/link.txt": (0o120000, target)})
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/blog/link.txt")).body == b"found"
+        assert (await pages.get("alice", "/blog/bad%ff%fe.txt")).body == b"found"
+
+
+# Git LFS.
+
+
+@pytest.fixture
+def lfs(root: Path, forge: Forge) -> Site:
+    site = make(
+        root,
+        "alice/blog",
+        ATTRIBUTES
+        | {
+            "public/small.bin": lfs_pointer(SMALL_OBJECT),
+            "public/large.bin": lfs_pointer(LARGE_OBJECT),
+            "public/gone.bin": lfs_pointer(GONE_OBJECT),
+            "public/large-gone.bin": lfs_pointer(LARGE_GONE_OBJECT),
+            "public/app.js": LONG * 20,
+            "public/app.js.br": lfs_pointer(SMALL_OBJECT),
+            "public/noname": lfs_pointer(SMALL_OBJECT),
+        },
+    )
+    site.upload_lfs(SMALL_OBJECT)
+    site.upload_lfs(LARGE_OBJECT)
+    return site
+
+
+@pytest.mark.parametrize("path", ["small.bin", "large.bin", "noname"])
+async def test_an_lfs_object_stands_in_for_its_pointer(forge: Forge, lfs: Site, path: str) -> None:
+    content = LARGE_OBJECT if path == "large.bin" else SMALL_OBJECT
+    async with serving(forge, maxCachedFileSize="64KiB") as pages:
+        head = await pages.get("alice", f"/blog/{path}", "HEAD")
+        assert (head.status, head.headers["content-length"]) == (200, str(len(content)))
+        reply = await pages.get("alice", f"/blog/{path}")
+        assert (reply.status, reply.body, reply.cut) == (200, content, None)
+        assert reply.headers["etag"] == head.headers["etag"]
+        same = await pages.get("alice", f"/blog/{path}", if_none_match=reply.headers["etag"])
+        assert same.status == 304
+        part = await pages.get("alice", f"/blog/{path}", range="bytes=-100")
+        assert (part.status, part.body) == (206, content[-100:])
+        pages.asked()
+        await pages.get("alice", f"/blog/{path}")
+        assert pages.count() == (1 if path == "large.bin" else 0)
+
+
+@pytest.mark.parametrize(("path", "content"), [("gone.bin", GONE_OBJECT), ("large-gone.bin", LARGE_GONE_OBJECT)])
+async def test_a_pointer_to_an_object_that_forgejo_lacks_is_the_text_that_it_is(
+    forge: Forge, lfs: Site, path: str, content: bytes
+) -> None:
+    async with serving(forge, maxCachedFileSize="64KiB") as pages:
+        await pages.get("alice", "/blog/")
+        for _ in range(2):
+            reply = await pages.get("alice", f"/blog/{path}")
+            assert (reply.status, reply.body) == (200, lfs_pointer(content))
+            assert reply.headers["content-length"] == str(len(reply.body))
+        assert len([target for target in pages.asked() if "/media/" in target]) == 1
+        lfs.upload_lfs(content)
+        pages.clock.pass_(3)
+        assert (await pages.get("alice", f"/blog/{path}")).body == content
+
+
+async def test_a_ready_made_encoding_that_is_a_pointer_is_not_sent_as_one(forge: Forge, lfs: Site) -> None:
+    async with serving(forge) as pages:
+        for _ in range(2):
+            reply = await pages.get("alice", "/blog/app.js", accept_encoding="br")
+            assert (reply.status, reply.body, "content-encoding" in reply.headers) == (200, LONG * 20, False)
+
+
+async def test_a_pointer_where_no_attributes_speak_of_lfs_is_resolved_all_the_same(forge: Forge, root: Path) -> None:
+    site = make(root, "alice/plain", {"public/small.bin": lfs_pointer(SMALL_OBJECT)})
+    site.upload_lfs(SMALL_OBJECT)
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/plain/small.bin")).body == SMALL_OBJECT
+        head = await pages.get("alice", "/plain/small.bin", "HEAD")
+        assert head.headers["content-length"] == str(len(SMALL_OBJECT))
+
+
+# The operator's pages.
+
+OPERATORS = {
+    "public/index.html": b"<h1>Welcome</h1>",
+    "public/style.css": b"h1{}",
+    "public/404.html": b"<h1>Operator's 404</h1>",
+    "public/403.html": b"<h1>Operator's 403</h1>",
+}
+
+
+async def landing(pages: Serving) -> tuple[Any, ...]:
+    found = [await pages.get("pages.test", path) for path in ("/", "/style.css", "/missing")]
+    found.append(await pages.get("nobody", "/"))
+    found.append(await pages.get("www.example.org", "/"))
+    return tuple((reply.status, reply.body) for reply in found)
+
+
+WELCOME, PAGE_404 = (200, b"<h1>Welcome</h1>"), (404, b"<h1>Operator's 404</h1>")
+
+
+@pytest.mark.parametrize("settings", [ENABLED, None, b"enabled: false\n"], ids=["with", "without", "disabled"])
+async def test_the_operators_repository_is_landing_page_and_error_pages(
+    forge: Forge, root: Path, settings: bytes | None
+) -> None:
+    files = OPERATORS | ({} if settings is None else {".pages": settings})
+    Site(root / "ops" / "errors.git", files)
+    async with serving(forge, errorPagesRepo="ops/errors") as pages:
+        for _ in range(2):
+            assert await landing(pages) == (WELCOME, (200, b"h1{}"), PAGE_404, PAGE_404, PAGE_404)
+        reply = await pages.get("nobody", "/")
+        assert reply.headers["cache-control"] == "no-store"
+        assert "etag" not in reply.headers
+        assert (await pages.get("ops", "/errors/")).status == (200 if settings == ENABLED else 404)
+
+
+async def test_a_sites_own_page_comes_before_the_operators(forge: Forge, root: Path) -> None:
+    Site(root / "ops" / "errors.git", OPERATORS)
+    make(root, "alice/blog", {"public/404.html": b"alice's"})
+    make(root, "alice/plain", {"public/index.html": b"plain"})
+    async with serving(forge, errorPagesRepo="ops/errors") as pages:
+        assert (await pages.get("alice", "/blog/missing")).body == b"alice's"
+        assert (await pages.get("alice", "/plain/missing")).body == PAGE_404[1]
+
+
+@pytest.mark.parametrize("how", ["missing", "refused", "broken", "down", "html"])
+async def test_without_the_operators_repository_the_pages_are_ours(forge: Forge, root: Path, how: str) -> None:
+    if how != "missing":
+        Site(root / "ops" / "errors.git", OPERATORS | {".pages": b"[" if how == "broken" else ENABLED})
+    make(root, "alice/blog", {"public/index.html": b"blog"})
+    match how:
+        case "refused":
+            forge.fault("ops/errors", status=403)
+        case "down":
+            forge.fault("ops/errors", drop=True)
+        case "html":
+            forge.fault("ops/errors", status=200, body=b"<html>")
+    async with serving(forge, errorPagesRepo="ops/errors") as pages:
+        assert (await pages.get("alice", "/blog/")).body == b"blog"
+        reply = await pages.get("nobody", "/")
+        assert (reply.status, b"not configured for pages" in reply.body) == (404, True)
+        reply = await pages.get("pages.test", "/")
+        assert (reply.status, b"pages.test" in reply.body) == (200, True)
+        assert (await pages.get("pages.test", "/style.css")).status == (502 if how in ("down", "html") else 404)
+
+
+async def test_the_operators_pages_are_closed_with_their_repository(forge: Forge, root: Path) -> None:
+    Site(root / "ops" / "errors.git", OPERATORS)
+    async with serving(forge, errorPagesRepo="ops/errors") as pages:
+        assert (await landing(pages))[0] == WELCOME
+        with forge.fault("ops/errors", status=403):
+            pages.clock.pass_(700)
+            assert (await landing(pages))[0] != WELCOME
+        pages.clock.pass_(11)
+        assert (await landing(pages))[0] == WELCOME
+        forge.settings("ops/errors").private = True
+        pages.clock.pass_(700)
+        assert (await landing(pages))[0] != WELCOME
+
+
+async def test_an_operators_repository_that_hangs_holds_up_nobody_for_long(forge: Forge, root: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(forge, errorPagesRepo="ops/errors", forgejoTimeout="30s") as pages:
+        with forge.fault("ops/errors", hang=True):
+            began = loop.time()
+            assert (await pages.get("www.example.org", "/")).status == 404
+            assert loop.time() - began < 10
+
+
+# Listings.
+
+
+@pytest.mark.parametrize("files", [3, 1000, 6000])
+async def test_a_listing_of_any_length_is_made_once_a_commit(forge: Forge, root: Path, files: int) -> None:
+    many = {f"public/files/n{number:04}.txt": b"%d" % number for number in range(files)}
+    site = make(root, "alice/blog", many | {".pages": b"directory_index: true\n", "public/x/index.html": b"index"})
+    async with serving(forge) as pages:
+        reply = await pages.get("alice", "/blog/files/")
+        assert (reply.status, reply.body.count(b".txt</")) == (200, files)
+        assert (await pages.get("alice", "/blog/files/")).recalled
+        assert (await pages.get("alice", "/blog/files")).status == 301
+        assert (await pages.get("alice", "/blog/x/")).body == b"index"
+        assert (await pages.get("alice", "/blog/missing/")).status == 404
+        site.commit({"public/files/new": b"new"})
+        pages.clock.pass_(700)
+        assert b"new" in (await pages.get("alice", "/blog/files/")).body
+
+
+# A request in itself.
+
+
+async def test_nothing_of_a_visitor_reaches_forgejo_but_names(forge: Forge, root: Path) -> None:
+    make(root, "alice/blog", {"public/index.html": b"index", "public/big.mp4": noise(200_000, 6)})
+    secrets = {
+        "authorization": "Basic c2VjcmV0",
+        "cookie": "session=secret",
+        "sudo": "admin",
+        "x_forwarded_for": "secret",
+        "user_agent": "secret",
+        "accept_language": "secret",
+        "x_forgejo_otp": "secret",
+        "if_none_match": '"secret"',
+        "referer": "secret",
+    }
+    async with serving(forge, maxCachedFileSize="64KiB") as pages:
+        for path in ("/blog/?token=secret&sudo=secret", "/blog/big.mp4?ref=secret", "/secret%3Fref=secret/x"):
+            await pages.get("alice", path, **secrets)
+        for call in forge.calls:
+            assert "secret" not in call.target.replace("secret%3Fref%3Dsecret", "")
+            assert not call.credentials
+            assert "secret" not in repr(call.headers).lower()
+            assert "sudo" not in repr(call).lower()
+
+
+async def test_a_fault_of_ours_is_a_page_and_its_log_is_one_line_of_the_visitors(
+    forge: Forge, root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(forge) as pages:
+        monkeypatch.setattr(pages.server, "_resolve", lambda request, work: 1 / 0)
+        request = pages.request("alice.pages.test", "/x\x1b[2J\nforged line")
+        for answer in (pages.server.recall(request), await pages.server.answer(request)):
+            assert answer is not None
+            assert answer.status == 500
+            assert b"ZeroDivision" not in answer.body
+            assert b"Traceback" not in answer.body
+        assert all("\n" not in record.getMessage() and "\x1b" not in record.getMessage() for record in caplog.records)
+
+
+async def test_many_paths_of_many_kinds_fill_no_more_than_the_memory(forge: Forge, root: Path) -> None:
+    make(root, "alice/blog", {"public/index.html": b"index"})
+    async with serving(forge, memoryCacheSize="100KiB") as pages:
+        for number in range(300):
+            await pages.get(f"u{number}", "/")
+            await pages.get("alice", f"/r{number}/x")
+            await pages.get(f"h{number}.example.org", "/")
+        assert pages.library.memory.used <= 100 * 1024
+        assert len(pages.library._flights) == 0
+        assert (await pages.get("alice", "/blog/")).body == b"index"
+
+
+async def test_an_encoded_form_that_is_held_needs_not_the_file_it_was_made_of(forge: Forge, root: Path) -> None:
+    site = make(root, "alice/blog", {"public/app.js": LONG})
+    async with serving(forge) as pages:
+        first = await pages.get("alice", "/blog/app.js", accept_encoding="gzip")
+        pages.library.memory.drop(("blob", site.blob_id(LONG)))
+        pages.asked()
+        again = await pages.get("alice", "/blog/app.js", accept_encoding="gzip")
+        assert (again.body, again.recalled, pages.count()) == (first.body, True, 0)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Guesses at a password through several proxies are counted together; while Redis is away, each counts its own."""
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from addon.access.guess_limits import LIMITS
+from addon.settings.schema import Settings
+from addon.shared.cache import Shared
+from addon.shared.guess_counts import PREFIX, GuessesShared
+from tests.addon.access.access_cases import KEY, Clock
+from tests.resp.servers import Server
+
+SITE = "alice/blog"
+GUESSER = "192.0.2.7"
+Make = Callable[[Server], GuessesShared]
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path) -> AsyncIterator[Make]:
+    """The tally of one more proxy; its own clock stands still."""
+    made: list[Shared] = []
+
+    def make(server: Server) -> GuessesShared:
+        options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
+        options["redisTimeout"] = "5s"  # however busy the machine: while Redis is away, each counts its own
+        settings = Settings.from_mapping({**options, "redisHost": server.host, "redisPort": server.port}, environ={})
+        shared = Shared.of(settings)
+        assert shared is not None
+        made.append(shared)
+        return GuessesShared(shared, KEY, Clock())
+
+    yield make
+    for each in made:
+        await each.aclose()
+
+
+def names(server: Server) -> list[bytes]:
+    found = server.ask("KEYS", PREFIX + "*")
+    assert isinstance(found, list)
+    return [name for name in found if isinstance(name, bytes)]
+
+
+async def test_ten_thousand_guesses_from_one_address_over_two_proxies_are_as_few_as_over_one(
+    proxy: Make, redis: Server
+) -> None:
+    two = [proxy(redis), proxy(redis)]
+    began = time.monotonic()
+    admissions = [await two[number % 2].admit(SITE, GUESSER) for number in range(10_000)]
+    admitted = sum(admission.wait == 0 for admission in admissions)
+    # The sixth may be made after a second, the seventh two seconds later: no more than the time that has passed allows.
+    assert LIMITS.free <= admitted <= LIMITS.free + math.log2(time.monotonic() - began + 2)
+    assert all(0 < admission.wait <= 1 for admission in admissions[LIMITS.free : LIMITS.free + 20])
+
+
+async def test_ten_thousand_guesses_from_as_many_addresses_over_two_proxies_meet_one_limit(
+    proxy: Make, redis: Server
+) -> None:
+    two = [proxy(redis), proxy(redis)]
+    began = time.monotonic()
+    admitted = 0
+    for number in range(10_000):
+        admitted += (await two[number % 2].admit(SITE, f"10.0.{number >> 8}.{number & 255}")).wait == 0
+    forgotten = (time.monotonic() - began + 1) * LIMITS.site_rate
+    assert LIMITS.site_most <= admitted <= LIMITS.site_most + forgotten
+
+
+async def test_a_wrong_guess_costs_one_trip_and_what_is_kept_tells_no_address_and_expires(
+    proxy: Make, redis: Server
+) -> None:
+    one = proxy(redis)
+    assert (await one.admit(SITE, GUESSER)).first
+    assert one._shared.trips == 1
+    kept = names(redis)
+    assert len(kept) == 3
+    for name in kept:
+        assert GUESSER.encode() not in name
+        assert b"blog" not in name
+        left = redis.ask("TTL", name)
+        assert isinstance(left, int)
+        assert 0 < left <= LIMITS.forgotten + 1
+
+
+async def test_who_knew_the_password_at_one_proxy_goes_first_at_the_other(proxy: Make, redis: Server) -> None:
+    one, other = proxy(redis), proxy(redis)
+    await one.admit(SITE, GUESSER)
+    await one.succeeded(SITE, GUESSER)
+    for number in range(600):
+        await one.admit(SITE, f"10.0.{number >> 8}.{number & 255}")
+    assert (await other.admit(SITE, "198.51.100.1")).wait > 0
+    admission = await other.admit(SITE, GUESSER)
+    assert (admission.wait, admission.first) == (0, True)
+
+
+async def test_what_was_right_or_could_not_be_checked_is_not_counted(proxy: Make, redis: Server) -> None:
+    one, other = proxy(redis), proxy(redis)
+    for _ in range(20):
+        assert (await one.admit(SITE, GUESSER)).wait == 0
+        await one.withdrawn(SITE, GUESSER)
+        assert (await other.admit(SITE, GUESSER)).wait == 0
+        await other.succeeded(SITE, GUESSER)
+
+
+async def test_while_redis_is_away_memory_counts(proxy: Make, own_redis: Server) -> None:
+    one = proxy(own_redis)
+    own_redis.kill()
+    admissions = [await one.admit(SITE, GUESSER) for _ in range(50)]
+    assert sum(admission.wait == 0 for admission in admissions) == LIMITS.free
+    assert one.waiting(SITE, GUESSER) > 0
+
+
+@pytest.mark.parametrize("value", ["", "x", "1e400 1", "-5 0", "nan nan"])
+async def test_garbage_in_redis_counts_for_nothing_and_breaks_nothing(proxy: Make, redis: Server, value: str) -> None:
+    one = proxy(redis)
+    await one.admit(SITE, GUESSER)
+    for name in names(redis):
+        redis.ask("SET", name, value)
+    assert (await one.admit(SITE, GUESSER)).wait == 0

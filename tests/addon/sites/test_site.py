@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""A site: what each path means in a commit, and that no link leads out of `public/`."""
+
+import gc
+import os
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from addon.sites.pages_file import PagesFile
+from addon.sites.site import MAX_LINK_DEPTH, File, Listing, Missing, Outcome, Site, ToFolder, public_files
+from addon.sites.tree import MODE_EXECUTABLE, MODE_LINK, Entry
+
+FILE = 0o100644
+
+
+def oid(text: str) -> str:
+    return text.encode().hex().ljust(40, "0")[:40]
+
+
+def a_site(*files: str, links: dict[str, str] | None = None, listing: bool = False) -> Site:
+    """A site of files below `public/`, each with an id of its own, and of links by target."""
+    links = links or {}
+    rows = [(f"public/{path}", FILE, oid(path), len(path)) for path in files]
+    rows += [(f"public/{path}", MODE_LINK, oid(target), len(target)) for path, target in links.items()]
+    pages_file = PagesFile(directory_index=listing)
+    return Site("alice", "blog", "c" * 40, 1.0, pages_file, public_files(rows), links)
+
+
+def asked(site: Site, path: str) -> Outcome:
+    """The outcome of a path written with its slash: `` for the root, `a/` for a folder."""
+    segments = tuple(part for part in path.split("/") if part)
+    return site.outcome(segments, path.endswith("/"))
+
+
+def is_file(path: str) -> File:
+    return File(path, Entry(oid(path), len(path), FILE))
+
+
+SITE = a_site(
+    *("index.html", "404.html", "about.html", "plain", "css/style.css", "post/index.html", "post/one.html"),
+    *("both.html", "both/index.html", "page.html", "page/x.txt", "only/deep/x.txt", "v1.2/index.html", "a.html/x.txt"),
+    *("back\\slash.txt", "per%cent", ".well-known/security.txt", ".hidden/index.html", "x.html/index.html", "é.html"),
+)
+LISTED = a_site("a.txt", "page.html", "page/x.txt", "dir/b.txt", "dir/sub/c.txt", "dir-x", "dir.y", listing=True)
+
+
+@pytest.mark.parametrize(
+    ("site", "path", "expected"),
+    [
+        (SITE, "", is_file("index.html")),
+        (SITE, "index.html", is_file("index.html")),
+        (SITE, "plain", is_file("plain")),
+        (SITE, "css/style.css", is_file("css/style.css")),
+        (SITE, ".well-known/security.txt", is_file(".well-known/security.txt")),
+        (SITE, "back\\slash.txt", is_file("back\\slash.txt")),
+        (SITE, "per%cent", is_file("per%cent")),
+        (SITE, "é", is_file("é.html")),
+        # A folder is shown under its slash alone, so that relative links hold.
+        (SITE, "post", ToFolder()),
+        (SITE, "post/", is_file("post/index.html")),
+        (SITE, "post/index.html", is_file("post/index.html")),
+        (SITE, "v1.2", ToFolder()),
+        (SITE, "v1.2/", is_file("v1.2/index.html")),
+        (SITE, ".hidden", ToFolder()),
+        # `/page` is `page.html` where nothing else is of that name.
+        (SITE, "about", is_file("about.html")),
+        (SITE, "about/", Missing()),
+        (SITE, "post/one", is_file("post/one.html")),
+        (SITE, "both", ToFolder()),
+        (SITE, "both/", is_file("both/index.html")),
+        (SITE, "page", is_file("page.html")),
+        (SITE, "page/", Missing()),
+        (SITE, "x", Missing()),
+        (SITE, "x.html", ToFolder()),
+        (SITE, "a.html", Missing()),
+        # A file is no folder, a name is its whole name, and case counts.
+        (SITE, "about.html/", Missing()),
+        (SITE, "about.html/x", Missing()),
+        (SITE, "abou", Missing()),
+        (SITE, "About.html", Missing()),
+        (SITE, "css", Missing()),
+        (SITE, "css/", Missing()),
+        (SITE, "only", Missing()),
+        (SITE, "only/deep/", Missing()),
+        (SITE, "nothing/at/all", Missing()),
+        (a_site(), "", Missing()),
+        (a_site("post/x"), "", Missing()),
+        # Listings, where the site wants them.
+        (LISTED, "dir", ToFolder()),
+        (LISTED, "page", is_file("page.html")),
+        (LISTED, "nothing/", Missing()),
+        (LISTED, "a.txt/", Missing()),
+        (a_site(listing=True), "", Listing("", ())),
+        (a_site("index.html", "x", listing=True), "", is_file("index.html")),
+    ],
+)
+def test_a_path_means_exactly_one_thing(site: Site, path: str, expected: Outcome) -> None:
+    assert asked(site, path) == expected
+
+
+def test_a_listing_shows_files_and_folders_of_one_level() -> None:
+    assert asked(LISTED, "dir/") == Listing("dir", (("b.txt", is_file("dir/b.txt").entry), ("sub", None)))
+    root = asked(LISTED, "")
+    assert isinstance(root, Listing)
+    assert [name for name, _ in root.rows] == ["a.txt", "dir-x", "dir.y", "dir", "page.html", "page"]
+
+
+def test_only_files_and_links_below_public_are_a_site() -> None:
+    rows = [
+        (".pages", FILE, "a" * 40, 1),
+        ("README.md", FILE, "a" * 40, 1),
+        ("public", 0o040000, "b" * 40, 0),
+        ("public/", FILE, "b" * 40, 0),
+        ("public/sub", 0o040000, "b" * 40, 0),
+        ("public/module", 0o160000, "1" * 40, 0),
+        ("public/run.sh", MODE_EXECUTABLE, "c" * 40, 3),
+        ("public/x", FILE, "d" * 40, 4),
+        ("public/link", MODE_LINK, "e" * 40, 5),
+        ("publicity/x", FILE, "a" * 40, 1),
+        ("Public/x", FILE, "a" * 40, 1),
+        ("a/public/x", FILE, "a" * 40, 1),
+    ]
+    tree = public_files(rows)
+    assert [tree[index] for index in range(len(tree))] == [b"link", b"run.sh", b"x"]
+
+
+def test_a_site_knows_its_pages_by_name_and_what_lies_beside_a_file() -> None:
+    site = a_site("404.html", "500.html", "js/app.js", "js/app.js.br", links={"l.js": "js/app.js"})
+    assert site.not_found_page() == is_file("404.html")
+    assert site.page("500.html") == is_file("500.html")
+    assert site.page("403.html") is None
+    assert SITE.not_found_page() == is_file("404.html")
+    app = asked(site, "l.js")
+    assert isinstance(app, File)
+    assert site.sibling(app, ".br") == is_file("js/app.js.br")
+    assert site.sibling(app, ".gz") is None
+
+
+LINKED = a_site(
+    *("index.html", "about.html", "post/index.html", "post/one.html", "post/deep/x.txt", "css/style.css"),
+    links={
+        "link.html": "about.html",
+        "dot.html": "./about.html",
+        "twice.html": "link.html",
+        "linkdir": "post",
+        "slashed": "post/",
+        "far": "post/../css/style.css",
+        "post/back.html": "../about.html",
+        "post/up": "..",
+        "self": ".",
+        "through": "linkdir/deep",
+        "up.html": "../README.md",
+        "up-and-in.html": "../public/about.html",
+        "post/out": "../../x",
+        "abs": "/etc/passwd",
+        "abs-in": "/about.html",
+        "loop-a": "loop-b",
+        "loop-b": "loop-a",
+        "loop-self": "loop-self",
+        "loop-in": "loop-in/x",
+        "dangling": "nowhere.html",
+        "lost": "nowhere/../about.html",
+        "not-a-folder": "about.html/../about.html",
+        "file-slash": "about.html/",
+        "empty": "",
+        "nul": "about.html\0x",
+        "backslash": "post\\one.html",
+        "404.html": "about.html",
+    },
+    listing=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("link.html", is_file("about.html")),
+        ("link", is_file("about.html")),
+        ("dot.html", is_file("about.html")),
+        ("twice.html", is_file("about.html")),
+        ("linkdir", ToFolder()),
+        ("linkdir/", is_file("post/index.html")),
+        ("linkdir/one.html", is_file("post/one.html")),
+        ("linkdir/one", is_file("post/one.html")),
+        ("linkdir/back.html", is_file("about.html")),
+        ("slashed/", is_file("post/index.html")),
+        ("far", is_file("css/style.css")),
+        ("post/up/about.html", is_file("about.html")),
+        ("post/up/post/up/post/up", ToFolder()),
+        ("post/up/", is_file("index.html")),
+        ("self/self/about.html", is_file("about.html")),
+        ("through/x.txt", is_file("post/deep/x.txt")),
+        ("linkdir/up/linkdir/one.html", is_file("post/one.html")),
+        *(
+            (path, Missing())
+            for path in (
+                *("up.html", "up-and-in.html", "post/out", "post/out/", "abs", "abs-in", "loop-a", "loop-b", "loop-a/"),
+                *("loop-self", "loop-self/x", "loop-in", "loop-in/y", "dangling", "dangling/", "lost", "not-a-folder"),
+                *("file-slash", "empty", "nul", "backslash", "link.html/", "link.html/x", "linkdir/nothing"),
+                *("abs/", "abs/x", "abs-in/x", "linkdir/one.html/"),
+            )
+        ),
+    ],
+)
+def test_links_are_followed_inside_and_never_out(path: str, expected: Outcome) -> None:
+    assert asked(LINKED, path) == expected
+
+
+def test_a_page_for_missing_paths_may_be_a_link() -> None:
+    assert LINKED.not_found_page() == is_file("about.html")
+
+
+def test_a_listing_shows_where_links_lead_and_leaves_out_those_that_lead_nowhere() -> None:
+    site = a_site(
+        *("a.txt", "dir/b.txt"),
+        links={
+            "file": "a.txt",
+            "folder": "dir",
+            "out": "../x",
+            "gone": "nowhere",
+            "loop": "loop",
+            "dir/up": "../a.txt",
+        },
+        listing=True,
+    )
+    listing = asked(site, "")
+    assert listing == Listing(
+        "",
+        (("a.txt", is_file("a.txt").entry), ("dir", None), ("file", is_file("a.txt").entry), ("folder", None)),
+    )
+    assert asked(site, "folder/") == Listing(
+        "folder", (("b.txt", is_file("dir/b.txt").entry), ("up", is_file("a.txt").entry))
+    )
+
+
+@pytest.mark.parametrize(("links", "found"), [(1, True), (MAX_LINK_DEPTH, True), (MAX_LINK_DEPTH + 1, False)])
+def test_a_chain_of_links_is_followed_sixteen_deep(links: int, found: bool) -> None:
+    chain = {f"l{number}": f"l{number - 1}" for number in range(2, links + 1)} | {"l1": "a.txt"}
+    assert asked(a_site("a.txt", links=chain), f"l{links}") == (is_file("a.txt") if found else Missing())
+
+
+def test_a_link_whose_target_was_not_read_is_a_missing_file() -> None:
+    whole = a_site("a.txt", "dir/b.txt", links={"l": "a.txt", "d": "dir"}, listing=True)
+    none = Site("alice", "blog", "c" * 40, 1.0, whole.pages_file, whole.tree, {})
+    some = Site("alice", "blog", "c" * 40, 1.0, whole.pages_file, whole.tree, {"d": "dir"})
+    for site in (none, some):
+        assert asked(site, "l") == asked(site, "l/") == asked(site, "l/x") == Missing()
+        assert asked(site, "a.txt") == is_file("a.txt")
+    assert asked(none, "d/b.txt") == asked(none, "d/") == Missing()
+    assert asked(some, "d/b.txt") == is_file("dir/b.txt")
+    listing = asked(none, "")
+    assert isinstance(listing, Listing)
+    assert [name for name, _ in listing.rows] == ["a.txt", "dir"]
+
+
+TARGETS = st.lists(
+    st.sampled_from(["a", "b", "c", "f", "..", "l", "m", ".", "", "a/f", "b/c", "a/..", "../f"]), min_size=1, max_size=3
+).map("/".join)
+KERNEL_FILES = ("f", "a/f", "a/b/f", "b/c/f")
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    st.fixed_dictionaries({"l": TARGETS}, optional={"m": TARGETS, "a/l": TARGETS, "b/m": TARGETS}).filter(
+        lambda links: len(links) <= 2 and not any(target == "" or target.startswith("/") for target in links.values())
+    ),
+    st.lists(st.sampled_from(["l", "m", "a", "b", "c"]), max_size=2),
+    st.sampled_from(["f", "l", "m"]),
+)
+def test_links_lead_where_the_kernel_would_lead(links: dict[str, str], folders: list[str], name: str) -> None:
+    path = "/".join((*folders, name))
+    site = a_site(*KERNEL_FILES, links=links, listing=True)
+    # Two links, in a path of three and in each other: fewer steps than the sixteen that we take, unless they circle.
+    with tempfile.TemporaryDirectory() as folder:
+        public = Path(folder, "outer", "inner", "public")
+        for file in KERNEL_FILES:
+            (public / file).parent.mkdir(parents=True, exist_ok=True)
+            (public / file).touch()
+        for link, target in links.items():
+            (public / link).parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(target, public / link)
+        real, root = public / path, os.path.realpath(public)
+        inside = os.path.relpath(os.path.realpath(real), root)
+        if real.is_file():
+            assert asked(site, path) == is_file(inside)
+        else:
+            assert asked(site, path) in (ToFolder(), Missing())
+        if real.is_dir() and not inside.startswith(".."):
+            listing = asked(site, f"{path}/")
+            assert isinstance(listing, Listing)
+            there = {entry.name for entry in real.iterdir() if entry.exists()}
+            assert {name for name, _ in listing.rows} <= there
+            assert {name for name, _ in listing.rows} >= {entry for entry in there if not (real / entry).is_symlink()}
+        else:
+            assert asked(site, f"{path}/") == Missing()
+
+
+@given(
+    st.dictionaries(st.text("ab./", min_size=1, max_size=6), st.text("ab./\0\\", max_size=8), max_size=6),
+    st.lists(st.sampled_from(["a", "b", "ab", "a.b", "...", "\\"]), max_size=5),
+    st.booleans(),
+)
+def test_whatever_links_say_the_outcome_is_a_file_of_this_site(
+    links: dict[str, str], segments: list[str], slash: bool
+) -> None:
+    site = a_site("a/b", "index.html", "ab.html", links=links, listing=True)
+    outcome = site.outcome(tuple(segments), slash)
+    if isinstance(outcome, File):
+        assert site.tree.find(outcome.path) == outcome.entry
+        assert outcome.entry.mode != MODE_LINK
+    if isinstance(outcome, Listing):
+        assert all(entry is None or entry.mode != MODE_LINK for _, entry in outcome.rows)
+
+
+@pytest.mark.parametrize(
+    ("links", "path"),
+    [
+        ({"l": "a.txt"}, "x/" * 30_000 + "x"),
+        ({"l": "a.txt"}, "d/" * 30_000),
+        ({"l": "./" * 2_000 + "l"}, "l"),
+        ({"l": "d/../" * 800 + "l"}, "l"),
+        ({f"l{number}": f"l{number - 1}/" * 60 for number in range(1, 60)} | {"l0": "."}, "l59/" * 30),
+        ({"l": "l/" * 2_000}, "l/" * 1_000),
+    ],
+)
+def test_no_path_and_no_links_make_a_look_up_long(links: dict[str, str], path: str) -> None:
+    site = a_site("a.txt", "d/e.txt", links=links)
+    started = time.process_time()
+    assert asked(site, path) == Missing()
+    assert time.process_time() - started < 0.5  # 0.1 s at most here; without its ends the first takes 7 s
+
+
+@pytest.mark.parametrize("name", ["x", "\U0001f600"])
+def test_it_counts_what_it_takes_in_memory(name: str) -> None:
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    links = {f"{name * 20}{number}": f"{name * 1000}{number}" for number in range(1_000)}
+    tree = public_files((f"public/{path}", MODE_LINK, "a" * 40, 1) for path in links)
+    site = Site("alice", "blog", "c" * 40, 1.0, PagesFile(), tree, links)
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert taken * 0.95 < site.nbytes < taken * 1.3

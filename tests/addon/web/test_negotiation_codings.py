@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+
+"""Accept-Encoding against RFC 9110 §12.5.3, the forms that are offered, and the codings themselves."""
+
+import gzip
+import random
+from dataclasses import replace
+
+import brotli  # type: ignore[import-untyped]  # it comes without annotations
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from addon.web.negotiation import CODINGS, IDENTITY, Form, Representation, encode, encoded_forms
+from tests.addon.web.negotiation_cases import BLOB, BR, HTML, IMAGE, MODIFIED, PAGE, SIZES, ask, coding, header
+
+# ---------------------------------------------------------------- Accept-Encoding
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, IDENTITY),
+        ("", IDENTITY),
+        (" ", IDENTITY),
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("GZip", "gzip"),
+        ("br", "br"),
+        ("zstd", "zstd"),
+        ("deflate", IDENTITY),
+        ("compress, gzip", "gzip"),
+        ("identity", IDENTITY),
+        ("*", "br"),
+        ("gzip, br", "br"),
+        ("gzip, zstd", "zstd"),
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip;q=1.0, br;q=0.9", "gzip"),
+        ("gzip;q=0.5, zstd;q=0.6, br;q=0.4", "zstd"),
+        ("br;q=0, gzip", "gzip"),
+        ("br;q=0.0, *", "zstd"),
+        ("br;q=0.000,zstd;q=0,*;q=0.5", "gzip"),
+        ("*;q=0", IDENTITY),
+        ("*;q=0, gzip", "gzip"),
+        ("identity;q=0", IDENTITY),  # nothing is acceptable: the file itself all the same
+        ("identity;q=0, *;q=0", IDENTITY),
+        ("identity;q=0, gzip;q=0.1", "gzip"),
+        ("identity;q=1, *;q=0", IDENTITY),
+        ("identity;q=1, gzip;q=0.5", IDENTITY),
+        ("identity;q=0.5, gzip;q=1.0, *;q=0", "gzip"),
+        ("gzip;q=0.001", "gzip"),
+        ("identity, gzip", "gzip"),
+        ("gzip ; q=0.2 , br ;q=0.1", "gzip"),
+        ("gzip;Q=0.2,br;q=0.1", "gzip"),
+        ("\tgzip\t,\t", "gzip"),
+        (",,gzip,,", "gzip"),
+        ("gzip;q=1.", "gzip"),
+        ("gzip;q=0.", IDENTITY),
+        # Not as the grammar has it: that member is passed over.
+        ("gzip;q=2", IDENTITY),
+        ("gzip;q=-1", IDENTITY),
+        ("gzip;q=0.1234", IDENTITY),
+        ("gzip;q=abc", IDENTITY),
+        ("gzip;q=", IDENTITY),
+        ("gzip;level=9", IDENTITY),
+        ("gzip br", IDENTITY),
+        ("gzip;q=nan, br", "br"),
+        (";;;", IDENTITY),
+        ('"gzip"', IDENTITY),
+        ("\xff", IDENTITY),
+        ("gzip, " * 100 + "br", "br"),
+    ],
+)
+def test_the_best_form_that_the_client_accepts_is_sent(value: str | None, expected: str) -> None:
+    plan = ask({} if value is None else {"Accept-Encoding": value})
+    assert coding(plan) == expected
+    assert header(plan, "Content-Encoding") == (None if expected == IDENTITY else expected)
+    assert header(plan, "Content-Length") == str(SIZES[expected])
+
+
+@given(st.lists(st.tuples(st.sampled_from([*CODINGS, IDENTITY, "*", "deflate"]), st.integers(0, 1000))))
+def test_no_other_form_sent_has_a_higher_weight(members: list[tuple[str, int]]) -> None:
+    weights: dict[str, int] = {}
+    for name, weight in members:
+        weights.setdefault(name, weight)
+    chosen = coding(ask({"Accept-Encoding": ", ".join(f"{name};q={weight / 1000:.3f}" for name, weight in members)}))
+    default = weights.get("*", 0)
+    if chosen == IDENTITY:
+        own = weights.get(IDENTITY, default)
+        assert all(weights.get(name, default) <= own for name in CODINGS)
+    else:
+        own = weights.get(chosen, default)
+        assert own > 0
+        assert all(weights.get(name, default) <= own for name in CODINGS)
+        assert weights.get(IDENTITY, default if "*" in weights else 0) <= own
+
+
+def test_a_file_without_encoded_forms_is_sent_as_it_is() -> None:
+    for value in ("br", "*", "identity;q=0", "identity;q=0, gzip"):
+        assert coding(ask({"Accept-Encoding": value}, IMAGE)) == IDENTITY
+
+
+def test_a_form_not_made_yet_is_pending_until_its_size_is_known() -> None:
+    page = Representation(HTML, 10000, BLOB, MODIFIED, "no-cache", encoded_forms(HTML, 10000))
+    fields = {"Accept-Encoding": "br"}
+    for method in ("GET", "HEAD"):
+        plan = ask(fields, page, method)
+        assert (plan.pending, coding(plan), header(plan, "Content-Length")) == (True, "br", None)
+    assert not ask({}, page).pending
+    assert ask(fields | {"If-None-Match": BR}, page).status == 304
+
+    made = ask(fields, page.made("br", 2500))
+    assert (made.pending, header(made, "Content-Length"), made.end) == (False, "2500", 2500)
+    assert header(made, "ETag") == BR
+
+    no_smaller = ask(fields, page.without("br"))
+    assert (no_smaller.pending, coding(no_smaller)) == (False, IDENTITY)
+    assert coding(ask({"Accept-Encoding": "br, zstd"}, page.without("br"))) == "zstd"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "size", "makeable", "beside", "expected"),
+    [
+        (HTML, 10000, True, {}, [("br", None, None), ("zstd", None, None), ("gzip", None, None)]),
+        (HTML, 256, True, {}, [("br", None, None), ("zstd", None, None), ("gzip", None, None)]),
+        (HTML, 255, True, {}, []),
+        (HTML, 10000, False, {}, []),
+        ("image/png", 10000, True, {}, []),
+        ("image/png", 10000, True, {".gz": ("f00", 9000)}, []),
+        (HTML, 10000, False, {".gz": ("f00", 4000)}, [("gzip", 4000, "f00")]),
+        (
+            HTML,
+            10000,
+            False,
+            {".br": ("f01", 3000), ".gz": ("f00", 4000)},
+            [("br", 3000, "f01"), ("gzip", 4000, "f00")],
+        ),
+        (HTML, 10000, True, {".zst": ("f02", 1)}, [("br", None, None), ("zstd", 1, "f02"), ("gzip", None, None)]),
+        (HTML, 100, True, {".gz": ("f00", 90)}, [("gzip", 90, "f00")]),
+        (HTML, 100, True, {".gz": ("f00", 100)}, []),  # no smaller than the file
+        (HTML, 1000, False, {".gz": ("f00", 1001)}, []),
+        (HTML, 1000, False, {".lz": ("f00", 10)}, []),
+    ],
+)
+def test_forms_are_offered_of_what_shrinks_and_files_beside_it_go_first(
+    content_type: str,
+    size: int,
+    makeable: bool,
+    beside: dict[str, tuple[str, int]],
+    expected: list[tuple[str, int | None, str | None]],
+) -> None:
+    assert [tuple(form) for form in encoded_forms(content_type, size, makeable=makeable, beside=beside)] == expected
+
+
+def test_the_tag_of_a_form_that_lies_beside_the_file_is_made_of_its_own_blob() -> None:
+    beside = "c0ffee" * 6 + "c0ff"
+    page = replace(PAGE, encoded=(Form("br", 3000, beside),))
+    plan = ask({"Accept-Encoding": "br"}, page)
+    assert header(plan, "ETag") == f'"{beside}-br"'
+    assert ask({"Accept-Encoding": "br", "If-None-Match": BR}, page).status == 200
+
+
+# ---------------------------------------------------------------- content codings
+
+
+DECODERS = {
+    "br": brotli.decompress,
+    "zstd": lambda data: zstandard.ZstdDecompressor().decompress(data),
+    "gzip": gzip.decompress,
+}
+TEXT = " ".join(f"line {n}: the quick brown fox" for n in range(4000)).encode()
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_encoding_shrinks_text_and_is_undone_by_decoding(name: str) -> None:
+    encoded = encode(TEXT, name)
+    assert encoded is not None
+    assert len(encoded) < len(TEXT) / 4
+    assert DECODERS[name](encoded) == TEXT
+    assert encode(TEXT, name) == encoded
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_what_does_not_shrink_is_not_encoded(name: str) -> None:
+    assert encode(b"", name) is None
+    assert encode(b"x", name) is None
+    assert encode(random.Random(1).randbytes(10000), name) is None
+
+
+@pytest.mark.parametrize("name", ["identity", "deflate", "", "BR"])
+def test_an_unknown_coding_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="content coding"):
+        encode(TEXT, name)
+
+
+def test_gzip_says_nothing_of_the_time_or_the_machine() -> None:
+    encoded = encode(TEXT, "gzip")
+    assert encoded is not None
+    assert encoded[:10] == bytes.fromhex("1f8b0800000000000003")
+
+
+def test_the_window_of_zstd_is_one_that_browsers_take() -> None:
+    # RFC 9659: no more than 8 MB.
+    encoded = encode(TEXT * 200, "zstd")
+    assert encoded is not None
+    assert zstandard.get_frame_parameters(encoded).window_size <= 8 << 20
