@@ -9,6 +9,7 @@ results are those of a client. `resp.queued` says the same methods once more, fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
 from resp.encoding import Argument
@@ -30,14 +31,16 @@ class CommandGroup(Generic[B]):
 
     __slots__ = ()
 
-    #: A call returns the command's own result; False where it is queued.
-    _answers = True
+    @property
+    def _answers(self) -> bool:
+        """True if a call returns the command's own result; False where it is queued."""
+        return True
 
-    def _do(self, args: list[Argument] | tuple[Argument, ...], convert: Convert | None = None) -> Any:
+    def _do(self, args: Sequence[Argument], convert: Convert | None = None) -> Any:
         """Send or queue these words; `convert` makes the result of the reply."""
         raise NotImplementedError
 
-    def _wait(self, span: float, args: list[Argument] | tuple[Argument, ...], convert: Convert | None = None) -> Any:
+    def _wait(self, span: float, args: Sequence[Argument], convert: Convert | None = None) -> Any:
         """The same for a command whose answer the server may keep back for `span` seconds, 0 for any time."""
         return self._do(args, convert)
 
