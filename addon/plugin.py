@@ -40,7 +40,8 @@ from addon.domains.registration import CustomDomains
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo, forgejo_of
-from addon.lane.lane import GRACE_SECONDS, Lane, NoPlace, install
+from addon.lane.install import NoPlace, install
+from addon.lane.lane import GRACE_SECONDS, Lane
 from addon.library.library import Library
 from addon.library.refresh import shared_of
 from addon.mitm import http1
