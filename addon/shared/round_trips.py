@@ -20,7 +20,7 @@ from addon.forgejo.answers import Repository
 from addon.forgejo.blobs import object_hash
 from addon.shared import records
 from addon.shared.lookup import Fault, Key, Lookup, branch_of, repository_of
-from addon.shared.records import Broken, Contents, Foreign
+from addon.shared.records import Broken, Contents, Foreign, Outdated
 from addon.sites.site import File
 
 logger = logging.getLogger(__name__)
@@ -472,6 +472,9 @@ def _value(trips: RoundTrips, name: str, reply: Any, read: Callable[[bytes], T])
     if isinstance(reply, bytes):
         try:
             return read(reply)
+        except Outdated:
+            trips.run([("UNLINK", name)])
+            return None
         except Broken:
             pass
     elif isinstance(reply, resp.ServerError) and not isinstance(reply, resp.WrongType):
