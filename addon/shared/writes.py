@@ -36,11 +36,6 @@ LARGEST_SITE: Final = 32 * 1024 * 1024
 # Both epochs are compared and everything is written in one step, so that a purge is before it or after it.
 # KEYS: both epochs, the repository, the lock, then the ref and what goes. ARGV: both epochs, the lock's token, the
 # milliseconds to live, the repository's record, the ref's record or "", the new epoch or "", its milliseconds.
-
-
-# Both epochs are compared and everything is written in one step, so that a purge is before it or after it.
-# KEYS: both epochs, the repository, the lock, then the ref and what goes. ARGV: both epochs, the lock's token, the
-# milliseconds to live, the repository's record, the ref's record or "", the new epoch or "", its milliseconds.
 _STORE: Final = script("""
 local same = (redis.call('GET', KEYS[1]) or '') == ARGV[1] and (redis.call('GET', KEYS[2]) or '') == ARGV[2]
 if ARGV[3] ~= '' and redis.call('GET', KEYS[4]) == ARGV[3] then redis.call('DEL', KEYS[4]) end
@@ -133,7 +128,7 @@ def _stored_withoutscript(trips: RoundTrips, keys: list[str], arguments: list[An
             if new:
                 queue.execute_command("SET", keys[1], new, "PX", epoch_life)
         try:
-            queue.execute(raise_on_error=True)
+            queue.execute()
         except resp.WatchError:  # a purge came in between, or the lock went
             return 0
     return int(same)
