@@ -100,6 +100,8 @@ class Forgejo:
         self._objects = GitObjects(self._calls, executor, clock, max(1, concurrency // 4))
         self.files = LargeFiles(self._calls, lfs_storage_hosts)
         """Files too large for memory."""
+        self.root_host = ""
+        """The host of Forgejo's own ROOT_URL, once a repository has said it: no site may have it for a domain."""
 
     def __repr__(self) -> str:
         return f"Forgejo({self._calls!r})"
@@ -171,7 +173,9 @@ class Forgejo:
                 raise error from None
             if answer.status != 200:
                 raise answer.trouble(what)
-        return answers.repository(answer.body, reached.owner, reached.name, reached.access)
+        found = answers.repository(answer.body, reached.owner, reached.name, reached.access)
+        self.root_host = found.root_host or self.root_host
+        return found
 
     async def branch(self, repository: Repository, branch: str) -> Branch:
         """The branch's newest commit, and how it was read: only an anonymous call proves the repository public.

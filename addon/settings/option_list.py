@@ -209,8 +209,20 @@ class Options:
     dns_resolvers: tuple[str, ...] = listing(
         "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system."
     )
+    public_addresses: tuple[Network, ...] = listing(
+        "publicAddresses",
+        networks,
+        (),
+        "The addresses at which the world reaches this server; by default those that DNS gives for `pagesDomain`.",
+    )
     reserved_domains: tuple[str, ...] = listing(
         "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them."
+    )
+    claimable_domains: tuple[str, ...] = listing(
+        "claimableDomains",
+        domain_names,
+        (),
+        "Domains of your own that a site may claim all the same, and names below them.",
     )
     release_grace: int = option(
         "releaseGrace",
