@@ -91,7 +91,7 @@ class Admin:
                 self._servers.append(await asyncio.start_server(self._connected, sock=each))
             if not inherited:
                 self._servers.append(await asyncio.start_server(self._connected, address.host, address.port))
-            logger.info("status and purging are at %s port %s", address.host or "all addresses", address.port)
+            logger.info("admin listener on %s port %s", address.host or "all addresses", address.port)
 
     async def aclose(self) -> None:
         """Stop listening and cut what is under way."""
@@ -140,7 +140,7 @@ class Admin:
             reply = _said(504, "that took too long")
         except Exception:
             logger.exception("a request to adminListen failed")
-            reply = _said(500, "an error of ours, which the log has")
+            reply = _said(500, "internal error; see the log")
         if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         headers = [

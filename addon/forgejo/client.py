@@ -2,9 +2,10 @@
 # Copyright (C) 2026 the contributors
 """The questions we ask Forgejo (or Gitea), with typed answers and typed errors; asynchronous, no thread waits.
 
-The face of the rooms beside it: forge_calls (how a question gets there), forge_answers (what an answer means), lfs.
-Every blob is verified against its id before anybody sees it, large ones on the way with their last chunk held back.
-The surprise: pages of a tree are counted by `total_count`; `truncated` is true even on the last page (Forgejo v7-v16).
+The interface of the modules beside it: forge_calls (how a question gets there), forge_answers (what an answer means),
+lfs. Every blob is verified against its id before anybody sees it, large ones on the way with their last chunk held
+back. The surprise: pages of a tree are counted by `total_count`; `truncated` is true even on the last page (Forgejo
+v7-v16).
 """
 
 from __future__ import annotations

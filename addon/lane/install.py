@@ -3,8 +3,8 @@
 """The lane in mitmproxy's place: `ReverseInstance.listen` is replaced for our listeners, and nothing else.
 
 A connection that is not ours goes to the `handle_stream` of the same instance, as if it had been accepted there. Where
-either is not as expected the lane stays off, and the flow face serves all, slower. The only room of this wing that
-knows mitmproxy.
+either is not as expected the lane stays off, and mitmproxy's flows serve all, slower. The only module of this package
+that knows mitmproxy.
 """
 
 import asyncio
@@ -67,9 +67,7 @@ def install(
         what = "TLS" if certificates else "`pages serve`, only `mitmdump -s`"
         raise NoPlace(f"there can be no {what}: this mitmproxy is not as expected ({reason}); take the pinned version")
     if reason is not None:
-        logger.warning(
-            "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
-        )
+        logger.warning("the lane is off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason)
         return None
     lane = Lane(server, settings, through, log=log, facts=facts) if settings.lane else None
     original = ReverseInstance.listen

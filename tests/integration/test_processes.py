@@ -389,7 +389,10 @@ def test_systemd_is_told_when_all_serve_of_each_reload_and_of_the_end(tmp_path: 
             assert told.recv(200).splitlines()[0] == b"READY=1"
             assert log.read_text().count("pages server for") == 2
             good = config.read_text()
-            for settings, outcome in ((f"{good}\ncacheTTL: soon\n", b"settings of before"), (good, b"read anew")):
+            for settings, outcome in (
+                (f"{good}\ncacheTTL: soon\n", b"previous settings"),
+                (good, b"settings reloaded"),
+            ):
                 config.write_text(settings)
                 process.send_signal(signal.SIGHUP)
                 assert told.recv(200).splitlines()[0] == b"RELOADING=1"
