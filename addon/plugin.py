@@ -219,7 +219,7 @@ class PagesAddon:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
         parts = (self._library, self._forgejo, self._store, self._domains, self._registration)
-        if await self._listen(settings) and await self._open_office(settings, *parts):
+        if await self._listen(settings) and await self._open_admin(settings, *parts):
             self._bus.ready()
         for fault in _NOT_MENDED:
             logger.warning("this mitmproxy is not as expected: %s", fault)
@@ -272,7 +272,7 @@ class PagesAddon:
             logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
         return True
 
-    async def _open_office(
+    async def _open_admin(
         self,
         settings: Settings,
         library: Library,
@@ -289,9 +289,10 @@ class PagesAddon:
             version=__version__,
             faces=self._numbers,
             refusals=registration.registry.refusals,
+            certifiable=registration.registry.may_have_certificate,
             purge=self._purge,
         )
-        self._admin = Admin(operations, settings.admin_token)
+        self._admin = Admin(operations, settings.admin_token, settings.admin_hosts)
         try:
             await self._admin.start(settings.admin_listen, worker)
         except OSError as error:

@@ -67,7 +67,9 @@ def install(
         what = "TLS" if certificates else "`pages serve`, only `mitmdump -s`"
         raise NoPlace(f"there can be no {what}: this mitmproxy is not as expected ({reason}); take the pinned version")
     if reason is not None:
-        logger.warning("the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason)
+        logger.warning(
+            "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
+        )
         return None
     lane = Lane(server, settings, through, log=log, facts=facts) if settings.lane else None
     original = ReverseInstance.listen

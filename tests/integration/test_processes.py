@@ -116,7 +116,9 @@ def test_an_address_may_come_back_while_workers_that_had_it_are_ending(tmp_path:
         service.until_served(2)
         write_config(folder, web.url, first, processes=2, listen=both)
         service.reload()
-        service.until(lambda: f"previous workers to leave 127.0.0.1:{second}" in service.log or "reload failed" in service.log)
+        service.until(
+            lambda: f"previous workers to leave 127.0.0.1:{second}" in service.log or "reload failed" in service.log
+        )
         for pid in before:
             os.kill(pid, signal.SIGCONT)
         service.until_served(3)
