@@ -93,7 +93,7 @@ def test_settings_that_are_wrong_change_nothing_even_for_a_worker_that_is_restar
         before = service.workers
         service.config.write_text("pagesDomian: x\n")
         service.reload()
-        service.until(lambda: "nothing is changed" in service.log)
+        service.until(lambda: "reload failed" in service.log)
         assert "pagesDomian" in service.log
         assert service.workers == before
         os.kill(before[0], signal.SIGKILL)
