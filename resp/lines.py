@@ -12,6 +12,7 @@ unusual (a long string, a deep nesting, an error) is not handled but left where 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from resp.encoding import STRING_HEADS
@@ -33,6 +34,8 @@ def strings(data: bytes, most: int) -> tuple[list[Value], int]:
     """The strings, and nulls of RESP3 among them, at the beginning, and how many bytes they take; none if in doubt."""
     nulls = b"_\r\n" in data and (data.startswith(b"_") or b"\r\n_\r\n" in data)
     if nulls:
+        if b"$-1\r\n" in data:  # the null of RESP2, for which the one of RESP3 is about to be taken
+            return [], 0
         # They get two lines, as strings have. Inside of a string with CRLF this does no harm: it is found out all the
         # same, since what stands before its first CRLF is shorter than its header says. Twice, for neighbours.
         data = (CRLF + data).replace(b"\r\n_\r\n", _NULL).replace(b"\r\n_\r\n", _NULL)[2:]
@@ -79,14 +82,14 @@ def pairs(data: bytes, most: int) -> tuple[list[Value], int]:
         scores = b"\n".join(others)
         if not _DOUBLES.match(scores):
             return [], 0
-        others = list(map(float, scores[1:].split(b"\n,")))
+        numbers = list(map(float, scores[1:].split(b"\n,")))
         # More of them, if a line had a line feed in it.
-        return (_two(first, others), size) if len(others) == count else ([], 0)
+        return (_two(first, numbers), size) if len(numbers) == count else ([], 0)
     except (IndexError, ValueError):
         return [], 0
 
 
-def _two(first: list[Value], second: list[Value]) -> list[Value]:
+def _two(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:
     return list(map(list, zip(first, second)))
 
 

@@ -110,6 +110,13 @@ def test_a_score_that_is_none_is_refused_among_many(score: bytes) -> None:
     assert outcome(data, []) == "refused"
 
 
+@pytest.mark.parametrize("nulls", [b"_\r\n$-1\r\n", b"$-1\r\n_\r\n_\r\n", b"$-1\r\n$-1\r\n", b"_\r\n_\r\n_\r\n"])
+def test_nulls_of_both_protocols_are_told_apart(nulls: bytes) -> None:
+    count = nulls.count(b"\r\n")
+    data = b"*%d\r\n" % (10 + count) + b"$1\r\na\r\n" * 5 + nulls + b"$0\r\n\r\n" * 5
+    assert read(Parser(), data, []) == [[b"a"] * 5 + [None] * count + [b""] * 5]
+
+
 STREAMS = {
     "plain": b"*5000\r\n" + b"$3\r\nabc\r\n" * 5000,
     "with line ends": b"*5000\r\n" + b"$3\r\na\r\n\r\n" * 5000,
