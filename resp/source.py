@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from resp.connection import Connection
 from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.endpoint import Endpoint
 from resp.errors import ServerError
 from resp.kinds import is_read
+from resp.listening import Upstream
 from resp.values import Value
 
 Args = Sequence[Argument]
@@ -42,6 +42,19 @@ class SourceStats(NamedTuple):
     retried: int
     breaker: str
     breaker_opened: int
+
+
+def summed(parts: Sequence[SourceStats]) -> SourceStats:
+    """Of several nodes together; the breaker is said to be open if one is."""
+    numbers = zip(*((*part[:11], part.breaker_opened) for part in parts), strict=True)
+    totals = [sum(column) for column in numbers]
+    states = {part.breaker for part in parts}
+    state = next((state for state in ("open", "half-open", "closed") if state in states), "off")
+    return SourceStats._make([*totals[:-1], state, totals[-1]])
+
+
+#: Nothing has happened yet.
+NO_STATS: Final = SourceStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "off", 0)
 
 
 class Batch:
@@ -118,27 +131,14 @@ class Source(Protocol):
     def exchange(self, batch: Batch, timeout: float | None) -> list[Value]:
         """Many; the replies to `batch.wire()`, errors in place."""
 
-    def hold(self, args: Args, timeout: float | None) -> tuple[Held, Value]:
-        """A connection for the commands of a transaction that begins with this one, and the reply to it."""
+    def hold(self, args: Args, timeout: float | None) -> tuple[Held, list[Value]]:
+        """A connection for the commands of a transaction that begins with this one, and the one reply to it."""
 
     def upstream(self) -> Upstream:
         """What listens (publish/subscribe) connects through this."""
 
     def stats(self) -> SourceStats: ...
     def close(self) -> None: ...
-
-
-class Upstream(Protocol):
-    """Where a listener connects, and goes again when that place is no longer the right one."""
-
-    def connect(self) -> Connection:
-        """A connection after its handshake."""
-
-    def moved(self) -> bool:
-        """True if what `connect` returned last is no longer the place to listen at."""
-
-    def tell(self, ring: Callable[[], None]) -> None:
-        """Call `ring` (which must not block, and is held weakly) when `moved` may have become true."""
 
 
 def errors_in(replies: Sequence[Value]) -> Iterator[tuple[int, ServerError]]:

@@ -20,20 +20,12 @@ from typing import Any, Final, TypeVar
 
 import resp
 from addon.settings.schema import Settings
-from addon.shared import records, round_trips
-from addon.shared.lookup import Key, Lookup
-from addon.shared.round_trips import (
-    EPOCH_LIFE,
-    GUESSED_BRANCH,
-    LARGEST_SITE,
-    Held,
-    NoAnswer,
-    RoundTrips,
-    Wanted,
-    Work,
-    checked_replies,
-    milliseconds,
-)
+from addon.shared import added_locks, reads, records, writes
+from addon.shared.lookup import Key, Lookup, Wanted
+from addon.shared.reads import GUESSED_BRANCH, Held
+from addon.shared.round_trips import EPOCH_LIFE, NoAnswer, RoundTrips, checked_replies, milliseconds
+from addon.shared.signatures import RecordKey
+from addon.shared.writes import LARGEST_SITE, Work
 
 logger = logging.getLogger(__name__)
 
@@ -87,16 +79,18 @@ class Shared:
         life: float,
         largest_file: int,
         threads: int,
+        record_key: RecordKey,
         returned: Callable[[], object] = lambda: None,
     ) -> None:
         """timeout: seconds for one look-up. life: seconds that refs stay. largest_file: bytes of a file that is shared.
 
-        returned: called when Redis answers again after having been away.
+        record_key: signs what is written. returned: called when Redis answers again after having been away.
         """
         self.client = client
         self.timeout = timeout
         self.life = life
         self.largest_file = largest_file
+        self.record_key = record_key
         self.away = False
         """Whether Redis did not answer a moment ago; then nothing asks it but the task that knocks."""
         self.returned = returned
@@ -126,6 +120,7 @@ class Shared:
             life=max(settings.stale_ttl, 2 * settings.cache_ttl) + 60.0,
             largest_file=settings.max_shared_file_size,
             threads=min(settings.redis_max_connections, 16),
+            record_key=RecordKey.of(settings),
         )
 
     def start(self) -> None:
@@ -153,24 +148,24 @@ class Shared:
         if known is not None and known.repository is not None:
             branch, called = known.repository.default_branch, records.password_place(known.repository)
             commit = known.commit if known.fault in records.STORED else None
-        return await self._run(lambda trips: round_trips.look(trips, key, branch, commit, wanted, called))
+        return await self._run(lambda trips: reads.look(trips, key, branch, commit, wanted, called))
 
     async def added_lock(self, place: Key) -> str | None:
         """The hash that stands in Redis as a site's password; place: as `records.password_place` says."""
-        return await self._run(lambda trips: round_trips.added_lock(trips, place))
+        return await self._run(lambda trips: added_locks.added_lock(trips, place))
 
     async def blobs(self, wanted: Iterable[tuple[str, int]]) -> dict[str, bytes]:
         """Those of the files (ids and sizes) that Redis has, verified against their ids, in one trip."""
         names = {records.blob_key(blob_id): (blob_id, size) for blob_id, size in wanted if size <= self.largest_file}
         if not names:
             return {}
-        return await self._run(lambda trips: round_trips.blobs(trips, names)) or {}
+        return await self._run(lambda trips: reads.blobs(trips, names)) or {}
 
     async def lfs_object(self, key: Key, oid: str, size: int) -> bytes | None:
         """The bytes of a Git LFS object, verified."""
         if size > self.largest_file:
             return None
-        return await self._run(lambda trips: round_trips.lfs_object(trips, records.object_key(key, oid), oid, size))
+        return await self._run(lambda trips: reads.lfs_object(trips, records.object_key(key, oid), oid, size))
 
     async def run(self, job: Callable[[RoundTrips], T]) -> T | None:
         """What a job of somebody else's says, run on a thread; None where Redis gives no answer in time."""
@@ -186,9 +181,10 @@ class Shared:
     async def keep_contents(self, lookup: Lookup) -> None:
         """The same for what a commit is, of a lookup that is not to be stored itself."""
         if lookup.fault in records.STORED and lookup.commit is not None:
-            data = await self._run(lambda trips: records.site_record(lookup))
+            name = records.site_key(lookup.key, lookup.commit)
+            data = await self._run(lambda trips: trips.record_key.signed(name, records.site_record(lookup)))
             if data is not None and len(data) <= LARGEST_SITE:
-                self._later(records.site_key(lookup.key, lookup.commit), data)
+                self._later(name, data)
 
     def keep_object(self, key: Key, oid: str, data: bytes) -> None:
         """The same for a Git LFS object."""
@@ -203,7 +199,7 @@ class Shared:
         """
         work = self._taken()
         return await self._run(
-            lambda trips: round_trips.store(trips, lookup, held, token, work, going), lambda: self._give(work)
+            lambda trips: writes.store(trips, lookup, held, token, work, going), lambda: self._give(work)
         )
 
     def store_later(self, lookup: Lookup) -> None:
@@ -214,7 +210,7 @@ class Shared:
     async def lock(self, key: Key) -> str | None:
         """The token of the lock on looking at a repository; "" where another proxy has it."""
         token = secrets.token_hex(8)
-        got = await self._run(lambda trips: round_trips.lock(trips, key, token, LOCK_LIFE))
+        got = await self._run(lambda trips: writes.lock(trips, key, token, LOCK_LIFE))
         return None if got is None else token if got else ""
 
     async def locked(self, key: Key) -> bool | None:
@@ -223,7 +219,7 @@ class Shared:
 
     async def unlock(self, key: Key, token: str) -> None:
         """Let go of a lock without having anything to write."""
-        await self._run(lambda trips: round_trips.unlock(trips, key, token))
+        await self._run(lambda trips: writes.unlock(trips, key, token))
 
     async def purge(self, key: Key | None) -> bool:
         """Make all proxies look again at a repository, or at everything; False: as soon as Redis answers."""
@@ -239,7 +235,7 @@ class Shared:
         """Write what waits: files, and what was found while Redis was away."""
         work = self._taken()
         if work:
-            await self._run(lambda trips: round_trips.flush(trips, work), lambda: self._give(work))
+            await self._run(lambda trips: writes.flush(trips, work), lambda: self._give(work))
 
     # What waits.
 
@@ -294,7 +290,7 @@ class Shared:
             if self._touched and time.monotonic() - last > _TOUCH_SECONDS:
                 last = time.monotonic()
                 names, self._touched = self._touched, set()
-                await self._run(partial(round_trips.touch, names=names))
+                await self._run(partial(writes.touch, names=names))
 
     # Jobs, and what becomes of them.
 
@@ -333,7 +329,14 @@ class Shared:
         return None
 
     def _job(self, job: Callable[[RoundTrips], T], deadline: float) -> T:
-        trips = RoundTrips(self.client, deadline, life=self.life, largest_file=self.largest_file, touched=self._touched)
+        trips = RoundTrips(
+            self.client,
+            deadline,
+            life=self.life,
+            largest_file=self.largest_file,
+            touched=self._touched,
+            record_key=self.record_key,
+        )
         try:
             return job(trips)
         finally:
