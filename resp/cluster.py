@@ -17,7 +17,7 @@ import random
 import time as _time
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from resp.cluster_batches import exchange
 from resp.cluster_listening import ClusterUpstream

@@ -293,6 +293,7 @@ def clustered(kind: str, *, primaries: int = 3, replicas: int = 1) -> Iterator[C
             wait_until(partial(_replicates, server, cluster.name(first[at % primaries])), 20)
         wait_until(cluster.whole, 40, "a cluster that is whole")
         wait_until(lambda: all(_linked(server) for server in copies), 40, "replicas that follow")
+        wait_until(lambda: all(_copies(server) == replicas for server in cluster.servers), 40, "replicas in every map")
         yield cluster
 
 
@@ -306,6 +307,12 @@ def _replicates(server: Server, primary: str) -> bool:
     with contextlib.suppress(ConsoleError):
         return server.ask("CLUSTER", "REPLICATE", primary) == b"OK"
     return False
+
+
+def _copies(server: Server) -> int:
+    """Replicas of each slot, the least of them, as this server says."""
+    rows: Any = server.ask("CLUSTER", "SLOTS")
+    return min(len(row) - 3 for row in rows)
 
 
 def _linked(server: Server) -> bool:
