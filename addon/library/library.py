@@ -53,7 +53,7 @@ from addon.shared.lookup import (
     without_frames,
 )
 from addon.sites.pages_file import MAX_BYTES as MAX_PAGES_FILE
-from addon.sites.pages_file import PagesFile, PagesFileError, parse
+from addon.sites.pages_file import PagesFile, PagesFileError, parse, takes_long
 from addon.sites.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
 from addon.sites.tree import MODE_LINK, Entry, Tree
 from addon.web.negotiation import Representation, encode
@@ -76,8 +76,6 @@ ANEW_EVERY = 5.0
 """Seconds between two looks at a site that visitors ask for by `Cache-Control: no-cache`."""
 _THREAD_ROWS = 2_000
 """Trees above this are built on a thread: 2 000 rows take about 5 ms."""
-_THREAD_SETTINGS = 4 * 1024
-"""A `.pages` file above this is read on a thread: 64 KiB made to hurt take 0.2 s."""
 
 Wanted = tuple[tuple[str, ...], bool]
 T = TypeVar("T")
@@ -597,7 +595,7 @@ class Library:
             raise BadAnswer("tree: entries that cannot be of one commit") from None
 
     async def _pages_file(self, data: bytes) -> PagesFile:
-        if len(data) <= _THREAD_SETTINGS:
+        if not takes_long(data):
             return parse(data)
         return await self.on_thread(partial(parse, data))
 
