@@ -31,7 +31,7 @@ from addon.access.control import Access
 from addon.access.signing_key import KeyFault, Source, signing_key
 from addon.admin.access_log import ABORTED, AccessLog
 from addon.admin.listener import Admin
-from addon.admin.operations import PagesOffice
+from addon.admin.operations import PagesOperations
 from addon.admin.webhook import Delivery, Webhook, written
 from addon.domains.assembly import domains_of
 from addon.domains.dns import Dns
@@ -40,7 +40,8 @@ from addon.domains.registration import CustomDomains
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo, forgejo_of
-from addon.lane.lane import GRACE_SECONDS, Lane, NoPlace, install
+from addon.lane.install import NoPlace, install
+from addon.lane.lane import GRACE_SECONDS, Lane
 from addon.library.library import Library
 from addon.library.refresh import shared_of
 from addon.mitm import http1
@@ -55,12 +56,12 @@ from addon.mitm.flows import (
     request_of,
     respond,
     status_of_failure,
-    told_of_tls,
+    tls_of,
 )
 from addon.mitm.options import HTTP2_SAFE, set_options, upstream_authority, version
 from addon.mitm.relay import Deposit, Relay
 from addon.net.certificates import CertificateFault, Certificates, CertificateWatch
-from addon.net.listeners import emptied, let_in, refuse_new
+from addon.net.listeners import admit_accepted, drained, refuse_new
 from addon.process.worker import Bus, joined, share_of
 from addon.serving.acme_challenges import Challenges
 from addon.serving.server import Answer, PagesServer
@@ -282,7 +283,7 @@ class PagesAddon:
         worker = joined()
         if not settings.admin_listen or (worker is not None and worker.number):
             return True  # one of several processes does it
-        office = PagesOffice(
+        office = PagesOperations(
             *(settings, library, forgejo, store, domains),
             version=__version__,
             faces=self._numbers,
@@ -323,8 +324,8 @@ class PagesAddon:
         listeners = [each for server in opened for each in getattr(server, "sockets", ())]
         if joined() is None:  # else the supervisor does it, or others go on to serve
             refuse_new(listeners)
-            await emptied(listeners)
-        await let_in(listeners)
+            await drained(listeners)
+        await admit_accepted(listeners)
         for instance in servers.servers:
             await instance.stop()
         if self._admin is not None:
@@ -381,7 +382,7 @@ class PagesAddon:
         io = handler.transports.get(client) if handler is not None else None
         session = io.writer.get_extra_info("ssl_object") if io is not None and io.writer is not None else None
         if session is not None:
-            told_of_tls(client, session)
+            tls_of(client, session)
 
     def next_layer(self, data: layer.NextLayer) -> None:
         first = data.data_client()[:1]

@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 import struct
+import sys
 import threading
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -23,20 +24,20 @@ from resp.endpoint import Endpoint
 from resp.errors import ConnectionLost
 
 
-def dial(endpoint: Endpoint, deadline: float, kernel: bool) -> socket.socket:
-    """A connected socket, after the TLS handshake if there is to be one; blocking if `kernel`, else with a timeout.
+def dial(endpoint: Endpoint, deadline: float) -> socket.socket:
+    """A connected socket, after the TLS handshake if there is to be one; blocking where the kernel keeps the time.
 
     Raises TimeoutError, OSError, ValueError and ConnectionLost, for `Connection.connect` to translate.
     """
     if endpoint.unix_socket_path is not None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if kernel:
+            if kernel_limits(sock):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval(left(deadline)))
             else:
                 sock.settimeout(left(deadline))
             sock.connect(endpoint.unix_socket_path)
-            return _secured(sock, endpoint, deadline, kernel)
+            return _secured(sock, endpoint, deadline)
         except BaseException:
             sock.close()
             raise
@@ -57,7 +58,7 @@ def dial(endpoint: Endpoint, deadline: float, kernel: bool) -> socket.socket:
             for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
                 if hasattr(socket, option):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-            return _secured(sock, endpoint, deadline, kernel)
+            return _secured(sock, endpoint, deadline)
         except OSError as error:
             sock.close()
             failure = error
@@ -70,13 +71,23 @@ def dial(endpoint: Endpoint, deadline: float, kernel: bool) -> socket.socket:
         del failure  # no cycle of exception and frame
 
 
-def _secured(sock: socket.socket, endpoint: Endpoint, deadline: float, kernel: bool) -> socket.socket:
+def _secured(sock: socket.socket, endpoint: Endpoint, deadline: float) -> socket.socket:
     if endpoint.tls is not None:
         sock.settimeout(left(deadline))
         return endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host)
-    if kernel:
+    if kernel_limits(sock):
         sock.settimeout(None)
     return sock
+
+
+def kernel_limits(sock: socket.socket) -> bool:
+    """True if SO_RCVTIMEO and SO_SNDTIMEO strike on this very socket.
+
+    Not on TLS, and not on a patched socket (gevent, eventlet), which never blocks in the kernel; the patch may come
+    at any time, so that the socket's own class is asked.
+    """
+    known = sys.platform in ("linux", "darwin") and hasattr(socket, "SO_RCVTIMEO")
+    return known and type(sock).__module__ == "socket"
 
 
 def addresses(host: str, port: int, deadline: float) -> list[Any]:

@@ -106,9 +106,16 @@ class ServerError(RespError):
         super().__init__(code, message)
         self.code = code
         self.message = message
+        #: The name of the command, where it is known; never its arguments.
+        self.command: str | None = None
+        #: Its place in a pipeline or transaction, from 0.
+        self.place: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.code} {self.message}" if self.message else self.code
+        text = f"{self.code} {self.message}" if self.message else self.code
+        if self.place is not None:
+            return f"{text} (command {self.place + 1} of the pipeline: {self.command})"
+        return text
 
 
 class AuthenticationError(ServerError):
@@ -117,6 +124,12 @@ class AuthenticationError(ServerError):
 
 class NoPermission(ServerError):
     """The user may not run this command or touch this key (NOPERM)."""
+
+    def __str__(self) -> str:
+        # Of a key or a channel servers say that it is forbidden, not to whom and for what.
+        return (
+            super().__str__() if self.place is not None or not self.command else f"{super().__str__()} ({self.command})"
+        )
 
 
 class TemporaryError(ServerError):

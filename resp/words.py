@@ -11,8 +11,8 @@ of a call.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from resp.encoding import Argument
 from resp.errors import InvalidArgument, ProtocolError, RespError, ServerError
@@ -24,51 +24,6 @@ Keys = Argument | Iterable[Argument]
 Convert = Callable[[Any], Any]
 Seconds = int | datetime.timedelta
 Moment = int | datetime.datetime
-
-#: Commands that only read, and may therefore be sent a second time over a new connection when an idle one turned out
-#: to be dead. No write is in this list, idempotent or not; nor is anything that depends on the connection.
-_READS: Final = (
-    "BITCOUNT BITPOS DBSIZE ECHO EVAL_RO EVALSHA_RO EXISTS EXPIRETIME FCALL_RO GET GETBIT GETRANGE HEXISTS HGET "
-    "HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HSTRLEN HVALS INFO KEYS LASTSAVE LINDEX LLEN LPOS LRANGE MGET "
-    "PEXPIRETIME PFCOUNT PING PTTL RANDOMKEY SCAN SCARD SDIFF SINTER SINTERCARD SISMEMBER SMEMBERS SMISMEMBER "
-    "SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION TIME TTL TYPE XLEN XRANGE XREVRANGE ZCARD ZCOUNT ZDIFF ZINTER "
-    "ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYSCORE ZREVRANK "
-    "ZSCAN ZSCORE ZUNION "
-)
-READS: Final = frozenset(_READS.split())
-
-
-# Commands that leave a connection in another state than its next user expects.
-_STATEFUL: Final = frozenset(
-    "SELECT RESET AUTH HELLO MULTI EXEC DISCARD WATCH UNWATCH READONLY READWRITE ASKING QUIT".split()  # noqa: SIM905
-)
-_STATEFUL_CLIENT: Final = frozenset({"TRACKING", "CACHING", "REPLY", "NO-EVICT", "NO-TOUCH", "CAPA", "IMPORT-SOURCE"})
-# Commands that are answered by something else than one reply.
-_UNANSWERED: Final = frozenset(
-    "SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC".split()  # noqa: SIM905
-)
-
-
-def changes_connection(args: Sequence[Argument]) -> bool:
-    """True for a command after which the connection must not be given to somebody else.
-
-    Raises InvalidArgument for what cannot be sent over a shared connection at all, since no reply would come.
-    """
-    name = _upper(args[0]) if args else ""
-    if name in _UNANSWERED:
-        raise InvalidArgument(f"{name} needs a connection of its own: see pubsub(), resp.Tracking and resp.Connection")
-    return name in _STATEFUL or (name == "CLIENT" and len(args) > 1 and _upper(args[1]) in _STATEFUL_CLIENT)
-
-
-def _upper(word: Argument) -> str:
-    if isinstance(word, bytes | bytearray | memoryview):
-        word = bytes(word).decode("ascii", "replace")
-    return word.upper() if isinstance(word, str) else ""
-
-
-def is_read(name: object) -> bool:
-    """True if the command of this name only reads."""
-    return isinstance(name, str | bytes) and _upper(name) in READS
 
 
 def converted(reply: Value, convert: Convert | None) -> Value:

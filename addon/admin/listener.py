@@ -43,7 +43,7 @@ class Purged(NamedTuple):
     everywhere: bool
 
 
-class Office(Protocol):
+class Operations(Protocol):
     """What can be asked for and done here."""
 
     async def health(self) -> tuple[bool, Mapping[str, object]]:
@@ -77,8 +77,8 @@ class _Request(NamedTuple):
 class Admin:
     """The listener. State: who is connected."""
 
-    def __init__(self, office: Office, token: Secret | None) -> None:
-        self._office = office
+    def __init__(self, operations: Operations, token: Secret | None) -> None:
+        self._office = operations
         self._token = token
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()

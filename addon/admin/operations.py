@@ -22,7 +22,7 @@ from addon.library.library import Library
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key, key_of
 from addon.shared.mappings import Mapping as Mapped
-from addon.shared.round_trips import Trips, checked_replies
+from addon.shared.round_trips import RoundTrips, checked_replies
 from addon.web.routing import PROFILE, host_name, is_owner_name, is_repository_name, owner_of
 
 KNOWN_FOR: Final = 600.0
@@ -36,7 +36,7 @@ _MOST_OWNERS = 10_000
 _MOST_REFUSALS = 50
 
 
-class PagesOffice:
+class PagesOperations:
     """The one office of a server. Lives on the event loop. State: what was found out about owners."""
 
     def __init__(
@@ -219,5 +219,5 @@ class PagesOffice:
         return False
 
 
-def _ping(trips: Trips) -> bool:
+def _ping(trips: RoundTrips) -> bool:
     return bool(checked_replies(trips.run([("PING",)])))

@@ -2,8 +2,8 @@
 # Copyright (C) 2026 the contributors
 """Domains, their store and the library put together: what one of them has to know of the others.
 
-The domains are told of changes by the same listener as the library (`SharedLooks`), and ask the library whether a site
-still names a host.
+The domains are told of changes by the same listener as the library (`SharedRefresh`), and ask the library whether a
+site still names a host.
 """
 
 from addon.domains.names import DomainNames, NameRefused

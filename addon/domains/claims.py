@@ -21,7 +21,7 @@ from addon.shared.records import Broken, Foreign
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DesiredDomain:
     """A host that a site would like. refusal: why it may not have it unless it has it already; "" for it may.
 
     proven: how its domain was proven by DNS; "" for not.
@@ -145,7 +145,7 @@ class _Standing:
 def settled(
     site: Shown,
     number: int,
-    wishes: Iterable[Wish],
+    wishes: Iterable[DesiredDomain],
     *,
     beaten: Mapping[str, Shown],
     found: Collection[str],
@@ -291,7 +291,7 @@ def released(host: str, *, by_hand: bool = False) -> Planned[Outcome]:
     return plan
 
 
-def noted(owner: str, repository: str, host: str, change: Callable[[Claim], Claim]) -> Planned[Claim | bool]:
+def claim_changed(owner: str, repository: str, host: str, change: Callable[[Claim], Claim]) -> Planned[Claim | bool]:
     """The plan that changes what is noted of a claim (its proof); False where there is no such claim."""
 
     def plan(view: View) -> tuple[Writes, Claim | bool]:

@@ -10,7 +10,7 @@ that its owner needs, and never becomes a wish.
 import asyncio
 from typing import Final, Protocol
 
-from addon.domains.claims import Wish
+from addon.domains.claims import DesiredDomain
 from addon.domains.names import DomainNames, NameRefused, shown
 from addon.forgejo.answers import Branch, Repository, is_branch
 from addon.forgejo.errors import ForgejoError, NotFound
@@ -50,7 +50,7 @@ class Forge(Protocol):
     async def version(self) -> str: ...
 
 
-class Wishes:
+class DesiredDomains:
     """The wishes of sites, weighed."""
 
     def __init__(self, names: DomainNames, forge: Forge, prover: Prover | None, *, must_prove: bool) -> None:
@@ -61,7 +61,7 @@ class Wishes:
 
     async def of(
         self, pages_file: PagesFile, repository: Repository, record: SiteDomains | None
-    ) -> tuple[list[Wish], dict[str, str]]:
+    ) -> tuple[list[DesiredDomain], dict[str, str]]:
         """What `.pages` names: what may be had, in its order, and what is refused before anybody is asked.
 
         record: what the site has by now.
@@ -112,20 +112,22 @@ class Wishes:
                 hosts[host] = branch
         return hosts
 
-    async def _domain(self, domain: str, repository: Repository, known: SiteDomains | None) -> Wish:
+    async def _domain(self, domain: str, repository: Repository, known: SiteDomains | None) -> DesiredDomain:
         claim = known.claim(domain) if known is not None else None
         if not self._must_prove or (claim is not None and claim.proven):
-            return Wish(domain)
+            return DesiredDomain(domain)
         if self.prover is None:
-            return Wish(domain, refusal="nobody here can ask DNS for its proof")
+            return DesiredDomain(domain, refusal="nobody here can ask DNS for its proof")
         verdict = await self.prover.proof(domain, repository.owner, repository.name, repository.id)
         if verdict.proven:
-            return Wish(domain, proven=verdict.how or "DNS")
+            return DesiredDomain(domain, proven=verdict.how or "DNS")
         if verdict.proven is None:
-            return Wish(domain, refusal="DNS gives no answer about its proof; it is asked again")
-        return Wish(domain, refusal=verdict.missing or "its proof in DNS is missing")
+            return DesiredDomain(domain, refusal="DNS gives no answer about its proof; it is asked again")
+        return DesiredDomain(domain, refusal=verdict.missing or "its proof in DNS is missing")
 
-    async def _branch(self, repository: Repository, host: str, branch: str, refused: dict[str, str]) -> Wish | None:
+    async def _branch(
+        self, repository: Repository, host: str, branch: str, refused: dict[str, str]
+    ) -> DesiredDomain | None:
         try:
             if not is_branch(branch):
                 raise NotFound("no branch can have this name")
@@ -134,10 +136,10 @@ class Wishes:
             if missing.certain:
                 refused[host] = f"there is no branch {shown(branch)}"
                 return None
-            return Wish(host, branch, refusal="Forgejo gives no definite answer about its branch")
+            return DesiredDomain(host, branch, refusal="Forgejo gives no definite answer about its branch")
         except ForgejoError:
-            return Wish(host, branch, refusal="Forgejo gives no answer about its branch")
-        return Wish(host, branch)
+            return DesiredDomain(host, branch, refusal="Forgejo gives no answer about its branch")
+        return DesiredDomain(host, branch)
 
     async def beats(self, repository: Repository, host: str, holder: Shown, holder_id: int) -> bool:
         """Whether DNS certainly says that a host is this repository's, and not its holder's."""

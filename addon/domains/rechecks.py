@@ -67,7 +67,7 @@ class Rechecks:
                 return replace(found, checked=now, proven=verdict.how or found.proven, lost=None)
             return replace(found, checked=now, lost=now if found.lost is None else found.lost)
 
-        told = await self._store.change(claims.noted(record.owner, record.repository, claim.host, noted))
+        told = await self._store.change(claims.claim_changed(record.owner, record.repository, claim.host, noted))
         if told is NO_ANSWER or not isinstance(told, Claim) or told.lost is None:
             return False
         site = f"{record.owner}/{record.repository}"

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from addon.domains import claims
 from addon.domains.claims import Outcome
-from addon.domains.desired import Forge, Prover, Wishes
+from addon.domains.desired import DesiredDomains, Forge, Prover
 from addon.domains.names import DomainNames, NameRefused
 from addon.domains.report import Hosts, Report, Routers, Sites
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway, known_record
@@ -48,7 +48,7 @@ _MOST_LINES = 20
 _MOST_CHALLENGES = 5
 """Hosts of others that one site may ask about at a time: each costs a look at the other, and DNS."""
 _MOST_SCANS = 200
-"""Trips to Redis for the branches that the Traefik plugin registered of one site."""
+"""RoundTrips to Redis for the branches that the Traefik plugin registered of one site."""
 _FORGEJO_SAYS_NOTHING = "Forgejo gives no definite answer; its domains stay as they are"
 _REDIS_SAYS_NOTHING = "Redis gives no answer; its domains stay as they are"
 
@@ -95,7 +95,7 @@ class Registry:
         self.routers = routers
         self.names = DomainNames(settings)
         must_prove = settings.enable_custom_domain_dns_verification
-        self._wishes = Wishes(self.names, forge, prover, must_prove=must_prove)
+        self._wishes = DesiredDomains(self.names, forge, prover, must_prove=must_prove)
         self._grace = settings.release_grace
         self._again = max(1.0, settings.cache_ttl)
         self._sites = sites

@@ -21,7 +21,7 @@ from addon.shared.cache import Shared
 from addon.shared.domain_records import SiteDomains, read_record
 from addon.shared.mappings import DOMAINS, FORWARD, Mapping, domains_key, forward_key, host_of, mapping_of
 from addon.shared.records import Broken, Foreign
-from addon.shared.round_trips import Trips, checked_replies
+from addon.shared.round_trips import RoundTrips, checked_replies
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ class DomainStore:
     async def _in_redis(self, plan: Planned[T], life: float) -> T | NoAnswer:
         assert self._shared is not None
 
-        def job(trips: Trips) -> tuple[T, dict[str, Value]]:
+        def job(trips: RoundTrips) -> tuple[T, dict[str, Value]]:
             return transactions.patiently(trips, plan, life)
 
         told = await self._shared.run(job)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 import resp
-from addon.shared.round_trips import Trips, checked_replies
+from addon.shared.round_trips import RoundTrips, checked_replies
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -102,7 +102,7 @@ def planned(plan: Planned[T], read: Callable[[tuple[str, ...]], Iterable[Value]]
     raise RuntimeError("a plan that needs to know ever more")
 
 
-def swap(trips: Trips, plan: Planned[T], life: float) -> tuple[T, dict[str, Value]] | None:
+def swap(trips: RoundTrips, plan: Planned[T], life: float) -> tuple[T, dict[str, Value]] | None:
     """Run a plan against Redis; None where what it read has changed meanwhile. life: seconds of what it writes, or 0.
 
     Says what the plan says, and what the keys hold afterwards.
@@ -125,7 +125,7 @@ def swap(trips: Trips, plan: Planned[T], life: float) -> tuple[T, dict[str, Valu
     return told if checked_replies([reply])[0] == 0 else None
 
 
-def read(trips: Trips, names: Iterable[str]) -> list[Value]:
+def read(trips: RoundTrips, names: Iterable[str]) -> list[Value]:
     """What keys hold, each by a GET of its own: MGET calls a key of another kind nothing."""
     replies = trips.run([("GET", name) for name in names])
     return checked_replies([OTHER_KIND if isinstance(reply, resp.WrongType) else reply for reply in replies])
@@ -145,7 +145,7 @@ def _wanted(writes: Writes, name: str) -> bytes:
     return b"-" if new is None else b"=" + new
 
 
-def _swapped_without_script(trips: Trips, view: View, writes: Writes, milliseconds: int) -> bool:
+def _swapped_without_script(trips: RoundTrips, view: View, writes: Writes, milliseconds: int) -> bool:
     """The script as a transaction, for servers that run none or permit us none."""
     names = list(view.values)
     with trips.transaction() as queue:
@@ -159,13 +159,13 @@ def _swapped_without_script(trips: Trips, view: View, writes: Writes, millisecon
             life: tuple[Any, ...] = ("PX", milliseconds) if milliseconds else ()
             queue.execute_command(*(("DEL", name) if value is None else ("SET", name, value, *life)))
         try:
-            queue.execute(raise_on_error=True)
+            queue.execute()
         except resp.WatchError:
             return False
     return True
 
 
-def patiently(trips: Trips, plan: Planned[T], life: float) -> tuple[T, dict[str, Value]]:
+def patiently(trips: RoundTrips, plan: Planned[T], life: float) -> tuple[T, dict[str, Value]]:
     """The same until nobody comes in between, or time is over (shared_trips.NoAnswer)."""
     while True:
         told = swap(trips, plan, life)

@@ -18,7 +18,7 @@ REMINDER = 60.0
 """Seconds between two lines about trouble."""
 
 
-class Weather:
+class HealthLog:
     """Says how Forgejo is, once. State: when trouble was last said, and what has happened since."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

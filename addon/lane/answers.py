@@ -14,7 +14,7 @@ from http import HTTPStatus
 from addon import templates
 from addon.serving.server import Answer
 from addon.web.forwarding import Visitor
-from addon.web.prepared_answers import LARGEST, Basis, ReadyAnswer
+from addon.web.prepared_answers import LARGEST, Basis, PreparedAnswer
 from addon.web.request_head import KEYED, UNKEYED, Fields, RequestLine
 
 CLOSE = b"Connection: close\r\n"
@@ -98,11 +98,11 @@ def basis_of(answer: Answer) -> Basis | None:
     return basis if isinstance(basis, Basis) else None
 
 
-def ready_answer(line: RequestLine, answer: Answer, start: bytes, rest: bytes) -> ReadyAnswer:
+def ready_answer(line: RequestLine, answer: Answer, start: bytes, rest: bytes) -> PreparedAnswer:
     """An answer as it is kept ready; only where `may_be_ready`."""
     basis = basis_of(answer)
     assert basis is not None
-    return ReadyAnswer(start, rest, basis, line, answer.status, len(answer.body), answer.cache)
+    return PreparedAnswer(start, rest, basis, line, answer.status, len(answer.body), answer.cache)
 
 
 @lru_cache(maxsize=16)

@@ -68,7 +68,7 @@ class _Ticket:
         return self._spoiled
 
 
-class SharedLooks:
+class SharedRefresh:
     """Looks through Redis, and what is told of changes there. Lives on the event loop."""
 
     def __init__(
@@ -130,7 +130,7 @@ class SharedLooks:
 
     def invalidated(self, name: bytes | None) -> None:
         """A mutable key was changed, or everything may have been."""
-        told = (records.EPOCH, None) if name is None else records.told_of(name)
+        told = (records.EPOCH, None) if name is None else records.subject_of_key(name)
         if told is None:
             self.others(name)
             return

@@ -44,7 +44,7 @@ class Closed(layer.Layer):
             yield commands.CloseConnection(self.context.client)
 
 
-def told_of_tls(client: Client, session: ssl.SSLObject) -> None:
+def tls_of(client: Client, session: ssl.SSLObject) -> None:
     """Say in mitmproxy's words what the TLS of a connection is that it was handed in the clear."""
     client.tls = True
     client.timestamp_tls_setup = time.time()  # this is what makes it established

@@ -85,7 +85,7 @@ def read(files: CertificateFiles, *, http2: bool = True) -> Certificate:
     return Certificate(context, names, leaf.not_valid_after_utc)
 
 
-def oddity(files: CertificateFiles, certificate: Certificate) -> str | None:
+def certificate_warning(files: CertificateFiles, certificate: Certificate) -> str | None:
     """What is strange about a certificate that can be used all the same."""
     now = datetime.datetime.now(datetime.UTC)
     if certificate.expires < now:
@@ -205,7 +205,7 @@ class Certificates:
         for files, certificate in found:
             self._known[files] = certificate
             logger.info("the certificate in %s was read anew; it is good until %s", files.cert, certificate.expires)
-            if strange := oddity(files, certificate):
+            if strange := certificate_warning(files, certificate):
                 logger.warning("%s", strange)
         if found:
             self._arrange()

@@ -84,7 +84,7 @@ def refuse_new(listeners: Iterable[socket.socket]) -> None:
             listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
-async def emptied(listeners: Iterable[socket.socket], *, grace: float = 0.2, patience: float = 5.0) -> bool:
+async def drained(listeners: Iterable[socket.socket], *, grace: float = 0.2, patience: float = 5.0) -> bool:
     """Wait until nobody is in the queues; False if that takes longer than `patience` seconds.
 
     grace: seconds for which somebody may still join whose handshake was under way.
@@ -103,7 +103,7 @@ async def emptied(listeners: Iterable[socket.socket], *, grace: float = 0.2, pat
     return False
 
 
-async def let_in(listeners: Iterable[socket.socket]) -> None:
+async def admit_accepted(listeners: Iterable[socket.socket]) -> None:
     """Take nobody more from the queues of asyncio's servers, and let in whom they have just taken.
 
     asyncio makes a connection of an accepted socket some rounds of the loop later; in Python 3.11, a server that was

@@ -22,7 +22,7 @@ from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import IO
 
-from addon.net.listeners import emptied, opened, refuse_new
+from addon.net.listeners import drained, opened, refuse_new
 from addon.process.worker import VARIABLE, address_key
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
@@ -315,7 +315,7 @@ async def _retire(generation: Generation, unused: Sockets) -> None:
     listeners = list(_all(unused))
     if listeners:
         refuse_new(listeners)
-        if not await emptied(listeners):
+        if not await drained(listeners):
             logger.warning("some who waited to be connected were not: the workers take no connections")
     for listener in listeners:
         listener.close()

@@ -141,7 +141,7 @@ def told(request: Request, reply: Reply) -> Answer:
     return answer
 
 
-def nothing_of_ours(request: Request, path: str) -> Answer:
+def own_not_found(request: Request, path: str) -> Answer:
     """404 below `/.pages/`."""
     answer = own_page(request, 404, templates.error_page(404, path=path))
     answer.headers.append((OWN_HEADER.encode(), b"forgejo-pages"))
@@ -152,6 +152,13 @@ def options(request: Request) -> Answer:
     """What may be done here, and whether scripts of other sites may."""
     plan = preflight(request.header)
     return Answer(plan.status, list(plan.headers))
+
+
+def answer_to_method(request: Request) -> Answer | None:
+    """The answer to a method that reads nothing, the same for every path; None for GET and HEAD."""
+    if request.method == "OPTIONS":
+        return options(request)
+    return None if request.method in ("GET", "HEAD") else not_allowed(request)
 
 
 def plain_text(request: Request, text: bytes) -> Answer:

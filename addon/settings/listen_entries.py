@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from addon.net.certificates import CertificateFault, CertificateFiles, oddity, read
+from addon.net.certificates import CertificateFault, CertificateFiles, certificate_warning, read
 from addon.settings.addresses import ListenAddress, listen_addresses
 from addon.settings.file import Nested, Place, Value
 from addon.settings.options import Expected, file_path
@@ -60,7 +60,7 @@ def _pair(item: Value, place: Place, text: Text, base: Path, notes: list[str]) -
         certificate = read(files)
     except CertificateFault as fault:
         raise Wrong(where, "listen", str(fault)) from None
-    if strange := oddity(files, certificate):
+    if strange := certificate_warning(files, certificate):
         notes.append(f"{where}: listen: {strange}")
     return files
 

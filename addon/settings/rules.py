@@ -78,7 +78,7 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
         yield ("stateDir",), message
 
 
-def oddities(values: dict[str, Any]) -> Iterator[str]:
+def remarks(values: dict[str, Any]) -> Iterator[str]:
     """Says what is strange but does no harm; listens once where an address is there twice."""
     listen: list[ListenAddress] = []
     for address in values.get("listen", ()):

@@ -70,7 +70,7 @@ from addon.settings.options import (
     whole_seconds,
 )
 from addon.settings.reader import Reader, Wrong
-from addon.settings.rules import complete, contradictions, oddities
+from addon.settings.rules import complete, contradictions, remarks
 
 __all__ = ["ListenAddress", "Network", "Problem", "Secret", "Settings", "SettingsError", "load"]
 
@@ -370,7 +370,7 @@ def _settings(document: Document, environ: Mapping[str, str], base: Path) -> Set
     )
     if problems:
         raise SettingsError(problems)
-    notes.extend(oddities(values))
+    notes.extend(remarks(values))
     return Settings(**values, not_used_yet=not_used_yet, warnings=tuple(notes))
 
 

@@ -28,7 +28,7 @@ from addon.shared.round_trips import (
     LARGEST_SITE,
     Held,
     NoAnswer,
-    Trips,
+    RoundTrips,
     Wanted,
     Work,
     checked_replies,
@@ -172,7 +172,7 @@ class Shared:
             return None
         return await self._run(lambda trips: round_trips.lfs_object(trips, records.object_key(key, oid), oid, size))
 
-    async def run(self, job: Callable[[Trips], T]) -> T | None:
+    async def run(self, job: Callable[[RoundTrips], T]) -> T | None:
         """What a job of somebody else's says, run on a thread; None where Redis gives no answer in time."""
         return await self._run(job)
 
@@ -243,7 +243,7 @@ class Shared:
 
     # What waits.
 
-    def _pay(self, trips: Trips) -> bool:
+    def _pay(self, trips: RoundTrips) -> bool:
         """Say what was purged."""
         owed = dict(self._owed)
         commands = [("SET", records.epoch_key(key), word, "PX", milliseconds(EPOCH_LIFE)) for key, word in owed.items()]
@@ -299,7 +299,7 @@ class Shared:
     # Jobs, and what becomes of them.
 
     async def _run(
-        self, job: Callable[[Trips], T], failed: Callable[[], object] | None = None, *, knocking: bool = False
+        self, job: Callable[[RoundTrips], T], failed: Callable[[], object] | None = None, *, knocking: bool = False
     ) -> T | None:
         """What a job says, run on a thread of ours; None where it does not say so in time. failed: called then."""
         if (self.away and not knocking) or self._closing or self._waiting >= _MOST_WAITING:
@@ -332,8 +332,8 @@ class Shared:
             failed()
         return None
 
-    def _job(self, job: Callable[[Trips], T], deadline: float) -> T:
-        trips = Trips(self.client, deadline, life=self.life, largest_file=self.largest_file, touched=self._touched)
+    def _job(self, job: Callable[[RoundTrips], T], deadline: float) -> T:
+        trips = RoundTrips(self.client, deadline, life=self.life, largest_file=self.largest_file, touched=self._touched)
         try:
             return job(trips)
         finally:
@@ -370,7 +370,7 @@ class Shared:
         logger.info("Redis answers again")
         self.returned()
 
-    def _greet(self, trips: Trips) -> bool:
+    def _greet(self, trips: RoundTrips) -> bool:
         reply = trips.run([("GET", records.epoch_key(None))])[0]
         if isinstance(reply, resp.ServerError) and not isinstance(reply, resp.WrongType):
             raise reply

@@ -15,7 +15,7 @@ from addon.access.guess_limits import LIMITS, Admission, GuessesInMemory, Limits
 from addon.access.signing_key import SigningKey
 from addon.shared import records
 from addon.shared.cache import Shared
-from addon.shared.round_trips import Trips
+from addon.shared.round_trips import RoundTrips
 
 PREFIX: Final = f"{records.PREFIX}guess:"
 
@@ -124,7 +124,7 @@ class GuessesShared:
             self._name("known", site, visitor),
         ]
 
-        def ask(trips: Trips) -> Any:
+        def ask(trips: RoundTrips) -> Any:
             return trips.run([("EVAL", _SCRIPT, len(names), *names, what, *self._limits)])[0]
 
         match await self._shared.run(ask):

@@ -18,7 +18,7 @@ from typing import Final
 from addon.access.signing_key import SigningKey, Source
 from addon.shared import records
 from addon.shared.cache import Shared
-from addon.shared.round_trips import Trips
+from addon.shared.round_trips import RoundTrips
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class KeyInRedis:
         self._complained = False
 
     async def settle(self, proposal: bytes) -> bytes | None:
-        def ask(trips: Trips) -> object:
+        def ask(trips: RoundTrips) -> object:
             return trips.run([("SET", NAME, proposal.hex(), "NX"), ("GET", NAME)])[1]
 
         found = await self.shared.run(ask)

@@ -89,7 +89,7 @@ def object_key(key: Key, oid: str) -> str:
     return "{}lfs:{}/{}:{}".format(PREFIX, *repository_of(key), oid)
 
 
-def told_of(name: bytes) -> tuple[str, Key | None] | None:
+def subject_of_key(name: bytes) -> tuple[str, Key | None] | None:
     """Which kind of mutable key this is (its prefix), and whose; a key of None is everybody's. None: not ours.
 
     Whose a ref is depends on which branch is the default one: it is told of the branch.

@@ -131,7 +131,7 @@ class NoAnswer(Exception):
     """The time for an answer is over."""
 
 
-class Trips:
+class RoundTrips:
     """Round trips to Redis under one deadline, each a pipeline; an error of one command stands in its place."""
 
     def __init__(
@@ -150,10 +150,10 @@ class Trips:
         if time.monotonic() > self._deadline:
             raise NoAnswer
         self.made += 1
-        with self._client.pipeline() as pipe:
+        with self._client.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
-            replies = pipe.execute()
+            replies = pipe.execute(raise_on_error=False)
         for reply in replies:
             if isinstance(reply, resp.TemporaryError | resp.AuthenticationError):
                 raise reply
@@ -162,7 +162,8 @@ class Trips:
     def transaction(self) -> resp.Transaction:
         """For a comparison where the server does not run scripts."""
         self.made += 2
-        return resp.Transaction(self._client)
+        queue: resp.Transaction = self._client.transaction()
+        return queue
 
     def drop(self, name: str) -> None:
         """Take away a value that cannot be ours."""
@@ -171,7 +172,7 @@ class Trips:
 
 
 def look(
-    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, called: Key | None = None
+    trips: RoundTrips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, called: Key | None = None
 ) -> Held:
     """What Redis holds of a repository; branch: what its default branch probably is. See `Shared.look`.
 
@@ -186,7 +187,7 @@ def look(
     return replace(held, added=added)
 
 
-def added_lock(trips: Trips, place: Key) -> str:
+def added_lock(trips: RoundTrips, place: Key) -> str:
     """The hash that stands in Redis as a site's password; place: as `records.password_place` says."""
     return _added(trips.run(_lock_reads([place])))
 
@@ -230,7 +231,7 @@ def _password(reply: Any) -> str:
 
 
 def _look(
-    trips: Trips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, places: list[Key]
+    trips: RoundTrips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, places: list[Key]
 ) -> tuple[Held, str]:
     name = records.repository_key(key)
     ref = records.ref_key(key, branch)
@@ -287,7 +288,7 @@ def _look(
     return held, added
 
 
-def _contents(trips: Trips, key: Key, commit: str) -> tuple[Contents | None, bool]:
+def _contents(trips: RoundTrips, key: Key, commit: str) -> tuple[Contents | None, bool]:
     name = records.site_key(key, commit)
     reply = trips.run([("GET", name)])[0]
     try:
@@ -299,7 +300,7 @@ def _contents(trips: Trips, key: Key, commit: str) -> tuple[Contents | None, boo
     return found, False
 
 
-def blobs(trips: Trips, wanted: dict[str, tuple[str, int]]) -> dict[str, bytes]:
+def blobs(trips: RoundTrips, wanted: dict[str, tuple[str, int]]) -> dict[str, bytes]:
     """Files by id, verified; wanted: their ids and sizes by the names of their keys."""
     found: dict[str, bytes] = {}
     names = list(wanted)
@@ -320,7 +321,7 @@ def blobs(trips: Trips, wanted: dict[str, tuple[str, int]]) -> dict[str, bytes]:
     return found
 
 
-def lfs_object(trips: Trips, name: str, oid: str, size: int) -> bytes | None:
+def lfs_object(trips: RoundTrips, name: str, oid: str, size: int) -> bytes | None:
     """A Git LFS object, verified."""
 
     def checked(data: bytes) -> bytes:
@@ -334,7 +335,7 @@ def lfs_object(trips: Trips, name: str, oid: str, size: int) -> bytes | None:
     return data
 
 
-def store(trips: Trips, lookup: Lookup, held: Held, token: str, work: Work, going: Iterable[str]) -> bool:
+def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work, going: Iterable[str]) -> bool:
     """Write what a look found; see `Shared.store`. work: what else there is to write."""
     key = lookup.key
     commands = _writes(work)
@@ -396,7 +397,7 @@ def _no_scripts(reply: Any) -> bool:
     return isinstance(reply, resp.NoPermission) or (type(reply) is resp.ServerError and reply.code == "ERR")
 
 
-def _stored_without_script(trips: Trips, keys: list[str], arguments: list[Any]) -> int:
+def _stored_without_script(trips: RoundTrips, keys: list[str], arguments: list[Any]) -> int:
     """The script `_STORE` as a transaction: two trips instead of one."""
     everything, own, token, life, record, ref, new, epoch_life = arguments
     with trips.transaction() as queue:
@@ -415,19 +416,19 @@ def _stored_without_script(trips: Trips, keys: list[str], arguments: list[Any]) 
             if new:
                 queue.execute_command("SET", keys[1], new, "PX", epoch_life)
         try:
-            queue.execute(raise_on_error=True)
+            queue.execute()
         except resp.WatchError:  # a purge came in between, or the lock went
             return 0
     return int(same)
 
 
-def lock(trips: Trips, key: Key, token: str, life: float) -> bool:
+def lock(trips: RoundTrips, key: Key, token: str, life: float) -> bool:
     """Whether we have the lock on looking at a repository now."""
     command = ("SET", records.lock_key(key), token, "NX", "PX", milliseconds(life))
     return checked_replies(trips.run([command]))[0] is not None
 
 
-def unlock(trips: Trips, key: Key, token: str) -> bool:
+def unlock(trips: RoundTrips, key: Key, token: str) -> bool:
     """Let go of a lock, if it is ours still."""
     name = records.lock_key(key)
     reply = trips.run([("EVAL", _UNLOCK, 1, name, token)])[0]
@@ -436,7 +437,7 @@ def unlock(trips: Trips, key: Key, token: str) -> bool:
     return True
 
 
-def flush(trips: Trips, work: Work) -> bool:
+def flush(trips: RoundTrips, work: Work) -> bool:
     """Write files, and lookups where Redis knows nothing newer."""
     commands = _writes(work)
     now = time.monotonic()
@@ -447,7 +448,7 @@ def flush(trips: Trips, work: Work) -> bool:
     return True
 
 
-def _late(trips: Trips, lookup: Lookup, now: float) -> list[tuple[Any, ...]]:
+def _late(trips: RoundTrips, lookup: Lookup, now: float) -> list[tuple[Any, ...]]:
     assert lookup.repository is not None
     assert lookup.commit is not None
     left = trips.life - (now - lookup.looked)
@@ -464,7 +465,7 @@ def _late(trips: Trips, lookup: Lookup, now: float) -> list[tuple[Any, ...]]:
     ]
 
 
-def _value(trips: Trips, name: str, reply: Any, read: Callable[[bytes], T]) -> T | None:
+def _value(trips: RoundTrips, name: str, reply: Any, read: Callable[[bytes], T]) -> T | None:
     """What a value means; None where there is none, or it lied and was dropped. Raises Foreign."""
     if reply is None:
         return None
@@ -479,7 +480,7 @@ def _value(trips: Trips, name: str, reply: Any, read: Callable[[bytes], T]) -> T
     return None
 
 
-def _word(trips: Trips, name: str, reply: Any) -> str:
+def _word(trips: RoundTrips, name: str, reply: Any) -> str:
     """An epoch."""
     return _value(trips, name, reply, lambda data: data.decode("utf-8", "surrogateescape")) or ""
 
@@ -489,7 +490,7 @@ def _writes(work: Work) -> list[tuple[Any, ...]]:
     return [("SET", name, data, "PX", milliseconds(IMMUTABLE_LIFE)) for name, data in files]
 
 
-def touch(trips: Trips, names: Iterable[str]) -> bool:
+def touch(trips: RoundTrips, names: Iterable[str]) -> bool:
     """Lengthen the life of what was used."""
     trips.run([("PEXPIRE", name, milliseconds(IMMUTABLE_LIFE)) for name in sorted(names)])
     return True

@@ -44,7 +44,7 @@ class Basis(NamedTuple):
     until: float
 
 
-class ReadyAnswer(NamedTuple):
+class PreparedAnswer(NamedTuple):
     """The bytes of an answer in two parts, between which the Date and Connection lines go, and what is logged of it."""
 
     start: bytes
@@ -61,7 +61,7 @@ class Repeat:
 
     __slots__ = ("answer", "date", "fields", "key", "wire")
 
-    def __init__(self, key: Key, answer: ReadyAnswer, fields: Fields) -> None:
+    def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields) -> None:
         self.key = key
         self.answer = answer
         self.fields = fields
@@ -69,7 +69,7 @@ class Repeat:
         self.wire = b""
 
 
-class Ready:
+class PreparedAnswers:
     """Ready answers, bounded in bytes, least recently used out first. State: one ordered dict and the sum of it."""
 
     def __init__(self, facts: Facts, capacity: int) -> None:
@@ -77,12 +77,12 @@ class Ready:
         self.capacity = capacity
         self.used = 0
         self._facts = facts
-        self._entries: OrderedDict[Key, ReadyAnswer] = OrderedDict()
+        self._entries: OrderedDict[Key, PreparedAnswer] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Key, now: float) -> ReadyAnswer | None:
+    def get(self, key: Key, now: float) -> PreparedAnswer | None:
         """The answer, if all that it was made from is held and fresh; now: monotonic seconds."""
         answer = self._entries.get(key)
         if answer is None:
@@ -104,7 +104,7 @@ class Ready:
                 return False
         return True
 
-    def put(self, key: Key, answer: ReadyAnswer) -> None:
+    def put(self, key: Key, answer: PreparedAnswer) -> None:
         """Keep an answer ready; one that is too large is not kept."""
         cost = _cost(key, answer)
         self._drop(key)
@@ -126,10 +126,10 @@ class Ready:
             self.used -= _cost(key, answer)
 
 
-def ready_share(settings: Settings) -> int:
+def prepared_share(settings: Settings) -> int:
     """The part of `memoryCacheSize` that ready answers may take, in bytes."""
     return min(settings.memory_cache_size // _SHARE, _MOST) if settings.lane else 0
 
 
-def _cost(key: Key, answer: ReadyAnswer) -> int:
+def _cost(key: Key, answer: PreparedAnswer) -> int:
     return ENTRY_COST + len(key[0]) + len(key[1]) + len(answer.rest) + len(answer.line.path)

@@ -327,7 +327,7 @@ def test_replies_can_be_text(real_server: Server) -> None:
         assert client.smembers("s") == {"x"}
         assert client.ping() is True
         assert client.info()["redis_version"]
-        assert client.pipeline().get("key").execute() == ["grün"]
+        assert client.pipeline(transaction=False).get("key").execute() == ["grün"]
         # What is no UTF-8 survives the way there and back.
         client.set("key", b"\xff\x00a")
         text = client.get("key")
@@ -483,7 +483,7 @@ def test_a_closed_client_says_so(valkey: Server) -> None:
     with pytest.raises(ClientClosed):
         client.ping()
     with pytest.raises(ClientClosed):
-        client.pipeline().get("key").execute()
+        client.pipeline(transaction=False).get("key").execute()
 
 
 # ---- retries ---------------------------------------------------------------------------------------------------------

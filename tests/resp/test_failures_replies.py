@@ -222,11 +222,11 @@ def test_errors_of_the_caller_keep_the_connection(real_server: Server) -> None:
 
 def test_errors_inside_a_pipeline_stay_in_their_place(server: AnyServer) -> None:
     with client_of(server) as client:
-        pipe = client.pipeline()
+        pipe = client.pipeline(transaction=False)
         pipe.set("a", "x")
         pipe.incr("a")
         pipe.get("a")
-        found = pipe.execute()
+        found = pipe.execute(raise_on_error=False)
         assert isinstance(found[1], ServerError)
         assert found[2] == b"x"
         assert client.get("a") == b"x"

@@ -11,7 +11,6 @@ import tempfile
 import time
 
 from addon.domains import claims
-from addon.domains.claims import Wish
 from addon.domains.store import NO_ANSWER, DomainStore
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
@@ -28,7 +27,7 @@ async def main(port: int, first: int, count: int) -> None:
 
     async def register(number: int) -> None:
         site = Mapping(f"owner{number}", "site")
-        wishes = [Wish(HOST), Wish(f"dev.{HOST}", "dev")]
+        wishes = [claims.DesiredDomain(HOST), claims.DesiredDomain(f"dev.{HOST}", "dev")]
         told = await store.change(claims.settled(site, number, wishes, beaten={}, found=(), now=time.time()))
         assert told is not NO_ANSWER
         assert len(told.held) in (0, 2), "half of it"

@@ -6,7 +6,7 @@ import asyncio
 import select
 import socket
 
-from addon.net.listeners import let_in
+from addon.net.listeners import admit_accepted
 
 
 async def test_whom_a_server_has_just_taken_is_let_in_before_it_closes() -> None:
@@ -21,7 +21,7 @@ async def test_whom_a_server_has_just_taken_is_let_in_before_it_closes() -> None
     with socket.create_connection(listener.getsockname(), 10) as taken:
         while queue.poll(0):  # noqa: ASYNC110 -- until it was accepted, a moment ago
             await asyncio.sleep(0)
-        await let_in(server.sockets)
+        await admit_accepted(server.sockets)
         with socket.create_connection(listener.getsockname(), 10):
             assert queue.poll(10_000)
             for _ in range(5):

@@ -11,7 +11,7 @@ import pytest
 
 from addon.access.passwords import Form, make_hash
 from addon.access.signing_key import SigningKey, Source
-from addon.web.prepared_answers import Ready
+from addon.web.prepared_answers import PreparedAnswers
 from tests.addon.preview.sites import Files, Site, lfs_pointer, link
 from tests.addon.serving.pages import Reply, Serving, serving, start_forge
 
@@ -230,7 +230,7 @@ async def test_what_is_ready_for_a_login_ends_with_the_key_that_signed_it(served
     answer = served.server.recall(served.request("alice", "/Members/", cookie=cookie))
     assert answer is not None
     assert answer.basis is not None
-    ready = Ready(served.library.memory, 1 << 20)
+    ready = PreparedAnswers(served.library.memory, 1 << 20)
     assert ready.holds(answer.basis, served.clock())
     served.access.adopt(SigningKey(b"n" * 32, Source.SHARED))
     assert not ready.holds(answer.basis, served.clock())

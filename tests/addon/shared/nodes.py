@@ -17,7 +17,7 @@ from addon.domains.assembly import domains_of
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
 from addon.library.library import Library
-from addon.library.refresh import SharedLooks
+from addon.library.refresh import SharedRefresh
 from addon.serving.answers import Request
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
@@ -71,7 +71,7 @@ class Node:
         return time.monotonic() + self.skipped
 
     @property
-    def looks(self) -> SharedLooks:
+    def looks(self) -> SharedRefresh:
         assert self.library.shared_looks is not None
         return self.library.shared_looks
 
