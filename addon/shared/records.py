@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from addon.forgejo.answers import Access, Repository, is_branch, is_id, is_name, is_path
 from addon.shared.lookup import Fault, Key, Lookup, branch_of, repository_of
+from addon.sites.links import Links
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site
 from addon.sites.tree import MODE_EXECUTABLE, MODE_LINK, Tree
@@ -274,7 +275,7 @@ def site_record(lookup: Lookup) -> bytes:
             "name": site.name,
             "modified": site.modified,
             "pages": pages,
-            "links": dict(site.links),
+            "links": {} if site.links is None else site.links.targets,
             "files": [[path, f"{mode:o}", oid, size] for path, mode, oid, size in site.tree.rows()],
         }
     return _dumped(told)
@@ -306,7 +307,10 @@ def _site(told: Mapping[str, Any], commit: str) -> Site:
     if any(type(target) is not str for target in links.values()):
         raise Broken("links")
     pages_file = _pages_file(_of(told, "pages", dict))
-    return Site(owner, name, commit, _of(told, "modified", float), pages_file, _tree(told), links)
+    tree = _tree(told)
+    return Site(
+        owner, name, commit, _of(told, "modified", float), pages_file, tree, Links(tree, links) if links else None
+    )
 
 
 def _pages_file(told: Mapping[str, Any]) -> PagesFile:

@@ -221,8 +221,13 @@ def listing(
     *,
     parent: bool,
     host: str = "",
+    page: int = 1,
+    pages: int = 1,
+    total: int = 0,
 ) -> bytes:
     """The listing of a folder: folders first, then everything else, each in natural order.
+
+    page, pages: which of how many this is, each at the query `page=…`; total: rows on all of them.
 
     `title_path` is the folder's decoded path (`/blog/pictures/`). `breadcrumbs` are the labels of the folders from the
     site's root to this one; their links are relative, so the page must stand at an address that ends with a slash.
@@ -240,6 +245,9 @@ def listing(
         files=len(rows) - folders,
         parent=parent,
         host=host,
+        page=page,
+        pages=pages,
+        total=total,
     ).encode()
 
 
