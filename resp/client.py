@@ -16,10 +16,10 @@ import time as _time
 from collections.abc import Callable, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, overload
 
 from resp.breaker import Breaker
-from resp.commands import Commands
+from resp.commands import B, Composed
 from resp.encoding import Argument
 from resp.endpoint import Endpoint, parse_url, tls_context
 from resp.errors import InvalidArgument, ServerError, WatchError
@@ -31,6 +31,9 @@ from resp.pubsub import PubSub
 from resp.source import Source
 from resp.values import Value, text
 from resp.words import Convert, Key, converted
+
+if TYPE_CHECKING:
+    from typing import Self, Unpack
 
 
 class Stats(NamedTuple):
@@ -51,7 +54,37 @@ class Stats(NamedTuple):
     breaker_opened: int
 
 
-class Client(Commands):
+class Options(TypedDict, total=False):
+    """The keyword arguments of `Client` but `decode`; see there."""
+
+    db: int
+    username: str | None
+    password: str | None
+    unix_socket_path: str | None
+    ssl: bool | _ssl.SSLContext
+    ssl_ca_certs: str | None
+    ssl_ca_data: str | bytes | None
+    ssl_certfile: str | None
+    ssl_keyfile: str | None
+    ssl_password: str | None
+    ssl_cert_reqs: str | _ssl.VerifyMode
+    ssl_check_hostname: bool
+    timeout: float | None
+    connect_timeout: float
+    pool_size: int
+    max_connections: int
+    wait_timeout: float
+    max_idle_time: float | None
+    max_life_time: float | None
+    protocol: int
+    client_name: str | None
+    retries: int
+    breaker: Breaker | bool
+    max_bulk: int
+    max_elements: int
+
+
+class Client(Composed[B]):
     """A client for one Redis or Valkey server, to be shared by all threads of a program.
 
     host, port, or unix_socket_path: where the server listens. db: number of the database. username, password: for
@@ -72,6 +105,23 @@ class Client(Commands):
     A client connects when it is first used. Calls raise `RespError` and nothing else.
     """
 
+    @overload
+    def __init__(
+        self: Client[bytes],
+        host: str = ...,
+        port: int = ...,
+        *,
+        decode: Literal[False] = ...,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Client[str], host: str = ..., port: int = ..., *, decode: Literal[True], **options: Unpack[Options]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Client[Any], host: str = ..., port: int = ..., *, decode: bool, **options: Unpack[Options]
+    ) -> None: ...
     def __init__(
         self,
         host: str = "localhost",
@@ -147,8 +197,23 @@ class Client(Commands):
         self._timeout = timeout
         self._decode = decode
 
+    @overload
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Client:
+    def from_url(
+        cls, url: str, *, decode: Literal[False] = ..., host: str = ..., port: int = ..., **options: Unpack[Options]
+    ) -> Client[bytes]: ...
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode: Literal[True], host: str = ..., port: int = ..., **options: Unpack[Options]
+    ) -> Client[str]: ...
+    @overload
+    @classmethod
+    def from_url(
+        cls, url: str, *, decode: bool, host: str = ..., port: int = ..., **options: Unpack[Options]
+    ) -> Client[Any]: ...
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Client[Any]:
         """A client for a URL: `redis://user:password@host:6379/0`, `rediss://…`, `valkey://…`, `unix:///path?db=0`.
 
         options: the keyword arguments of `Client`; what the URL says goes before them. Raises InvalidArgument.
@@ -186,6 +251,13 @@ class Client(Commands):
         if type(reply) is bytes and convert is None and not self._decode:
             return reply
         return self._result(reply, args, convert)
+
+    def _wait(self, span: float, args: Sequence[Argument], convert: Convert | None = None) -> Any:
+        timeout = None if self._timeout is None or not span else self._timeout + span
+        return self._result(self._source.call(args, timeout), args, convert)
+
+    def _known(self, result: Any) -> Any:
+        return result
 
     def _sent(self, args: Sequence[Argument], timeout: float | None, convert: Convert | None, last: bool) -> Any:
         return self._result(self._source.call(args, timeout, last=last), args, convert)
@@ -254,7 +326,7 @@ class Client(Commands):
         """Close idle connections now, those in use when their call ends; calls from now on raise ClientClosed."""
         self._source.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

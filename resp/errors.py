@@ -17,6 +17,8 @@ pipeline or an EXEC reply one failed command must not hide the results of the ot
     ├── ProtocolError         what came back is not RESP, or exceeds a limit; the connection was closed
     │   └── Desynchronised        more came back than was asked for
     ├── WatchError            a watched key changed, the transaction did not run: start it over
+    ├── LockError             a lock was not to be had, or is not held here
+    │   └── LockNotOwned          it has ended before it was given back
     └── ServerError           the server answered with an error (`code`, `message`)
         ├── AuthenticationError   NOAUTH WRONGPASS DENIED: wrong credentials, trying again does not help
         ├── NoPermission          NOPERM: the access control list forbids this
@@ -94,6 +96,14 @@ class Desynchronised(ProtocolError):
 
 class WatchError(RespError):
     """A watched key was changed by someone else before EXEC, so that nothing of the transaction was executed."""
+
+
+class LockError(RespError):
+    """A `Lock` was not to be had in time, or is used by who does not hold it."""
+
+
+class LockNotOwned(LockError):
+    """A `Lock` ended, or became another's, before it was given back or extended."""
 
 
 class ServerError(RespError):

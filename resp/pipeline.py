@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from resp.commands import Commands
+from resp.commands import MayAnswer
 from resp.encoding import Argument, encode_request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
 from resp.kinds import changes_connection, command_name, split
@@ -24,6 +24,11 @@ from resp.words import Convert, Key, converted
 
 if TYPE_CHECKING:
     from typing import Self
+
+    # The same methods as type checkers are to see them: they return the pipeline.
+    from resp.queued import Queued as Commands
+else:
+    from resp.commands import Commands
 
 
 class Pipeline(Commands):
@@ -74,13 +79,9 @@ class Pipeline(Commands):
         self._converts.append(convert)
         return self
 
-    def scan_iter(self, *args: Any, **options: Any) -> NoReturn:
-        """Not in a pipeline: it needs each reply before it knows the next command. Raises InvalidArgument."""
-        raise InvalidArgument(
-            "to go through all keys or members, call this on the client: it needs every reply at once"
-        )
-
-    hscan_iter = sscan_iter = zscan_iter = scan_iter
+    @property
+    def _answers(self) -> bool:
+        return False
 
     def reset(self) -> None:
         """Forget what is queued."""
@@ -124,7 +125,7 @@ class Pipeline(Commands):
         return [reply if convert is None else converted(reply, convert) for reply, convert in zip(replies, converts)]
 
 
-class Transaction(Pipeline):
+class Transaction(Pipeline, MayAnswer):
     """Commands that are executed together, with nobody else's in between, or not at all.
 
         with client.transaction() as t:               # or client.pipeline()
@@ -144,6 +145,10 @@ class Transaction(Pipeline):
         self._held: Held | None = None
         self._immediate = False
         super().__init__(source, timeout=timeout, decode=decode)
+
+    @property
+    def _answers(self) -> bool:
+        return self._immediate
 
     def _do(self, args: Sequence[Argument], convert: Convert | None = None) -> Any:
         if self._held is not None:

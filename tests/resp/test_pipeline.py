@@ -66,7 +66,7 @@ def test_the_first_error_can_be_raised_after_all_have_run(client: Client) -> Non
 def test_a_wrong_argument_is_reported_where_it_is_queued(client: Client) -> None:
     pipe = client.pipeline(transaction=False).set("a", 1)
     with pytest.raises(InvalidArgument):
-        pipe.set("b", None)
+        pipe.set("b", None)  # type: ignore[arg-type]  # what a program without type hints may do
     assert pipe.execute() == [True]
 
 
