@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import time
@@ -34,6 +35,7 @@ from addon.forgejo.errors import (
     Refused,
     ServerTrouble,
     TooManyFiles,
+    TreeTooLarge,
     Unreachable,
 )
 from addon.net.http_client import Origin, Response
@@ -56,6 +58,7 @@ __all__ = [
     "TooManyFiles",
     "Tree",
     "TreeEntry",
+    "TreeTooLarge",
     "Unreachable",
 ]
 
@@ -63,7 +66,9 @@ logger = logging.getLogger(__name__)
 
 # Bodies that we accept, in bytes. A branch carries its commit's message, twice if it is signed.
 _SMALL_BODY = 4 * 1024 * 1024
-_TREE_BODY = 16 * 1024 * 1024
+_TREE_BODY = 8 * 1024 * 1024
+# Paths of one tree, in characters, unless the caller says.
+_TREE_PATHS = 64 * 1024 * 1024
 _BLOB_FRAME = 8 * 1024
 # What a page of a tree is asked to have.
 _ROWS_PER_PAGE = 1000
@@ -235,14 +240,23 @@ class Forgejo:
             entries.extend(more)
         return Tree(commit, entries, first.total)
 
-    async def tree_pages(self, repository: Repository, commit: str) -> AsyncGenerator[list[TreeEntry], None]:
-        """The same page by page, for who may have seen enough before the end: the first, then a few at once."""
+    async def tree_pages(
+        self, repository: Repository, commit: str, *, most_bytes: int = _TREE_PATHS
+    ) -> AsyncGenerator[list[TreeEntry], None]:
+        """The same page by page, for who may have seen enough before the end: the first, then a few at once.
+
+        most_bytes: of all paths, folders included: TreeTooLarge, before the pages that come next are asked for.
+        """
         seen: set[str] = set()
         first = await self._tree_page(repository, commit, 1, seen)
+        nbytes = first.nbytes
         yield first.entries
         for start in range(2, first.pages + 1, self._side_by_side):
             numbers = range(start, min(start + self._side_by_side, first.pages + 1))
+            if nbytes > most_bytes:
+                raise TreeTooLarge("its paths take more bytes than are allowed")
             for page in await self._all([self._tree_page(repository, commit, n, seen, first) for n in numbers]):
+                nbytes += page.nbytes
                 yield page.entries
 
     async def _tree_page(
@@ -252,6 +266,9 @@ class Forgejo:
             raise NotFound("no commit can have this id")
         tail = f"/git/trees/{commit}?recursive=true&page={number}&per_page={_ROWS_PER_PAGE}"
         answer = await self._ask_git(repository, tail, _TREE_BODY, "tree")
+        if len(answer.body) >= _LARGE and self._executor is not None:
+            read = functools.partial(answers.tree_page, answer.body, commit, number, seen, first)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, read)
         return answers.tree_page(answer.body, commit, number, seen, first)
 
     async def blobs(self, repository: Repository, wanted: Sequence[tuple[str, int]]) -> dict[str, bytes]:

@@ -15,7 +15,15 @@ from functools import partial
 
 from addon.forgejo.answers import Access, Branch, Repository, TreeEntry
 from addon.forgejo.client import Forgejo
-from addon.forgejo.errors import BadAnswer, ForgejoError, NotFound, Refused, ServerTrouble, TooManyFiles
+from addon.forgejo.errors import (
+    BadAnswer,
+    ForgejoError,
+    NotFound,
+    Refused,
+    ServerTrouble,
+    TooManyFiles,
+    TreeTooLarge,
+)
 from addon.forgejo.health_log import HealthLog
 from addon.library.blobs import Blobs
 from addon.settings.schema import Settings
@@ -36,6 +44,12 @@ _MAX_ATTRIBUTES = 4
 _ATTRIBUTES_BYTES = 64 * 1024
 _NOT_FOUND_BYTES = 64 * 1024
 """A 404.html up to this size comes with the site: the first missing path is often the same visitor's favicon."""
+MAX_PATH = 4096
+"""Characters of a path: Linux has no longer one."""
+ROW_BYTES = 40
+"""What a file takes besides its path."""
+LEAST_BYTES = 1024 * 1024
+"""What a site may take however little memory holds: to read that again costs little."""
 _THREAD_ROWS = 2_000
 """Trees above this are built on a thread: 2 000 rows take about 5 ms."""
 _THREAD_LINKS = 2 * 1024
@@ -64,6 +78,8 @@ class SiteLoader:
         self._clock = clock
         self._now = now
         self._health = HealthLog(clock)
+        # What memory could not hold with others beside it would be read again for every visit.
+        self._most_bytes = min(settings.max_site_bytes, max(settings.memory_cache_size // 2, LEAST_BYTES))
 
     @property
     def trouble(self) -> ForgejoError | None:
@@ -147,6 +163,9 @@ class SiteLoader:
             return await self._read(found, repository, branch.commit, wanted)
         except TooManyFiles as many:
             return replace(found, fault=Fault.TOO_MANY_FILES, total=many.total)
+        except TreeTooLarge as large:  # of this commit for ever, so nobody asks again until there is another
+            logger.warning("%s/%s is too large: %s", *key, large.reason)
+            return replace(found, fault=Fault.TOO_LARGE)
         except NotFound as missing:
             if missing.certain:
                 raise
@@ -176,6 +195,8 @@ class SiteLoader:
         if len(links) > MAX_LINKS:
             logger.warning("%s/%s: only %d of %d links are followed", *found.key, MAX_LINKS, len(links))
             del links[MAX_LINKS:]
+        if sum(entry.size for _, entry in links) > self._most_bytes:
+            raise TreeTooLarge("its links take more bytes than are allowed")
         needed = [(entry.id, entry.size) for _, entry in links]
         if settings is not None:
             needed.append((settings.id, settings.size))
@@ -230,8 +251,11 @@ class SiteLoader:
         rows: list[TreeEntry] = []
         attributes: list[TreeEntry] = []
         found = anyway
-        async for page in self._forgejo.tree_pages(repository, commit):
+        nbytes = 0
+        async for page in self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes):
             for row in page:
+                if len(row.path) > MAX_PATH:
+                    raise TreeTooLarge(f"a path of more than {MAX_PATH} characters")
                 if row.path.startswith(PUBLIC):
                     rows.append(row)
                     if row.path.endswith("/" + ATTRIBUTES_FILE):
@@ -243,6 +267,9 @@ class SiteLoader:
                     attributes.append(row)
             if len(rows) - found > self._settings.max_site_files:
                 raise TooManyFiles(len(rows) - found)
+            nbytes += sum(len(row.path) + ROW_BYTES for row in page)
+            if nbytes > self._most_bytes:
+                raise TreeTooLarge(f"its paths take more than {self._most_bytes} bytes")
             last = page[-1].path if page else ""
             if last > "public0" or (last > PAGES_FILE and not found):
                 break

@@ -256,6 +256,15 @@ def read_ref(data: bytes) -> RefRecord:
 # --- what a commit is -------------------------------------------------------------------------------------------------
 
 
+def site_record_size(lookup: Lookup) -> int:
+    """About how many bytes the record will have, told without making it."""
+    site = lookup.site
+    if site is None:
+        return 1000
+    links = 0 if site.links is None else sum(len(each) + len(text) for each, text in site.links.targets.items())
+    return 2000 + site.tree.json_nbytes + 4 * links + site.pages_file.nbytes
+
+
 def site_record(lookup: Lookup) -> bytes:
     """The contents of the lookup's commit; takes a while for a large site (0.1 s for 100 000 files)."""
     site = lookup.site

@@ -345,8 +345,9 @@ def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work,
         if held.commit == lookup.commit:
             commands.append(("PEXPIRE", name, milliseconds(IMMUTABLE_LIFE)))
         else:
-            data = records.site_record(lookup)
-            if len(data) <= LARGEST_SITE:
+            large = records.site_record_size(lookup) > LARGEST_SITE  # asked before gigabytes are made
+            data = b"" if large else records.site_record(lookup)
+            if not large and len(data) <= LARGEST_SITE:
                 commands.append(("SET", name, data, "PX", milliseconds(IMMUTABLE_LIFE)))
     epoch = held.epoch
     life = TOMBSTONE_LIFE if lookup.fault is Fault.ABSENT else trips.life
@@ -452,9 +453,9 @@ def _late(trips: RoundTrips, lookup: Lookup, now: float) -> list[tuple[Any, ...]
     assert lookup.repository is not None
     assert lookup.commit is not None
     left = trips.life - (now - lookup.looked)
-    data = records.site_record(lookup)
-    if left < 1 or len(data) > LARGEST_SITE:
+    if left < 1 or records.site_record_size(lookup) > LARGEST_SITE:
         return []
+    data = records.site_record(lookup)
     name, ref = records.repository_key(lookup.key), records.ref_key(lookup.key, lookup.repository.default_branch)
     # Which purges came meanwhile is not known: under no epoch at all, any makes it outdated.
     record = records.repository_record(lookup, str(Epoch()), trips.life)

@@ -79,6 +79,15 @@ class Tree:
         buffers = len(self._paths) + len(self._ids) + 8 * len(self._sizes) + 4 * len(self._modes) + 8 * len(self._ends)
         return buffers + sum(len(link) + 100 for link in self._links) + 600
 
+    @property
+    def json_nbytes(self) -> int:
+        """What its rows take as JSON, in bytes, quotes and escapes included."""
+        escaped = (
+            len(self._paths) - len(self._paths.translate(None, b'"\\')),
+            len(self._paths) - len(self._paths.translate(None, bytes(range(0x20)))),
+        )
+        return len(self._paths) + escaped[0] + 5 * escaped[1] + (2 * self._id_size + 45) * len(self)
+
     def find(self, path: str) -> Entry | None:
         """The file (or link) at exactly this path."""
         wanted = path.encode("utf-8", "surrogatepass")

@@ -50,6 +50,7 @@ __all__ = [
     "login",
     "password_not_usable",
     "status",
+    "too_many_bytes",
     "too_many_files",
 ]
 
@@ -166,6 +167,19 @@ def too_many_files(count: int, limit: int) -> bytes:
         message="It has more files than this server publishes in one site. Nothing is wrong on your side.",
         hint=f"The repository has {count:,} files, and at most {limit:,} are served. Fewer files, or several"
         " repositories, help; the administrator of this server can raise `maxSiteFiles`.",
+    )
+
+
+def too_many_bytes(limit: int) -> bytes:
+    """The page of status 500 for a site whose paths take more bytes than `maxSiteBytes` allows."""
+    return error_page(
+        500,
+        title="This site is too large",
+        message="The names of its files are longer than this server publishes in one site."
+        " Nothing is wrong on your side.",
+        hint=f"All paths of the repository together may take {size_text(limit)}, and one of them 4 KiB. Fewer files,"
+        " shorter names of folders, or several repositories, help; the administrator of this server can raise"
+        " `maxSiteBytes`.",
     )
 
 

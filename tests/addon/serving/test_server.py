@@ -7,12 +7,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from addon import templates
 from addon.library.site_loader import _target
 from addon.preview.forge import Forge
 from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
@@ -188,6 +190,35 @@ async def test_a_site_has_at_most_so_many_files(forge: Forge, root: Path, files:
         pages.asked()
         await pages.get("alice", "/blog/0.html")
         assert pages.count() == 0
+
+
+DEEP = "/".join(("d" * 250,) * 15)
+
+
+async def test_a_site_of_long_paths_is_refused_before_it_is_read_and_remembered(forge: Forge, root: Path) -> None:
+    files = {f"public/{DEEP}/{number:04}": b"x" for number in range(3500)}
+    site = make(root, "alice/blog", files)
+    async with serving(forge, maxSiteBytes="1MiB") as pages:
+        reply = await pages.get("alice", "/blog/")
+        assert (reply.status, b"maxSiteBytes" in reply.body) == (500, True)
+        assert len([target for target in pages.asked() if "/git/trees/" in target]) == 1  # of four
+        assert pages.library.memory.used < 20_000
+        for _ in range(5):
+            pages.clock.pass_(700)
+            assert (await pages.get("alice", "/blog/")).status == 500
+            assert pages.asked() == ["alice/blog/branches/main", "alice/blog"]  # and not its tree
+        site.commit({f"public/{DEEP}/{number:04}": None for number in range(3500)} | {"public/index.html": b"small"})
+        pages.clock.pass_(700)
+        assert (await pages.get("alice", "/blog/")).body == b"small"
+
+
+async def test_what_memory_could_not_hold_is_too_large(forge: Forge, root: Path) -> None:
+    files = {f"public/{DEEP}/{number:03}": b"x" for number in range(400)}
+    make(root, "alice/blog", files | {"public/index.html": b"index"})
+    async with serving(forge, memoryCacheSize="2MiB") as pages:
+        assert (await pages.get("alice", "/blog/")).status == 500
+    async with serving(forge, memoryCacheSize="8MiB") as pages:
+        assert (await pages.get("alice", "/blog/")).body == b"index"
 
 
 # Links.
