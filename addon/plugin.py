@@ -288,6 +288,7 @@ class PagesAddon:
             version=__version__,
             faces=self._numbers,
             refusals=registration.registry.refusals,
+            certifiable=registration.registry.may_have_certificate,
             purge=self._purge,
         )
         self._admin = Admin(office, settings.admin_token)
