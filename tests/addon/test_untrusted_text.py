@@ -26,7 +26,7 @@ from addon.forgejo import answers, lfs
 from addon.settings.schema import Settings
 from addon.shared import mappings, records, traefik_keys
 from addon.sites import pages_file
-from addon.web import negotiation, request_head, routing
+from addon.web import codings, http_dates, negotiation, ranges, request_head, routing
 from addon.web.forwarding import Forwarding
 from tests.addon.backtracking import Counting, TooMany, cruel
 
@@ -80,7 +80,10 @@ def patterns() -> Iterator[Found]:
             if isinstance(value, re.Pattern) and name in asked:
                 yield Found(file, value, frozenset(asked[name]))
         for how, call in inline:
-            text = eval(compile(ast.Expression(call.args[0]), file, "eval"), vars(module))
+            local = {node.id: "name" for node in ast.walk(call.args[0]) if isinstance(node, ast.Name)}
+            text = eval(compile(ast.Expression(call.args[0]), file, "eval"), local | vars(module))
+            if isinstance(text, re.Pattern):
+                text = text.pattern
             flags = next((keyword.value for keyword in call.keywords if keyword.arg == "flags"), None)
             value = 0 if flags is None else eval(compile(ast.Expression(flags), file, "eval"), vars(module))
             yield Found(file, re.compile(text, value), frozenset({how}))
@@ -181,9 +184,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "a webhook's JSON": lambda text: webhook.repository_in(text.encode()),
     "a path at Forgejo": lambda text: webhook.written("POST", text),
     "a mapping in Redis": mappings.mapping_of,
-    "Accept-Encoding": lambda text: negotiation._accepted_codings(text.encode()),
-    "Range": lambda text: negotiation._byte_range(text.encode()),
-    "a date": lambda text: negotiation.parse_http_date(text.encode()),
+    "Accept-Encoding": lambda text: codings.accepted_codings(text.encode()),
+    "Range": lambda text: ranges.byte_range(text.encode()),
+    "a date": lambda text: http_dates.parse_http_date(text.encode()),
     "a record in Redis": lambda text: records.read_site(text.encode(), "a" * 40),
     "a branch's host": mappings.branch_label,
     "a domain": NAMES.domain,
