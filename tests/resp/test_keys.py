@@ -44,8 +44,8 @@ MOVABLE: dict[str, list[str]] = {
     "ZUNION": ["2 k1 k2"],
     "ZUNIONSTORE": ["k0 1 k1"],
 }
-#: Sharded channels have a slot as keys have, and are none.
-CHANNELS = {"SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE"}
+#: What has a slot, as keys have, and is no key: sharded channels, a cursor.
+CHANNELS = {"SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE", "CLUSTERSCAN"}
 #: Tips of servers that are not followed, and why.
 ASKED_OF_ONE = {
     "any node can answer": "PING INFO RANDOMKEY WAITAOF",
