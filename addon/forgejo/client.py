@@ -37,7 +37,6 @@ from addon.forgejo.errors import (
     Unreachable,
 )
 from addon.net.http_client import Origin, Response
-from addon.settings.schema import Settings
 
 __all__ = [
     "Access",
@@ -512,24 +511,3 @@ class Forgejo:
             for question in questions:
                 question.close()
         return [results[index] for index in range(len(questions))]
-
-
-def forgejo_of(
-    settings: Settings,
-    executor: Executor,
-    *,
-    headers: Sequence[tuple[str, str]] = (),
-    unknown_share: int | None = None,
-) -> Forgejo:
-    """A client of the Forgejo that the settings name; headers, unknown_share: as in `Forgejo`."""
-    return Forgejo(
-        settings.forgejo_host,
-        settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
-        timeout=settings.forgejo_timeout,
-        lfs_storage_hosts=settings.lfs_storage_hosts,
-        ca_file=settings.forgejo_ca_file,
-        executor=executor,
-        concurrency=settings.workers,
-        unknown_share=unknown_share,
-        headers=headers,
-    )
