@@ -268,4 +268,9 @@ def _nothing(record: logging.LogRecord) -> bool:
 
 
 # What is said there is meant for visitors, or is said by the commands themselves.
-_LOGS = {"addon.shared.cache": _without_pages, "addon.forgejo.health_log": _nothing, "addon.library.library": _nothing}
+_LOGS = {
+    "addon.shared.cache": _without_pages,
+    "addon.forgejo.health_log": _nothing,
+    "addon.library.library": _nothing,
+    "addon.library.site_loader": _nothing,
+}

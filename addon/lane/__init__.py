@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """The fast face: HTTP of our own where mitmproxy's reverse mode listens.
 
-`lane` puts it there and is the only room here that knows mitmproxy, `connection` is one connection, `answers` the
-bytes of a response. What is not exactly of the form it knows goes to mitmproxy's own handler. Begin with `connection`.
+`install` puts it there and is the only room here that knows mitmproxy; `lane` is what connections share; `http1` is one
+connection, with `http1_bodies` for what takes longer and `answers` for the bytes of a response. What is not exactly of
+the form it knows goes to mitmproxy's own handler (`handover`). Begin with `http1`.
 """

@@ -1,30 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The fast face: our own HTTP/1.1 protocol where mitmproxy's reverse mode listens.
+"""What the connections of the lane share: limits, the time, who is connected, what is prepared.
 
-`Lane` is what its connections share: limits, the time, who is connected, what is ready. `install` puts it in place. The
-one touch on mitmproxy's inside is `ReverseInstance.listen`, replaced for our listeners; a connection that is not ours
-goes to the `handle_stream` of the same instance, as if it had been accepted there. Where either is not as expected the
-lane stays off, and the flow face serves all, slower.
+It knows neither sockets nor protocols; a connection is what it can count, look after and end. The surprising part is
+the end: who is idle is not closed at once, because a request may be on its way already.
 """
 
 import asyncio
 import contextlib
-import inspect
 import logging
-import socket
 import time
-from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Any
+from typing import Protocol
 
 from addon.admin.access_log import AccessLog
-from addon.lane.connection import Connection, Direct, Handler
-from addon.net.certificates import Certificates
-from addon.net.listeners import AT_A_TIME, BACKLOG
-from addon.net.tls_transport import secure
-from addon.process.worker import Worker
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import Forwarding, Visitor
@@ -51,13 +40,23 @@ _CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto")
 _LONGEST_CLAIMS = 512
 """Bytes up to which who asks is remembered: of strangers' fields of any length, thousands are no small thing."""
 _NO_CLAIMS = (None,) * len(_CLAIMS)
-NO_CERTIFICATES: Mapping[str, Certificates] = MappingProxyType({})
-
-Factory = Callable[[], asyncio.BaseProtocol]
 
 
-class NoPlace(Exception):
-    """mitmproxy is not as expected, and without that there cannot be what was asked for."""
+class Connected(Protocol):
+    """A connection, as far as the lane is concerned."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered, or an answer not taken yet."""
+
+    def check(self, now: float) -> None:
+        """Close what has waited too long; now: monotonic seconds."""
+
+    def retire(self) -> None:
+        """Close if nothing is under way; what is under way is answered, and told that it was the last."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
 
 
 class Claims(dict[str, str]):
@@ -96,7 +95,7 @@ class Lane:
         self.answered = 0
         self._most_connections = settings.max_connections_per_address
         self._visitor = lru_cache(4096)(self._named_visitor)
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[Connected, None] = {}
         self._addresses: dict[str, int] = {}
         self.repeats: dict[bytes, Repeat] = {}
         self._repeat_bytes = 0
@@ -165,7 +164,7 @@ class Lane:
 
     # Who is connected.
 
-    def admit(self, connection: Connection, address: str) -> bool:
+    def admit(self, connection: Connected, address: str) -> bool:
         """Whether the address may have one connection more, which is counted if so."""
         if self._most_connections and address:
             count = self._addresses.get(address, 0)
@@ -176,12 +175,12 @@ class Lane:
         self._none_left.clear()
         return True
 
-    def hand_over(self, connection: Connection) -> None:
+    def hand_over(self, connection: Connected) -> None:
         """The connection is another's now; its address has it still, until `lost`."""
         self.handed_over += 1
         self._remove(connection)
 
-    def forget(self, connection: Connection, address: str) -> None:
+    def forget(self, connection: Connected, address: str) -> None:
         """The connection is gone."""
         if connection in self._connections:
             self._remove(connection)
@@ -195,7 +194,7 @@ class Lane:
         elif count:
             del self._addresses[address]
 
-    def _remove(self, connection: Connection) -> None:
+    def _remove(self, connection: Connected) -> None:
         self._connections.pop(connection, None)
         if not self._connections:
             self._none_left.set()
@@ -218,7 +217,7 @@ class Lane:
         self._check_some(list(self._connections), 0)
         self._timer = self.loop.call_later(self._interval, self._check)
 
-    def _check_some(self, connections: list[Connection], at: int) -> None:
+    def _check_some(self, connections: list[Connected], at: int) -> None:
         now = time.monotonic()
         for connection in connections[at : at + _SLICE]:
             try:
@@ -264,95 +263,3 @@ class Lane:
             self._timer = None
         for connection in list(self._connections):
             connection.abort()
-
-
-# --- in mitmproxy's place ---------------------------------------------------------------------------------------------
-
-
-def install(
-    server: PagesServer,
-    settings: Settings,
-    through: Forwarding,
-    modes: Collection[str],
-    *,
-    log: AccessLog | None,
-    facts: Facts,
-    certificates: Mapping[str, Certificates] = NO_CERTIFICATES,
-    worker: Worker | None = None,
-) -> Lane | None:
-    """Listen with the lane where mitmproxy would, for the mode specifications given; None where that cannot be done.
-
-    certificates: of the modes that are for TLS. worker: has the listening sockets already. To be called before the
-    listeners are opened, in the loop that serves.
-    Raises NoPlace where there has to be TLS, or sockets are to be taken over, and cannot be.
-    """
-    if not settings.lane and not certificates and worker is None:
-        return None
-    try:
-        from mitmproxy.proxy.mode_servers import ReverseInstance
-    except ImportError:
-        reason: str | None = "there is no ReverseInstance"
-    else:
-        reason = _misfit(ReverseInstance)
-    if reason is not None and (certificates or worker is not None):
-        what = "TLS" if certificates else "`pages serve`, only `mitmdump -s`"
-        raise NoPlace(f"there can be no {what}: this mitmproxy is not as expected ({reason}); take the pinned version")
-    if reason is not None:
-        logger.warning(
-            "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
-        )
-        return None
-    lane = Lane(server, settings, through, log=log, facts=facts) if settings.lane else None
-    original = ReverseInstance.listen
-    ours = frozenset(certificates if lane is None and worker is None else modes)
-
-    async def listen(self: Any, host: str, port: int) -> Any:
-        if self.mode.full_spec not in ours:
-            return await original(self, host, port)
-        tls = certificates.get(self.mode.full_spec)
-        factory = accepting(lane, self.handle_stream, tls, settings.header_timeout)
-        inherited = worker.listeners(host, port) if worker is not None else []
-        if not inherited:
-            return [await open_listener(factory, host, port)]
-        loop = asyncio.get_running_loop()
-        return [await loop.create_server(factory, sock=each, backlog=AT_A_TIME) for each in inherited]
-
-    ReverseInstance.listen = listen  # type: ignore[method-assign]  # the touch
-    return lane
-
-
-def accepting(
-    lane: Lane | None, handler: Handler, tls: Certificates | None = None, handshake_timeout: float = 10.0
-) -> Factory:
-    """What makes the protocol of a connection that comes in: the lane's, or without one the handler's; over TLS."""
-    above: Factory = lambda: Direct(handler) if lane is None else Connection(lane, handler)  # noqa: E731
-    return above if tls is None else secure(above, tls.context, handshake_timeout)
-
-
-async def open_listener(factory: Factory, host: str, port: int) -> asyncio.Server:
-    """Listen on an address (an empty host: all of them); port 0 is one free port for all of them, if there is one."""
-    if port == 0:
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            free = probe.getsockname()[1]
-        try:
-            return await open_listener(factory, host, free)
-        except OSError:
-            pass
-    return await asyncio.get_running_loop().create_server(factory, host, port, backlog=BACKLOG)
-
-
-def _misfit(instance: Any) -> str | None:
-    """What about mitmproxy's class is not as we know it; None if all is."""
-    for name, parameters, is_coroutine in (
-        ("listen", ["self", "host", "port"], True),
-        ("handle_stream", ["self", "reader", "writer"], True),
-    ):
-        method = getattr(instance, name, None)
-        if not inspect.isfunction(method):
-            return f"it has no {name}"
-        if list(inspect.signature(method).parameters) != parameters:
-            return f"its {name} has other parameters"
-        if inspect.iscoroutinefunction(method) is not is_coroutine:
-            return f"its {name} is called otherwise"
-    return None

@@ -17,7 +17,8 @@ from typing import Any
 from mitmproxy import ctx
 
 from addon.admin.access_log import AccessLog
-from addon.lane.lane import Lane, NoPlace, install
+from addon.lane.install import NoPlace, install
+from addon.lane.lane import Lane
 from addon.mitm.default_addons import SETTLE_SECONDS, settle
 from addon.mitm.options import HTTP2_SAFE, upstream_authority, version
 from addon.net.certificates import CertificateFault, Certificates, CertificateWatch

@@ -2,6 +2,9 @@
 # Copyright (C) 2026 the contributors
 """`PagesServer`: host → site → lock → path → file → answer, the same for every face.
 
-`server` is the way of a request, `files` the answer of one file, `answers` what needs none, `host_redirects` who is
-sent to another scheme or host, `acme_challenges` what authorities ask. Begin with `server`.
+A request is followed downwards, each step a room and its one function: `hosts` (whose host it is), `sites` (which site
+answers), `locks` (who may see it), `paths` (what the path means there), `files` (which bytes, in which form), `answers`
+(what an answer is). Beside them: `repositories` (what is known of one, and for how long), `error_pages` (what is shown
+where a step ends), `host_redirects` (to another scheme or host), `acme_challenges` (what authorities ask). A room knows
+those after it alone. Begin with `server`, which the faces call, then `hosts`.
 """

@@ -154,6 +154,13 @@ def options(request: Request) -> Answer:
     return Answer(plan.status, list(plan.headers))
 
 
+def answer_to_method(request: Request) -> Answer | None:
+    """The answer to a method that reads nothing, the same for every path; None for GET and HEAD."""
+    if request.method == "OPTIONS":
+        return options(request)
+    return None if request.method in ("GET", "HEAD") else not_allowed(request)
+
+
 def plain_text(request: Request, text: bytes) -> Answer:
     """A text that is nobody's page and never kept."""
     headers = [

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from addon import templates
 from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound, Refused
 from addon.forgejo.lfs import MAX_POINTER, LfsPointer
-from addon.library.library import Library
+from addon.library.blobs import Blobs
 from addon.serving.answers import Answer, Need, Request, Work, own_page, trouble_page
 from addon.settings.schema import Settings
 from addon.shared.lookup import Blob, Lookup
@@ -51,15 +51,13 @@ class Source(NamedTuple):
 class Files:
     """Answers that are files of a site."""
 
-    def __init__(self, settings: Settings, library: Library, now: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, blobs: Blobs, now: Callable[[], float]) -> None:
         self._largest = settings.max_cached_file_size
         self._browser_cache_ttl = settings.browser_cache_ttl
-        self._library = library
+        self._blobs = blobs
         self._now = now
 
-    def answer(
-        self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work
-    ) -> Answer | Need:
+    def file(self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work) -> Answer | Need:
         """The file under a status (404 for a site's own 404.html)."""
         source = self._source(lookup, file, work)
         if isinstance(source, Need):
@@ -124,29 +122,29 @@ class Files:
         return self._need_blob(lookup, source.file.entry)
 
     def _blob(self, entry: Entry, work: Work) -> Blob | ForgejoError | None:
-        found = self._library.held_blob(entry)
+        found = self._blobs.held_blob(entry)
         if found is None and work.done:
             done = work.done.get(("blob", entry.id))
             found = done if isinstance(done, Blob | ForgejoError) else None
         return found
 
     def _need_blob(self, lookup: Lookup, entry: Entry) -> Need:
-        return Need(("blob", entry.id), lambda: self._library.blob(lookup, entry))
+        return Need(("blob", entry.id), lambda: self._blobs.blob(lookup, entry))
 
     def _object(
         self, lookup: Lookup, file: File, pointer: LfsPointer, held: bool, work: Work
     ) -> bytes | ForgejoError | None:
         if not held:
             done = work.done.get(("stream", pointer.oid))
-            return done if isinstance(done, ForgejoError) else self._library.held_failure(lookup, file)
-        found = self._library.held_object(lookup, pointer)
+            return done if isinstance(done, ForgejoError) else self._blobs.held_failure(lookup, file)
+        found = self._blobs.held_object(lookup, pointer)
         if found is None:
             done = work.done.get(("object", pointer.oid))
             found = done if isinstance(done, bytes | ForgejoError) else None
         return found
 
     def _need_object(self, lookup: Lookup, file: File, pointer: LfsPointer) -> Need:
-        return Need(("object", pointer.oid), lambda: self._library.lfs_object(lookup, file, pointer))
+        return Need(("object", pointer.oid), lambda: self._blobs.lfs_object(lookup, file, pointer))
 
     # The parts of an answer.
 
@@ -161,7 +159,7 @@ class Files:
         if source.held:
             return self._fetch(request, lookup, source)
         file, pointer = source.file, source.pointer
-        failed = source.error or self._library.held_failure(lookup, file)
+        failed = source.error or self._blobs.held_failure(lookup, file)
         if failed is not None:
             return _lost(request, failed)
 
@@ -169,16 +167,16 @@ class Files:
             if not isinstance(error, ForgejoError):
                 logger.error("a file could not be streamed", exc_info=error)
                 return own_page(request, 500, templates.error_page(500))
-            self._library.keep_failure(lookup, file, error)
+            self._blobs.keep_failure(lookup, file, error)
             if pointer is not None and isinstance(error, NotFound):  # nothing but the pointer's own text, as above
                 work.done[("stream", pointer.oid)] = error
-                text = self.answer(request, lookup, site, file, status, work)
+                text = self.file(request, lookup, site, file, status, work)
                 if isinstance(text, Answer) and text.stream is None:
                     return text
             return _lost(request, error)
 
         answer = _planned(plan, b"", lookup, work)
-        answer.stream = lambda: self._library.stream(lookup, file, pointer, plan.start, plan.end)
+        answer.stream = lambda: self._blobs.stream(lookup, file, pointer, plan.start, plan.end)
         answer.length = plan.end - plan.start
         answer.otherwise = otherwise
         return answer
@@ -187,8 +185,8 @@ class Files:
         self, request: Request, lookup: Lookup, source: Source, coding: str, work: Work
     ) -> bytes | Answer | Need:
         """A form that we make: once, on a thread, and held beside the file. Empty where it is no smaller."""
-        library, tag, data = self._library, source.tag, source.data
-        body = library.held_form(tag, coding)
+        blobs, tag, data = self._blobs, source.tag, source.data
+        body = blobs.held_form(tag, coding)
         if body is None:
             key = ("form", tag, coding)
             done = work.done.get(key)
@@ -196,13 +194,13 @@ class Files:
                 return done
             if data is None:
                 return self._fetch(request, lookup, source)
-            return Need(key, lambda: library.form(tag, coding, data), from_forgejo=False)
+            return Need(key, lambda: blobs.form(tag, coding, data), from_forgejo=False)
         return body
 
     def _representation(self, lookup: Lookup, site: Site, source: Source) -> Representation:
         """What answers about the file depend on, prepared once for each commit."""
         file = source.file
-        known = self._library.held_representation(lookup, file)
+        known = self._blobs.held_representation(lookup, file)
         if known is not None and known.tag == source.tag and (source.held or not _made_by_us(known)):
             return known
         kind = content_type(file.path, source.data[:HEAD_SIZE] if source.data is not None else None)
@@ -222,7 +220,7 @@ class Files:
         return self._keep(lookup, file, representation)
 
     def _keep(self, lookup: Lookup, file: File, representation: Representation) -> Representation:
-        self._library.keep_representation(lookup, file, representation)
+        self._blobs.keep_representation(lookup, file, representation)
         return representation
 
 

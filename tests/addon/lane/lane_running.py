@@ -16,7 +16,9 @@ from typing import Any, cast
 
 from addon.admin.access_log import AccessLog
 from addon.forgejo.errors import ServerTrouble
-from addon.lane.lane import Lane, accepting, open_listener
+from addon.lane.http1 import Connection
+from addon.lane.install import accepting, open_listener
+from addon.lane.lane import Lane
 from addon.net.certificates import Certificates
 from addon.serving.server import Answer, PagesServer, Request
 from addon.settings.schema import Settings
@@ -168,6 +170,11 @@ class RunningLane:
             reader, writer = await open_secure(self.port, HOST)
             return reader, cast(asyncio.StreamWriter, writer)
         return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24)
+
+    def connection(self) -> Connection:
+        """The one connection that there is, from the lane's side."""
+        (found,) = self.lane._connections
+        return cast(Connection, found)
 
     async def talk(self, data: bytes, *, half_close: bool = False) -> bytes:
         """Send, and read until the other side closes. With half_close, say that nothing more comes."""

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 from mitmproxy.proxy.mode_servers import ReverseInstance
 
-from addon.lane.lane import Lane, install
+from addon.lane.install import install
+from addon.lane.lane import Lane
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import Forwarding

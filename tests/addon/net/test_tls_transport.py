@@ -257,7 +257,7 @@ async def test_a_stopped_reader_of_a_large_page_holds_little(single: Certificate
         writer.write(get("/big") * 200)
         await running.until(lambda: running.lane.busy == 1 and bool(running.pages.seen))
         await asyncio.sleep(0.2)
-        (connection,) = running.lane._connections
+        connection = running.connection()
         assert connection._transport.get_write_buffer_size() < 1024 * 1024
         assert connection._transport._incoming.pending < 64 * 1024  # type: ignore[attr-defined]
         writer.transport.abort()
@@ -268,7 +268,7 @@ async def test_who_asks_for_key_updates_and_takes_no_answers_is_read_no_further(
     async with running_lane(certificates=single) as running:
         reader, writer = await open_secure(running.port, HOST)
         pause_reading(writer)  # type: ignore[arg-type]
-        (connection,) = running.lane._connections
+        connection = running.connection()
         transport = connection._transport
         for end, option in ((transport, socket.SO_SNDBUF), (writer, socket.SO_RCVBUF)):
             end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 8192)

@@ -147,7 +147,7 @@ async def test_challenges_go_to_the_operators_client_for_every_host_and_by_plain
     url, seen = acme
     async with serving(forge, redirectHTTPS=True) as pages:
         client = Challenges(url + base)
-        pages.server = PagesServer(pages.settings, pages.library, pages.server._access, challenges=client)
+        pages.server = PagesServer(pages.settings, pages.library, pages.server.access, challenges=client)
         for host in (f"alice.{PAGES_DOMAIN}", PAGES_DOMAIN, "new.example"):
             request = replace(pages.request(host, f"{ACME}token?x=y"), visitor=lambda: SEEN_PLAIN)
             answer = await pages.server.answer(request)
@@ -159,6 +159,6 @@ async def test_challenges_go_to_the_operators_client_for_every_host_and_by_plain
         assert (await pages.get("alice", f"{ACME}token", "POST")).status == 405
         await client.aclose()
         broken = Challenges("http://127.0.0.1:1")
-        pages.server = PagesServer(pages.settings, pages.library, pages.server._access, challenges=broken)
+        pages.server = PagesServer(pages.settings, pages.library, pages.server.access, challenges=broken)
         assert (await pages.get("alice", f"{ACME}token")).status == 502
         await broken.aclose()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from addon.library.library import _target
+from addon.library.site_loader import _target
 from addon.preview.forge import Forge
 from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
 from tests.addon.preview import fixtures
@@ -196,7 +196,7 @@ async def test_a_site_has_at_most_so_many_files(forge: Forge, root: Path, files:
 async def test_more_links_than_are_followed_are_missing_files(
     forge: Forge, root: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("addon.library.library.MAX_LINKS", 10)
+    monkeypatch.setattr("addon.library.site_loader.MAX_LINKS", 10)
     links = {f"public/l{number:02}": link("index.html") for number in range(12)}
     make(root, "alice/blog", {"public/index.html": b"index"} | links)
     async with serving(forge) as pages:

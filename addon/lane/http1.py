@@ -9,25 +9,21 @@ stops only when that is full. So a disconnect is noticed while somebody waits, a
 """
 
 import asyncio
-import fcntl
 import logging
-import sys
-import termios
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from addon.admin.access_log import ABORTED
 from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
+from addon.lane.handover import Handler, hand_over
+from addon.lane.http1_bodies import AnswerWriter
+from addon.lane.lane import Lane
+from addon.lane.stalling import untaken
 from addon.serving.server import Answer, Request
 from addon.web.prepared_answers import Key, Repeat
 from addon.web.request_head import END, Fields, RequestLine, request_line, strays
-
-if TYPE_CHECKING:
-    from addon.lane.lane import Lane
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +31,9 @@ TURN_ANSWERS = 32
 TURN_BYTES = 256 * 1024
 """What one connection is answered before others have their turn. Unlimited, a pipelining client held everybody up for
 0.1 to 0.3 s; so, for 1 to 3 ms."""
-CHUNK = 256 * 1024
-"""Bytes of a large body written at once: CPython 3.11 copies what the socket does not take."""
 LINGER = 2.0
 """Seconds for which what a client still sends is read and thrown away: to close at once would reset the connection, and
 the last answer might be lost with it (RFC 9112 §9.6)."""
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -50,7 +42,6 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_at",
         "_bare",
-        "_begun",
         "_busy",
         "_client",
         "_ended",
@@ -70,10 +61,10 @@ class Connection(asyncio.BufferedProtocol):
         "_since",
         "_task",
         "_transport",
-        "_waiting",
+        "_writer",
     )
 
-    def __init__(self, lane: "Lane", handler: Handler) -> None:
+    def __init__(self, lane: Lane, handler: Handler) -> None:
         """handler: who takes what is not ours, with all its bytes."""
         self._lane = lane
         self._handler = handler
@@ -92,11 +83,10 @@ class Connection(asyncio.BufferedProtocol):
         self._scheduled = False  # others have their turn first
         self._task: asyncio.Task[None] | None = None
         self._line = b""
-        self._begun = False  # its answer has begun to be sent
+        self._writer: AnswerWriter | None = None
         self._ended = False  # nothing more is answered
         # Whether the client reads.
         self._room = True
-        self._waiting: asyncio.Future[None] | None = None
         self._requests = 0
         self._sent = 0  # bytes of bodies that tasks sent
         self._progress = (0, 0, 0)
@@ -150,11 +140,13 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         self._room = False
         self._busy = True
+        if self._writer is not None:
+            self._writer.room = False
 
     def resume_writing(self) -> None:
         self._room = True
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        if self._writer is not None:
+            self._writer.resume()
         if self._task is None and not self._scheduled:
             self._go_on()
 
@@ -175,12 +167,11 @@ class Connection(asyncio.BufferedProtocol):
     def check(self, now: float) -> None:
         """Close what has waited too long; now: monotonic seconds."""
         lane, transport = self._lane, self._transport
-        buffered = transport.get_write_buffer_size()
-        left = buffered + _in_kernel(transport) if buffered or self._ended else 0
+        left = untaken(transport) if self._ended or transport.get_write_buffer_size() else 0
         if left:
-            # Progress is what the client takes; unchanged in all three, it took nothing. Without what the kernel holds,
-            # up to some megabytes, a slow reader would look like one that has stopped.
-            progress = (self._requests, self._sent, left)
+            # Progress is what the client takes; unchanged in all three, it took nothing.
+            sent = self._sent + (self._writer.sent if self._writer is not None else 0)
+            progress = (self._requests, sent, left)
             if progress != self._progress:
                 self._progress = progress
                 self._since = now
@@ -338,7 +329,6 @@ class Connection(asyncio.BufferedProtocol):
         if answer is None or answer.stream is not None or len(answer.body) > LARGEST:
             self._write(out)
             self._busy = True
-            self._begun = False
             task = lane.loop.create_task(self._work(request, line, fields, answer, connection, began))
             if not task.done():  # on Python 3.12 and newer, mitmproxy's tasks begin at once
                 self._task = task
@@ -364,81 +354,33 @@ class Connection(asyncio.BufferedProtocol):
         began: float,
     ) -> None:
         """Answer one request, and go on with the next."""
-        sent, status, cache = self._sent, 0, ""
+        status, cache = 0, ""
+        self._writer = writer = AnswerWriter(self._lane, self._transport, connection)
+        writer.room = self._room
         try:
             if answer is None:
                 answer = await self._lane.server.answer(request)
             if answer.stream is not None and request.method != "HEAD":
-                answer = await self._stream(answer, connection)
+                answer = await writer.stream(answer)
             else:
-                await self._whole(answer, request.method == "HEAD", connection)
+                await writer.whole(answer, request.method == "HEAD")
             status, cache = answer.status, answer.cache
         except asyncio.CancelledError:
             status = status or ABORTED
             raise
         except Exception as error:
             status = 500
-            self._failed(error)
+            self._failed(error, writer.begun)
             return
         finally:
-            self._task = None
+            self._task = self._writer = None
+            self._sent += writer.sent
             if self._lane.log is not None:
-                self._record(line, fields, status, self._sent - sent, began, cache)
+                self._record(line, fields, status, writer.sent, began, cache)
         if connection is CLOSE:
             self._end(linger=not fields.closes or self._at < len(self._held))
         else:
             self._schedule()
-
-    async def _whole(self, answer: Answer, head_only: bool, connection: bytes) -> None:
-        large = len(answer.body) > CHUNK and not head_only
-        start, rest = answer_bytes(answer, head_only or large)
-        self._begun = True
-        self._transport.write(b"".join((start, self._lane.dated(), connection, rest)))
-        if not large:
-            self._sent += 0 if head_only else len(answer.body)
-        else:
-            body = memoryview(answer.body)
-            for at in range(0, len(body), CHUNK):
-                await self._until_room()
-                chunk = body[at : at + CHUNK]
-                self._sent += len(chunk)
-                self._transport.write(chunk)
-        await self._until_room()
-
-    async def _stream(self, answer: Answer, connection: bytes) -> Answer:
-        """Send a body as it comes; returns what was sent, which is another answer where it did not begin to come."""
-        assert answer.stream is not None
-        async with AsyncExitStack() as stack:
-            try:
-                chunks = await stack.enter_async_context(answer.stream())
-                chunk = await anext(chunks, b"")
-            except Exception as error:  # nothing was sent yet: a page can still say so
-                answer = answer.otherwise(error)
-                await self._whole(answer, False, connection)
-                return answer
-            start, rest = answer_bytes(answer, True)
-            self._begun = True
-            self._transport.write(b"".join((start, self._lane.dated(), connection, rest)))
-            left = answer.length
-            while chunk:
-                left -= len(chunk)
-                if left < 0:
-                    raise ValueError("a stream is longer than was said")
-                self._sent += len(chunk)
-                self._transport.write(chunk)
-                await self._until_room()
-                chunk = await anext(chunks, b"")
-            if left:
-                raise ValueError("a stream is shorter than was said")
-        return answer
-
-    async def _until_room(self) -> None:
-        while not self._room:
-            self._waiting = self._lane.loop.create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
 
     # Ends.
 
@@ -495,15 +437,8 @@ class Connection(asyncio.BufferedProtocol):
         self._held = b""
         if not self._reading:
             transport.resume_reading()
-        reader = asyncio.StreamReader(limit=self._lane.most_held, loop=self._lane.loop)
-        if rest:
-            reader.feed_data(rest)
-        if self._eof:
-            reader.feed_eof()
-        other = HandedOver(self._lane, self._client, reader, self._handler)
         self._lane.hand_over(self)
-        transport.set_protocol(other)
-        other.connection_made(transport)
+        hand_over(self._lane, transport, self._client, self._handler, rest, self._eof)
 
     def _refuse(self, status: int, out: list[bytes]) -> None:
         """Answer what never became a request of ours, and close."""
@@ -516,13 +451,13 @@ class Connection(asyncio.BufferedProtocol):
             )
         self._end()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, begun: bool) -> None:
         """A task failed: 500 if the answer has not begun; else cut, for what was sent must not look like the whole."""
         if isinstance(error, ForgejoError):
             logger.warning("a stream was cut: %s", error)
         else:
             logger.error("the lane failed on %s", _shown(self._line), exc_info=error)
-        if self._begun or self._ended:
+        if begun or self._ended:
             self._transport.abort()
         else:
             self._transport.write(refusal(500, self._lane.dated(), self._line.startswith(b"HEAD ")))
@@ -552,46 +487,6 @@ class Connection(asyncio.BufferedProtocol):
             seconds=monotonic() - began,
             cache=cache,
         )
-
-
-class HandedOver(asyncio.StreamReaderProtocol):
-    """A connection that another handler serves; it is one of its address's connections still."""
-
-    def __init__(self, lane: "Lane", client: str, reader: asyncio.StreamReader, handler: Handler) -> None:
-        super().__init__(reader, handler, loop=lane.loop)
-        self._lane = lane
-        self._client = client
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._lane.lost(self._client)
-
-
-class Direct(asyncio.Protocol):
-    """A connection over TLS where there is no lane: it waits for the handshake, and is the handler's from then on."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def secured(self, alpn: str | None) -> None:
-        """As `Connection.secured`."""
-        assert self._transport is not None
-        other = asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._handler)
-        self._transport.set_protocol(other)
-        other.connection_made(self._transport)
-
-
-def _in_kernel(transport: asyncio.Transport) -> int:
-    """Bytes that the kernel has taken and the client has not acknowledged yet; 0 where the kernel does not say."""
-    sock = transport.get_extra_info("socket")
-    try:
-        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    except (OSError, ValueError, AttributeError):
-        return 0
 
 
 def _shown(line: bytes) -> str:

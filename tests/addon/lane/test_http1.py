@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from addon.lane import connection
-from addon.lane.connection import TURN_ANSWERS
+from addon.lane import http1
+from addon.lane.http1 import TURN_ANSWERS
 from addon.net.certificates import Certificates
 from addon.web.request_head import fields
 from tests.addon.lane.lane_running import (
@@ -280,7 +280,7 @@ async def test_a_connection_is_closed_after_so_many_requests_and_says_so() -> No
 
 
 async def test_a_client_that_has_seen_the_end_is_not_lingered_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LINGER", 2 * DEADLINE)
+    monkeypatch.setattr(http1, "LINGER", 2 * DEADLINE)
     async with running_lane(maxRequestsPerConnection=1) as running:
         for path in ("/hit", "/miss", "/stream?10"):
             reader, writer = await running.connect()
@@ -299,7 +299,7 @@ async def test_what_is_sent_behind_the_last_request_costs_no_answer(path: str, m
         pause_reading(writer)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         await running.until(lambda: len(running.lane) == 1)
-        (connection,) = running.lane._connections
+        connection = running.connection()
         connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         writer.write(get(path) * 2 + get("/more") * more)
         await running.until(lambda: connection._requests > 0)
@@ -424,7 +424,7 @@ async def test_what_is_sent_behind_a_pending_miss_is_not_held() -> None:
             sent += len(piece)
             quiet = loop.time() + 0.5
         assert sent < amount / 10
-        connection = next(iter(running.lane._connections))
+        connection = running.connection()
         assert len(connection._held) <= running.lane.most_held
         assert resident() - before < 16 * 1024 * 1024
         running.pages.release.set()

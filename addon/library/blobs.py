@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Files' bytes by what they are: blobs, Git LFS objects, encoded forms, and what was prepared to answer with them.
+
+Memory over Redis over Forgejo, one call for many who want the same, and every blob verified before it is held. What
+Forgejo did not give is held for seconds, too, as a value beside the blobs, so that a broken file costs one call however
+many ask for it: nothing here raises a ForgejoError but a stream, and `many`, which a look at a commit waits for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+from addon.forgejo.answers import Repository
+from addon.forgejo.client import Forgejo
+from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound, Overloaded, RateLimited, Refused
+from addon.forgejo.lfs import LfsPointer, lfs_pointer
+from addon.library.memory import Memory, SingleFlight
+from addon.shared.cache import Shared
+from addon.shared.lookup import TROUBLE_PAUSE, Blob, Failure, Key, Lookup, without_frames
+from addon.sites.site import PUBLIC, File
+from addon.sites.tree import Entry
+from addon.web.negotiation import Representation, encode
+
+_TOO_LARGE_TTL = 3600.0
+"""Seconds for which it is believed that Forgejo does not give a blob in one piece."""
+
+T = TypeVar("T")
+
+
+class Blobs:
+    """Bytes, from memory, from Redis or from Forgejo."""
+
+    def __init__(
+        self,
+        forgejo: Forgejo,
+        memory: Memory[tuple[str, ...], object],
+        flights: SingleFlight[tuple[str, ...]],
+        executor: Executor,
+        shared: Shared | None,
+        clock: Callable[[], float],
+        changed: Callable[[Key], object],
+    ) -> None:
+        """clock: monotonic seconds. changed: told of a repository that is not what it was, for a file of it is gone."""
+        self._forgejo = forgejo
+        self._memory = memory
+        self._flights = flights
+        self._executor = executor
+        self._shared = shared
+        self._clock = clock
+        self._changed = changed
+
+    # What is on hand.
+
+    def held_blob(self, entry: Entry) -> Blob | ForgejoError | None:
+        """A file's bytes, or why they could not be had a moment ago."""
+        found = self._memory.get(("blob", entry.id))
+        return found if isinstance(found, Blob) else self._failure(found)
+
+    def held_object(self, lookup: Lookup, pointer: LfsPointer) -> bytes | ForgejoError | None:
+        """A large file's bytes, or why they could not be had a moment ago."""
+        found = self._memory.get(_object_key(lookup, pointer))
+        return found if isinstance(found, bytes) else self._failure(found)
+
+    def held_failure(self, lookup: Lookup, file: File) -> ForgejoError | None:
+        """Why a file could not be streamed a moment ago."""
+        return self._failure(self._memory.get(_stream_key(lookup, file)))
+
+    def held_form(self, identity: str, coding: str) -> bytes | None:
+        """The encoded form of the bytes with this entity; empty where encoding does not make them smaller."""
+        found = self._memory.get(("form", identity, coding))
+        return found if isinstance(found, bytes) else None
+
+    def held_page(self, name: tuple[str, ...]) -> bytes | None:
+        """A page of ours that was made before."""
+        found = self._memory.get(("page", *name))
+        return found if isinstance(found, bytes) else None
+
+    def held_representation(self, lookup: Lookup, file: File) -> Representation | None:
+        """What was prepared for a file of this commit."""
+        found = self._memory.get(_representation_key(lookup, file))
+        return found if isinstance(found, Representation) else None
+
+    def keep_representation(self, lookup: Lookup, file: File, representation: Representation) -> None:
+        """Hold what was prepared for a file of this commit."""
+        key = _representation_key(lookup, file)
+        self._memory.put(key, representation, representation.weight + 300 + len(file.path))
+
+    def keep_failure(self, lookup: Lookup, file: File, error: ForgejoError) -> None:
+        """Remember for a moment that a file could not be streamed."""
+        self._failed(lookup, _stream_key(lookup, file), error)
+
+    def keep_blob(self, blob_id: str, data: bytes) -> Blob:
+        """Hold a file's bytes, which are verified."""
+        blob = Blob(data, lfs_pointer(data))
+        self._memory.put(("blob", blob_id), blob, len(data) + 250)
+        return blob
+
+    # What has to be asked for, or made.
+
+    async def blob(self, lookup: Lookup, entry: Entry) -> Blob | ForgejoError:
+        """A file's bytes, verified, or why they cannot be had."""
+        repository = _repository(lookup)
+
+        async def fetch() -> Blob:
+            found = await self.many(repository, [(entry.id, entry.size)])
+            if entry.id not in found:
+                raise BlobTooLarge(entry.id)
+            return found[entry.id]
+
+        return await self._fetched(lookup, ("blob", entry.id), fetch)
+
+    async def lfs_object(self, lookup: Lookup, file: File, pointer: LfsPointer) -> bytes | ForgejoError:
+        """The bytes that a Git LFS pointer stands for, checked, or why they cannot be had."""
+        repository, commit, key = _repository(lookup), _commit(lookup), _object_key(lookup, pointer)
+
+        shared = self._shared
+
+        async def fetch() -> bytes:
+            data = await shared.lfs_object(lookup.key, pointer.oid, pointer.size) if shared is not None else None
+            if data is None:
+                data = await self._forgejo.media_bytes(
+                    repository, path=PUBLIC + file.path, commit=commit, oid=pointer.oid, size=pointer.size
+                )
+                if shared is not None:
+                    shared.keep_object(lookup.key, pointer.oid, data)
+            self._memory.put(key, data, len(data) + 150)
+            return data
+
+        return await self._fetched(lookup, key, fetch)
+
+    async def form(self, identity: str, coding: str, data: bytes) -> bytes:
+        """Data in a content coding, made on a thread once; empty where that makes it no smaller."""
+        return await self._made(("form", identity, coding), lambda: encode(data, coding) or b"")
+
+    async def page(self, name: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+        """A page of ours, made on a thread once."""
+        return await self._made(("page", *name), make)
+
+    async def on_thread(self, work: Callable[[], T]) -> T:
+        """What a function returns that would hold up the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def stream(
+        self, lookup: Lookup, file: File, pointer: LfsPointer | None, start: int, end: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The bytes [start, end) of a file too large for memory, from Forgejo, of exactly this commit."""
+        repository, commit, path = _repository(lookup), _commit(lookup), PUBLIC + file.path
+        if pointer is not None:
+            return self._forgejo.media(
+                repository, path=path, commit=commit, oid=pointer.oid, size=pointer.size, start=start, end=end
+            )
+        return self._forgejo.stream(
+            repository, path=path, commit=commit, id=file.entry.id, size=file.entry.size, start=start, end=end
+        )
+
+    async def many(self, repository: Repository, wanted: Iterable[tuple[str, int]]) -> dict[str, Blob]:
+        """Blobs by id, from memory or in one batch; those that Forgejo does not give in one piece are left out."""
+        found: dict[str, Blob] = {}
+        missing: dict[str, int] = {}
+        for oid, size in wanted:
+            held = self._memory.get(("blob", oid))
+            if isinstance(held, Blob):
+                found[oid] = held
+            elif missing.setdefault(oid, size) != size:
+                raise BadAnswer("tree: one blob with two sizes")
+        shared = self._shared
+        if missing and shared is not None:
+            for oid, data in (await shared.blobs(missing.items())).items():
+                found[oid] = self.keep_blob(oid, data)
+                del missing[oid]
+        if missing:
+            try:
+                blobs = await self._forgejo.blobs(repository, list(missing.items()))
+            except BlobTooLarge:
+                blobs = {}
+            for oid, data in blobs.items():
+                found[oid] = self.keep_blob(oid, data)
+                if shared is not None:
+                    shared.keep_blob(oid, data)
+            for oid in missing.keys() - blobs.keys():
+                self._keep_failure(("blob", oid), BlobTooLarge(oid))
+        return found
+
+    # Calls that are shared, and failures that are remembered.
+
+    async def _fetched(
+        self, lookup: Lookup, key: tuple[str, ...], fetch: Callable[[], Awaitable[T]]
+    ) -> T | ForgejoError:
+        async def fetch_or_tell() -> T | ForgejoError:
+            try:
+                return await fetch()
+            except ForgejoError as error:
+                self._failed(lookup, key, error)
+                return error
+
+        return await self._flights.do(key, fetch_or_tell)
+
+    async def _made(self, key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+        async def run() -> bytes:
+            made = await self.on_thread(make)
+            self._memory.put(key, made, len(made) + sum(map(len, key)) + 150)
+            return made
+
+        return await self._flights.do(key, run)
+
+    def _failed(self, lookup: Lookup, key: tuple[str, ...], error: ForgejoError) -> None:
+        self._keep_failure(key, error)
+        if isinstance(error, Refused) or (isinstance(error, NotFound) and key[0] == "blob"):
+            self._changed(lookup.key)  # it is not the repository that it was
+
+    def _keep_failure(self, key: tuple[str, ...], error: ForgejoError) -> None:
+        without_frames(error)
+        match error:
+            case Overloaded():  # ours, and over when a call is
+                return
+            case RateLimited():
+                life: float = error.retry_after
+            case BlobTooLarge():
+                life = _TOO_LARGE_TTL
+            case _:
+                life = TROUBLE_PAUSE
+        self._memory.put(key, Failure(error, self._clock() + life), 800)
+
+    def _failure(self, found: object) -> ForgejoError | None:
+        return found.error if isinstance(found, Failure) and self._clock() < found.until else None
+
+
+def _repository(lookup: Lookup) -> Repository:
+    assert lookup.repository is not None
+    return lookup.repository
+
+
+def _commit(lookup: Lookup) -> str:
+    assert lookup.commit is not None
+    return lookup.commit
+
+
+def _object_key(lookup: Lookup, pointer: LfsPointer) -> tuple[str, ...]:
+    return ("lfs", str(_repository(lookup).id), pointer.oid)
+
+
+def _stream_key(lookup: Lookup, file: File) -> tuple[str, ...]:
+    return ("stream", str(_repository(lookup).id), file.entry.id)
+
+
+def _representation_key(lookup: Lookup, file: File) -> tuple[str, ...]:
+    return ("prepared", *lookup.key, _commit(lookup), file.path)

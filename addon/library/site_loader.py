@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What Forgejo says of a repository: a look, from its name to the commit's tree, `.pages` and all else that it takes.
+
+A look asks for as little as proves the rest: the branch's commit unchanged means the whole site unchanged. What comes
+of it is a `Lookup` that replaces the one before as a whole; trouble is noted beside what is known, and nothing here
+raises a ForgejoError. Only what takes long (large trees, long `.pages` files) goes to threads.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from addon.forgejo.answers import Access, Branch, Repository, TreeEntry
+from addon.forgejo.client import Forgejo
+from addon.forgejo.errors import BadAnswer, ForgejoError, NotFound, Refused, ServerTrouble, TooManyFiles
+from addon.forgejo.health_log import HealthLog
+from addon.library.blobs import Blobs
+from addon.settings.schema import Settings
+from addon.shared.lookup import DISABLED, Fault, Key, Lookup, branch_of, repository_of, unknown
+from addon.shared.round_trips import Wanted
+from addon.sites.pages_file import MAX_BYTES as MAX_PAGES_FILE
+from addon.sites.pages_file import PagesFile, PagesFileError, parse
+from addon.sites.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
+from addon.sites.tree import MODE_LINK, Tree
+
+logger = logging.getLogger(__name__)
+
+PAGES_FILE = ".pages"
+ATTRIBUTES_FILE = ".gitattributes"
+MAX_LINKS = 2_000
+_MAX_ATTRIBUTES = 4
+_ATTRIBUTES_BYTES = 64 * 1024
+_NOT_FOUND_BYTES = 64 * 1024
+"""A 404.html up to this size comes with the site: the first missing path is often the same visitor's favicon."""
+_THREAD_ROWS = 2_000
+"""Trees above this are built on a thread: 2 000 rows take about 5 ms."""
+_THREAD_SETTINGS = 4 * 1024
+"""A `.pages` file above this is read on a thread: 64 KiB made to hurt take 0.2 s."""
+
+
+class SiteLoader:
+    """Looks at repositories by asking Forgejo."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        forgejo: Forgejo,
+        blobs: Blobs,
+        peek: Callable[[Key], Lookup | None],
+        operators: Key | None,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        """peek: what is known of a repository. operators: the errorPagesRepo. clock, now: as in `Library`."""
+        self._settings = settings
+        self._forgejo = forgejo
+        self._blobs = blobs
+        self._peek = peek
+        self._operators = operators
+        self._clock = clock
+        self._now = now
+        self._health = HealthLog(clock)
+
+    @property
+    def trouble(self) -> ForgejoError | None:
+        """Why Forgejo gave no answer when it was asked last; None where it did."""
+        return self._health.trouble
+
+    async def find(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
+        """What Forgejo says of a repository; trouble is noted beside what is known."""
+        try:
+            found = await self._ask(key, known, wanted)
+        except NotFound as missing:
+            found = await self._missing(key, known, missing)
+        except Refused:
+            kept = replace(known, site=None, trouble=None, failures=0) if known is not None else Lookup(key, 0.0)
+            found = replace(kept, looked=self._clock(), fault=Fault.REFUSED)
+        except ForgejoError as trouble:
+            found = self._troubled(key, known, trouble)
+        except Exception:
+            logger.exception("looking at %s/%s failed", *key)
+            found = self._troubled(key, known, ServerTrouble("an error of our own"))
+        if found.trouble is not None:
+            self._health.bad("/".join(key), found.trouble)
+        else:
+            self._health.good()
+        return found
+
+    async def find_commit(
+        self, key: Key, repository: Repository, commit: str, known: Lookup | None, wanted: Wanted | None
+    ) -> Lookup | None:
+        """What a commit is that somebody else found on the branch; None where Forgejo does not say."""
+        try:
+            branch = Branch(branch_of(key) or repository.default_branch, commit, None, repository.access)
+            return await self._site(key, repository, branch, known, wanted)
+        except ForgejoError:
+            return None
+
+    async def _ask(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
+        """The calls of one look. Unknown: repository, branch, tree, blobs. Known: branch, then what that makes due.
+
+        A branch's look knows the repository from the site's, which was looked at before it, and which is looked at anew
+        as often: what else may have become of the repository is left to that.
+        """
+        named = branch_of(key)
+        of_site = self._peek(repository_of(key)) if named is not None and known is None else known
+        repository = of_site.repository if of_site is not None else None
+        branch: Branch | None = None
+        if repository is not None and repository.public and repository.access is Access.ANONYMOUS:
+            # That an anonymous call sees the branch proves that the repository is still public.
+            try:
+                branch = await self._forgejo.branch(repository, named or repository.default_branch)
+            except NotFound:
+                pass  # made private, renamed, deleted, or another branch is the default now
+            else:
+                changed = named is not None or known is None or branch.commit != known.commit
+                if changed and branch.access is Access.ANONYMOUS:
+                    return await self._site(key, repository, branch, known, wanted)
+        private = self._settings.serve_private_repositories
+        asked = await self._forgejo.repository(
+            *repository_of(key), allow_token_private=private, known=repository is not None
+        )
+        if asked.empty or not (asked.public or private):
+            return Lookup(key, self._clock(), fault=Fault.ABSENT)
+        if branch is None or repository is None or not _same_place(asked, repository):
+            branch = await self._forgejo.branch(asked, named or asked.default_branch)
+        return await self._site(key, asked, branch, known, wanted)
+
+    async def _site(
+        self, key: Key, repository: Repository, branch: Branch, known: Lookup | None, wanted: Wanted | None
+    ) -> Lookup:
+        now, today = self._clock(), self._now()
+        if known is not None and known.holds_for(repository, branch.commit):
+            return replace(known, looked=now, repository=repository, trouble=None, failures=0)
+        modified = min(branch.timestamp if branch.timestamp is not None else today, today)
+        if known is not None and known.commit != branch.commit:
+            # Never older than what it replaces, and where it can be, newer: dates are whole seconds.
+            modified = max(modified, min(float(int(known.modified) + 1), today), known.modified)
+        elif known is not None:
+            modified = max(modified, known.modified)
+        found = Lookup(key, now, repository=repository, commit=branch.commit, modified=modified)
+        try:
+            return await self._read(found, repository, branch.commit, wanted)
+        except TooManyFiles as many:
+            return replace(found, fault=Fault.TOO_MANY_FILES, total=many.total)
+        except NotFound as missing:
+            if missing.certain:
+                raise
+            raise ServerTrouble("git cannot read what the branch points to") from None
+
+    async def _read(self, found: Lookup, repository: Repository, commit: str, wanted: Wanted | None) -> Lookup:
+        """The site that a commit is, or why it is none: its tree, then `.pages` and all else that it takes at once.
+
+        A branch's commit is a site whatever its own `.pages` says, if it has one at all: the default branch's governs.
+        What its own says is noted as the fault, for the day on which that commit is the default branch's.
+        """
+        branch = branch_of(found.key) is not None
+        anyway = branch or found.key == self._operators
+        rows, attributes = await self._rows(repository, commit, anyway)
+        settings = next((row for row in rows if row.path == PAGES_FILE), None)
+        if settings is None and not anyway:
+            return replace(found, fault=Fault.UNCONFIGURED)
+        broken: PagesFileError | None = None
+        if settings is not None and (settings.mode == MODE_LINK or settings.size > MAX_PAGES_FILE):
+            reason = "it is a symbolic link" if settings.mode == MODE_LINK else "it is larger than 64 KiB"
+            broken, settings = PagesFileError(None, reason), None
+            if not branch:
+                return self._broken(found, broken)
+        tree = await self._tree(rows)
+        site = Site(repository.owner, repository.name, commit, found.modified, PagesFile(), tree)
+        links = [(path, entry) for path, entry in tree.links() if entry.size <= MAX_LINK_TARGET]
+        if len(links) > MAX_LINKS:
+            logger.warning("%s/%s: only %d of %d links are followed", *found.key, MAX_LINKS, len(links))
+            del links[MAX_LINKS:]
+        needed = [(entry.id, entry.size) for _, entry in links]
+        if settings is not None:
+            needed.append((settings.id, settings.size))
+        read = attributes if len(attributes) <= _MAX_ATTRIBUTES else []
+        welcome = [(row.id, row.size) for row in read if row.size <= _ATTRIBUTES_BYTES]
+        page = site.outcome(*wanted) if wanted is not None else None
+        if isinstance(page, File) and page.entry.size <= self._settings.max_cached_file_size:
+            welcome.append((page.entry.id, page.entry.size))
+        page = site.not_found_page()
+        if page is not None and page.entry.size <= min(_NOT_FOUND_BYTES, self._settings.max_cached_file_size):
+            welcome.append((page.entry.id, page.entry.size))
+        blobs = await self._blobs.many(repository, [*needed, *welcome])
+        if any(oid not in blobs for oid, _ in needed):
+            raise BadAnswer("Forgejo left out blobs that it was asked for")
+        # Only what `.gitattributes` gives to Git LFS can be a pointer; what was not read might.
+        rules = [blobs.get(row.id) for row in attributes]
+        found = replace(found, uses_lfs=any(rule is None or b"lfs" in rule.data for rule in rules))
+        pages_file = PagesFile()
+        if settings is not None:
+            try:
+                pages_file = await self._pages_file(blobs[settings.id].data)
+            except PagesFileError as error:
+                broken = error
+                if not branch:
+                    return self._broken(found, broken)
+            for warning in () if branch else pages_file.warnings:
+                logger.warning("%s/%s: .pages: %s", *found.key, warning)
+        if not repository.public and not pages_file.publish_private and not branch:
+            return replace(found, fault=Fault.ABSENT)
+        targets = {path: _target(blobs[entry.id].data) for path, entry in links}
+        site = replace(site, pages_file=pages_file, links=targets)
+        if broken is not None:
+            return replace(found, site=site, fault=Fault.BROKEN, line=broken.line, reason=broken.reason)
+        if settings is None or not pages_file.enabled:
+            # The operator's pages need no `.pages`; without one, the repository is no site of its owner's.
+            reason = "" if settings is None else DISABLED
+            return replace(found, site=site if anyway else None, fault=Fault.UNCONFIGURED, reason=reason)
+        return replace(found, site=site)
+
+    def _broken(self, found: Lookup, error: PagesFileError) -> Lookup:
+        logger.warning("%s/%s: .pages cannot be read: %s", *found.key, error)
+        return replace(found, fault=Fault.BROKEN, line=error.line, reason=error.reason)
+
+    async def _rows(
+        self, repository: Repository, commit: str, anyway: bool
+    ) -> tuple[Sequence[TreeEntry], list[TreeEntry]]:
+        """The commit's rows that matter: `.pages` with what lies below `public/`, and `.gitattributes` files.
+
+        Git lists paths in the order of their bytes, so reading ends after the last page that can hold them: a large
+        repository that is no site costs one page, not its whole tree. anyway: it is one even without `.pages`.
+        """
+        rows: list[TreeEntry] = []
+        attributes: list[TreeEntry] = []
+        found = anyway
+        async for page in self._forgejo.tree_pages(repository, commit):
+            for row in page:
+                if row.path.startswith(PUBLIC):
+                    rows.append(row)
+                    if row.path.endswith("/" + ATTRIBUTES_FILE):
+                        attributes.append(row)
+                elif row.path == PAGES_FILE:
+                    found = True
+                    rows.append(row)
+                elif row.path == ATTRIBUTES_FILE:
+                    attributes.append(row)
+            if len(rows) - found > self._settings.max_site_files:
+                raise TooManyFiles(len(rows) - found)
+            last = page[-1].path if page else ""
+            if last > "public0" or (last > PAGES_FILE and not found):
+                break
+        return rows, attributes
+
+    async def _tree(self, rows: Sequence[TreeEntry]) -> Tree:
+        try:
+            if len(rows) <= _THREAD_ROWS:
+                return public_files(rows)
+            return await self._blobs.on_thread(partial(public_files, rows))
+        except ValueError:
+            raise BadAnswer("tree: entries that cannot be of one commit") from None
+
+    async def _pages_file(self, data: bytes) -> PagesFile:
+        if len(data) <= _THREAD_SETTINGS:
+            return parse(data)
+        return await self._blobs.on_thread(partial(parse, data))
+
+    async def _missing(self, key: Key, known: Lookup | None, missing: NotFound) -> Lookup:
+        """A 404 on the repository. For a site that was there, only a certain one, and while Forgejo itself answers."""
+        if not missing.certain:
+            return self._troubled(key, known, missing)
+        if known is not None and known.site is not None:
+            try:
+                await self._forgejo.version()
+            except ForgejoError as trouble:
+                return self._troubled(key, known, trouble)
+        return Lookup(key, self._clock(), fault=Fault.ABSENT)
+
+    def _troubled(self, key: Key, known: Lookup | None, trouble: ForgejoError) -> Lookup:
+        if known is None:
+            return unknown(key, trouble, self._clock())
+        return known.troubled(trouble, self._clock(), self._settings.stale_ttl)
+
+
+def _same_place(one: Repository, other: Repository) -> bool:
+    """Whether the default branch of one is that of the other."""
+    return (one.id, one.owner, one.name, one.default_branch) == (
+        other.id,
+        other.owner,
+        other.name,
+        other.default_branch,
+    )
+
+
+def _target(data: bytes) -> str:
+    """A link's target, spelt as Forgejo lists paths: U+FFFD for each byte that is no UTF-8 (Go's encoding/json)."""
+    return re.sub("[\udc80-\udcff]", "\ufffd", data.decode("utf-8", "surrogateescape"))

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Pages for what cannot be served: the site's own, the operator's, or ours, in this order.
+
+A path that a site does not have, a repository that is none, a site that is broken. A visitor waits for somebody else's
+page for `ERROR_PAGE_PATIENCE` at most, then gets ours.
+"""
+
+from addon import templates
+from addon.serving.answers import Answer, Need, Request, Work, own_page, trouble_page
+from addon.serving.files import Files
+from addon.serving.locks import Entered, entered_by_all
+from addon.serving.repositories import Repositories
+from addon.settings.schema import Settings
+from addon.shared.lookup import Fault, Key, Lookup
+from addon.web.routing import Path
+
+ERROR_PAGE_PATIENCE = 2.0
+"""Seconds that a visitor waits for the site's or the operator's page for an error, before getting ours."""
+
+
+class ErrorPages:
+    """Pages for what cannot be served."""
+
+    def __init__(self, settings: Settings, operators: Key | None, repositories: Repositories, files: Files) -> None:
+        """operators: the errorPagesRepo."""
+        self._settings = settings
+        self._operators = operators
+        self._repositories = repositories
+        self._files = files
+
+    def missing(self, request: Request, entered: Entered, path: Path, work: Work) -> Answer | Need:
+        """A path that a site does not have: its own 404.html, else the operator's, else ours."""
+        hint = None
+        answer = self._error_file(request, entered, 404, work)
+        if answer is not None:
+            return answer
+        if not len(entered.site.tree):
+            hint = "This repository has no files below `public/`: that folder is what is served."
+        return self.error(request, 404, work, message=templates.FILE_NOT_FOUND, hint=hint, path=path)
+
+    def error(
+        self,
+        request: Request,
+        status: int,
+        work: Work,
+        *,
+        message: str | None = None,
+        hint: str | None = None,
+        host: str = "",
+        path: Path | None = None,
+    ) -> Answer | Need:
+        """An error page: the operator's `{status}.html`, else ours."""
+        operators = self._operators
+        if operators is not None:
+            lookup = self._repositories.lookup(operators, ((f"{status}.html",), False), work, [], ERROR_PAGE_PATIENCE)
+            if isinstance(lookup, Need):
+                return lookup
+            entered = entered_by_all(lookup)
+            if entered is not None:
+                answer = self._error_file(request, entered, status, work)
+                if answer is not None:
+                    return answer
+        shown = "/" + "/".join(path.segments) if path is not None else ""
+        page = templates.error_page(status, message=message, hint=hint, host=host, path=shown)
+        return own_page(request, status, page)
+
+    def _error_file(self, request: Request, entered: Entered, status: int, work: Work) -> Answer | Need | None:
+        """A site's `{status}.html`; None where it has none, or none that can be had soon."""
+        lookup, site = entered
+        page = site.page(f"{status}.html")
+        if page is None:
+            return None
+        answer = self._files.file(request, lookup, site, page, status, work)
+        if isinstance(answer, Need):
+            return answer._replace(patience=ERROR_PAGE_PATIENCE)
+        return answer if answer.status == status else None
+
+    def faulty(self, request: Request, lookup: Lookup, name: str, work: Work) -> Answer | Need:
+        match lookup.fault:
+            case Fault.BROKEN:
+                page = templates.broken_pages_file(f"{name}/.pages", lookup.line, lookup.reason)
+                return own_page(request, 500, page)
+            case Fault.TOO_MANY_FILES:
+                page = templates.too_many_files(lookup.total, self._settings.max_site_files)
+                return own_page(request, 500, page)
+            case Fault.REFUSED:
+                return self.error(request, 403, work)
+            case _:
+                return trouble_page(request, lookup.trouble)

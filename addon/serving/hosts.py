@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The first step: whose a host is. `Hosts.host` sends a request on to a site, or answers what belongs to no site.
+
+Here end: what has no valid host or path, a challenge of an authority, who came by the wrong scheme or to the twin of a
+domain, a path that is not written as it should be, what lies below `/.pages/`, and hosts that nobody registered.
+"""
+
+import logging
+from collections.abc import Awaitable
+
+from addon import templates
+from addon.access import login
+from addon.domains.resolver import Domains, Resolved
+from addon.domains.store import NO_ANSWER, NoAnswer
+from addon.forgejo.errors import Overloaded
+from addon.serving import acme_challenges
+from addon.serving.acme_challenges import Challenges
+from addon.serving.answers import (
+    Answer,
+    Need,
+    Request,
+    Work,
+    answer_to_method,
+    options,
+    own_not_found,
+    own_page,
+    plain_text,
+    redirect,
+    told,
+    trouble_page,
+)
+from addon.serving.error_pages import ErrorPages
+from addon.serving.host_redirects import to_https, to_twin
+from addon.serving.sites import Sites
+from addon.settings.schema import Settings
+from addon.shared.mappings import Mapping
+from addon.web.request_head import asks_anew
+from addon.web.routing import (
+    CleanPath,
+    ForgejoRequest,
+    OtherHost,
+    OwnRequest,
+    PagesDomain,
+    Path,
+    Refusal,
+    Route,
+    SiteRequest,
+    host_name,
+    owns,
+    route,
+)
+
+logger = logging.getLogger(__name__)
+
+LOGOUT = ("logout",)
+"""Path below `/.pages/` that forgets a login."""
+
+
+class Hosts:
+    """Whose hosts are."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        domains: Domains | None,
+        challenges: Challenges | None,
+        sites: Sites,
+        errors: ErrorPages,
+    ) -> None:
+        """domains: None where sites have no domains of their own. challenges: None makes them 404."""
+        self._settings = settings
+        self._domains = domains
+        self._challenges = challenges
+        self._sites = sites
+        self._errors = errors
+
+    def route(self, host: str | None, path: str) -> Route:
+        """What host and path alone say."""
+        return route(
+            host, path, pages_domain=self._settings.pages_domain, forgejo_host=self._settings.forgejo_public_host
+        )
+
+    def host(self, request: Request, work: Work) -> Answer | Need:
+        """What a request gets."""
+        if request.method == "OPTIONS" and request.path == "*":  # RFC 9110 §9.3.7: about the server as such
+            return options(request)
+        work.anew = asks_anew(request.header(b"cache-control") or b"")
+        target = self.route(request.host, request.path)
+        if isinstance(target, Refusal):
+            return own_page(request, target.status, templates.error_page(target.status, message=target.reason))
+        if isinstance(target, ForgejoRequest):
+            raise RuntimeError("a request for Forgejo came to the pages")
+        if (
+            isinstance(target, SiteRequest | OtherHost | PagesDomain)
+            and target.path.segments[:2] == acme_challenges.PREFIX
+        ):
+            return self._challenge(request, target.path, work)
+        if isinstance(target, OtherHost):
+            return self._domain(request, target, work)
+        if not isinstance(target, OwnRequest):
+            upgrade = to_https(request, owns(request.host, self._settings.pages_domain), self._settings.redirect_https)
+            if upgrade is not None:
+                return upgrade
+        if isinstance(target, SiteRequest):
+            return self._sites.site_of_owner(request, target, work)
+        unread = answer_to_method(request)
+        if unread is not None:
+            return unread
+        if isinstance(target, CleanPath):
+            return redirect(request, target.location)
+        if isinstance(target, OwnRequest):
+            if target.path.segments[1:] == LOGOUT:
+                secure = request.visitor().secure
+                return told(request, login.logged_out(request.header(b"cookie"), secure, request.host or ""))
+            return own_not_found(request, str(target.path))
+        return self._sites.site_of_operator(request, target.path, work)
+
+    def _domain(self, request: Request, target: OtherHost, work: Work) -> Answer | Need:
+        """A domain of a site, or of one of its branches; else its twin (with or without `www.`), else a stranger."""
+        host, path = target
+        if self._domains is None:
+            return self._errors.error(request, 400, work, message=templates.INVALID_DOMAIN, host=host)
+        found = self._mapping(self._domains, host, work)
+        if isinstance(found, Need):
+            return found
+        if isinstance(found, Mapping):
+            return to_https(request, host, self._settings.redirect_https) or self._sites.site_of_domain(
+                request, host, path, found, work
+            )
+        twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
+        sought = found is None and _may_be_domain(twin)
+        other = self._mapping(self._domains, twin, work, seek=False) if sought else None
+        if isinstance(other, Need):
+            return other
+        if isinstance(other, Mapping) and other.branch is None:
+            return to_https(request, twin, self._settings.redirect_https) or to_twin(request, twin)
+        if found is NO_ANSWER or other is NO_ANSWER:
+            return trouble_page(request, Overloaded("it is not known whose domain this is"))
+        hint = (
+            f"Is it yours? Then write `custom_domain: {host}` into the file `.pages` of your site’s default branch,"
+            f" push, and open the site at its address below `{self._settings.pages_domain}` once."
+        )
+        return self._errors.error(request, 404, work, message=templates.DOMAIN_NOT_CONFIGURED, hint=hint, host=host)
+
+    def _mapping(
+        self, domains: Domains, host: str, work: Work, *, seek: bool = True
+    ) -> Mapping | NoAnswer | Need | None:
+        """What is registered of a host. seek: look for a site that names a host which nobody has registered."""
+        key = ("domain", host)
+        resolved = domains.peek(host, seek=seek)
+        if resolved is not None:
+            work.facts.extend(domains.facts(resolved))
+            work.good_until = min(work.good_until, domains.good_until(resolved))
+            return resolved.mapping
+        done = work.done.get(key)
+        if isinstance(done, Resolved):
+            return done.mapping
+        return Need(key, lambda: domains.resolve(host, seek=seek), from_forgejo=False)
+
+    def _challenge(self, request: Request, path: Path, work: Work) -> Answer | Need:
+        """Only the operator's ACME client may answer for a host of ours."""
+        unread = answer_to_method(request)
+        if unread is not None:
+            return unread
+        asked, host = self._challenges, host_name(request.host or "")
+        key = ("challenge", host, path)
+        if asked is not None and host is not None and key not in work.done:
+            return Need(key, lambda: _told_or_trouble(asked.answer(host, path.segments)), from_forgejo=False)
+        text = work.done.get(key)
+        if isinstance(text, bytes):
+            return plain_text(request, text)
+        if isinstance(text, Exception):
+            return own_page(request, 502, templates.error_page(502))
+        return own_page(request, 404, templates.error_page(404, path=str(path)))
+
+
+async def _told_or_trouble(answer: Awaitable[bytes | None]) -> bytes | Exception | None:
+    try:
+        return await answer
+    except acme_challenges.TransportError as trouble:
+        logger.warning("acmeChallengeUpstream: %s", trouble)
+        return trouble
+
+
+def _may_be_domain(host: str) -> bool:
+    """Whether a host could be registered: an address never is, nor is a name without a dot."""
+    return "." in host and not host.startswith("[") and not host.rpartition(".")[2].isdecimal()

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The third step: the lock of a site. Nothing of a site is served but to who comes through `Locks.lock`.
+
+Whether there is a lock is said by the default branch's `.pages` and by what was added in Redis; who may pass, by
+`access`. Here end: the login page, what a password that was sent gets, and a locked site in another case.
+"""
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+from addon.access import login
+from addon.access.control import Access, AccessFault, Attempt, Granted, Open, Visit, lock_of
+from addon.serving.answers import Answer, Need, Request, Work, redirect, told
+from addon.shared.lookup import Lookup
+from addon.sites.site import Site
+from addon.web.routing import Path, encode_path
+
+
+class Entered(NamedTuple):
+    """A site whose lock, if any, this request has passed; whatever serves a site asks for one. Made here alone."""
+
+    lookup: Lookup
+    site: Site
+
+    def at(self, branch: Lookup) -> "Entered | None":
+        """The same visitor at a branch of the repository, which the same rules govern; None where it has no site."""
+        site = branch.site
+        return Entered(branch, replace(site, pages_file=self.site.pages_file)) if site is not None else None
+
+
+def entered_by_all(lookup: Lookup) -> Entered | None:
+    """The operator's site, for pages that anybody may see; a locked one is of no use for that."""
+    site = lookup.site
+    return Entered(lookup, site) if site is not None and not (site.pages_file.password or lookup.added) else None
+
+
+class Locks:
+    """The check of sites' passwords."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def lock(
+        self,
+        request: Request,
+        lookup: Lookup,
+        site: Site,
+        base: tuple[str, ...],
+        path: Path,
+        work: Work,
+        branch: str | None = None,
+    ) -> Entered | Answer | Need:
+        """A site to who may see it; else what they are told.
+
+        base: the path segments that named the repository; none on a domain of its own. Cookies bear its name as Forgejo
+        writes it, and paths count by case, so a locked site in another case is left by a redirect before anybody is
+        asked. branch: that of a branch's host, which is governed by `site`, too.
+        """
+        rules = site.pages_file
+        if not (rules.password or lookup.added) and (branch is None or not rules.branches_password):
+            return Entered(lookup, site)
+        work.locked = True
+        if base and base[0] != site.name and base[0].lower() == site.name.lower():
+            return redirect(request, encode_path((site.name, *path.segments[1:]), path.slash))
+        try:
+            lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch, lookup.added)
+        except AccessFault as fault:
+            return told(request, login.closed(fault.reason))
+        # Most of all visits; who they are by, nobody has to know.
+        until = self._access.logged_in(lock, request.header(b"cookie")) if lock and request.method != "POST" else 0.0
+        if until:
+            work.by_cookie = True
+            work.good_until = min(work.good_until, until)
+            return Entered(lookup, site)
+        work.good_until = -math.inf
+        visitor = request.visitor()
+        visit = Visit(
+            request.method,
+            request.header,
+            visitor.address,
+            visitor.secure,
+            request.host or "",
+            encode_path(base, True),
+            str(path),
+            request.query,
+            request.body,
+        )
+        decision = self._access.check(lock, visit)
+        if isinstance(decision, Attempt) and lock is not None:
+            attempt, key = decision, ("attempt", decision.key)
+            if key not in work.done:
+                return Need(key, lambda: self._access.settle(lock, visit, attempt), from_forgejo=False)
+            decision = work.done[key]  # type: ignore[assignment]  # what `settle` gave
+        reply = login.reply(decision, lock, visit, self._access.duration)
+        if reply is not None:
+            return told(request, reply)
+        if not isinstance(decision, Open | Granted):
+            raise RuntimeError(f"an undecided request at the lock of {lookup.key}")
+        return Entered(lookup, site)
