@@ -80,15 +80,14 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
     """
     async with AsyncExitStack() as stack:
         access_log = open_access_log(stack, settings)
-        bus = Bus(worker)
-        stack.push_async_callback(bus.aclose)
-        forwarding = Forwarding(settings)
+        bus, forwarding = Bus(worker), Forwarding(settings)
         shared = shared_of(settings)
         sources = open_sources(stack, settings, shared, headers=[(HOP_HEADER, forwarding.hop)])
         store, resolver = open_resolver(stack, sources)
         dns = open_dns(stack, settings)
         registration = open_registration(stack, sources, store, resolver, DnsProver(settings, dns))
         changes = Changes(registration, sources.library, bus)
+        stack.push_async_callback(bus.aclose)  # what siblings say is heard for as long as there is who does it
         await bus.start(registration.purge, sources.library.hint, registration.registry.pushed)
         if shared is None and settings.enable_custom_domains:
             registration.registry.told = lambda key: bus.tell("settle", key)
