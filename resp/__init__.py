@@ -14,6 +14,7 @@ One `Client` serves all threads of a program. Every call has a deadline, and eve
 
 from resp.breaker import Breaker
 from resp.client import Client, Stats
+from resp.commands import Lock, Script
 from resp.connection import Connection
 from resp.encoding import encode_command
 from resp.endpoint import Endpoint
@@ -30,6 +31,8 @@ from resp.errors import (
     ExecAborted,
     InvalidArgument,
     Loading,
+    LockError,
+    LockNotOwned,
     MasterDown,
     Moved,
     NoPermission,
@@ -77,6 +80,9 @@ __all__ = [
     "ExecAborted",
     "InvalidArgument",
     "Loading",
+    "Lock",
+    "LockError",
+    "LockNotOwned",
     "MasterDown",
     "Moved",
     "NoPermission",
@@ -96,6 +102,7 @@ __all__ = [
     "ReadOnly",
     "Redirected",
     "RespError",
+    "Script",
     "ServerError",
     "State",
     "Stats",

@@ -1,31 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""One socket to one server: connect, introduce oneself, exchange commands and replies before a deadline.
+"""One server over one socket: introduce oneself, exchange commands and replies before a deadline.
 
-Plain sockets block and have their time limits in the kernel (SO_RCVTIMEO, SO_SNDTIMEO): `settimeout` would cost a
-poll() before every send and recv. TLS must use `settimeout`, because Python's ssl module retries for ever when a
-kernel limit strikes. Either way the deadline is that of the whole call: it is looked at between system calls, and the
-limit of the next one is what is left. Surprising: there is no "dirty" flag to forget. Whatever exception leaves an
-exchange, KeyboardInterrupt included, closes the socket first; a connection that is open is one whose replies have
-all been read.
+`Stream` moves the bytes; here is what they are: the handshake, single calls, and the two exchanges that a pool's
+clients use (`roundtrip` for one command, `exchange` for many). Surprising: there is no "dirty" flag to forget.
+Whatever exception leaves an exchange, KeyboardInterrupt included, closes the socket first; a connection that is open
+is one whose replies have all been read.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import select
-import socket
-import ssl
-import sys
 import threading
-import weakref
 from collections import deque
 from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final
 
-from resp.dial import dial, poller, reason, timeval
+from resp.dial import dial, reason
 from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.endpoint import Endpoint
 from resp.errors import (
@@ -38,16 +30,11 @@ from resp.errors import (
     TooManyClients,
 )
 from resp.handshake import check, handshake, redacted
-from resp.interruptions import MAIN, signals
-from resp.protocol import LARGE_BUFFER, STEP, Parser
+from resp.interruptions import MAIN, signals, timer_handled
+from resp.protocol import LARGE_BUFFER, STEP
+from resp.stream import DONTWAIT, IOV_MAX, WAITALL, Stream
 from resp.values import INCOMPLETE, Push, Value
 
-# A patched socket (gevent, eventlet) never blocks in the kernel, so a limit there would never strike.
-_KERNEL_LIMITS: Final = (
-    sys.platform in ("linux", "darwin") and hasattr(socket, "SO_RCVTIMEO") and socket.socket.__module__ == "socket"
-)
-_WAITALL: Final = getattr(socket, "MSG_WAITALL", 0)
-_DONTWAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
 # Whole replies that are worth a look-up before parsing.
 _SHORT: Final[dict[bytes, Value]] = {
     b"+OK\r\n": b"OK",
@@ -61,12 +48,11 @@ _MISSING: Final = object()
 # Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
 # fraction of the time it takes to parse it.
 _STARTS: Final[dict[int, bytes]] = {}
-_IOV_MAX: Final = 512
+#: Messages that nobody asked for are kept on a connection up to this number, the newest.
+_PUSHES_KEPT: Final = 256
 
-_open: weakref.WeakSet[Connection] = weakref.WeakSet()
 
-
-class Connection:
+class Connection(Stream):
     """A connection that can be used on its own: `Connection(endpoint)`, `connect()`, `call()`, `close()`.
 
     Not for several threads at once. Deadlines are times of `time.monotonic()`; where one is None, the call gets
@@ -79,29 +65,18 @@ class Connection:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_applied",
-        "_held",
-        "_kernel",
         "_large",
-        "_poller",
         "born",
         "client_id",
-        "endpoint",
-        "exact",
         "expires",
         "fresh_until",
         "idle_since",
-        "parser",
         "protocol",
         "server",
-        "socket",
     )
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.socket: socket.socket | None = None
-        self.parser = Parser(max_bulk=endpoint.max_bulk, max_elements=endpoint.max_elements)
+        super().__init__(endpoint)
         self.protocol = 2
         self.server: dict[Any, Any] = {}
         self.client_id: int | None = None
@@ -109,20 +84,11 @@ class Connection:
         # it is needed.
         self.born = self.idle_since = self.fresh_until = 0.0
         self.expires = float("inf")
-        self._kernel = _KERNEL_LIMITS and endpoint.tls is None
-        self._applied: float | None = -1.0
-        self._poller: Any = None
-        self._held: list[Value] = []
         # How long the header of a large string is; not 0 if the last reply was one, so that the next may be, too.
         self._large = 0
-        #: The last bytes were received exactly: nobody knows whether more is waiting in the socket.
-        self.exact = False
 
     def __repr__(self) -> str:
         return f"<Connection to {self.endpoint}, {'closed' if self.socket is None else f'RESP{self.protocol}'}>"
-
-    def __del__(self) -> None:
-        self.close()
 
     # ---- opening and closing -------------------------------------------------------------------------------------
 
@@ -137,10 +103,14 @@ class Connection:
         deadline = limit if deadline is None else min(deadline, limit)
         where = self.endpoint
         try:
-            self.socket = dial(where, deadline, self._kernel)
-            self._poller = poller(self.socket)
-            _open.add(self)
-            self._handshake(deadline)
+            self._use(dial(where, deadline))
+            try:
+                self._handshake(deadline)
+            except _HungUp:
+                # Some proxies (twemproxy) close at a command that they do not know, and HELLO is one.
+                self.close()
+                self._use(dial(where, deadline))
+                self._handshake(deadline, plain=True)
             if self.parser.get() is not INCOMPLETE or not (self.parser.idle or self.parser.in_push):
                 raise Desynchronised("more was received than the replies to the handshake")
         except (Timeout, TimeoutError, BlockingIOError):
@@ -149,9 +119,10 @@ class Connection:
         except ConnectionLost as error:
             self.close()
             raise ConnectionLost(f"cannot connect to {where}: {error}", maybe_executed=False) from None
-        except RespError:
+        except RespError as error:
             self.close()
-            raise
+            # Without the frames of the handshake, which hold what they were answered: no cycle of exception and frame.
+            raise error.with_traceback(None) from None
         except (OSError, ValueError) as error:
             self.close()
             raise ConnectionLost(f"cannot connect to {where}: {reason(error)}", maybe_executed=False) from None
@@ -160,18 +131,6 @@ class Connection:
             raise
         self.born = monotonic()
         return self
-
-    def close(self) -> None:
-        """Close the socket; safe to call twice. Never `shutdown`: a forked parent may still use the connection."""
-        sock, self.socket = self.socket, None
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.close()
-
-    @property
-    def closed(self) -> bool:
-        """True after `close`, after any error, and before `connect`."""
-        return self.socket is None
 
     @property
     def unused(self) -> bool:
@@ -183,16 +142,21 @@ class Connection:
         """Out-of-band messages received so far; take them out from the left."""
         return self.parser.pushes
 
-    def fileno(self) -> int:
-        """The descriptor of the socket, -1 when closed."""
-        return -1 if self.socket is None else self.socket.fileno()
-
-    def _handshake(self, deadline: float) -> None:
-        steps = handshake(self.endpoint)
+    def _handshake(self, deadline: float, *, plain: bool = False) -> None:
+        steps = handshake(self.endpoint, plain=plain)
         commands = next(steps)
+        first = not plain
         while True:
             try:
-                commands = steps.send(self._introduce(commands, deadline))
+                replies = self._introduce(commands, deadline)
+            except ConnectionLost as error:
+                # Only a connection that was closed by the other side, before it said a word.
+                if first and not self.parser.end:
+                    raise _HungUp(str(error), maybe_executed=False) from None
+                raise
+            first = False
+            try:
+                commands = steps.send(replies)
             except StopIteration as end:
                 self.protocol, self.server, self.client_id = end.value
                 return
@@ -228,7 +192,7 @@ class Connection:
             return None
         with contextlib.suppress(OSError, ProtocolError):
             with self.parser.space() as room:
-                count = sock.recv_into(room, 0, _DONTWAIT)
+                count = sock.recv_into(room, 0, DONTWAIT)
             self.parser.advance(count)
             reply = self.parser.get()
             if isinstance(reply, ServerError):
@@ -321,7 +285,7 @@ class Connection:
             if isinstance(request, bytes):
                 size, taken = len(request), sock.send(request)
             else:
-                size, taken = sum([len(piece) for piece in request]), sock.sendmsg(request[:_IOV_MAX])
+                size, taken = sum([len(piece) for piece in request]), sock.sendmsg(request[:IOV_MAX])
             if size > 8192:
                 # That may have taken a while, which the reply must not take again.
                 deadline = None if timeout is None else now + timeout
@@ -330,7 +294,7 @@ class Connection:
             elif taken != size:
                 self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
-            if now > signals.look_at:
+            if now > signals.look_at or (not signals.handled and timer_handled()):
                 signals.look(now)
             if signals.handled and timeout is not None and threading.get_ident() == MAIN:
                 self._wait_readable(sock, now + timeout)
@@ -381,13 +345,17 @@ class Connection:
             self.close()
         except (OSError, ValueError) as failure:
             self.close()
-            lost = ConnectionLost(f"{self.endpoint}: {reason(failure)}", maybe_executed=sent or not self._kernel)
-            lost.reply_begun = count > 0 or not parser.idle
-            raise lost from None
+            begun = count > 0 or not parser.idle
+            raise self._lost(failure, sent or not self._kernel, begun) from None
         except BaseException:
             self.close()
             raise
         raise self._timeout(sent)
+
+    def _lost(self, failure: BaseException, maybe_executed: bool, begun: bool) -> ConnectionLost:
+        lost = ConnectionLost(f"{self.endpoint}: {reason(failure)}", maybe_executed=maybe_executed)
+        lost.reply_begun = begun
+        return lost
 
     def exchange(self, chunks: Iterable[bytes | memoryview], count: int, deadline: float | None) -> list[Value]:
         """Send many encoded commands and return their `count` replies, errors in place.
@@ -440,7 +408,7 @@ class Connection:
         if not LARGE_BUFFER < size <= min(STEP, parser.max_bulk):
             return self._settle(self._read(deadline))
         try:
-            value = self._prepare(deadline).recv(size, _WAITALL)
+            value = self._prepare(deadline).recv(size, WAITALL)
         except BlockingIOError:
             raise self._timeout(True) from None
         if len(value) < size:
@@ -464,7 +432,7 @@ class Connection:
         if not signals.handled and (deadline is None or limit is None or limit - deadline + monotonic() < 0.01 * limit):
             # No time was lost so far, so that the kernel's limit is right as it is; the usual case, spelt out.
             assert self.socket is not None
-            count += self.socket.recv_into(view[count:total], 0, _WAITALL)
+            count += self.socket.recv_into(view[count:total], 0, WAITALL)
         self.exact = True
         while count < total:
             with view[count:total] as rest:
@@ -474,6 +442,8 @@ class Connection:
     def _settle(self, reply: Value) -> Value:
         """Look at what came behind the reply: messages are put aside, anything else must not reach the next caller."""
         parser = self.parser
+        while len(parser.pushes) > _PUSHES_KEPT:
+            parser.pushes.popleft()
         if not parser.idle:
             extra = parser.get()
             if extra is not INCOMPLETE or not parser.idle:
@@ -482,186 +452,6 @@ class Connection:
                 raise Desynchronised("more was received than the reply that was asked for")
         return reply
 
-    def is_silent(self) -> bool:
-        """True if nothing waits in the socket: no late reply, no end of the stream. Does not block."""
-        sock = self.socket
-        if sock is None:
-            return False
-        try:
-            if isinstance(sock, ssl.SSLSocket):
-                # What is readable may be a session ticket, which is no data.
-                if not sock.pending() and not self._poller(0):
-                    return True
-                sock.settimeout(0)
-                sock.recv(1)
-                return False
-            return not self._poller(0)
-        except ssl.SSLWantReadError:
-            return True
-        except (OSError, ValueError):
-            return False
 
-    # ---- bytes ---------------------------------------------------------------------------------------------------
-
-    def _limit(self, seconds: float | None) -> None:
-        """Set the kernel's limits for the next system calls; None for no limit."""
-        assert self.socket is not None
-        packed = timeval(seconds)
-        self._applied = -1.0
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, packed)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, packed)
-        self._applied = seconds
-
-    def _prepare(self, deadline: float | None, sent: bool = True) -> socket.socket:
-        """The socket, its limit set to what is left; raises Timeout if nothing is."""
-        sock = self.socket
-        if sock is None:
-            raise ConnectionLost("the connection is closed", maybe_executed=False)
-        left = None if deadline is None else deadline - monotonic()
-        if left is not None and left <= 0:
-            raise self._timeout(sent)
-        if not self._kernel:
-            sock.settimeout(left)
-        elif left is None or self._applied is None:
-            if self._applied != left:
-                self._limit(left)
-        elif not -0.001 <= self._applied - left <= 0.01 * left:
-            self._limit(left)
-        return sock
-
-    def _receive_into(self, room: memoryview, deadline: float | None, flags: int = _WAITALL) -> int:
-        """Receive at least one byte into `room`, with WAITALL as many as it takes, before the deadline."""
-        while True:
-            sock = self._prepare(deadline)
-            if self._kernel and deadline is not None and signals.handled and threading.get_ident() == MAIN:
-                self._wait_readable(sock, deadline)
-                flags = 0
-            try:
-                count = sock.recv_into(room, 0, flags) if self._kernel else sock.recv_into(room)
-            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
-                # The limit may strike a little before the deadline does; `_prepare` decides.
-                continue
-            except (OSError, ValueError) as error:
-                raise ConnectionLost(f"{self.endpoint}: {reason(error)}") from None
-            if not count:
-                raise ConnectionLost("the server closed the connection")
-            return count
-
-    def _receive(self, deadline: float | None) -> None:
-        """Receive more for the parser."""
-        parser = self.parser
-        wanted = parser.wanted
-        with parser.space() as room:
-            if wanted > 16384 or wanted >= len(room):
-                with room[:wanted] as exactly:
-                    count = self._receive_into(exactly, deadline)
-                self.exact = count == wanted
-            else:
-                count = self._receive_into(room, deadline, 0)
-                self.exact = False
-        parser.advance(count)
-
-    def _read(self, deadline: float | None) -> Value:
-        held = self._held
-        if held:
-            return held.pop()
-        parser = self.parser
-        while True:
-            value = parser.get()
-            if value is not INCOMPLETE:
-                return value
-            self._receive(deadline)
-
-    def _send(self, request: Request, deadline: float | None, taken: int = 0) -> None:
-        """Send a request, of which so many bytes are already sent."""
-        pieces = [request] if isinstance(request, bytes) else list(request)
-        views = [memoryview(piece) for piece in pieces if len(piece)]
-        while views and taken >= len(views[0]):
-            taken -= len(views.pop(0))
-        if taken:
-            views[0] = views[0][taken:]
-        while views:
-            sock = self._prepare(deadline, sent=False)
-            try:
-                gather = self._kernel and len(views) > 1
-                count = sock.sendmsg(views[:_IOV_MAX]) if gather else sock.send(views[0])
-            except (BlockingIOError, TimeoutError, ssl.SSLWantWriteError):
-                continue  # `_prepare` decides whether that was the deadline
-            except (OSError, ValueError) as error:
-                raise ConnectionLost(f"{self.endpoint}: {reason(error)}", maybe_executed=not self._kernel) from None
-            while views and count >= len(views[0]):
-                count -= len(views.pop(0))
-            if count:
-                views[0] = views[0][count:]
-
-    def _send_duplex(
-        self, chunk: bytes | memoryview, replies: list[Value], expected: int, deadline: float | None
-    ) -> None:
-        """Send all of `chunk`, receiving replies whenever the server takes no more."""
-        view = memoryview(chunk)
-        while len(view):
-            sock = self.socket
-            if sock is None:
-                raise ConnectionLost("the connection is closed", maybe_executed=False)
-            try:
-                if self._kernel:
-                    count = sock.send(view, _DONTWAIT)
-                else:
-                    sock.settimeout(0)
-                    count = sock.send(view)
-                view = view[count:]
-                continue
-            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                pass
-            except (OSError, ValueError) as error:
-                begun = len(view) < len(chunk) or not self._kernel
-                raise ConnectionLost(f"{self.endpoint}: {reason(error)}", maybe_executed=begun) from None
-            readable = self._wait(sock, deadline)
-            if readable:
-                self._drain(sock)
-                self.parser.get_into(replies, expected)
-
-    def _drain(self, sock: socket.socket) -> None:
-        """Receive what is there, if anything is."""
-        with self.parser.space() as room:
-            try:
-                count = sock.recv_into(room, 0, _DONTWAIT) if self._kernel else sock.recv_into(room)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
-            except (OSError, ValueError) as error:
-                raise ConnectionLost(f"{self.endpoint}: {reason(error)}") from None
-        if not count:
-            raise ConnectionLost("the server closed the connection")
-        self.parser.advance(count)
-
-    def _wait_readable(self, sock: socket.socket, deadline: float) -> None:
-        """Wait until there is something to receive; raises Timeout."""
-        if not self._poller(max(0.0, deadline - monotonic()) * 1000):
-            raise self._timeout(True)
-
-    def _wait(self, sock: socket.socket, deadline: float | None) -> bool:
-        """Wait until the socket takes or has bytes; True if it has some. Raises Timeout."""
-        left = None if deadline is None else deadline - monotonic()
-        if left is not None and left <= 0:
-            raise self._timeout(True)
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return True
-        if not hasattr(select, "poll"):
-            return bool(select.select([sock], [sock], [], left)[0])
-        poll = select.poll()
-        poll.register(sock, select.POLLIN | select.POLLOUT)
-        events = poll.poll(None if left is None else left * 1000)
-        return any(event & ~select.POLLOUT for _, event in events)
-
-    def _timeout(self, maybe_executed: bool) -> Timeout:
-        return Timeout(f"{self.endpoint}: no complete reply before the deadline", maybe_executed=maybe_executed)
-
-
-def _abandon_all() -> None:
-    """In the child of a fork: the sockets belong to the parent; close our copies, so that its close is one."""
-    for connection in list(_open):
-        connection.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)
+class _HungUp(ConnectionLost):
+    """The server closed the connection at the first words of the handshake, without an answer."""

@@ -10,12 +10,13 @@ non-blocking mode a full backlog is an error at once instead of something to wai
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
 import struct
+import sys
 import threading
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
@@ -23,20 +24,20 @@ from resp.endpoint import Endpoint
 from resp.errors import ConnectionLost
 
 
-def dial(endpoint: Endpoint, deadline: float, kernel: bool) -> socket.socket:
-    """A connected socket, after the TLS handshake if there is to be one; blocking if `kernel`, else with a timeout.
+def dial(endpoint: Endpoint, deadline: float) -> socket.socket:
+    """A connected socket, after the TLS handshake if there is to be one; blocking where the kernel keeps the time.
 
     Raises TimeoutError, OSError, ValueError and ConnectionLost, for `Connection.connect` to translate.
     """
     if endpoint.unix_socket_path is not None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if kernel:
+            if kernel_limits(sock):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval(left(deadline)))
             else:
                 sock.settimeout(left(deadline))
             sock.connect(endpoint.unix_socket_path)
-            return _secured(sock, endpoint, deadline, kernel)
+            return _secured(sock, endpoint, deadline)
         except BaseException:
             sock.close()
             raise
@@ -57,7 +58,7 @@ def dial(endpoint: Endpoint, deadline: float, kernel: bool) -> socket.socket:
             for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
                 if hasattr(socket, option):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-            return _secured(sock, endpoint, deadline, kernel)
+            return _secured(sock, endpoint, deadline)
         except OSError as error:
             sock.close()
             failure = error
@@ -70,39 +71,85 @@ def dial(endpoint: Endpoint, deadline: float, kernel: bool) -> socket.socket:
         del failure  # no cycle of exception and frame
 
 
-def _secured(sock: socket.socket, endpoint: Endpoint, deadline: float, kernel: bool) -> socket.socket:
+def _secured(sock: socket.socket, endpoint: Endpoint, deadline: float) -> socket.socket:
     if endpoint.tls is not None:
         sock.settimeout(left(deadline))
         return endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host)
-    if kernel:
+    if kernel_limits(sock):
         sock.settimeout(None)
     return sock
 
 
+def kernel_limits(sock: socket.socket) -> bool:
+    """True if SO_RCVTIMEO and SO_SNDTIMEO strike on this very socket.
+
+    Not on TLS, and not on a patched socket (gevent, eventlet), which never blocks in the kernel; the patch may come
+    at any time, so that the socket's own class is asked.
+    """
+    known = sys.platform in ("linux", "darwin") and hasattr(socket, "SO_RCVTIMEO")
+    return known and type(sock).__module__ == "socket"
+
+
 def addresses(host: str, port: int, deadline: float) -> list[Any]:
-    """What `getaddrinfo` says, in a thread of its own if it has to ask: it knows no deadline."""
+    """What `getaddrinfo` says, in a thread of its own if it has to ask: it knows no deadline.
+
+    Whoever asks for the same name meanwhile waits for the same answer, so that a name server that hangs costs one
+    thread and not one for each attempt.
+    """
     with contextlib.suppress(OSError, UnicodeError):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    answers: SimpleQueue[list[Any] | str] = SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            answers.put(reason(error))
-        except UnicodeError:
-            answers.put("not a host name")
-
-    try:
-        threading.Thread(target=ask, name="resp-resolve", daemon=True).start()
-        answer = answers.get(timeout=left(deadline))
-    except Empty:
-        raise TimeoutError from None
-    except RuntimeError:
-        raise ConnectionLost("no thread for resolving the host name") from None
+    with _lookups_lock:
+        lookup = _lookups.get((host, port))
+        if lookup is None:
+            lookup = _lookups[host, port] = _Lookup()
+            try:
+                threading.Thread(target=_ask, args=(host, port, lookup), name="resp-resolve", daemon=True).start()
+            except RuntimeError:
+                del _lookups[host, port]
+                raise ConnectionLost("no thread for resolving the host name") from None
+    if not lookup.done.wait(left(deadline)):
+        raise TimeoutError
+    answer = lookup.answer
     if isinstance(answer, str):
         raise ConnectionLost(answer)
     return answer
+
+
+class _Lookup:
+    """One question to the name servers that is under way, and its answer: addresses, or why there are none."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.answer: list[Any] | str = "no answer"
+
+
+def _ask(host: str, port: int, lookup: _Lookup) -> None:
+    try:
+        lookup.answer = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        lookup.answer = reason(error)
+    except UnicodeError:
+        lookup.answer = "not a host name"
+    finally:
+        with _lookups_lock:
+            if _lookups.get((host, port)) is lookup:
+                del _lookups[host, port]
+        lookup.done.set()
+
+
+_lookups: dict[tuple[str, int], _Lookup] = {}
+_lookups_lock = threading.Lock()
+
+
+def _forget_lookups() -> None:
+    """In the child of a fork, where the threads that ask are not."""
+    global _lookups_lock
+    _lookups_lock = threading.Lock()
+    _lookups.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lookups)
 
 
 def left(deadline: float) -> float:

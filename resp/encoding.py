@@ -8,6 +8,7 @@ a list of pieces, which the socket gathers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from resp.errors import InvalidArgument
@@ -62,7 +63,7 @@ def encode_command(*args: Argument) -> bytes:
     return b"".join(parts)
 
 
-def encode_request(args: tuple[Argument, ...] | list[Argument]) -> Request:
+def encode_request(args: Sequence[Argument]) -> Request:
     """One command, in one piece if it is small, else in pieces of which the large ones are not copied.
 
     Raises InvalidArgument.
@@ -75,6 +76,12 @@ def encode_request(args: tuple[Argument, ...] | list[Argument]) -> Request:
         words: Any = args
         small = [b"*%d\r\n" % len(args)]
     else:
+        if len(args) == 2:
+            key: Any = args[1]
+            if type(key) is not bytes:
+                key = encode_argument(key)
+            if len(key) < LARGE_ARGUMENT:
+                return b"%b$%d\r\n%b\r\n" % (head, len(key), key)
         words = args[1:]
         small = [head]
     parts: list[bytes | memoryview] = []
@@ -96,3 +103,27 @@ def encode_request(args: tuple[Argument, ...] | list[Argument]) -> Request:
 
 # How a command of so many words with this name begins; filled as they are used.
 _HEADS: Final[dict[tuple[int, str], bytes]] = {}
+
+#: Small requests are sent together in pieces of about this size.
+_CHUNK: Final = 64 * 1024
+
+
+def chunks(requests: list[Request]) -> Iterator[bytes | memoryview]:
+    """The bytes of many requests in pieces worth a system call each; large values as they are."""
+    small: list[bytes | memoryview] = []
+    size = 0
+    for request in requests:
+        for piece in (request,) if isinstance(request, bytes) else request:
+            if len(piece) >= _CHUNK:
+                if small:
+                    yield b"".join(small)
+                    small, size = [], 0
+                yield piece
+                continue
+            small.append(piece)
+            size += len(piece)
+            if size >= _CHUNK:
+                yield b"".join(small)
+                small, size = [], 0
+    if small:
+        yield b"".join(small)

@@ -17,6 +17,8 @@ pipeline or an EXEC reply one failed command must not hide the results of the ot
     ├── ProtocolError         what came back is not RESP, or exceeds a limit; the connection was closed
     │   └── Desynchronised        more came back than was asked for
     ├── WatchError            a watched key changed, the transaction did not run: start it over
+    ├── LockError             a lock was not to be had, or is not held here
+    │   └── LockNotOwned          it has ended before it was given back
     └── ServerError           the server answered with an error (`code`, `message`)
         ├── AuthenticationError   NOAUTH WRONGPASS DENIED: wrong credentials, trying again does not help
         ├── NoPermission          NOPERM: the access control list forbids this
@@ -96,6 +98,14 @@ class WatchError(RespError):
     """A watched key was changed by someone else before EXEC, so that nothing of the transaction was executed."""
 
 
+class LockError(RespError):
+    """A `Lock` was not to be had in time, or is used by who does not hold it."""
+
+
+class LockNotOwned(LockError):
+    """A `Lock` ended, or became another's, before it was given back or extended."""
+
+
 class ServerError(RespError):
     """An error reply: `code` is its first word (`WRONGTYPE`), `message` the rest, in the server's own words.
 
@@ -106,9 +116,16 @@ class ServerError(RespError):
         super().__init__(code, message)
         self.code = code
         self.message = message
+        #: The name of the command, where it is known; never its arguments.
+        self.command: str | None = None
+        #: Its place in a pipeline or transaction, from 0.
+        self.place: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.code} {self.message}" if self.message else self.code
+        text = f"{self.code} {self.message}" if self.message else self.code
+        if self.place is not None:
+            return f"{text} (command {self.place + 1} of the pipeline: {self.command})"
+        return text
 
 
 class AuthenticationError(ServerError):
@@ -117,6 +134,12 @@ class AuthenticationError(ServerError):
 
 class NoPermission(ServerError):
     """The user may not run this command or touch this key (NOPERM)."""
+
+    def __str__(self) -> str:
+        # Of a key or a channel servers say that it is forbidden, not to whom and for what.
+        return (
+            super().__str__() if self.place is not None or not self.command else f"{super().__str__()} ({self.command})"
+        )
 
 
 class TemporaryError(ServerError):

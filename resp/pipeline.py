@@ -2,75 +2,60 @@
 # Copyright (C) 2026 the contributors
 """Several commands at once: `Pipeline` (one round trip) and `Transaction` (MULTI, EXEC, WATCH).
 
-Both queue what is called on them and send it with `execute`. An error of one command stands in its place in the list
-of results; it neither hides the others nor, unless asked for, is it raised. Surprising: requests are encoded when they
-are queued, so a wrong argument is reported by the line that has it, and values may be changed afterwards (but for
-large ones, which are not copied).
+Both queue what is called on them and send it with `execute`, which raises the first error of a command after all of
+them have run, or leaves errors in their places in the list of results. Surprising: requests are encoded when they are
+queued, so a wrong argument is reported by the line that has it, and values may be changed afterwards (but for large
+ones, which are not copied).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from time import monotonic
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from resp.commands import Commands
-from resp.connection import Connection
-from resp.encoding import Argument, Request, encode_command, encode_request
+from resp.commands import MayAnswer
+from resp.encoding import Argument, encode_request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
-from resp.values import Value
-from resp.words import READS, Convert, Key, changes_connection, converted, is_read
+from resp.kinds import changes_connection, command_name, split
+from resp.source import Batch, Held, Source, errors_in
+from resp.values import Value, text
+from resp.words import Convert, Key, converted
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from resp.client import Client
-
-#: Small requests are sent together in pieces of about this size.
-_CHUNK: Final = 64 * 1024
-
-
-def chunks(requests: list[Request]) -> Iterator[bytes | memoryview]:
-    """The bytes of many requests in pieces worth a system call each; large values as they are."""
-    small: list[bytes | memoryview] = []
-    size = 0
-    for request in requests:
-        for piece in (request,) if isinstance(request, bytes) else request:
-            if len(piece) >= _CHUNK:
-                if small:
-                    yield b"".join(small)
-                    small, size = [], 0
-                yield piece
-                continue
-            small.append(piece)
-            size += len(piece)
-            if size >= _CHUNK:
-                yield b"".join(small)
-                small, size = [], 0
-    if small:
-        yield b"".join(small)
+    # The same methods as type checkers are to see them: they return the pipeline.
+    from resp.queued import Queued as Commands
+else:
+    from resp.commands import Commands
 
 
 class Pipeline(Commands):
-    """Queue commands, then send all of them in one round trip; made by `Client.pipeline`.
+    """Queue commands, then send all of them in one round trip; made by `Client.pipeline(transaction=False)`.
 
-        with client.pipeline() as pipe:
+        with client.pipeline(transaction=False) as pipe:
             pipe.set("a", 1).get("a").incr("text")
-            pipe.execute()        # [True, b"1", ServerError(…)]
+            pipe.execute(raise_on_error=False)        # [True, b"1", ServerError(…)]
 
     Every command returns the pipeline. It belongs to one thread; after `execute` it is empty and can be used again.
+    On a cluster the commands go to the nodes that have their keys, those of one slot in their order.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._requests: list[Request] = []
+    _atomic = False
+
+    def __init__(self, source: Source, *, timeout: float | None, decode: bool = False) -> None:
+        self._source = source
+        self._timeout = timeout
+        self._decode = decode
+        self._forget()
+
+    def _forget(self) -> None:
+        self._batch = Batch(self._source.slot_of, atomic=self._atomic)
         self._converts: list[Convert | None] = []
-        self._reads = True
-        self._last = False  # one of the commands changes the connection
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return len(self._batch)
 
     def __bool__(self) -> bool:
         return True
@@ -85,99 +70,128 @@ class Pipeline(Commands):
 
     def execute_command(self, *args: Argument) -> Any:
         """Queue any command."""
-        self._last = changes_connection(args) or self._last
-        return self._do(args)
+        words = split(args)
+        self._batch.last = changes_connection(words) or self._batch.last
+        return self._do(words)
 
-    def _do(self, args: list[Argument] | tuple[Argument, ...], convert: Convert | None = None) -> Any:
-        self._requests.append(encode_request(args))
+    def _do(self, args: Sequence[Argument], convert: Convert | None = None) -> Any:
+        self._batch.add(args)
         self._converts.append(convert)
-        if self._reads and args[0] not in READS:
-            self._reads = is_read(args[0])
         return self
+
+    @property
+    def _answers(self) -> bool:
+        return False
 
     def reset(self) -> None:
         """Forget what is queued."""
-        self._requests, self._converts, self._reads, self._last = [], [], True, False
+        self._forget()
 
-    def execute(self, raise_on_error: bool = False) -> list[Any]:
-        """Send what is queued and return the results in order, errors in place as `ServerError` instances.
-
-        raise_on_error: raise the first of them instead, after all commands have run. The client's timeout is for all
-        of them together. A lost connection raises ConnectionLost: any number of the commands may have been executed.
-        """
-        requests, converts, reads, last = self._requests, self._converts, self._reads, self._last
+    def discard(self) -> None:
+        """Forget what is queued."""
         self.reset()
-        if not requests:
+
+    def close(self) -> None:
+        """Forget what is queued; the same as leaving the `with` block."""
+        self.reset()
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Send what is queued and return the results in order.
+
+        raise_on_error: raise the first error of a command, after all of them have run; otherwise errors stand in
+        their places, as `ServerError` instances that know their command and place. The client's timeout is for all
+        of them together. A lost connection raises ConnectionLost: any number of the commands may have been executed.
+        (On a cluster it may have been one of several connections: the error then stands where its commands are.)
+        """
+        batch, converts = self._batch, self._converts
+        self._forget()
+        if not batch.requests:
             return []
-        now = monotonic()
-        timeout = self._client._timeout
-        deadline = None if timeout is None else now + timeout
+        return self._results(self._source.exchange(batch, self._timeout), batch, converts, raise_on_error)
 
-        def attempt(connection: Connection) -> list[Value]:
-            replies = connection.exchange(chunks(requests), len(requests), deadline)
-            if last:
-                connection.expires = 0.0
-            return replies
-
-        replies = self._client._perform(attempt, reads, now, timeout)
-        return self._results(replies, converts, raise_on_error)
-
-    def _results(self, replies: list[Value], converts: list[Convert | None], raise_on_error: bool) -> list[Any]:
-        if raise_on_error:
-            for reply in replies:
-                if isinstance(reply, ServerError):
-                    raise reply
-        client = self._client
-        if client._decode:
-            return [client._result(reply, convert) for reply, convert in zip(replies, converts)]
+    def _results(
+        self, replies: list[Value], batch: Batch, converts: list[Convert | None], raise_on_error: bool
+    ) -> list[Any]:
+        for place, error in errors_in(replies):
+            error.place = place
+            error.command = command_name(batch.names[place]) if isinstance(error, ServerError) else None
+            if raise_on_error:
+                try:
+                    raise error
+                finally:
+                    del error, replies  # no cycle of exception and frame
+        if self._decode:
+            return [converted(text(reply), convert) for reply, convert in zip(replies, converts)]
         return [reply if convert is None else converted(reply, convert) for reply, convert in zip(replies, converts)]
 
 
-class Transaction(Pipeline):
-    """Commands that are executed together, with nobody else's in between, or not at all; made by `Client.transaction`.
+class Transaction(Pipeline, MayAnswer):
+    """Commands that are executed together, with nobody else's in between, or not at all.
 
-        with client.transaction() as t:
-            t.watch("stock")                      # optional: from here on commands run at once …
+        with client.transaction() as t:               # or client.pipeline()
+            t.watch("stock")                          # optional: from here on commands run at once …
             left = int(t.get("stock"))
-            t.multi()                             # … until here, then they are queued
+            t.multi()                                 # … until here, then they are queued
             t.set("stock", left - 1)
-            t.execute()                           # WatchError if "stock" was changed meanwhile
+            t.execute()                               # WatchError if "stock" was changed meanwhile
 
-    It holds one connection from `watch` to `execute` (or the end of the `with` block).
+    It holds one connection from `watch` to `execute` (or the end of the `with` block). On a cluster all its keys
+    belong to one slot; CrossSlot is raised before anything is sent.
     """
 
-    def __init__(self, client: Client) -> None:
-        super().__init__(client)
-        self._connection: Connection | None = None
-        self._immediate = False
+    _atomic = True
 
-    def _do(self, args: list[Argument] | tuple[Argument, ...], convert: Convert | None = None) -> Any:
+    def __init__(self, source: Source, *, timeout: float | None, decode: bool = False) -> None:
+        self._held: Held | None = None
+        self._immediate = False
+        super().__init__(source, timeout=timeout, decode=decode)
+
+    @property
+    def _answers(self) -> bool:
+        return self._immediate
+
+    def _do(self, args: Sequence[Argument], convert: Convert | None = None) -> Any:
+        if self._held is not None:
+            self._held.check(args)
         if self._immediate:
             return self._at_once(args, convert)
         return super()._do(args, convert)
 
-    def _at_once(self, args: list[Argument] | tuple[Argument, ...], convert: Convert | None = None) -> Any:
-        replies = self._exchange([encode_request(args)])
-        reply = replies[0]
+    def _at_once(self, args: Sequence[Argument], convert: Convert | None = None) -> Any:
+        if self._held is None or not self._held.open:
+            # What was watched is gone, and with it what the commands so far were worth.
+            raise WatchError("the connection that was watching is lost: start over with watch()")
+        (reply,) = self._held.exchange([encode_request(args)], self._timeout)
+        return self._said(reply, args, convert)
+
+    def _said(self, reply: Value, args: Sequence[Argument], convert: Convert | None = None) -> Any:
         if isinstance(reply, ServerError):
-            raise reply
-        return self._client._result(reply, convert)
+            reply.command = command_name(args[0])
+            try:
+                raise reply
+            finally:
+                del reply
+        return converted(text(reply) if self._decode else reply, convert)
 
     def watch(self, *names: Key) -> bool:
         """Watch keys: if one changes before `execute`, nothing is executed. Commands run at once from now on."""
-        if self._requests:
+        if self._batch.requests:
             raise InvalidArgument("watch comes before the commands that are queued")
         if not names:
             raise InvalidArgument("at least one key is needed")
-        if self._connection is None:
-            self._connection = self._client._keep()
-        self._immediate = True
-        self._at_once(("WATCH", *names))
+        words = ("WATCH", *names)
+        if self._held is None or not self._held.open:
+            self._held, reply = self._source.hold(words, self._timeout)
+            self._immediate = True
+            self._said(reply, words)
+        else:
+            self._immediate = True
+            self._do(words)
         return True
 
     def unwatch(self) -> bool:
         """Watch nothing any more; commands are queued from now on."""
-        if self._connection is not None:
+        if self._held is not None and self._held.open:
             self._at_once(("UNWATCH",))
         self._immediate = False
         return True
@@ -188,62 +202,56 @@ class Transaction(Pipeline):
 
     def reset(self) -> None:
         """Forget what is queued and watch nothing any more."""
-        super().reset()
+        self._forget()
         self._immediate = False
-        connection, self._connection = self._connection, None
-        if connection is not None and not connection.closed:
+        held, self._held = self._held, None
+        if held is not None:
             # Simpler than UNWATCH, and rare: a watch that did not lead to an EXEC.
-            self._client._pool.discard(connection)
+            held.discard()
 
-    def execute(self, raise_on_error: bool = False) -> list[Any]:
-        """Execute what is queued, together; results in order, errors in place. Raises WatchError and ExecAborted."""
-        requests, converts = self._requests, self._converts
-        connection = self._connection
-        if not requests:
-            self.reset()
-            return []
-        batch: list[Request] = [_MULTI, *requests, _EXEC]
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Execute what is queued, together; results in order. Raises WatchError and ExecAborted.
+
+        After `watch` EXEC is sent even if nothing is queued, because its answer is whether a watched key changed.
+        """
+        batch, converts, held = self._batch, self._converts, self._held
         try:
-            if connection is None:
-                now = monotonic()
-                timeout = self._client._timeout
-                deadline = None if timeout is None else now + timeout
-                replies = self._client._perform(
-                    lambda found: found.exchange(chunks(batch), len(batch), deadline), False, now, timeout
-                )
+            if held is None and not batch.requests:
+                return []
+            if held is not None and not held.open:
+                raise WatchError("the connection that was watching is lost: start over with watch()")
+            if held is None:
+                replies = self._source.exchange(batch, self._timeout)
             else:
-                replies = self._exchange(batch)
-                self._connection = None
-                if self._last:
-                    connection.expires = 0.0
-                self._client._pool.release(connection)
+                replies = held.exchange(batch.wire(), self._timeout)
+                held.release(batch.last)
         finally:
             self.reset()
+        return self._results(self._executed(replies, batch), batch, converts, raise_on_error)
+
+    def _executed(self, replies: list[Value], batch: Batch) -> list[Value]:
+        """The reply to EXEC; raises what else came of it."""
         outcome = replies[-1]
         if isinstance(outcome, ServerError):
-            refused = next((reply for reply in replies[:-1] if isinstance(reply, ServerError)), None)
-            if isinstance(outcome, ExecAborted) and refused is not None:
-                raise outcome from refused
-            raise outcome
+            cause = None
+            if isinstance(outcome, ExecAborted):
+                for place, cause in errors_in(replies[:-1]):
+                    cause.place, cause.command = place - 1, command_name(batch.names[place - 1]) if place else "MULTI"
+                    break
+            try:
+                raise outcome from cause
+            finally:
+                del outcome, cause, replies  # no cycle of exception and frame
         if outcome is None:
             raise WatchError("a watched key was changed, nothing was executed")
-        if not isinstance(outcome, list) or len(outcome) != len(requests):
+        if not isinstance(outcome, list) or len(outcome) != len(batch):
             raise ProtocolError("EXEC did not answer with one result for each command")
-        return self._results(outcome, converts, raise_on_error)
-
-    def _exchange(self, batch: list[Request]) -> list[Value]:
-        """Over the connection that is watching."""
-        connection = self._connection
-        assert connection is not None
-        timeout = self._client._timeout
-        deadline = None if timeout is None else monotonic() + timeout
-        try:
-            return connection.exchange(chunks(batch), len(batch), deadline)
-        except BaseException as error:
-            self._connection = None
-            self._client._may_retry(error, connection, False)
-            raise
+        return outcome
 
 
-_MULTI: Final = encode_command("MULTI")
-_EXEC: Final = encode_command("EXEC")
+def pauses() -> Iterator[float]:
+    """Seconds to wait before a transaction is begun anew, which somebody else was faster than."""
+    pause = 0.0005
+    while True:
+        yield pause
+        pause = min(2 * pause, 0.05)

@@ -293,6 +293,27 @@ class Pool:
         for other in old:
             other.close()
 
+    def renew(self, connection: Connection | None = None) -> None:
+        """Use none of the present connections again, or none that is older than this one: the idle ones are closed
+        now, those in use when they are given back.
+        """
+        old = []
+        with self._lock:
+            for member in list(self._members):
+                if connection is None or member.born <= connection.born:
+                    member.expires = 0.0
+            for other in list(self._idle):
+                if not other.expires:
+                    with contextlib.suppress(ValueError):
+                        self._idle.remove(other)
+                        self._members.discard(other)
+                        old.append(other)
+        self._replaced += len(old)
+        for other in old:
+            other.close()
+        if self._waiters:
+            self._serve()
+
     def _tidy(self, now: float) -> None:
         """What is rare: the queue, too many idle connections, idle for too long, a closed pool."""
         dropped = []

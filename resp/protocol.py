@@ -381,6 +381,12 @@ class Parser:
     def _drop_large(self) -> None:
         self._large = self._window = None
 
+    def give_up(self) -> None:
+        """Nothing more will come: give back at once the memory of a large string of which only a part is here."""
+        if self._large is not None:
+            self._broken = "the connection was closed inside a reply"
+            self._drop_large()
+
     def _move(self, target: bytearray) -> None:
         """Move what is not consumed to the start of `target`, which becomes (or is) the buffer."""
         size = self.end - self.pos

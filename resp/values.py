@@ -99,3 +99,44 @@ def _big_number(digits: bytes) -> int:
         part = digits[start : start + step]
         number = number * 10 ** len(part) + int(part)
     return sign * number
+
+
+def text(value: Value) -> Value:
+    """A reply with `str` in the place of `bytes`, at any depth; bytes that are not UTF-8 become surrogate escapes.
+
+    Lists and dicts are changed in place. They are taken one after the other, because a reply may be nested deeper
+    than the caller's stack has room for.
+    """
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, tuple):
+        return _key_text(value)
+    if not isinstance(value, list | dict):
+        return value
+    open_ones: list[Any] = [value]
+    while open_ones:
+        inner = open_ones.pop()
+        if isinstance(inner, dict):
+            pairs = [(_key_text(key), item) for key, item in inner.items()]
+            inner.clear()
+            inner.update(pairs)
+        for place, item in inner.items() if isinstance(inner, dict) else enumerate(inner):
+            if isinstance(item, bytes):
+                inner[place] = item.decode("utf-8", "surrogateescape")
+            elif isinstance(item, list | dict):
+                open_ones.append(item)
+            elif isinstance(item, tuple):
+                inner[place] = _key_text(item)
+    return value
+
+
+def _key_text(key: Value) -> Value:
+    """The same for the key of a map, which may be a tuple of tuples."""
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "surrogateescape")
+    if not isinstance(key, tuple):
+        return key
+    try:
+        return tuple(_key_text(item) for item in key)
+    except RecursionError:
+        raise ProtocolError("the key of a map is nested too deep to be decoded") from None

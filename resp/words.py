@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""From arguments to the words of a command, and from its reply to a result.
+"""From arguments to the words of a command, and what is known of commands by their names.
 
-Pure functions, the same for every command that needs them: expiry options, times, limits on one side; dicts, scores
-and INFO on the other. Replies mean the same over RESP2 and RESP3. Surprising: a reply of a form that nobody expects
-becomes a ProtocolError (see `converted`), so that not even a broken server makes a TypeError or a ValueError come out
-of a call.
+Pure functions, the same for every command that needs them: expiry options, times, limits, lists of keys; `resp.replies`
+is the other side. Surprising: a reply of a form that nobody expects becomes a ProtocolError (see `converted`), so that
+not even a broken server makes a TypeError or a ValueError come out of a call.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from resp.encoding import Argument
 from resp.errors import InvalidArgument, ProtocolError, RespError, ServerError
@@ -25,51 +24,6 @@ Convert = Callable[[Any], Any]
 Seconds = int | datetime.timedelta
 Moment = int | datetime.datetime
 
-#: Commands that only read, and may therefore be sent a second time over a new connection when an idle one turned out
-#: to be dead. No write is in this list, idempotent or not; nor is anything that depends on the connection.
-_READS: Final = (
-    "BITCOUNT BITPOS DBSIZE ECHO EVAL_RO EVALSHA_RO EXISTS EXPIRETIME FCALL_RO GET GETBIT GETRANGE HEXISTS HGET "
-    "HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HSTRLEN HVALS INFO KEYS LASTSAVE LINDEX LLEN LPOS LRANGE MGET "
-    "PEXPIRETIME PFCOUNT PING PTTL RANDOMKEY SCAN SCARD SDIFF SINTER SINTERCARD SISMEMBER SMEMBERS SMISMEMBER "
-    "SORT_RO SRANDMEMBER SSCAN STRLEN SUBSTR SUNION TIME TTL TYPE XLEN XRANGE XREVRANGE ZCARD ZCOUNT ZDIFF ZINTER "
-    "ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREVRANGE ZREVRANGEBYSCORE ZREVRANK "
-    "ZSCAN ZSCORE ZUNION "
-)
-READS: Final = frozenset(_READS.split())
-
-
-# Commands that leave a connection in another state than its next user expects.
-_STATEFUL: Final = frozenset(
-    "SELECT RESET AUTH HELLO MULTI EXEC DISCARD WATCH UNWATCH READONLY READWRITE ASKING QUIT".split()  # noqa: SIM905
-)
-_STATEFUL_CLIENT: Final = frozenset({"TRACKING", "CACHING", "REPLY", "NO-EVICT", "NO-TOUCH", "CAPA", "IMPORT-SOURCE"})
-# Commands that are answered by something else than one reply.
-_UNANSWERED: Final = frozenset(
-    "SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC".split()  # noqa: SIM905
-)
-
-
-def changes_connection(args: Sequence[Argument]) -> bool:
-    """True for a command after which the connection must not be given to somebody else.
-
-    Raises InvalidArgument for what cannot be sent over a shared connection at all, since no reply would come.
-    """
-    name = _upper(args[0]) if args else ""
-    if name in _UNANSWERED:
-        raise InvalidArgument(f"{name} needs a connection of its own: see pubsub(), resp.Tracking and resp.Connection")
-    return name in _STATEFUL or (name == "CLIENT" and len(args) > 1 and _upper(args[1]) in _STATEFUL_CLIENT)
-
-
-def _upper(word: Argument) -> str:
-    if isinstance(word, bytes | bytearray | memoryview):
-        word = bytes(word).decode("ascii", "replace")
-    return word.upper() if isinstance(word, str) else ""
-
-
-def is_read(name: object) -> bool:
-    """True if the command of this name only reads."""
-    return isinstance(name, str | bytes) and _upper(name) in READS
-
 
 def converted(reply: Value, convert: Convert | None) -> Value:
     """`convert(reply)`; errors in the reply stay, a reply that does not fit is a ProtocolError."""
@@ -81,101 +35,6 @@ def converted(reply: Value, convert: Convert | None) -> Value:
         raise
     except Exception as error:
         raise ProtocolError(f"the server answered in an unexpected form ({type(error).__name__})") from None
-
-
-# ---- what replies mean -----------------------------------------------------------------------------------------------
-
-
-def as_text(value: Any) -> str:
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
-
-
-def is_ok(reply: Any) -> bool:
-    return reply in (b"OK", "OK")
-
-
-def ok_or_none(reply: Any) -> Any:
-    return True if reply in (b"OK", "OK") else None if reply is None else reply
-
-
-def as_float(reply: Any) -> float | None:
-    return None if reply is None else float(reply)
-
-
-def as_floats(reply: Any) -> list[float | None]:
-    return [as_float(item) for item in reply]
-
-
-def as_pairs(reply: Any) -> dict[Any, Any]:
-    return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-
-
-def as_scored(reply: Any) -> list[tuple[Any, float]]:
-    """Members with scores: flat over RESP2, in pairs over RESP3."""
-    if reply and isinstance(reply[0], list):
-        return [(member, float(score)) for member, score in reply]
-    return [(member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True)]
-
-
-def as_popped(reply: Any) -> list[tuple[Any, float]]:
-    # Over RESP3 a single member comes without the outer array.
-    if len(reply) == 2 and not isinstance(reply[0], list):
-        return [(reply[0], float(reply[1]))]
-    return as_scored(reply)
-
-
-def as_scan(reply: Any) -> tuple[int, Any]:
-    cursor, items = reply
-    return int(cursor), items
-
-
-def as_scan_pairs(reply: Any) -> tuple[int, Any]:
-    cursor, items = reply
-    return int(cursor), as_pairs(items)
-
-
-def as_scan_scores(reply: Any) -> tuple[int, Any]:
-    cursor, items = reply
-    return int(cursor), as_scored(items)
-
-
-def as_time(reply: Any) -> tuple[int, int]:
-    seconds, micros = reply
-    return int(seconds), int(micros)
-
-
-def _number_or_text(text: str) -> Any:
-    for kind in (int, float):
-        # `1_000`, `nan` and `infinity` are texts to a server.
-        if text[:1].isdigit() or text[:1] == "-":
-            try:
-                return text if "_" in text else kind(text)
-            except ValueError:
-                continue
-    return text
-
-
-def parse_info(reply: Any) -> dict[str, Any]:
-    """The reply to INFO: field → int, float or str; `a=1,b=2` becomes a dict of its own, as in `db0`."""
-    found: dict[str, Any] = {}
-    for line in as_text(reply).splitlines():
-        name, colon, value = line.partition(":")
-        if not colon or line.startswith("#"):
-            continue
-        fields = [field.partition("=") for field in value.split(",")]
-        if "=" in value and all(equals for _, equals, _ in fields):
-            found[name] = {field: _number_or_text(text) for field, _, text in fields}
-        else:
-            found[name] = _number_or_text(value)
-    return found
-
-
-def as_client(line: str) -> dict[str, str]:
-    return dict(word.partition("=")[::2] for word in line.split(" ") if word)
-
-
-def as_clients(reply: Any) -> list[dict[str, str]]:
-    return [as_client(line) for line in as_text(reply).splitlines() if line]
 
 
 # ---- what arguments mean ---------------------------------------------------------------------------------------------
@@ -194,6 +53,40 @@ def at_least_one(found: list[Argument], what: str = "key") -> list[Argument]:
     if not found:
         raise InvalidArgument(f"at least one {what} is needed")
     return found
+
+
+def option(name: str, value: Argument | None) -> list[Argument]:
+    """An option and its value, or nothing."""
+    return [] if value is None else [name, value]
+
+
+def counted(keys: Keys, what: str = "key") -> list[Argument]:
+    """Several keys, their number first."""
+    found = at_least_one(words(keys), what)
+    return [len(found), *found]
+
+
+def numkeys_of(number: int, keys: Keys) -> list[Argument]:
+    """The same where redis-py has the caller count; a wrong number is found here instead of at the server."""
+    found = at_least_one(words(keys))
+    if number != len(found):
+        raise InvalidArgument(f"{number} keys were announced and {len(found)} were given")
+    return [number, *found]
+
+
+def weighted(keys: Any) -> tuple[list[Argument], list[Argument]]:
+    """Keys, their number first, and the words for their weights, if they came as `{key: weight}`."""
+    if isinstance(keys, Mapping):
+        return counted(list(keys)), ["WEIGHTS", *keys.values()]
+    return counted(keys), []
+
+
+def one_of(given: Argument, *allowed: str) -> str:
+    """A word that must be one of a few, in capitals."""
+    word = given.upper() if isinstance(given, str) else ""
+    if word not in allowed:
+        raise InvalidArgument(f"expected one of {', '.join(allowed)}")
+    return word
 
 
 def seconds(value: Seconds) -> int:
@@ -244,6 +137,15 @@ def expiry(ex: Any, px: Any, exat: Any, pxat: Any, other: bool, name: str) -> li
     return options
 
 
+def comparison(ifeq: Any, ifne: Any, ifdeq: Any, ifdne: Any) -> list[Argument]:
+    """The condition that the old value, or its digest, is or is not this; one of them at most."""
+    given = (("IFEQ", ifeq), ("IFNE", ifne), ("IFDEQ", ifdeq), ("IFDNE", ifdne))
+    options: list[Argument] = [word for name, value in given if value is not None for word in (name, value)]
+    if len(options) > 2:
+        raise InvalidArgument("only one of ifeq, ifne, ifdeq and ifdne can be given")
+    return options
+
+
 def conditions(nx: bool, xx: bool, gt: bool, lt: bool) -> list[Argument]:
     return [name for name, wanted in (("NX", nx), ("XX", xx), ("GT", gt), ("LT", lt)) if wanted]
 
@@ -269,7 +171,7 @@ def scan_words(
     return args
 
 
-def limited(args: list[Argument], start: int | None, num: int | None, withscores: bool) -> list[Argument]:
+def limited(args: list[Argument], start: int | None, num: int | None, withscores: bool = False) -> list[Argument]:
     if (start is None) != (num is None):
         raise InvalidArgument("a limit needs both its start and its number")
     if start is not None and num is not None:

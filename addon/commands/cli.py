@@ -91,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     reap.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
     reap.set_defaults(run=_reap)
 
+    files = commands.add_parser("files", help="say where the sample settings, the guides and the files for others are")
+    files.add_argument("name", nargs="?", metavar="NAME", help="print this one, such as pages.yaml or caddy/Caddyfile")
+    files.set_defaults(run=_files)
+
     serve = commands.add_parser("serve", help="run mitmdump with the addon and the safest options")
     serve.add_argument("--config", metavar="FILE", type=Path, help=f"the settings file; default: ${VARIABLE}")
     serve.add_argument("--processes", metavar="N", type=_count, help="how many share the work; default: the settings'")
@@ -258,6 +262,15 @@ def _reap(options: argparse.Namespace) -> int:
     from addon.commands.reap import reap_command
 
     return reap_command(load(_settings_file(options)), dry_run=options.dry_run, force=options.force)
+
+
+# files
+
+
+def _files(options: argparse.Namespace) -> int:
+    from addon.commands.files import files_command
+
+    return files_command(options.name)
 
 
 # serve

@@ -159,7 +159,7 @@ def _swapped_without_script(trips: RoundTrips, view: View, writes: Writes, milli
             life: tuple[Any, ...] = ("PX", milliseconds) if milliseconds else ()
             queue.execute_command(*(("DEL", name) if value is None else ("SET", name, value, *life)))
         try:
-            queue.execute(raise_on_error=True)
+            queue.execute()
         except resp.WatchError:
             return False
     return True

@@ -150,10 +150,10 @@ class RoundTrips:
         if time.monotonic() > self._deadline:
             raise NoAnswer
         self.made += 1
-        with self._client.pipeline() as pipe:
+        with self._client.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
-            replies = pipe.execute()
+            replies = pipe.execute(raise_on_error=False)
         for reply in replies:
             if isinstance(reply, resp.TemporaryError | resp.AuthenticationError):
                 raise reply
@@ -162,7 +162,8 @@ class RoundTrips:
     def transaction(self) -> resp.Transaction:
         """For a comparison where the server does not run scripts."""
         self.made += 2
-        return resp.Transaction(self._client)
+        queue: resp.Transaction = self._client.transaction()
+        return queue
 
     def drop(self, name: str) -> None:
         """Take away a value that cannot be ours."""
@@ -415,7 +416,7 @@ def _stored_without_script(trips: RoundTrips, keys: list[str], arguments: list[A
             if new:
                 queue.execute_command("SET", keys[1], new, "PX", epoch_life)
         try:
-            queue.execute(raise_on_error=True)
+            queue.execute()
         except resp.WatchError:  # a purge came in between, or the lock went
             return 0
     return int(same)

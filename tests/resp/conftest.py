@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 import pytest
 
 from resp import Client, Connection, Endpoint
+from resp.node import Node
 from tests.resp.certs import Certificates, make_certificates
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
 from tests.resp.old_server import OldServer, start_old_server
@@ -83,6 +84,13 @@ class Route:
 
 Through = Callable[..., Route]
 """`through(server_address, *faults)`."""
+
+
+def only_node(client: Client) -> Node:
+    """The one server of a client, with its pool: for tests that look inside."""
+    source = client._source
+    assert isinstance(source, Node)
+    return source
 
 
 def _needs_redis(item: pytest.Item) -> bool:

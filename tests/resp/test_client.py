@@ -118,7 +118,7 @@ def test_keys(client: Client) -> None:
     assert sorted(set(client.scan_iter("key:1*", count=3))) == sorted(f"key:1{n}".encode() for n in range(10))
     assert list(client.scan_iter(_type="list")) == []
     assert client.dbsize() == 47
-    assert client.randomkey().startswith(b"key:")
+    assert (client.randomkey() or b"").startswith(b"key:")
     assert client.rename("key:3", "new") is True
     assert client.renamenx("new", "key:4") is False
     assert client.flushdb() is True
@@ -239,9 +239,9 @@ def test_the_server_about_itself(client: Client) -> None:
     assert isinstance(info["connected_clients"], int)
     assert info["db0"]["keys"] == 1
     assert "used_memory" in client.info("memory")
-    assert client.memory_usage("key") > 0
+    assert (client.memory_usage("key") or 0) > 0
     assert client.memory_usage("nothing") is None
-    assert client.config_get("maxmemory") == {"maxmemory": b"0"}
+    assert client.config_get("maxmemory") == {"maxmemory": "0"}
     assert client.config_set("maxmemory-samples", 5) is True
     assert client.publish("channel", "message") == 0
     assert client.pubsub_channels() == []
@@ -255,7 +255,7 @@ def test_connections_seen_by_the_server(client: Client) -> None:
     assert [entry["id"] for entry in client.client_list(client_id=[number])] == [str(number)]
     assert client.client_list(_type="pubsub") == []
     assert client.client_setname("me") is True
-    assert client.client_getname() == b"me"
+    assert client.client_getname() == "me"
     assert client.client_kill_filter(_id=999_999_999) == 0
     with pytest.raises(ServerError, match="No such client"):
         client.client_kill("127.0.0.1:1")
@@ -293,7 +293,6 @@ def test_any_command_can_be_executed(client: Client) -> None:
         lambda client: client.setex("key", True, "v"),
         lambda client: client.setex("key", 10, None),
         lambda client: client.delete(),
-        lambda client: client.mget([]),
         lambda client: client.mget(None),
         lambda client: client.mset({}),
         lambda client: client.mset([("a", 1)]),
@@ -327,10 +326,11 @@ def test_replies_can_be_text(real_server: Server) -> None:
         assert client.smembers("s") == {"x"}
         assert client.ping() is True
         assert client.info()["redis_version"]
-        assert client.pipeline().get("key").execute() == ["grün"]
+        assert client.pipeline(transaction=False).get("key").execute() == ["grün"]
         # What is no UTF-8 survives the way there and back.
         client.set("key", b"\xff\x00a")
         text = client.get("key")
+        assert text is not None
         client.set("copy", text)
         with Client(real_server.host, real_server.port) as other:
             assert other.get("copy") == b"\xff\x00a"
@@ -421,7 +421,7 @@ def test_urls(valkey: Server) -> None:
     ):
         with Client.from_url(url, client_name="by-url") as client:
             assert client.ping() is True
-            assert client.client_getname() == b"by-url"
+            assert client.client_getname() == "by-url"
             assert client.client_info()["db"] == db
 
 
@@ -483,7 +483,7 @@ def test_a_closed_client_says_so(valkey: Server) -> None:
     with pytest.raises(ClientClosed):
         client.ping()
     with pytest.raises(ClientClosed):
-        client.pipeline().get("key").execute()
+        client.pipeline(transaction=False).get("key").execute()
 
 
 # ---- retries ---------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def converse(client: Client, troubled: bool, values: dict[str, bytes] = VALUES) 
             assert found == expected
 
     def pipelined() -> Any:
-        pipe = client.pipeline()
+        pipe = client.pipeline(transaction=False)
         for key in values:
             pipe.get(key)
         return pipe.execute()

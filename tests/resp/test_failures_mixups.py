@@ -22,7 +22,7 @@ import pytest
 from resp import Client, PoolExhausted, RespError, Timeout
 from resp.pool import LOOK_AFTER
 from tests.resp.chaos import Fault
-from tests.resp.conftest import AnyServer, Route, Through, TlsServer
+from tests.resp.conftest import AnyServer, Route, Through, TlsServer, only_node
 from tests.resp.servers import Server, wait_until
 
 ROOT: Final = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_a_late_reply_on_an_idle_connection_is_not_the_next_callers(
         time.sleep(2 * LOOK_AFTER)  # idle is a length of time: sooner, nobody looks
         route.proxy.inject(stale)
         # The only idle connection has it; behind TLS it takes its time to get there.
-        assert select.select([client._pool._idle[-1]], [], [], 5)[0]
+        assert select.select([only_node(client).pool._idle[-1]], [], [], 5)[0]
         for key in ("key:2", "key:3"):
             assert client.get(key) == value_of(key)
 
@@ -99,7 +99,7 @@ def test_a_timeout_after_every_byte_of_a_pipeline_disturbs_no_other_thread(serve
         with route.client(timeout=0.8) as client:
             assert client.get(keys[9]) == value_of(keys[9])
             route.proxy.arm(Fault("pause", after=after, seconds=60))
-            pipe = client.pipeline()
+            pipe = client.pipeline(transaction=False)
             for key in short:
                 pipe.get(key)
             started = time.monotonic()

@@ -3,6 +3,7 @@
 """Error replies of real servers in real states, and that the connection is kept or closed as it should be."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,8 @@ from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server, free_port, wait_until
 
 
-def client_of(server: AnyServer, **options: object) -> Client:
-    return Client(host=server.host, port=server.port, **{"timeout": 2.0, **options})  # type: ignore[arg-type]  # options of any kind
+def client_of(server: AnyServer, **options: Any) -> Client:
+    return Client(host=server.host, port=server.port, **{"timeout": 2.0, **options})
 
 
 def test_a_loading_server_is_a_temporary_error_and_then_answers(new_server: Callable[..., Server]) -> None:
@@ -222,11 +223,11 @@ def test_errors_of_the_caller_keep_the_connection(real_server: Server) -> None:
 
 def test_errors_inside_a_pipeline_stay_in_their_place(server: AnyServer) -> None:
     with client_of(server) as client:
-        pipe = client.pipeline()
+        pipe = client.pipeline(transaction=False)
         pipe.set("a", "x")
         pipe.incr("a")
         pipe.get("a")
-        found = pipe.execute()
+        found = pipe.execute(raise_on_error=False)
         assert isinstance(found[1], ServerError)
         assert found[2] == b"x"
         assert client.get("a") == b"x"

@@ -83,7 +83,7 @@ def test_objects_do_not_show_their_password(new_valkey: Callable[..., Server]) -
     with Client.from_url(server.url) as client:
         client.set("a", "1")
         check([repr(client), str(client)])
-        pipe = client.pipeline()
+        pipe = client.pipeline(transaction=False)
         check([repr(pipe)])
         # Everything of ours that is alive, however deep: pools, connections, options.
         ours = [one for one in gc.get_objects() if type(one).__module__.partition(".")[0] == "resp"]

@@ -128,7 +128,7 @@ def test_a_pipeline_of_writes_whose_replies_are_cut_ran_once(server: AnyServer, 
         for after in range(0, 12, 2):
             client.ping()
             route.proxy.arm(Fault("cut", after=after))
-            pipe = client.pipeline()
+            pipe = client.pipeline(transaction=False)
             for _ in range(3):
                 pipe.incr("n")
             with pytest.raises(ConnectionLost):

@@ -31,7 +31,7 @@ def client(request: pytest.FixtureRequest, real_server: Server) -> Iterator[Clie
 
 
 def test_results_come_in_order_and_in_the_form_of_the_single_calls(client: Client) -> None:
-    with client.pipeline() as pipe:
+    with client.pipeline(transaction=False) as pipe:
         pipe.set("a", 1)
         pipe.get("a").incr("a").hset("h", "f", "v").hgetall("h").smembers("s").zadd("z", {"m": 1})
         pipe.zrange("z", 0, -1, withscores=True).execute_command("ECHO", "x")
@@ -45,26 +45,33 @@ def test_results_come_in_order_and_in_the_form_of_the_single_calls(client: Clien
 
 def test_an_error_stands_in_its_place_and_hides_nothing(client: Client) -> None:
     client.set("text", "x")
-    results = client.pipeline().lpush("text", 1).get("text").incr("text").get("text").execute()
+    results = (
+        client.pipeline(transaction=False)
+        .lpush("text", 1)
+        .get("text")
+        .incr("text")
+        .get("text")
+        .execute(raise_on_error=False)
+    )
     assert [type(result) for result in results] == [WrongType, bytes, ServerError, bytes]
 
 
 def test_the_first_error_can_be_raised_after_all_have_run(client: Client) -> None:
     client.set("text", "x")
     with pytest.raises(WrongType):
-        client.pipeline().lpush("text", 1).incr("text").set("after", 1).execute(raise_on_error=True)
+        client.pipeline(transaction=False).lpush("text", 1).incr("text").set("after", 1).execute()
     assert client.get("after") == b"1"
 
 
 def test_a_wrong_argument_is_reported_where_it_is_queued(client: Client) -> None:
-    pipe = client.pipeline().set("a", 1)
+    pipe = client.pipeline(transaction=False).set("a", 1)
     with pytest.raises(InvalidArgument):
-        pipe.set("b", None)
+        pipe.set("b", None)  # type: ignore[arg-type]  # what a program without type hints may do
     assert pipe.execute() == [True]
 
 
 def test_leaving_the_block_forgets_what_is_queued(client: Client) -> None:
-    with client.pipeline() as pipe:
+    with client.pipeline(transaction=False) as pipe:
         pipe.set("a", 1)
     assert pipe.execute() == []
     assert client.get("a") is None
@@ -82,7 +89,7 @@ def test_no_amount_of_data_in_both_directions_ends_in_a_deadlock(tls_valkey: Tls
     with Client(timeout=60, **options) as client:
         value = bytes(range(256)) * 2000
         client.set("large", value)
-        pipe = client.pipeline()
+        pipe = client.pipeline(transaction=False)
         for number in range(60):
             pipe.get("large").set(f"copy:{number}", value).ping()
         results = pipe.execute()
@@ -101,14 +108,14 @@ def test_a_server_that_answers_before_it_reads_on_is_no_deadlock() -> None:
             exchange.send(answer)
 
     with Scripted(script) as server, Client(server.host, server.port, timeout=30) as client:
-        pipe = client.pipeline()
+        pipe = client.pipeline(transaction=False)
         for _ in range(40):
             pipe.set("key", b"y" * 300_000)
         assert pipe.execute() == [b"x" * 300_000] * 40
 
 
 def test_a_hundred_thousand_commands(client: Client) -> None:
-    pipe = client.pipeline()
+    pipe = client.pipeline(transaction=False)
     for number in range(50_000):
         pipe.set(f"k{number % 100}", number).get(f"k{number % 100}")
     results = pipe.execute()
@@ -123,7 +130,7 @@ def test_the_deadline_is_for_all_of_them_together() -> None:
 
     with Scripted(script) as server, Client(server.host, server.port, timeout=0.3) as client:
         with pytest.raises(Timeout):
-            client.pipeline().get("a").get("b").get("c").execute()
+            client.pipeline(transaction=False).get("a").get("b").get("c").execute()
         assert client.stats().in_use == 0
 
 
@@ -143,7 +150,7 @@ def test_only_pipelines_of_reads_are_sent_again(write: bool, sent: int) -> None:
 
     with Scripted(script) as server, Client(server.host, server.port) as client:
         client.execute("PING")
-        pipe = client.pipeline().get("a")
+        pipe = client.pipeline(transaction=False).get("a")
         pipe = pipe.incr("b") if write else pipe.get("b")
         if write:
             with pytest.raises(ConnectionLost):
@@ -166,7 +173,7 @@ def test_a_transaction_is_executed_as_one(client: Client) -> None:
 
 def test_errors_of_a_transaction_stand_in_their_place(client: Client) -> None:
     client.set("text", "x")
-    results = client.transaction().incr("text").set("after", 1).execute()
+    results = client.transaction().incr("text").set("after", 1).execute(raise_on_error=False)
     assert isinstance(results[0], ServerError)
     assert results[1] is True
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What the README shows of `resp` is run as it stands there."""
+"""What `resp/README.md` shows is run as it stands there."""
 
 import re
 import subprocess
@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_the_example_of_the_readme_runs_and_prints_what_it_says(valkey: Server) -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Use `resp` on its own")[2]
-    found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    readme = (ROOT / "resp" / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
     assert found is not None
     program = found[1].replace("localhost:6379", f"{valkey.host}:{valkey.port}")
     promised = re.findall(r"#\s*(b'[^']*'|\[1, WrongType)", found[1])

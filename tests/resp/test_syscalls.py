@@ -20,6 +20,7 @@ from typing import Any, Final
 import pytest
 
 from resp import Client
+from tests.resp.conftest import only_node
 from tests.resp.servers import Server
 
 KIB: Final = 1024
@@ -46,7 +47,7 @@ small, medium, large = (b"v" * size for size in (1024, 100 * 1024, 1024 * 1024))
 client.mset({"small": small, "medium": medium, "large": large})
 
 def pipeline():
-    pipe = client.pipeline()
+    pipe = client.pipeline(transaction=False)
     for _ in range(100):
         pipe.get("tiny")
     pipe.execute()
@@ -107,7 +108,7 @@ def counted(valkey: Server) -> Iterator[tuple[Client, "collections.Counter[str]"
     counts: collections.Counter[str] = collections.Counter()
     with Client(valkey.host, valkey.port, timeout=60) as client:
         client.ping()
-        (connection,) = client._pool._idle
+        (connection,) = only_node(client).pool._idle
         assert connection.socket is not None
         connection.socket = CountingSocket(connection.socket, counts)  # type: ignore[assignment]  # a stand-in
         poll = connection._poller
@@ -128,7 +129,7 @@ def test_a_counting_socket_counts_few_calls(counted: tuple[Client, "collections.
     client.mset(values)
 
     def pipeline() -> None:
-        pipe = client.pipeline()
+        pipe = client.pipeline(transaction=False)
         for _ in range(100):
             pipe.get("tiny")
         pipe.execute()

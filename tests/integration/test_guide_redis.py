@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The README's commands for Redis, run as they stand, beside a running server; and that they do what is said."""
+"""The commands of `config/guides/redis.md`, run as they stand beside a running server, do what is said."""
 
 import os
 import re
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.skipif(
     "CI" not in os.environ and any(shutil.which(name) is None for name in NEEDED),
     reason="redis-cli and git are not installed",
 )
-BLOCK = re.search(r"<!-- redis-commands -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+GUIDE = ROOT / "config" / "guides" / "redis.md"
+BLOCK = re.search(r"<!-- redis-commands -->\n```sh\n(.*?)```", GUIDE.read_text(), re.S)
 assert BLOCK is not None
 COMMANDS = [line for line in BLOCK[1].splitlines() if line and not line.startswith("#")]
 
@@ -65,7 +66,7 @@ def place(tmp_path: Path) -> Iterator[tuple[Shell, Proxy]]:
     forge.stop()
 
 
-def test_every_command_does_what_the_readme_says(place: tuple[Shell, Proxy]) -> None:
+def test_every_command_does_what_the_guide_says(place: tuple[Shell, Proxy]) -> None:
     shell, proxy = place
 
     def becomes(host: str, path: str, status: int, body: bytes | None = None) -> None:

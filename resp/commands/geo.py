@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Commands for places on earth: members with longitude and latitude, distances, and what is near."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from resp.commands.base import B, CommandGroup
+from resp.encoding import Argument
+from resp.errors import InvalidArgument
+from resp.replies import as_float, as_places, located
+from resp.words import Key, at_least_one, conditions, one_of
+
+
+class Geo(CommandGroup[B]):
+    """Places. Units are "m", "km", "mi" and "ft"."""
+
+    __slots__ = ()
+
+    def geoadd(
+        self, name: Key, values: Sequence[Argument], nx: bool = False, xx: bool = False, ch: bool = False
+    ) -> int:
+        """Add places, as longitude, latitude, member in turn; how many are new (with `ch`: new or changed)."""
+        if nx and xx:
+            raise InvalidArgument("only one of nx and xx can be given")
+        if len(values) % 3 or not values:
+            raise InvalidArgument("a place is three values: longitude, latitude, member")
+        args: list[Argument] = ["GEOADD", name, *conditions(nx, xx, False, False)]
+        return self._do([*args, *(["CH"] if ch else []), *values])
+
+    def geodist(self, name: Key, place1: Argument, place2: Argument, unit: str | None = None) -> float | None:
+        """The distance of two members, None if one is absent."""
+        return self._do(["GEODIST", name, place1, place2, *([] if unit is None else [_unit(unit)])], as_float)
+
+    def geohash(self, name: Key, *values: Argument) -> list[B | None]:
+        """Places as geohash, None for members that are absent."""
+        return self._do(["GEOHASH", name, *at_least_one(list(values), "member")])
+
+    def geopos(self, name: Key, *values: Argument) -> list[tuple[float, float] | None]:
+        """Longitude and latitude of members, None for those that are absent."""
+        return self._do(["GEOPOS", name, *at_least_one(list(values), "member")], as_places)
+
+    def geosearch(
+        self,
+        name: Key,
+        member: Argument | None = None,
+        longitude: float | None = None,
+        latitude: float | None = None,
+        unit: str = "m",
+        radius: float | None = None,
+        width: float | None = None,
+        height: float | None = None,
+        sort: str | None = None,
+        count: int | None = None,
+        any: bool = False,
+        withcoord: bool = False,
+        withdist: bool = False,
+        withhash: bool = False,
+    ) -> list[Any]:
+        """Members around a member or a place, within a radius, or a box of width and height.
+
+        sort: "ASC" or "DESC" by distance. count: so many at most, with `any` the first ones found. withdist, withhash,
+        withcoord: each as a tuple of member, distance, hash, `(longitude, latitude)`, as far as asked for.
+        """
+        where = _around(member, longitude, latitude, unit, radius, width, height, sort, count, any)
+        args: list[Argument] = ["GEOSEARCH", name, *where]
+        wanted = (("WITHDIST", withdist), ("WITHHASH", withhash), ("WITHCOORD", withcoord))
+        args += [word for word, asked in wanted if asked]
+        return self._do(args, located(withdist, withhash, withcoord))
+
+    def geosearchstore(
+        self,
+        dest: Key,
+        name: Key,
+        member: Argument | None = None,
+        longitude: float | None = None,
+        latitude: float | None = None,
+        unit: str = "m",
+        radius: float | None = None,
+        width: float | None = None,
+        height: float | None = None,
+        sort: str | None = None,
+        count: int | None = None,
+        any: bool = False,
+        storedist: bool = False,
+    ) -> int:
+        """Put what `geosearch` finds into `dest`, with storedist by distance; how many there are."""
+        where = _around(member, longitude, latitude, unit, radius, width, height, sort, count, any)
+        return self._do(["GEOSEARCHSTORE", dest, name, *where, *(["STOREDIST"] if storedist else [])])
+
+    def georadius(
+        self,
+        name: Key,
+        longitude: float,
+        latitude: float,
+        radius: float,
+        unit: str | None = None,
+        withdist: bool = False,
+        withcoord: bool = False,
+        withhash: bool = False,
+        count: int | None = None,
+        sort: str | None = None,
+        store: Key | None = None,
+        store_dist: Key | None = None,
+        any: bool = False,
+    ) -> Any:
+        """Members around a place, by the command that `geosearch` replaces; with a store, how many there are."""
+        args: list[Argument] = [name, longitude, latitude, radius]
+        return self._radius("GEORADIUS", args, unit, withdist, withcoord, withhash, count, sort, store, store_dist, any)
+
+    def georadiusbymember(
+        self,
+        name: Key,
+        member: Argument,
+        radius: float,
+        unit: str | None = None,
+        withdist: bool = False,
+        withcoord: bool = False,
+        withhash: bool = False,
+        count: int | None = None,
+        sort: str | None = None,
+        store: Key | None = None,
+        store_dist: Key | None = None,
+        any: bool = False,
+    ) -> Any:
+        """Members around a member, by the command that `geosearch` replaces; with a store, how many there are."""
+        args: list[Argument] = [name, member, radius]
+        return self._radius(
+            "GEORADIUSBYMEMBER", args, unit, withdist, withcoord, withhash, count, sort, store, store_dist, any
+        )
+
+    def _radius(
+        self,
+        command: str,
+        args: list[Argument],
+        unit: str | None,
+        withdist: bool,
+        withcoord: bool,
+        withhash: bool,
+        count: int | None,
+        sort: str | None,
+        store: Key | None,
+        store_dist: Key | None,
+        any: bool,
+    ) -> Any:
+        if store is not None and store_dist is not None:
+            raise InvalidArgument("only one of store and store_dist can be given")
+        if store is None and store_dist is None:
+            # Only this form may be sent to a replica, and a second time.
+            command += "_RO"
+        elif withdist or withcoord or withhash:
+            raise InvalidArgument("what is stored cannot be told at the same time")
+        args = [command, *args, _unit(unit or "m")]
+        wanted = (("WITHDIST", withdist), ("WITHHASH", withhash), ("WITHCOORD", withcoord))
+        args += [word for word, asked in wanted if asked]
+        args += _some(sort, count, any)
+        for word, key in (("STORE", store), ("STOREDIST", store_dist)):
+            if key is not None:
+                args += [word, key]
+        return self._do(args, located(withdist, withhash, withcoord))
+
+
+def _unit(given: str) -> str:
+    return one_of(given, "M", "KM", "MI", "FT").lower()
+
+
+def _some(sort: str | None, count: int | None, any: bool) -> list[Argument]:
+    args: list[Argument] = []
+    if count is not None:
+        args += ["COUNT", count]
+    if any:
+        if count is None:
+            raise InvalidArgument("any needs a count")
+        args.append("ANY")
+    return args if sort is None else [*args, one_of(sort, "ASC", "DESC")]
+
+
+def _around(
+    member: Argument | None,
+    longitude: float | None,
+    latitude: float | None,
+    unit: str,
+    radius: float | None,
+    width: float | None,
+    height: float | None,
+    sort: str | None,
+    count: int | None,
+    any: bool,
+) -> list[Argument]:
+    if member is not None and longitude is None and latitude is None:
+        args: list[Argument] = ["FROMMEMBER", member]
+    elif member is None and longitude is not None and latitude is not None:
+        args = ["FROMLONLAT", longitude, latitude]
+    else:
+        raise InvalidArgument("the middle is either a member, or longitude and latitude")
+    if radius is not None and width is None and height is None:
+        args += ["BYRADIUS", radius, _unit(unit)]
+    elif radius is None and width is not None and height is not None:
+        args += ["BYBOX", width, height, _unit(unit)]
+    else:
+        raise InvalidArgument("the area is either a radius, or width and height")
+    return [*args, *_some(sort, count, any)]
