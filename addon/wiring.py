@@ -339,6 +339,7 @@ async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers
         version=__version__,
         faces=faces,
         refusals=domains.registration.registry.refusals,
+        certifiable=domains.registration.registry.may_have_certificate,
         purge=app.changes.purge,
     )
     admin = Admin(operations, settings.admin_token)

@@ -181,7 +181,7 @@ class Node:
             if probe:
                 breaker.abandon()
 
-    def hold(self, args: Args, timeout: float | None) -> tuple[HeldConnection, Value]:
+    def hold(self, args: Args, timeout: float | None) -> tuple[HeldConnection, list[Value]]:
         request = encode_request(args)
         now = monotonic()
         held: list[Connection] = []
@@ -192,8 +192,8 @@ class Node:
             return [reply]
 
         # What is watched twice over a new connection does no harm: the old one is closed.
-        (reply,) = self._perform(attempt, lambda: True, now, timeout, keep=True)
-        return HeldConnection(self, held[0]), reply
+        replies = self._perform(attempt, lambda: True, now, timeout, keep=True)
+        return HeldConnection(self, held[0]), replies
 
     # ---- what comes of an attempt ----------------------------------------------------------------------------------
 

@@ -118,8 +118,8 @@ class Source(Protocol):
     def exchange(self, batch: Batch, timeout: float | None) -> list[Value]:
         """Many; the replies to `batch.wire()`, errors in place."""
 
-    def hold(self, args: Args, timeout: float | None) -> tuple[Held, Value]:
-        """A connection for the commands of a transaction that begins with this one, and the reply to it."""
+    def hold(self, args: Args, timeout: float | None) -> tuple[Held, list[Value]]:
+        """A connection for the commands of a transaction that begins with this one, and the one reply to it."""
 
     def upstream(self) -> Upstream:
         """What listens (publish/subscribe) connects through this."""

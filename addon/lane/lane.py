@@ -17,7 +17,7 @@ from addon.admin.access_log import AccessLog
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import Forwarding, Visitor
-from addon.web.negotiation import http_date
+from addon.web.http_dates import http_date
 from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
 from addon.web.request_head import Fields, fields
 from addon.web.routing import ForgejoRequest

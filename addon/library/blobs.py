@@ -22,7 +22,8 @@ from addon.shared.cache import Shared
 from addon.shared.lookup import TROUBLE_PAUSE, Blob, Failure, Key, Lookup, without_frames
 from addon.sites.site import PUBLIC, File
 from addon.sites.tree import Entry
-from addon.web.negotiation import Representation, encode
+from addon.web.codings import encode
+from addon.web.representation import Representation
 
 _TOO_LARGE_TTL = 3600.0
 """Seconds for which it is believed that Forgejo does not give a blob in one piece."""
@@ -121,7 +122,7 @@ class Blobs:
         async def fetch() -> bytes:
             data = await shared.lfs_object(lookup.key, pointer.oid, pointer.size) if shared is not None else None
             if data is None:
-                data = await self._forgejo.media_bytes(
+                data = await self._forgejo.files.media_bytes(
                     repository, path=PUBLIC + file.path, commit=commit, oid=pointer.oid, size=pointer.size
                 )
                 if shared is not None:
@@ -149,10 +150,10 @@ class Blobs:
         """The bytes [start, end) of a file too large for memory, from Forgejo, of exactly this commit."""
         repository, commit, path = _repository(lookup), _commit(lookup), PUBLIC + file.path
         if pointer is not None:
-            return self._forgejo.media(
+            return self._forgejo.files.media(
                 repository, path=path, commit=commit, oid=pointer.oid, size=pointer.size, start=start, end=end
             )
-        return self._forgejo.stream(
+        return self._forgejo.files.stream(
             repository, path=path, commit=commit, id=file.entry.id, size=file.entry.size, start=start, end=end
         )
 

@@ -24,8 +24,7 @@ from addon.library.refresh import SharedRefresh
 from addon.library.site_loader import SiteLoader
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
-from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, repository_of
-from addon.shared.round_trips import Wanted
+from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, Wanted, repository_of
 from addon.web.prepared_answers import prepared_share
 
 logger = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from addon.forgejo.answers import Repository
 from addon.settings.schema import Settings
 from addon.shared import records
 from addon.shared.cache import Shared
-from addon.shared.lookup import Fault, Freshness, Key, Lookup, branch_of, key_of, repository_of
+from addon.shared.lookup import Fault, Freshness, Key, Lookup, Wanted, branch_of, key_of, repository_of
 from addon.shared.mappings import FORWARD
-from addon.shared.round_trips import Held, Wanted
+from addon.shared.reads import Held
 from addon.sites.tree import MODE_LINK
 from resp.tracking import State, Status, Tracking
 

@@ -19,8 +19,7 @@ from addon.forgejo.errors import BadAnswer, ForgejoError, NotFound, Refused, Ser
 from addon.forgejo.health_log import HealthLog
 from addon.library.blobs import Blobs
 from addon.settings.schema import Settings
-from addon.shared.lookup import DISABLED, Fault, Key, Lookup, branch_of, repository_of, unknown
-from addon.shared.round_trips import Wanted
+from addon.shared.lookup import DISABLED, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
 from addon.sites.pages_file import MAX_BYTES as MAX_PAGES_FILE
 from addon.sites.pages_file import PagesFile, PagesFileError, parse
 from addon.sites.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files

@@ -15,6 +15,7 @@ import pytest
 from addon.commands.purge import purge_command
 from addon.preview.forge import Forge
 from addon.settings.schema import load
+from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
@@ -23,6 +24,8 @@ from tests.resp.servers import Server, start_valkey, wait_until
 TOKEN = "s3cret-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 HOST = "www.alice.example"
+AWAY = "www.victim-bank.example"
+"""A host that the site names, too, and that DNS leads elsewhere."""
 
 
 class Desk(NamedTuple):
@@ -52,13 +55,16 @@ class Desk(NamedTuple):
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     root = tmp_path_factory.mktemp("admin")
-    files = {".pages": f"custom_domain: {HOST}\n".encode(), "public/index.html": b"one"}
+    files = {".pages": f"custom_domain: [{HOST}, {AWAY}]\n".encode(), "public/index.html": b"one"}
     site = Site(root / "forge" / "alice" / "blog.git", files)
     Site(root / "forge" / "bob" / "code.git", {"main.c": b"int x;"})
     forge = start_forge(root / "forge")
     port = free_port()
-    with start_valkey() as redis:
-        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
+    with start_valkey() as redis, name_server() as names:
+        for host in (PAGES_DOMAIN, HOST, HOST.removeprefix("www.")):
+            names.zone[host, "A"] = ["192.0.2.1"]
+        names.zone[AWAY, "A"] = ["198.51.100.1"]
+        options = {"dnsResolvers": [names.address], "redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
         options |= {"adminListen": f"127.0.0.1:{port}", "adminToken": TOKEN, "forgejoPublicHost": "git.example"}
         with running_proxy(root / "proxy", forge.url, **options) as proxy:
             yield Desk(proxy, port, forge, site, redis)
@@ -168,6 +174,8 @@ def test_a_purge_by_a_link_is_none(desk: Desk) -> None:
         (HOST, 200),
         ("alice.example", 200),
         ("stranger.example", 404),
+        (AWAY, 404),
+        (AWAY.removeprefix("www."), 404),
         ("127.0.0.1", 404),
         ("", 400),
         ("a..b", 404),
@@ -176,6 +184,7 @@ def test_a_purge_by_a_link_is_none(desk: Desk) -> None:
 def test_a_certificate_is_for_hosts_that_are_ours(host: str, status: int, desk: Desk) -> None:
     assert desk.proxy.get("alice", "/blog/").status == 200  # which registers the domain
     wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, 5, "the registration")
+    assert desk.redis.ask("GET", f"custom_domain:{AWAY}") == b"alice:blog"
     assert desk.ask(f"/ask?domain={host}")[0] == status
 
 
