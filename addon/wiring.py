@@ -342,7 +342,7 @@ async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers
         certifiable=domains.registration.registry.may_have_certificate,
         purge=app.changes.purge,
     )
-    admin = Admin(operations, settings.admin_token)
+    admin = Admin(operations, settings.admin_token, settings.admin_hosts)
     stack.push_async_callback(admin.aclose)
     try:
         await admin.start(settings.admin_listen, worker)

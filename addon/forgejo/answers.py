@@ -382,7 +382,7 @@ def trouble(what: str, status: int, content_type: str | None, retry_after: str |
     """The error that an answer other than the wanted one stands for."""
     if status == 404 and is_own_error(content_type, body):
         return NotFound(f"{what}: not found")
-    if status in (401, 403):
+    if status in (401, 403) and is_json(content_type):
         return Refused(f"{what}: Forgejo answered {status}")
     if status == 429:
         return RateLimited(f"{what}: Forgejo answered 429", retry_after=seconds(retry_after))

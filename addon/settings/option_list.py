@@ -188,6 +188,9 @@ class Options:
         (),
         "The addresses of the status page and of purging; off unless set.",
     )
+    admin_hosts: tuple[str, ...] = listing(
+        "adminHosts", host_names, (), "The names by which `adminListen` may be asked, besides localhost and addresses."
+    )
     admin_token: Secret | None = secret("adminToken", token, "The token that the status page and purging ask for.")
 
     # Custom domains

@@ -10,17 +10,23 @@ left alone, because old and new proxies share a Redis while they are being repla
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from addon.forgejo.answers import Access, Repository, is_branch, is_id, is_name, is_path
 from addon.shared.lookup import Fault, Key, Lookup, branch_of, repository_of
+from addon.sites import rules as rule_files
+from addon.sites.findings import Finding
 from addon.sites.pages_file import PagesFile
+from addon.sites.rules import Rules
 from addon.sites.site import Site
 from addon.sites.tree import MODE_EXECUTABLE, MODE_LINK, Tree
 
 VERSION = 1
+SITE_VERSION = 2
+"""Of what a commit is: since 2 with its rule files and where its files lie, which a proxy of before would pass over."""
 PREFIX = "~pages:"
 REF, REPOSITORY, EPOCH = f"{PREFIX}ref:", f"{PREFIX}repo:", f"{PREFIX}epoch:"
 PASSWORD = "password:"
@@ -31,11 +37,16 @@ STORED = frozenset({None, Fault.UNCONFIGURED, Fault.BROKEN})
 """What a commit says, whoever reads it; other faults follow from settings, access or the moment."""
 _MODES = frozenset({0o100644, MODE_EXECUTABLE, MODE_LINK})
 _LARGEST = 2**63
+_MOST_PLUGIN_RULES = 100_000
 _LONGEST_LIFE = 10 * 365 * 86400.0
 
 
 class Broken(ValueError):
     """What was read cannot be ours: no JSON, or not what such a record holds."""
+
+
+class Outdated(Broken):
+    """What was read is an older version's record of something that does not change: it is replaced."""
 
 
 class Foreign(Exception):
@@ -111,7 +122,7 @@ class RepositoryRecord(NamedTuple):
     """A repository as a look found it. fault: ABSENT or REFUSED. commit: a hint only, the ref decides.
 
     epoch: that under which the look began; None in a record made by hand, which belongs to any. life: seconds that the
-    key was given; None where its age cannot be told.
+    key was given; None where its age cannot be told. at: seconds since 1970 when it was written.
     """
 
     repository: Repository | None
@@ -119,14 +130,16 @@ class RepositoryRecord(NamedTuple):
     commit: str | None
     epoch: str | None
     life: float | None
+    at: float | None = None
 
 
 class RefRecord(NamedTuple):
-    """A branch's commit. modified: seconds since 1970, for Last-Modified; None in a record made by hand."""
+    """A branch's commit. modified: seconds since 1970, for Last-Modified; None in one made by hand. at: as above."""
 
     commit: str
     modified: float | None
     life: float | None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +153,21 @@ class Contents:
     reason: str
 
 
-def _dumped(fields: Mapping[str, object]) -> bytes:
-    text = json.dumps({"v": VERSION, **fields}, ensure_ascii=False, separators=(",", ":"))
+def _dumped(fields: Mapping[str, object], version: int = VERSION) -> bytes:
+    text = json.dumps({"v": version, **fields}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "surrogatepass")
 
 
-def _loaded(data: bytes) -> dict[str, Any]:
+def _loaded(data: bytes, version: int = VERSION) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         raise Broken("not JSON") from None
     if type(value) is not dict or type(value.get("v")) is not int:
         raise Broken("not a record")
-    if value["v"] != VERSION:
+    if 0 < value["v"] < version:
+        raise Outdated(f"version {value['v']}")
+    if value["v"] != version:
         raise Foreign(f"version {value['v']}")
     return value
 
@@ -197,18 +212,19 @@ def repository_record(lookup: Lookup, epoch: str, life: float) -> bytes:
             "access": repository.access.value,
             "commit": lookup.commit,
         }
-    return _dumped({**told, "epoch": epoch, "life": life})
+    return _dumped({**told, "epoch": epoch, "life": life, "at": round(time.time())})
 
 
 def read_repository(data: bytes) -> RepositoryRecord:
     """Raises Broken and Foreign."""
     fields = _loaded(data)
     epoch, life = _of(fields, "epoch", str, optional=True), _life(fields)
+    at = _of(fields, "at", float, optional=True)
     fault = _of(fields, "fault", str, optional=True)
     if fault is not None:
         if fault not in ("absent", "refused"):
             raise Broken("fault")
-        return RepositoryRecord(None, Fault[fault.upper()], None, epoch, life)
+        return RepositoryRecord(None, Fault[fault.upper()], None, epoch, life, at)
     repository = Repository(
         owner=_of(fields, "owner", str),
         name=_of(fields, "name", str),
@@ -226,7 +242,7 @@ def read_repository(data: bytes) -> RepositoryRecord:
     if repository.object_format not in ("sha1", "sha256"):
         raise Broken("object_format")
     commit = fields.get("commit")
-    return RepositoryRecord(repository, None, commit if is_id(commit) else None, epoch, life)
+    return RepositoryRecord(repository, None, commit if is_id(commit) else None, epoch, life, at)
 
 
 def _access(fields: Mapping[str, Any]) -> Access:
@@ -240,7 +256,8 @@ def _access(fields: Mapping[str, Any]) -> Access:
 
 
 def ref_record(lookup: Lookup, life: float) -> bytes:
-    return _dumped({"commit": lookup.commit, "modified": lookup.modified, "life": life})
+    fields = {"commit": lookup.commit, "modified": lookup.modified, "life": life, "at": round(time.time())}
+    return _dumped(fields)
 
 
 def read_ref(data: bytes) -> RefRecord:
@@ -249,7 +266,7 @@ def read_ref(data: bytes) -> RefRecord:
     if not is_id(fields.get("commit")):
         raise Broken("commit")
     modified = _of(fields, "modified", float, optional=True)
-    return RefRecord(fields["commit"], modified, _life(fields))
+    return RefRecord(fields["commit"], modified, _life(fields), _of(fields, "at", float, optional=True))
 
 
 # --- what a commit is -------------------------------------------------------------------------------------------------
@@ -267,22 +284,24 @@ def site_record(lookup: Lookup) -> bytes:
         "site": None,
     }
     if site is not None:
-        # A list of warnings is for the owner's log at the time of the deploy, not for every proxy.
-        pages = {name: value for name, value in asdict(site.pages_file).items() if name != "warnings"}
         told["site"] = {
             "owner": site.owner,
             "name": site.name,
             "modified": site.modified,
-            "pages": pages,
+            "pages": asdict(site.pages_file),
+            "root": site.prefix,
+            "rules": {name: data.decode("utf-8", "surrogateescape") for name, data in site.rules.files().items()},
+            "max_redirects": site.rules.most,
+            "notes": [list(note) for note in site.notes],
             "links": dict(site.links),
             "files": [[path, f"{mode:o}", oid, size] for path, mode, oid, size in site.tree.rows()],
         }
-    return _dumped(told)
+    return _dumped(told, SITE_VERSION)
 
 
 def read_site(data: bytes, commit: str) -> Contents:
     """Raises Broken and Foreign; takes a while for a large site."""
-    fields = _loaded(data)
+    fields = _loaded(data, SITE_VERSION)
     if fields.get("commit") != commit:
         raise Broken("commit")
     fault = _of(fields, "fault", str, optional=True)
@@ -305,15 +324,53 @@ def _site(told: Mapping[str, Any], commit: str) -> Site:
     links = _of(told, "links", dict)
     if any(type(target) is not str for target in links.values()):
         raise Broken("links")
-    pages_file = _pages_file(_of(told, "pages", dict))
-    return Site(owner, name, commit, _of(told, "modified", float), pages_file, _tree(told), links)
+    prefix = _of(told, "root", str, optional=True)
+    if prefix and not (prefix.endswith("/") and is_path(prefix[:-1])):
+        raise Broken("root")
+    return Site(
+        owner,
+        name,
+        commit,
+        _of(told, "modified", float),
+        _pages_file(_of(told, "pages", dict)),
+        _tree(told),
+        links,
+        prefix,
+        _rules(told),
+        tuple(map(_note, _of(told, "notes", list))),
+    )
+
+
+def _rules(told: Mapping[str, Any]) -> Rules:
+    """The rules, out of the files themselves: so nothing is believed here that a file could not say."""
+    files = {}
+    for name, text in _of(told, "rules", dict).items():
+        if type(text) is not str:
+            raise Broken("rules")
+        try:
+            files[name] = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise Broken("rules") from None
+    most = _of(told, "max_redirects", int)
+    if not 0 <= most <= _MOST_PLUGIN_RULES:
+        raise Broken("max_redirects")
+    return rule_files.read(files, most)
+
+
+def _note(told: object) -> Finding:
+    if type(told) is not list or len(told) != len(Finding._fields):
+        raise Broken("notes")
+    file, line, reason, remedy, lost = told
+    if any(type(text) is not str for text in (file, reason, remedy)) or type(lost) is not bool:
+        raise Broken("notes")
+    if line is not None and type(line) is not int:
+        raise Broken("notes")
+    return Finding(file, line, reason, remedy, lost)
 
 
 def _pages_file(told: Mapping[str, Any]) -> PagesFile:
     values: dict[str, Any] = {}
     for each in dataclasses.fields(PagesFile):
-        if each.name == "warnings":
-            continue
         value = told.get(each.name)
         if type(each.default) is tuple:
             if type(value) is not list or any(type(item) is not str for item in value):
