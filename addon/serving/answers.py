@@ -23,6 +23,8 @@ from addon.web.prepared_answers import Basis, Fact
 METHODS = "GET, HEAD, OPTIONS"
 OWN_HEADER = "X-Pages-Server"
 """On every answer below `/.pages/`: how `pages check` sees that an address leads back to a pages server."""
+ERROR_PAGE_PATIENCE = 2.0
+"""Seconds that a visitor waits for the site's or the operator's page for an error, before getting ours."""
 REDIRECT_LIFE = 60
 _SAFE_QUERY = "!$%&'()*+,-./:;=?@_~"
 _RETRY_AFTER = 5

@@ -26,6 +26,7 @@ from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
+from addon.serving.site_rules import SiteRules
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
 from addon.shared.lookup import Lookup
@@ -58,7 +59,12 @@ class PagesServer:
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
         self._sites = Sites(
-            settings, library.error_pages, repositories, Locks(access), Paths(library.blobs, files), errors
+            settings,
+            library.error_pages,
+            repositories,
+            Locks(access),
+            Paths(library.blobs, files, SiteRules(settings, files)),
+            errors,
         )
         domains = domains if settings.enable_custom_domains else None
         self._hosts = Hosts(settings, domains, challenges, self._sites, errors)
