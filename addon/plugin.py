@@ -232,17 +232,17 @@ async def _drain(flows: FlowFace, lane: Lane | None) -> None:
 
 
 def _numbers(server: Running) -> dict[str, object]:
-    """Of both faces, since the start."""
+    """Of the lane and of mitmproxy's flows, since the start."""
     lane = server.lane
-    told: dict[str, object] = {"by_mitmproxy": server.flows.answered}
+    told: dict[str, object] = {"answered_by_mitmproxy": server.flows.answered}
     if lane is not None:
         told |= {
-            "by_the_lane": lane.answered,
-            "lane_connections": len(lane),
-            "lane_connections_busy": lane.busy,
-            "connections_handed_over": lane.handed_over,
-            "answers_kept_ready": len(lane.ready),
-            "answers_kept_ready_bytes": lane.ready.used,
+            "answered_by_lane": lane.answered,
+            "open_connections": len(lane),
+            "busy_connections": lane.busy,
+            "handed_to_mitmproxy": lane.handed_over,
+            "prepared_answers": len(lane.ready),
+            "prepared_answers_bytes": lane.ready.used,
             "faults": lane.faults,
         }
     return told

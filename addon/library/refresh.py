@@ -322,7 +322,7 @@ class SharedRefresh:
             present = key_of(found.repository.owner, found.repository.name)
             if present != found.key:
                 self._formerly.setdefault(present, set()).add(found.key)
-        if ticket.spoiled():  # by what we wrote ourselves, most likely; a glance will tell
+        if ticket.spoiled():  # by what we wrote ourselves, most likely; a read will tell
             asyncio.get_running_loop().call_later(0.001, self._glance, found.key)
         return self._host.keep(replace(found, suspect=ticket.spoiled(), believed=believed))
 
@@ -400,7 +400,7 @@ class SharedRefresh:
             return replace(found, looked=looked)
         site = contents.site
         if site is not None:
-            if len(site.tree) > self._settings.max_site_files:
+            if len(site.tree) > self._settings.max_site_files or site.tree.nbytes > 2 * self._settings.max_site_bytes:
                 return None
             if not repository.public and not site.pages_file.publish_private and not branch:
                 return None

@@ -288,8 +288,8 @@ class FlowFace:
         await self._connections.gone(GRACE_SECONDS)  # who asks in this time, as clients do that know of no end
         if not self._inflight:
             return
-        logger.info("waiting for %d answers in flight", len(self._inflight))
+        logger.info("waiting for %d responses to finish", len(self._inflight))
         try:
             await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
         except TimeoutError:
-            logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
+            logger.warning("%d responses were aborted after %d s", len(self._inflight), DRAIN_SECONDS)
