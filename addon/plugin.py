@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,12 +59,13 @@ from addon.mitm.flows import (
     status_of_failure,
     tls_of,
 )
-from addon.mitm.options import HTTP2_SAFE, set_options, upstream_authority, version
+from addon.mitm.options import PARSERS_SAFE, set_options, upstream_authority, version
 from addon.mitm.relay import Deposit, Relay
 from addon.net.certificates import CertificateFault, Certificates, CertificateWatch
 from addon.net.listeners import admit_accepted, drained, refuse_new
 from addon.process.worker import Bus, joined, share_of
 from addon.serving.acme_challenges import Challenges
+from addon.serving.answers import misshapen
 from addon.serving.server import Answer, PagesServer
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
@@ -71,6 +73,7 @@ from addon.shared.guess_counts import GuessesShared
 from addon.shared.login_key import KeptInStep, KeyInRedis
 from addon.shared.lookup import Key
 from addon.web import forwarding
+from addon.web.control_data import control_fault
 from addon.web.routing import ForgejoRequest
 
 logger = logging.getLogger(__name__)
@@ -168,10 +171,10 @@ class PagesAddon:
             logger.warning("%s", warning)
         if settings.not_used_yet:
             logger.warning("options that are not used yet: %s", ", ".join(settings.not_used_yet))
-        if version() < HTTP2_SAFE:
+        if version() < PARSERS_SAFE:
             logger.warning(
-                "mitmproxy %s has HTTP parsers with known faults (h2 4.1, h11 0.14): HTTP/2 is off. Python 3.12 or "
-                "newer brings a mitmproxy with the fixed ones.",
+                "mitmproxy %s has an HTTP/1.1 parser with known faults (h11 0.14), for Forgejo's host and for forms. "
+                "Python 3.12 or newer brings a mitmproxy with the fixed one.",
                 mitmproxy.version.VERSION,
             )
         self._upstream = urlsplit(settings.forgejo_host)
@@ -244,9 +247,10 @@ class PagesAddon:
         forgejo = f"reverse:http://{upstream_authority(settings)}"
         modes = {f"{forgejo}@{address.host}:{address.port}": address.tls for address in settings.listen}
         self._modes = tuple(modes)
-        http2 = settings.http2 and version() >= HTTP2_SAFE
+        http2, forgejos = settings.http2 and settings.lane, filter(None, (settings.forgejo_public_host,))
+        offering = partial(Certificates, http2=http2, http1_names=tuple(forgejos))
         try:
-            tls = {mode: Certificates(files, http2=http2) for mode, files in modes.items() if files}
+            tls = {mode: offering(files) for mode, files in modes.items() if files}
         except CertificateFault as fault:
             logger.error("listen: %s", fault)
             return False
@@ -254,7 +258,14 @@ class PagesAddon:
             memory = self._library.memory
             place = (self.server, settings, self._forwarding, self._modes)
             try:
-                self._lane = install(*place, log=self._log, facts=memory, certificates=tls, worker=joined())
+                self._lane = install(
+                    *place,
+                    log=self._log,
+                    facts=memory,
+                    webhook=self._webhook,
+                    certificates=tls,
+                    worker=joined(),
+                )
             except NoPlace as fault:
                 logger.error("%s", fault)
                 return False
@@ -362,7 +373,6 @@ class PagesAddon:
     async def _drained(self) -> None:
         """Wait until the flow face has answered what is under way, and said that it was the last."""
         self._ending = True
-        self._connections.retire()
         await self._connections.gone(GRACE_SECONDS)  # who asks in this time, as clients do that know of no end
         if not self._inflight:
             return
@@ -456,7 +466,10 @@ class PagesAddon:
         if self._log is not None:
             flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
-        if through.loops(flow.request.headers):
+        fault = control_fault(flow.request.data.method, flow.request.data.path)
+        if fault is not None:
+            self._answer(flow, misshapen(fault))
+        elif through.loops(flow.request.headers):
             self._answer(flow, server.looped(request))
         elif isinstance(server.route(request.host, request.path), ForgejoRequest):
             self._pass_through(flow, through)
@@ -520,8 +533,6 @@ class PagesAddon:
         data.port = self._upstream.port or (443 if self._upstream.scheme == "https" else 80)
         host = flow.request.host_header or ""
         through.rewrite(flow.request.headers, client.peername[0], host, client.tls_established)
-        if flow.request.is_http2 and has_body(flow.request) and "content-length" not in flow.request.headers:
-            flow.request.headers["Transfer-Encoding"] = "chunked"  # or HTTP/1 would take the body for the next request
         self._connections.hold(flow.id, client)
         flow.request.stream = True
 
@@ -565,7 +576,7 @@ class PagesAddon:
     def _close_after(self, flow: http.HTTPFlow) -> None:
         """At the end, have mitmproxy close a connection after this answer, and say so."""
         response = flow.response
-        if self._ending and response is not None and response.status_code != 101 and not flow.request.is_http2:
+        if self._ending and response is not None and response.status_code != 101:
             response.headers["Connection"] = "close"
 
     def error(self, flow: http.HTTPFlow) -> None:
