@@ -299,9 +299,10 @@ class PagesAddon:
             version=__version__,
             faces=self._numbers,
             refusals=registration.registry.refusals,
+            certifiable=registration.registry.may_have_certificate,
             purge=self._purge,
         )
-        self._admin = Admin(office, settings.admin_token)
+        self._admin = Admin(office, settings.admin_token, settings.admin_hosts)
         try:
             await self._admin.start(settings.admin_listen, worker)
         except OSError as error:

@@ -250,7 +250,10 @@ class Client(Composed[B]):
         reply = self._source.call(args, self._timeout)
         if type(reply) is bytes and convert is None and not self._decode:
             return reply
-        return self._result(reply, args, convert)
+        try:
+            return self._result(reply, args, convert)
+        finally:
+            del reply  # no cycle of exception and frame
 
     def _wait(self, span: float, args: Sequence[Argument], convert: Convert | None = None) -> Any:
         timeout = None if self._timeout is None or not span else self._timeout + span
@@ -314,7 +317,7 @@ class Client(Composed[B]):
 
     def pubsub(self, **options: Any) -> PubSub:
         """Publish/subscribe on a connection of its own; see `resp.PubSub`."""
-        return PubSub(self.endpoint, **{"decode": self._decode, **options})
+        return PubSub(self._source.upstream(), **{"decode": self._decode, **options})
 
     # ---- the client itself ---------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from resp.errors import (
     TooManyClients,
 )
 from resp.handshake import check, handshake, redacted
-from resp.interruptions import MAIN, signals
+from resp.interruptions import MAIN, signals, timer_handled
 from resp.protocol import LARGE_BUFFER, STEP
 from resp.stream import DONTWAIT, IOV_MAX, WAITALL, Stream
 from resp.values import INCOMPLETE, Push, Value
@@ -104,7 +104,13 @@ class Connection(Stream):
         where = self.endpoint
         try:
             self._use(dial(where, deadline))
-            self._handshake(deadline)
+            try:
+                self._handshake(deadline)
+            except _HungUp:
+                # Some proxies (twemproxy) close at a command that they do not know, and HELLO is one.
+                self.close()
+                self._use(dial(where, deadline))
+                self._handshake(deadline, plain=True)
             if self.parser.get() is not INCOMPLETE or not (self.parser.idle or self.parser.in_push):
                 raise Desynchronised("more was received than the replies to the handshake")
         except (Timeout, TimeoutError, BlockingIOError):
@@ -113,9 +119,10 @@ class Connection(Stream):
         except ConnectionLost as error:
             self.close()
             raise ConnectionLost(f"cannot connect to {where}: {error}", maybe_executed=False) from None
-        except RespError:
+        except RespError as error:
             self.close()
-            raise
+            # Without the frames of the handshake, which hold what they were answered: no cycle of exception and frame.
+            raise error.with_traceback(None) from None
         except (OSError, ValueError) as error:
             self.close()
             raise ConnectionLost(f"cannot connect to {where}: {reason(error)}", maybe_executed=False) from None
@@ -135,12 +142,21 @@ class Connection(Stream):
         """Out-of-band messages received so far; take them out from the left."""
         return self.parser.pushes
 
-    def _handshake(self, deadline: float) -> None:
-        steps = handshake(self.endpoint)
+    def _handshake(self, deadline: float, *, plain: bool = False) -> None:
+        steps = handshake(self.endpoint, plain=plain)
         commands = next(steps)
+        first = not plain
         while True:
             try:
-                commands = steps.send(self._introduce(commands, deadline))
+                replies = self._introduce(commands, deadline)
+            except ConnectionLost as error:
+                # Only a connection that was closed by the other side, before it said a word.
+                if first and not self.parser.end:
+                    raise _HungUp(str(error), maybe_executed=False) from None
+                raise
+            first = False
+            try:
+                commands = steps.send(replies)
             except StopIteration as end:
                 self.protocol, self.server, self.client_id = end.value
                 return
@@ -278,7 +294,7 @@ class Connection(Stream):
             elif taken != size:
                 self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
-            if now > signals.look_at:
+            if now > signals.look_at or (not signals.handled and timer_handled()):
                 signals.look(now)
             if signals.handled and timeout is not None and threading.get_ident() == MAIN:
                 self._wait_readable(sock, now + timeout)
@@ -329,13 +345,17 @@ class Connection(Stream):
             self.close()
         except (OSError, ValueError) as failure:
             self.close()
-            lost = ConnectionLost(f"{self.endpoint}: {reason(failure)}", maybe_executed=sent or not self._kernel)
-            lost.reply_begun = count > 0 or not parser.idle
-            raise lost from None
+            begun = count > 0 or not parser.idle
+            raise self._lost(failure, sent or not self._kernel, begun) from None
         except BaseException:
             self.close()
             raise
         raise self._timeout(sent)
+
+    def _lost(self, failure: BaseException, maybe_executed: bool, begun: bool) -> ConnectionLost:
+        lost = ConnectionLost(f"{self.endpoint}: {reason(failure)}", maybe_executed=maybe_executed)
+        lost.reply_begun = begun
+        return lost
 
     def exchange(self, chunks: Iterable[bytes | memoryview], count: int, deadline: float | None) -> list[Value]:
         """Send many encoded commands and return their `count` replies, errors in place.
@@ -431,3 +451,7 @@ class Connection(Stream):
                 # knows, so that the reply is not to be trusted either.
                 raise Desynchronised("more was received than the reply that was asked for")
         return reply
+
+
+class _HungUp(ConnectionLost):
+    """The server closed the connection at the first words of the handshake, without an answer."""

@@ -10,13 +10,13 @@ non-blocking mode a full backlog is an error at once instead of something to wai
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
 import struct
 import sys
 import threading
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
@@ -91,29 +91,65 @@ def kernel_limits(sock: socket.socket) -> bool:
 
 
 def addresses(host: str, port: int, deadline: float) -> list[Any]:
-    """What `getaddrinfo` says, in a thread of its own if it has to ask: it knows no deadline."""
+    """What `getaddrinfo` says, in a thread of its own if it has to ask: it knows no deadline.
+
+    Whoever asks for the same name meanwhile waits for the same answer, so that a name server that hangs costs one
+    thread and not one for each attempt.
+    """
     with contextlib.suppress(OSError, UnicodeError):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    answers: SimpleQueue[list[Any] | str] = SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            answers.put(reason(error))
-        except UnicodeError:
-            answers.put("not a host name")
-
-    try:
-        threading.Thread(target=ask, name="resp-resolve", daemon=True).start()
-        answer = answers.get(timeout=left(deadline))
-    except Empty:
-        raise TimeoutError from None
-    except RuntimeError:
-        raise ConnectionLost("no thread for resolving the host name") from None
+    with _lookups_lock:
+        lookup = _lookups.get((host, port))
+        if lookup is None:
+            lookup = _lookups[host, port] = _Lookup()
+            try:
+                threading.Thread(target=_ask, args=(host, port, lookup), name="resp-resolve", daemon=True).start()
+            except RuntimeError:
+                del _lookups[host, port]
+                raise ConnectionLost("no thread for resolving the host name") from None
+    if not lookup.done.wait(left(deadline)):
+        raise TimeoutError
+    answer = lookup.answer
     if isinstance(answer, str):
         raise ConnectionLost(answer)
     return answer
+
+
+class _Lookup:
+    """One question to the name servers that is under way, and its answer: addresses, or why there are none."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.answer: list[Any] | str = "no answer"
+
+
+def _ask(host: str, port: int, lookup: _Lookup) -> None:
+    try:
+        lookup.answer = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        lookup.answer = reason(error)
+    except UnicodeError:
+        lookup.answer = "not a host name"
+    finally:
+        with _lookups_lock:
+            if _lookups.get((host, port)) is lookup:
+                del _lookups[host, port]
+        lookup.done.set()
+
+
+_lookups: dict[tuple[str, int], _Lookup] = {}
+_lookups_lock = threading.Lock()
+
+
+def _forget_lookups() -> None:
+    """In the child of a fork, where the threads that ask are not."""
+    global _lookups_lock
+    _lookups_lock = threading.Lock()
+    _lookups.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lookups)
 
 
 def left(deadline: float) -> float:

@@ -3,8 +3,9 @@
 """How to introduce oneself to a server, without any I/O: batches of commands out, their replies in.
 
 One batch, and so one round trip, for a server that knows HELLO (6.0 and later); a second one with AUTH for those that
-do not, over RESP2. Surprising: what a server says about a failed HELLO is cut short before it is shown to anybody,
-because old servers repeat the arguments of a command they do not know, and here the password is one of them.
+do not, over RESP2; a few plain commands over a new connection for a proxy that hangs up on what it does not know.
+Surprising: what a server says about a failed HELLO is cut short before it is shown to anybody, because old servers
+repeat the arguments of a command they do not know, and here the password is one of them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from resp.encoding import Argument
 from resp.endpoint import Endpoint
-from resp.errors import AuthenticationError, ProtocolError, ServerError
+from resp.errors import AuthenticationError, ProtocolError, ServerError, TemporaryError
 from resp.values import Value
 
 Command = tuple[Argument, ...]
@@ -34,16 +35,19 @@ class Introduction(NamedTuple):
     client_id: int | None
 
 
-def handshake(endpoint: Endpoint) -> Generator[list[Command], list[Value], Introduction]:
+def handshake(endpoint: Endpoint, *, plain: bool = False) -> Generator[list[Command], list[Value], Introduction]:
     """Yields batches of commands, wants their replies sent back, returns the `Introduction`.
 
+    plain: only what every server and every proxy in front of one understands, for those that hang up on HELLO.
     Raises AuthenticationError, another ServerError, or ProtocolError.
     """
+    named = endpoint.username is not None or endpoint.password is not None
     select: list[Command] = [("SELECT", endpoint.db)] if endpoint.db else []
-    if endpoint.protocol == 3:
+    if endpoint.protocol == 3 and not plain:
         hello: list[Argument] = ["HELLO", 3]
-        if endpoint.password is not None:
-            hello += ["AUTH", endpoint.username or "default", endpoint.password]
+        if named:
+            # A name alone is a user without a password (`nopass`), to whom any will do.
+            hello += ["AUTH", endpoint.username or "default", endpoint.password or ""]
         if endpoint.client_name:
             hello += ["SETNAME", endpoint.client_name]
         replies = yield [tuple(hello), *_LIBRARY, *select]
@@ -54,16 +58,19 @@ def handshake(endpoint: Endpoint) -> Generator[list[Command], list[Value], Intro
             return Introduction(3, first, number if isinstance(number, int) else None)
         if not isinstance(first, ServerError):
             raise ProtocolError("the reply to HELLO is no map")
-        if first.code != "NOPROTO" and not (first.code == "ERR" and "unknown command" in first.message.lower()):
+        # Whatever words it is refused in (every proxy has its own), AUTH has the last word on credentials.
+        if isinstance(first, AuthenticationError | TemporaryError):
             raise first
     commands: list[Command] = []
-    if endpoint.password is not None:
+    if named:
         user = [endpoint.username] if endpoint.username else []
-        commands.append(("AUTH", *user, endpoint.password))
-    if endpoint.client_name:
+        commands.append(("AUTH", *user, endpoint.password or ""))
+    if endpoint.client_name and not plain:
         commands.append(("CLIENT", "SETNAME", endpoint.client_name))
     commands += select
-    if endpoint.protocol == 2:
+    if plain:
+        check((yield [*commands, ("PING",)]))
+    elif endpoint.protocol == 2:
         replies = yield [*commands, *_LIBRARY]
         check(replies[: len(commands)])
         # Without a command of ours it is these that tell of missing credentials.

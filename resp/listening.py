@@ -18,7 +18,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from resp.connection import Connection
 from resp.encoding import Argument, encode_command
@@ -197,11 +197,43 @@ class Line:
         self._connection.close()
 
 
-def opener(server: Endpoint | Callable[[], Connection]) -> Callable[[], Connection]:
-    """A function that opens a connection to `server`."""
+class Upstream(Protocol):
+    """Where a listener connects, and goes again when that place is no longer the right one."""
+
+    def connect(self) -> Connection:
+        """A connection after its handshake."""
+
+    def moved(self) -> bool:
+        """True if what `connect` returned last is no longer the place to listen at."""
+
+    def tell(self, ring: Callable[[], None]) -> None:
+        """Call `ring` (a bound method, held weakly, that does not block) when `moved` may have become true."""
+
+    def shard(self, channel: bytes) -> Upstream:
+        """The upstream for a sharded channel: itself, but on a cluster."""
+
+
+class Fixed:
+    """The upstream of a listener that always goes to the same server, whoever that is."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self.connect = connect
+
+    def moved(self) -> bool:
+        return False
+
+    def tell(self, ring: Callable[[], None]) -> None:
+        pass
+
+    def shard(self, channel: bytes) -> Upstream:
+        return self
+
+
+def upstream_of(server: Endpoint | Callable[[], Connection] | Upstream) -> Upstream:
+    """What was given to a listener, as an upstream."""
     if isinstance(server, Endpoint):
-        return lambda: Connection(server).connect()
-    return server
+        return Fixed(lambda: Connection(server).connect())
+    return Fixed(server) if callable(server) else server
 
 
 def wait(lines: Sequence[Line], waker: Waker | None, seconds: float) -> None:

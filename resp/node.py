@@ -35,6 +35,7 @@ from resp.errors import (
     Timeout,
 )
 from resp.kinds import is_blocking, is_read, is_script
+from resp.listening import Upstream, upstream_of
 from resp.pool import Pool
 from resp.source import Args, Batch, SourceStats
 from resp.values import Value
@@ -180,7 +181,7 @@ class Node:
             if probe:
                 breaker.abandon()
 
-    def hold(self, args: Args, timeout: float | None) -> tuple[HeldConnection, Value]:
+    def hold(self, args: Args, timeout: float | None) -> tuple[HeldConnection, list[Value]]:
         request = encode_request(args)
         now = monotonic()
         held: list[Connection] = []
@@ -191,8 +192,8 @@ class Node:
             return [reply]
 
         # What is watched twice over a new connection does no harm: the old one is closed.
-        (reply,) = self._perform(attempt, lambda: True, now, timeout, keep=True)
-        return HeldConnection(self, held[0]), reply
+        replies = self._perform(attempt, lambda: True, now, timeout, keep=True)
+        return HeldConnection(self, held[0]), replies
 
     # ---- what comes of an attempt ----------------------------------------------------------------------------------
 
@@ -263,8 +264,8 @@ class Node:
 
     # ---- the node itself -------------------------------------------------------------------------------------------
 
-    def upstream(self) -> Fixed:
-        return Fixed(self.endpoint)
+    def upstream(self) -> Upstream:
+        return upstream_of(self.endpoint)
 
     def stats(self) -> SourceStats:
         breaker = self.breaker
@@ -316,22 +317,6 @@ class HeldConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             self.node.pool.discard(connection)
-
-
-class Fixed:
-    """The upstream of a listener that always goes to the same server."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-
-    def connect(self) -> Connection:
-        return Connection(self._endpoint).connect()
-
-    def moved(self) -> bool:
-        return False
-
-    def tell(self, ring: Callable[[], None]) -> None:
-        pass
 
 
 def _not_executed(reply: Value, name: Argument) -> bool:

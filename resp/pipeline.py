@@ -161,10 +161,10 @@ class Transaction(Pipeline, MayAnswer):
         if self._held is None or not self._held.open:
             # What was watched is gone, and with it what the commands so far were worth.
             raise WatchError("the connection that was watching is lost: start over with watch()")
-        (reply,) = self._held.exchange([encode_request(args)], self._timeout)
-        return self._said(reply, args, convert)
+        return self._said(self._held.exchange([encode_request(args)], self._timeout), args, convert)
 
-    def _said(self, reply: Value, args: Sequence[Argument], convert: Convert | None = None) -> Any:
+    def _said(self, replies: list[Value], args: Sequence[Argument], convert: Convert | None = None) -> Any:
+        reply = replies.pop()
         if isinstance(reply, ServerError):
             reply.command = command_name(args[0])
             try:
@@ -181,9 +181,9 @@ class Transaction(Pipeline, MayAnswer):
             raise InvalidArgument("at least one key is needed")
         words = ("WATCH", *names)
         if self._held is None or not self._held.open:
-            self._held, reply = self._source.hold(words, self._timeout)
+            self._held, replies = self._source.hold(words, self._timeout)
             self._immediate = True
-            self._said(reply, words)
+            self._said(replies, words)
         else:
             self._immediate = True
             self._do(words)
@@ -227,7 +227,10 @@ class Transaction(Pipeline, MayAnswer):
                 held.release(batch.last)
         finally:
             self.reset()
-        return self._results(self._executed(replies, batch), batch, converts, raise_on_error)
+        try:
+            return self._results(self._executed(replies, batch), batch, converts, raise_on_error)
+        finally:
+            del replies  # no cycle of exception and frame
 
     def _executed(self, replies: list[Value], batch: Batch) -> list[Value]:
         """The reply to EXEC; raises what else came of it."""

@@ -11,58 +11,23 @@ channel) is raised.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, Final, TypedDict
+from collections.abc import Callable, Iterable, Iterator
 
 from resp.connection import Connection
 from resp.encoding import Argument, encode_argument
 from resp.endpoint import Endpoint
-from resp.errors import (
-    AuthenticationError,
-    ClientClosed,
-    ConnectionLost,
-    InvalidArgument,
-    RespError,
-    ServerError,
-    TemporaryError,
-)
-from resp.listening import Line, Waker, backoff, opener, wait
+from resp.errors import AuthenticationError, ClientClosed, ConnectionLost, InvalidArgument, Moved, RespError
+from resp.listening import Fixed, Upstream, Waker, upstream_of, wait
+from resp.subscriber import CONFIRMATIONS, DATA, KINDS, Handler, Message, Subscriber
+from resp.values import text
 
 logger = logging.getLogger("resp.pubsub")
-
-Handler = Callable[["Message"], object]
-
-
-class Message(TypedDict):
-    """What `get_message` returns.
-
-    type: "message", "pmessage", "smessage"; "subscribe", "unsubscribe" and the like with p or s before them, whose data
-    is the number of subscriptions left; "gap" after a reconnect, whose data says why; pattern: for a pmessage.
-    """
-
-    type: str
-    pattern: bytes | str | None
-    channel: bytes | str | None
-    data: Any
-
-
-# How the three kinds of subscription are called: command, its reverse, what carries data.
-_KINDS: Final = {
-    "": ("subscribe", "unsubscribe", "message"),
-    "p": ("psubscribe", "punsubscribe", "pmessage"),
-    "s": ("ssubscribe", "sunsubscribe", "smessage"),
-}
-_DATA: Final = frozenset({"message", "pmessage", "smessage"})
-_CONFIRMATIONS: Final = {
-    name: (kind, wanted) for kind, names in _KINDS.items() for name, wanted in ((names[0], True), (names[1], False))
-}
 
 
 class PubSub:
@@ -71,7 +36,8 @@ class PubSub:
     Reads only while someone calls `get_message`, `listen`, or a thread of `run_in_thread` does; these calls exclude
     each other, while `subscribe` and the rest may be called by any thread at any time.
 
-    server: an `Endpoint`, or a function that returns a `Connection` after its handshake.
+    server: an `Endpoint`, a function that returns a `Connection` after its handshake, or a `resp.listening.Upstream`,
+        which follows a failover and finds the nodes of a cluster.
     decode: give channels, patterns and data as str (UTF-8, other bytes as surrogate escapes) instead of bytes.
     ignore_subscribe_messages: leave out the confirmations.
     on_gap: called with the reason (str) after a reconnect, in addition to the "gap" message.
@@ -80,7 +46,7 @@ class PubSub:
 
     def __init__(
         self,
-        server: Endpoint | Callable[[], Connection],
+        server: Endpoint | Callable[[], Connection] | Upstream,
         *,
         decode: bool = False,
         ignore_subscribe_messages: bool = False,
@@ -90,27 +56,22 @@ class PubSub:
         retry_first: float = 0.05,
         retry_most: float = 5.0,
     ) -> None:
-        self._connect = opener(server)
+        self._upstream = upstream_of(server)
         self._decode = decode
         self._ignore_confirmations = ignore_subscribe_messages
         self._on_gap = on_gap
         self._silence, self._patience = silence, patience
         self._retry_first, self._retry_most = retry_first, retry_most
-        # What should be subscribed, per kind, with the handlers; guarded by _lock, as is the line.
-        self._wanted: dict[str, dict[bytes, Handler | None]] = {kind: {} for kind in _KINDS}
-        # Commands whose confirmations have not all come: kind and names, in the order sent. None is a PING.
-        self._pending: deque[tuple[str, bool, list[bytes]] | None] = deque()
-        self._line: Line | None = None
+        # The functions for messages, and the connections: one, on a cluster one more for each node with sharded
+        # channels. Guarded by _lock.
+        self._handlers: dict[str, dict[bytes, Handler]] = {kind: {} for kind in KINDS}
+        self._subscribers: dict[Upstream, Subscriber] = {}
         self._lock = threading.RLock()
         self._reading = threading.RLock()
         self._waiting: deque[Message | RespError] = deque()
         self._waker = Waker()
-        self._failed_attempts = 0
-        self._next_attempt = 0.0
-        self._gap: str | None = None
+        self._upstream.tell(self._waker.ring)
         self._closed = False
-        self.last_error: RespError | None = None
-        """Why the connection was lost, or could not be made, the last time."""
         _alive.add(self)
 
     def __enter__(self) -> PubSub:
@@ -120,7 +81,7 @@ class PubSub:
         self.close()
 
     def __repr__(self) -> str:
-        count = sum(len(names) for names in self._wanted.values())
+        count = sum(len(names) for kind in KINDS for names in [self._wanted(kind)])
         state = "closed" if self._closed else "connected" if self.connected else "not connected"
         return f"<PubSub {state}, {count} subscriptions>"
 
@@ -128,28 +89,38 @@ class PubSub:
 
     @property
     def connected(self) -> bool:
-        """True while there is a connection, as far as is known."""
-        return self._line is not None
+        """True while there is a connection, as far as is known; on a cluster, to every node that is needed."""
+        found = [each.line is not None for each in list(self._subscribers.values())]
+        return bool(found) and all(found)
+
+    @property
+    def last_error(self) -> RespError | None:
+        """Why a connection was lost, or could not be made, the last time."""
+        return next((each.last_error for each in list(self._subscribers.values()) if each.last_error), None)
 
     @property
     def subscribed(self) -> bool:
         """True if anything is subscribed, or said to be, or left without the server's word that it is."""
-        return any(self._wanted.values()) or any(pending is not None for pending in self._pending)
+        return any(each.needed or each.unconfirmed for each in list(self._subscribers.values()))
+
+    def _wanted(self, kind: str) -> frozenset[bytes]:
+        with self._lock:
+            return frozenset().union(*(each.wanted[kind] for each in self._subscribers.values()))
 
     @property
     def channels(self) -> frozenset[bytes]:
         """The channels that are, or are to be, subscribed."""
-        return frozenset(self._wanted[""])
+        return self._wanted("")
 
     @property
     def patterns(self) -> frozenset[bytes]:
         """The patterns, as `channels`."""
-        return frozenset(self._wanted["p"])
+        return self._wanted("p")
 
     @property
     def shard_channels(self) -> frozenset[bytes]:
         """The sharded channels, as `channels`."""
-        return frozenset(self._wanted["s"])
+        return self._wanted("s")
 
     def subscribe(self, *channels: Argument, **handlers: Handler) -> None:
         """Subscribe to channels; a keyword names a function that is called with each message of its channel.
@@ -185,35 +156,41 @@ class PubSub:
             raise InvalidArgument(f"{kind}subscribe needs at least one name")
         with self._lock:
             self._check_open()
-            self._wanted[kind].update(wanted)
-            if self._line is not None:
-                self._say(kind, True, list(wanted))
-            else:
-                # Makes the connection, and says everything that is wanted.
-                self._reconnect()
+            for name, handler in wanted.items():
+                if handler is not None:
+                    self._handlers[kind][name] = handler
+                else:
+                    self._handlers[kind].pop(name, None)
+            for upstream, found in self._homes(kind, wanted).items():
+                self._subscriber(upstream).subscribe(kind, found)
+        # Someone may be waiting for a socket that now also wants to be written, or for one that is gone.
+        self._waker.ring()
+
+    def _homes(self, kind: str, names: Iterable[bytes]) -> dict[Upstream, list[bytes]]:
+        """Where these names are subscribed."""
+        if kind != "s":
+            return {self._upstream: list(names)}
+        homes: dict[Upstream, list[bytes]] = {}
+        for name in names:
+            homes.setdefault(self._upstream.shard(name), []).append(name)
+        return homes
+
+    def _subscriber(self, upstream: Upstream) -> Subscriber:
+        found = self._subscribers.get(upstream)
+        if found is None:
+            found = self._subscribers[upstream] = Subscriber(
+                upstream.connect, self._waiting.append, retry_first=self._retry_first, retry_most=self._retry_most
+            )
+        return found
 
     def _remove(self, kind: str, names: tuple[Argument, ...]) -> None:
         with self._lock:
             self._check_open()
-            mine = self._wanted[kind]
-            gone = [name for name in map(bytes, map(encode_argument, names)) if name in mine] if names else list(mine)
+            gone = [bytes(encode_argument(name)) for name in names] if names else list(self._wanted(kind))
             for name in gone:
-                del mine[name]
-            if gone and self._line is not None:
-                self._say(kind, False, gone)
-
-    def _say(self, kind: str, wanted: bool, names: list[bytes]) -> None:
-        command = _KINDS[kind][0 if wanted else 1].upper()
-        # Sharded channels may belong to different slots, which one command must not mix.
-        for group in [[name] for name in names] if kind == "s" else [list(names)]:
-            if self._line is None:
-                break
-            self._pending.append((kind, wanted, group))
-            try:
-                self._line.send((command, *group))
-            except RespError as error:
-                self._lose(error)
-        # Someone may be waiting for a socket that now also wants to be written, or for one that is gone.
+                self._handlers[kind].pop(name, None)
+            for each in self._subscribers.values():
+                each.unsubscribe(kind, gone)
         self._waker.ring()
 
     # ---- messages ----------------------------------------------------------------------------------------------------
@@ -237,10 +214,17 @@ class PubSub:
                 while self._waiting:
                     message = self._waiting.popleft()
                     if isinstance(message, RespError):
-                        raise message
-                    if message["type"] in _CONFIRMATIONS and (quietly or self._ignore_confirmations):
+                        try:
+                            raise message
+                        finally:
+                            del message  # no cycle of exception and frame
+                    if message["type"] in CONFIRMATIONS and (quietly or self._ignore_confirmations):
                         continue
+                    if message["type"] == "gap":
+                        self._tell_gap(message["data"])
                     handler = self._handler(message)
+                    if self._decode:
+                        message = self._decoded(message)
                     if handler is None:
                         return message
                     handler(message)
@@ -280,9 +264,10 @@ class PubSub:
         """Ask the server for a sign of life now; a lost connection is then found within `patience` seconds."""
         with self._lock:
             self._check_open()
-            if self._line is not None and self._line.asked is None:
-                self._line.heard = float("-inf")
-                self._waker.ring()
+            for each in self._subscribers.values():
+                if each.line is not None and each.line.asked is None:
+                    each.line.heard = float("-inf")
+            self._waker.ring()
 
     def close(self) -> None:
         """Close the connection; a `get_message` that waits raises ClientClosed, `listen` ends."""
@@ -291,16 +276,15 @@ class PubSub:
         # Who reads must have left poll() before the descriptor can become another one; who connects may take longer.
         alone = self._reading.acquire(timeout=1.0)
         try:
-            line, self._line = self._line, None
-            if line is not None:
-                line.close()
+            for each in list(self._subscribers.values()):
+                each.close()
             if alone:
                 self._waker.close()
         finally:
             if alone:
                 self._reading.release()
 
-    # ---- the connection ----------------------------------------------------------------------------------------------
+    # ---- the connections ---------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self._closed:
@@ -308,148 +292,89 @@ class PubSub:
 
     def _rest(self, left: float) -> None:
         """Wait for something to arrive, or for the moment of the next probe or attempt."""
+        lines = []
         with self._lock:
-            line = self._line
-            if line is None:
-                left = min(
-                    left, max(0.0, self._next_attempt - time.monotonic()) if any(self._wanted.values()) else left
-                )
-            else:
+            for each in list(self._subscribers.values()):
+                if each.line is None:
+                    if each.needed:
+                        left = min(left, max(0.0, each.next_attempt - time.monotonic()))
+                    continue
                 try:
-                    left = min(left, line.probe(self._silence, self._patience))
-                    if line.asked is not None and None not in self._pending:
-                        self._pending.append(None)
+                    left = min(left, each.probe(self._silence, self._patience))
                 except RespError as error:
-                    self._lose(error)
+                    each.lose(error)
                     return
-        wait((line,) if line is not None else (), self._waker, left)
+                lines.append(each.line)
+        wait(lines, self._waker, left)
         if not self._closed:
             self._waker.clear()
 
     def _fetch(self) -> None:
-        """Take what has arrived; connect if there is no connection and its time has come."""
+        """Take what has arrived, on every connection; make those that are missing and whose time has come."""
         with self._lock:
-            if self._line is None:
-                if any(self._wanted.values()) and time.monotonic() >= self._next_attempt:
-                    self._reconnect()
-                return
+            for upstream, each in list(self._subscribers.items()):
+                if each.line is not None and upstream.moved():
+                    each.lose(ConnectionLost("another server is the right one now"))
+                if each.line is None and upstream is not self._upstream and each.needed:
+                    # The node is away: its channels may have a new home by now.
+                    each.strays += each.wanted["s"]
+                    each.wanted["s"].clear()
+                each.fetch()
+                if each.strays:
+                    self._rehome(upstream, each)
+                if upstream is not self._upstream and not each.needed and not each.unconfirmed:
+                    each.close()
+                    del self._subscribers[upstream]
+
+    def _rehome(self, upstream: Upstream, subscriber: Subscriber) -> None:
+        """Sharded channels left this server: subscribe where they belong now, and say that there was a gap."""
+        strays, subscriber.strays = subscriber.strays, []
+        for home, names in self._homes("s", strays).items():
+            if home is upstream and isinstance(home, Fixed):
+                # One server of a cluster, spoken to as if it were alone: there is no other place.
+                for name in names:
+                    self._handlers["s"].pop(name, None)
+                    self._waiting.append(Moved("MOVED", f"the slot of the sharded channel {name!r} is on another node"))
+                continue
+            for name in names:
+                reason = "the sharded channel moved to another node"
+                self._waiting.append(Message(type="gap", pattern=None, channel=name, data=reason))
+            self._subscriber(home).subscribe("s", names)
+
+    def _tell_gap(self, reason: str) -> None:
+        if self._on_gap is not None:
             try:
-                items = self._line.items()
-            except RespError as error:
-                self._lose(error)
-                return
-            for item in items:
-                self._heed(item)
-
-    def _lose(self, error: RespError) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
-        self._pending.clear()
-        self.last_error = error
-        if any(self._wanted.values()) and self._gap is None:
-            self._gap = str(error)
-        # At once the first time; later if the server takes connections only to drop them.
-        self._put_off()
-
-    def _reconnect(self) -> None:
-        """One attempt to connect and to subscribe to all that is wanted."""
-        try:
-            line = Line(self._connect())
-        except RespError as error:
-            self.last_error = error
-            self._failed_attempts += 1
-            self._put_off()
-            if isinstance(error, AuthenticationError):
-                raise
-            return
-        self._failed_attempts += 1  # until a confirmation comes
-        self._line = line
-        for kind, names in self._wanted.items():
-            if names and self._line is not None:
-                self._say(kind, True, list(names))
-        if self._gap is not None and self._line is not None:
-            reason, self._gap = self._gap, None
-            self._waiting.append(Message(type="gap", pattern=None, channel=None, data=reason))
-            if self._on_gap is not None:
-                try:
-                    self._on_gap(reason)
-                except Exception:
-                    logger.exception("the on_gap callback of a PubSub failed")
+                self._on_gap(reason)
+            except Exception:
+                logger.exception("the on_gap callback of a PubSub failed")
 
     def _after_fork(self) -> None:
         """In the child: the connection belongs to the parent, the locks to whoever held them."""
         self._lock, self._reading = threading.RLock(), threading.RLock()
         self._waker.close()
         self._waker = Waker()
+        self._upstream.tell(self._waker.ring)
         if self._closed:
             self._waker.close()
-        elif self._line is not None:
-            self._lose(ConnectionLost("the process forked"))
+        for each in self._subscribers.values():
+            if each.line is not None and not self._closed:
+                each.lose(ConnectionLost("the process forked"))
 
-    def _put_off(self) -> None:
-        failed = self._failed_attempts
-        pause = backoff(failed - 1, self._retry_first, self._retry_most) if failed else 0.0
-        self._next_attempt = time.monotonic() + pause
-
-    def _heed(self, item: Any) -> None:
-        """Turn one thing that the server said into a message, or into an error to raise."""
-        if isinstance(item, ServerError):
-            self._refused(item)
-            return
-        if not isinstance(item, list) or not item or not isinstance(item[0], bytes):
-            # The reply to a PING outside of subscribed mode.
-            self._ponged()
-            return
-        kind = item[0].decode("ascii", "replace")
-        if kind in _DATA and len(item) == (4 if kind == "pmessage" else 3):
-            pattern = self._text(item[1]) if kind == "pmessage" else None
-            channel, data = item[-2:]
-            self._waiting.append(
-                Message(type=kind, pattern=pattern, channel=self._text(channel), data=self._text(data))
-            )
-        elif kind in _CONFIRMATIONS and len(item) == 3:
-            self._failed_attempts = 0
-            self._confirmed(*_CONFIRMATIONS[kind], item[1])
-            self._waiting.append(Message(type=kind, pattern=None, channel=self._text(item[1]), data=item[2]))
-        elif kind == "pong":
-            self._ponged()
-
-    def _confirmed(self, kind: str, wanted: bool, name: bytes | None) -> None:
-        for at, pending in enumerate(self._pending):
-            if pending is not None and pending[:2] == (kind, wanted) and (name in pending[2] or name is None):
-                if name is not None:
-                    pending[2].remove(name)
-                if not pending[2] or name is None:
-                    del self._pending[at]
-                return
-
-    def _ponged(self) -> None:
-        with contextlib.suppress(ValueError):
-            self._pending.remove(None)
-
-    def _refused(self, error: ServerError) -> None:
-        """An error reply belongs to the oldest command that is not confirmed."""
-        pending = self._pending.popleft() if self._pending else None
-        if pending is not None and isinstance(error, TemporaryError):
-            # The subscription was not made and may be in a moment: start over with a new connection.
-            self._lose(error)
-            return
-        if pending is not None and pending[1]:
-            for name in pending[2]:
-                self._wanted[pending[0]].pop(name, None)
-        if pending is not None:
-            self._waiting.append(error)
-
-    def _text(self, data: Any) -> Any:
-        return data.decode("utf-8", "surrogateescape") if self._decode and isinstance(data, bytes) else data
+    def _decoded(self, message: Message) -> Message:
+        return Message(
+            type=message["type"],
+            pattern=text(message["pattern"]),
+            channel=text(message["channel"]),
+            data=text(message["data"]),
+        )
 
     def _handler(self, message: Message) -> Handler | None:
-        if message["type"] not in _DATA:
+        """The function for a message, which is not decoded yet."""
+        if message["type"] not in DATA:
             return None
         kind = message["type"].removesuffix("message")
         name = message["pattern"] if kind == "p" else message["channel"]
-        return self._wanted[kind].get(bytes(encode_argument(name)) if name is not None else b"")
+        return self._handlers[kind].get(name) if isinstance(name, bytes) else None
 
 
 _alive: weakref.WeakSet[PubSub] = weakref.WeakSet()

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from resp.connection import Connection
 from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.endpoint import Endpoint
 from resp.errors import ServerError
 from resp.kinds import is_read
+from resp.listening import Upstream
 from resp.values import Value
 
 Args = Sequence[Argument]
@@ -118,27 +118,14 @@ class Source(Protocol):
     def exchange(self, batch: Batch, timeout: float | None) -> list[Value]:
         """Many; the replies to `batch.wire()`, errors in place."""
 
-    def hold(self, args: Args, timeout: float | None) -> tuple[Held, Value]:
-        """A connection for the commands of a transaction that begins with this one, and the reply to it."""
+    def hold(self, args: Args, timeout: float | None) -> tuple[Held, list[Value]]:
+        """A connection for the commands of a transaction that begins with this one, and the one reply to it."""
 
     def upstream(self) -> Upstream:
         """What listens (publish/subscribe) connects through this."""
 
     def stats(self) -> SourceStats: ...
     def close(self) -> None: ...
-
-
-class Upstream(Protocol):
-    """Where a listener connects, and goes again when that place is no longer the right one."""
-
-    def connect(self) -> Connection:
-        """A connection after its handshake."""
-
-    def moved(self) -> bool:
-        """True if what `connect` returned last is no longer the place to listen at."""
-
-    def tell(self, ring: Callable[[], None]) -> None:
-        """Call `ring` (which must not block, and is held weakly) when `moved` may have become true."""
 
 
 def errors_in(replies: Sequence[Value]) -> Iterator[tuple[int, ServerError]]:

@@ -39,7 +39,7 @@ from resp.errors import (
     ServerError,
     TemporaryError,
 )
-from resp.listening import Line, Waker, backoff, opener, wait
+from resp.listening import Line, Upstream, Waker, backoff, upstream_of, wait
 from resp.values import Push
 
 logger = logging.getLogger("resp.tracking")
@@ -110,7 +110,7 @@ class Tracking:
 
     def __init__(
         self,
-        server: Endpoint | Callable[[], Connection],
+        server: Endpoint | Callable[[], Connection] | Upstream,
         invalidated: Callable[[bytes | None], object],
         *,
         prefixes: Iterable[Argument] = (),
@@ -123,7 +123,7 @@ class Tracking:
         retry_unsupported: float = 300.0,
     ) -> None:
         self.prefixes = checked_prefixes(prefixes)
-        self._connect = opener(server)
+        self._upstream = upstream_of(server)
         self._invalidated = invalidated
         self._changed = changed
         self._noloop = noloop
@@ -131,10 +131,8 @@ class Tracking:
         self._retry_first, self._retry_most, self._retry_unsupported = retry_first, retry_most, retry_unsupported
         self._status = Status(State.CLOSED, time.time())
         self._condition = threading.Condition()
-        self._waker = Waker()
-        self._thread: threading.Thread | None = None
+        self._run_now: _Run | None = None
         self._lines: tuple[Line, ...] = ()
-        self._closing = False
         self.last_error: RespError | None = None
         """Why tracking was lost, or is unsupported, the last time; kept while it is live again."""
         _alive.add(self)
@@ -187,29 +185,30 @@ class Tracking:
     def start(self) -> None:
         """Start the listener's thread; does not wait for the server. Nothing happens if it runs already."""
         with self._condition:
-            if self._thread is not None:
+            if self._run_now is not None:
                 return
-            self._closing = False
-            self._waker = Waker()
-            self._thread = threading.Thread(target=self._run, name="resp-tracking", daemon=True)
+            run = self._run_now = _Run()
+            run.thread = threading.Thread(target=self._run, args=(run,), name="resp-tracking", daemon=True)
+            self._upstream.tell(run.waker.ring)
             self._set(State.LOST, None)
-        self._thread.start()
+        run.thread.start()
 
     def close(self, timeout: float = 2.0) -> None:
         """Stop listening and wait for the thread, at most `timeout` seconds.
 
         A thread that is connecting, or inside a callback, ends by itself after that; it starts no further callback.
         """
-        self._closing = True
-        self._waker.ring()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
-            if not thread.is_alive():
-                self._waker.close()
         with self._condition:
-            self._set(State.CLOSED, None)
-            self._thread = None
+            run, self._run_now = self._run_now, None
+            if run is not None:
+                run.closing = True
+        if run is not None:
+            run.waker.ring()
+            if run.thread is not threading.current_thread():
+                run.thread.join(timeout)
+        with self._condition:
+            if self._run_now is None:
+                self._set(State.CLOSED, None)
 
     def _set(self, state: State, error: RespError | None) -> bool:
         """Change the state; False if it is the same as before. An unchanged state keeps its `since`."""
@@ -222,9 +221,9 @@ class Tracking:
             self._condition.notify_all()
         return not same
 
-    def _enter(self, state: State, error: RespError | None = None) -> None:
+    def _enter(self, run: _Run, state: State, error: RespError | None = None) -> None:
         """Change the state and tell it."""
-        if self._closing or not self._set(state, error):
+        if run.closing or not self._set(state, error):
             return
         if state is State.UNSUPPORTED:
             logger.warning("the server does not support CLIENT TRACKING (%s); asking again seldom", error)
@@ -233,50 +232,56 @@ class Tracking:
 
     # ---- the listener's thread ---------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, run: _Run) -> None:
+        try:
+            self._track(run)
+        finally:
+            run.waker.close()
+
+    def _track(self, run: _Run) -> None:
         attempt = 0
-        while not self._closing:
+        while not run.closing:
             went_live = None
             try:
                 with contextlib.ExitStack() as stack:
                     lines = self._lines = self._establish(stack)
                     # From here on the server reports every change. What is known is older than that.
-                    self._everything()
-                    self._enter(State.LIVE)
+                    self._everything(run)
+                    self._enter(run, State.LIVE)
                     went_live = time.monotonic()
-                    self._listen(lines)
+                    self._listen(run, lines)
             except _Unsupported as refusal:
-                self._enter(State.UNSUPPORTED, refusal.error)
-                self._pause(self._retry_unsupported * random.uniform(0.8, 1.0))
+                self._enter(run, State.UNSUPPORTED, refusal.error)
+                self._pause(run, self._retry_unsupported * random.uniform(0.8, 1.0))
                 continue
             except RespError as error:
-                self._mourn(error)
+                self._mourn(run, error)
             except Exception as error:  # a fault of ours must not leave a state that says "live"
                 logger.exception("tracking failed")
-                self._mourn(ConnectionLost(f"tracking failed ({type(error).__name__})"))
+                self._mourn(run, ConnectionLost(f"tracking failed ({type(error).__name__})"))
             # Only a connection that held for a while starts the waiting times over.
             held = went_live is not None and time.monotonic() - went_live > self._retry_most
             attempt = 0 if held else attempt + 1
             if went_live is None or attempt > 1:
-                self._pause(backoff(attempt - 1, self._retry_first, self._retry_most))
+                self._pause(run, backoff(attempt - 1, self._retry_first, self._retry_most))
 
-    def _mourn(self, error: RespError) -> None:
+    def _mourn(self, run: _Run, error: RespError) -> None:
         """Say that tracking is lost: first the state, so that nothing is trusted while the callback works."""
         was_live = self.live
-        if self._status.state is State.LOST:
+        if self._status.state is State.LOST and not run.closing:
             self._set(State.LOST, error)
-        self._enter(State.LOST, error)
-        if was_live and not self._closing:
+        self._enter(run, State.LOST, error)
+        if was_live and not run.closing:
             with contextlib.suppress(RespError):
-                self._everything()
+                self._everything(run)
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, run: _Run, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while not self._closing and (left := deadline - time.monotonic()) > 0:
-            wait((), self._waker, left)
+        while not run.closing and (left := deadline - time.monotonic()) > 0:
+            wait((), run.waker, left)
 
     def _open(self, stack: contextlib.ExitStack) -> Line:
-        line = Line(self._connect())
+        line = Line(self._upstream.connect())
         stack.callback(line.close)
         return line
 
@@ -299,18 +304,20 @@ class Tracking:
         _accepted(second.call("CLIENT", "TRACKING", "ON", "REDIRECT", number, *options, deadline=deadline))
         return (line, second)
 
-    def _listen(self, lines: tuple[Line, ...]) -> None:
-        while not self._closing:
+    def _listen(self, run: _Run, lines: tuple[Line, ...]) -> None:
+        while not run.closing:
+            if self._upstream.moved():
+                raise ConnectionLost("another server is the right one now")
             heard = False
             for line in lines:
                 for item in line.items():
                     heard = True
-                    self._heed(item)
+                    self._heed(run, item)
             # The callbacks may have taken long, and the answer to a PING may wait by now: look again before judging.
             if not heard:
-                wait(lines, self._waker, min(line.probe(self._silence, self._patience) for line in lines))
+                wait(lines, run.waker, min(line.probe(self._silence, self._patience) for line in lines))
 
-    def _heed(self, item: Any) -> None:
+    def _heed(self, run: _Run, item: Any) -> None:
         """Act on one thing that the server said."""
         if isinstance(item, ServerError):
             if not isinstance(item, TemporaryError):
@@ -327,7 +334,7 @@ class Tracking:
         else:
             return
         if keys is None:
-            self._everything()
+            self._everything(run)
             return
         if isinstance(keys, bytes):
             keys = [keys]
@@ -335,15 +342,15 @@ class Tracking:
             raise ProtocolError("an invalidation without keys")
         for key in keys:
             # Nothing is said any more after close().
-            if not self._closing and not self._guarded(self._invalidated, key):
-                self._everything()
+            if not run.closing and not self._guarded(self._invalidated, key):
+                self._everything(run)
 
-    def _everything(self) -> None:
+    def _everything(self, run: _Run) -> None:
         """Tell that everything known may be wrong. Raises RespError if the callback does not take it."""
         with self._condition:
             status = self._status
             self._status = Status(status.state, status.since, status.error, status.generation + 1)
-        if not self._closing and not self._guarded(self._invalidated, None):
+        if not run.closing and not self._guarded(self._invalidated, None):
             raise RespError("the callback failed to take an invalidation")
 
     def _guarded(self, function: Callable[[Any], object], argument: Any) -> bool:
@@ -360,13 +367,24 @@ class Tracking:
         for line in self._lines:
             line.close()
         self._lines = ()
-        self._waker.close()
-        self._thread = None
         self._condition = threading.Condition()
+        run, self._run_now = self._run_now, None
+        if run is not None:
+            run.closing = True
+            run.waker.close()
         before = self._status
         if before.state is not State.CLOSED:
             error = ConnectionLost("the process forked: call start() again")
             self._status = Status(State.CLOSED, time.time(), error, before.generation + 1)
+
+
+class _Run:
+    """One life of the listener's thread, from `start` to `close`; a new one may begin before the old one has ended."""
+
+    def __init__(self) -> None:
+        self.waker = Waker()
+        self.closing = False
+        self.thread: threading.Thread
 
 
 class _Unsupported(Exception):

@@ -2,19 +2,21 @@
 # Copyright (C) 2026 the contributors
 """`adminListen`: health, status, purging, and whether a name may have a certificate; for operators and their programs.
 
-A listener of its own, for any Host, that knows neither sites nor visitors: what it tells and does are four functions.
+A listener of its own that knows neither sites nor visitors: what it tells and does are four functions.
 `/health` and `/ask` need no token, because load balancers and Caddy cannot send one and both say only yes or no. The
-rest needs `adminToken` where one is set. It speaks HTTP/1.1 by h11, one request a connection, and refuses whatever a
-page in the operator's browser could be made to send.
+rest needs `adminToken` where one is set, as it has to be beyond loopback. It speaks HTTP/1.1 by h11, one request a
+connection, and refuses whatever a page in the operator's browser could be made to send, and who comes by a name that is
+not its own.
 """
 
 import asyncio
 import base64
 import binascii
 import hmac
+import ipaddress
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -77,9 +79,11 @@ class _Request(NamedTuple):
 class Admin:
     """The listener. State: who is connected."""
 
-    def __init__(self, operations: Operations, token: Secret | None) -> None:
+    def __init__(self, operations: Operations, token: Secret | None, hosts: Iterable[str] = ()) -> None:
+        """hosts: the names by which it may be asked, besides localhost and addresses."""
         self._office = operations
         self._token = token
+        self._hosts = frozenset(("localhost", *hosts))
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -138,6 +142,8 @@ class Admin:
             if connection.our_state is not h11.SEND_RESPONSE:
                 return
             reply = _said(504, "that took too long")
+        except OSError:
+            return  # who looked whether somebody listens, or left
         except Exception:
             logger.exception("a request to adminListen failed")
             reply = _said(500, "an error of ours, which the log has")
@@ -161,6 +167,8 @@ class Admin:
             await writer.drain()
 
     async def _reply(self, request: _Request) -> _Reply:
+        if not self._is_asked_by_name(request):
+            return _said(421, "not by this name: an address or localhost does, or a name in adminHosts")
         reading = request.method in ("GET", "HEAD")
         match request.path:
             case "/health" if reading:
@@ -201,6 +209,17 @@ class Admin:
         if purged is None:
             return _said(404, "that is neither OWNER/REPO nor a host with a site")
         return _Reply(200, _json({"looked_at_again": purged.what or "everything", "every_proxy": purged.everywhere}))
+
+    def _is_asked_by_name(self, request: _Request) -> bool:
+        """Whether the Host is one of ours: a page could have a name of its own lead here (DNS rebinding)."""
+        host = request.headers.get(b"host")
+        if host is None:  # of no browser
+            return True
+        try:
+            name = urlsplit(f"//{host.decode('latin-1')}").hostname or ""
+            return b"@" not in host and (name.rstrip(".") in self._hosts or bool(ipaddress.ip_address(name)))
+        except ValueError:
+            return False
 
     def _may_enter(self, request: _Request) -> bool:
         """Whether the token is said, as Bearer or as the password of Basic, which browsers can send."""

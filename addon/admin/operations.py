@@ -51,11 +51,13 @@ class PagesOperations:
         purge: Callable[[Key | None], Awaitable[bool]],
         faces: Callable[[], Mapping[str, object]] = dict,
         refusals: Callable[[int], Mapping[str, str]] = lambda most: {},
+        certifiable: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """version: of this software. purge: in all processes. faces: numbers of both. clock: monotonic seconds.
 
-        refusals: which domains were refused, and why; no more than it is told.
+        refusals: which domains were refused, and why; no more than it is told. certifiable: whether a certificate may
+        be asked for a custom domain that is registered.
         """
         self._settings = settings
         self._library = library
@@ -66,6 +68,7 @@ class PagesOperations:
         self._purge = purge
         self._faces = faces
         self._refusals = refusals
+        self._certifiable = certifiable
         self._clock = clock
         self._began = clock()
         self._owners: OrderedDict[str, tuple[bool, float]] = OrderedDict()
@@ -166,7 +169,8 @@ class PagesOperations:
     async def may_have_certificate(self, host: str) -> bool:
         """Whether a host is ours: the pages domain, Forgejo's public one, an owner's with a site, or a custom domain.
 
-        Also the twin, with or without `www.`, that redirects to a custom domain.
+        Of custom domains those that DNS leads here, or proves; also the twin, with or without `www.`, that redirects to
+        one.
         """
         name = host_name(host)
         if name is None:
@@ -178,10 +182,8 @@ class PagesOperations:
             return is_owner_name(owner) and await self._has_site(owner)
         if not self._settings.enable_custom_domains or "." not in name:
             return False
-        if await self._is_mapped(name):
-            return True
         twin = name.removeprefix("www.") if name.startswith("www.") else f"www.{name}"
-        return await self._is_mapped(twin)
+        return (await self._is_mapped(name) or await self._is_mapped(twin)) and await self._certifiable(name)
 
     async def _is_mapped(self, host: str) -> bool:
         resolved = self._domains.peek(host) or await self._domains.resolve(host)

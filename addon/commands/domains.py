@@ -156,8 +156,7 @@ def _whose(host: str, mapping: Mapping, values: dict[str, Value], records: dict[
 
 def _checked_add(settings: Settings, text: str, mapping: Mapping) -> int:
     try:
-        # Reserved are those names for what sites claim.
-        host = DomainNames(replace(settings, reserved_domains=())).domain(text)
+        host = DomainNames(settings, by_operator=True).domain(text)
     except NameRefused as refused:
         return failed("domains add", str(refused))
     return with_store(

@@ -41,11 +41,15 @@ class Prover(Protocol):
         self, domain: str, owner: str, repository: str, repository_id: int, before: str = ""
     ) -> Verdict: ...
     async def named_sites(self, host: str) -> tuple[Shown, ...]: ...
+    async def leads_here(self, host: str) -> bool | None: ...
 
 
 class Forge(Protocol):
     """What has to be asked beside what is known of repositories."""
 
+    @property
+    def root_host(self) -> str: ...
+    async def repository(self, owner: str, repo: str, /) -> Repository: ...
     async def branch(self, repository: Repository, branch: str) -> Branch: ...
     async def version(self) -> str: ...
 
@@ -67,14 +71,28 @@ class DesiredDomains:
         record: what the site has by now.
         """
         refused: dict[str, str] = {}
+        named = await self._forge_is_named(repository) if pages_file.custom_domains else True
         domains = self._domains(pages_file.custom_domains, refused)
         known = record if record is not None and record.id in (0, repository.id) else None
-        wishes = list(await asyncio.gather(*(self._domain(domain, repository, known) for domain in domains)))
+        if named:
+            wishes = list(await asyncio.gather(*(self._domain(domain, repository, known) for domain in domains)))
+        else:
+            unsaid = "Forgejo gives no answer about its own host, which is nobody's to have; it is asked again"
+            wishes = [DesiredDomain(domain, refusal=unsaid) for domain in domains]
         for host, branch in self._branches(pages_file, domains, refused).items():
             wish = await self._branch(repository, host, branch, refused)
             if wish is not None:
                 wishes.append(wish)
         return wishes, refused
+
+    async def _forge_is_named(self, repository: Repository) -> bool:
+        """Whether Forgejo has told the host of its ROOT_URL: what came out of Redis does not say it."""
+        if not self._forge.root_host:
+            try:
+                await self._forge.repository(repository.owner, repository.name)
+            except ForgejoError:
+                return False
+        return True
 
     def _domains(self, texts: tuple[str, ...], refused: dict[str, str]) -> list[str]:
         domains: dict[str, None] = {}

@@ -35,6 +35,7 @@ MOST_REMEMBERED: Final = 10_000
 MOST_TEXTS: Final = 100
 LONGEST_TEXT: Final = 1024
 MOST_ALIASES: Final = 8
+MOST_ADDRESSES: Final = 32
 
 
 class DnsSilence(Exception):
@@ -74,6 +75,11 @@ class Dns:
             chain.append(next_name)
             at = next_name
         return tuple(chain)
+
+    async def addresses(self, name: str) -> tuple[str, ...]:
+        """The IPv4 and IPv6 addresses of a name, aliases followed; raises DnsSilence."""
+        found = await asyncio.gather(self._answer(name, "A"), self._answer(name, "AAAA"))
+        return (*found[0], *found[1])
 
     async def _answer(self, name: str, kind: str) -> tuple[str, ...]:
         key = (name.lower().rstrip("."), kind)
@@ -122,6 +128,8 @@ class Dns:
             return ()
         if kind == "CNAME":
             return tuple(_name(record.target) for record in answer.rrset)[:1]
+        if kind in ("A", "AAAA"):
+            return tuple(record.address for record in list(answer.rrset)[:MOST_ADDRESSES])
         if answer.canonical_name != absolute:
             return ()  # texts of what the name is an alias for are somebody else's words
         return tuple(_text(record.strings) for record in list(answer.rrset)[:MOST_TEXTS])

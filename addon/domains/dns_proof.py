@@ -12,12 +12,13 @@ nothing.
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from addon.domains.dns import DnsSilence
-from addon.settings.schema import Settings
+from addon.settings.schema import Network, Settings
 from addon.shared.mappings import Mapping, mapping_of
 from addon.web.routing import PROFILE, is_owner_name, is_repository_name, owner_of
 
@@ -40,9 +41,10 @@ class Verdict:
 
 
 class Resolver(Protocol):
-    """Who asks DNS; both raise DnsSilence."""
+    """Who asks DNS; all raise DnsSilence."""
 
     async def texts(self, name: str) -> tuple[str, ...]: ...
+    async def addresses(self, name: str) -> tuple[str, ...]: ...
     async def aliases(self, name: str) -> tuple[str, ...]: ...
 
 
@@ -54,6 +56,7 @@ class DnsProver:
         self._resolver = resolver
         self._keyed_only = settings.require_keyed_proof
         self._key = settings.domain_proof_key
+        self._public = settings.public_addresses
 
     # Whether a domain is a site's.
 
@@ -97,6 +100,35 @@ class DnsProver:
             return keyed or (KEYED,)
         names = dict.fromkeys((f"{owner}/{repository}", f"{owner}/{repository}".lower()))
         return (*(PLAIN + hashlib.sha256(name.encode()).hexdigest() for name in names), *keyed)
+
+    # Whether a host is ours to have a certificate for.
+
+    async def leads_here(self, host: str) -> bool | None:
+        """Whether DNS leads a host to this server; None where DNS does not say.
+
+        It does by an alias that ends at the pages domain or below it, or where all its addresses are ours: one that is
+        somebody else's may be the one that a certificate authority asks.
+        """
+        try:
+            aliases = await self._resolver.aliases(host)
+            if any(alias == self._pages_domain or owner_of(alias, self._pages_domain) for alias in aliases):
+                return True
+            found = await self._resolver.addresses(host)
+            if not found:
+                return False
+            ours = self._public or await self._own_addresses()
+        except DnsSilence:
+            return None
+        if not ours:
+            return None
+        return all(any(ipaddress.ip_address(each) in network for network in ours) for each in found)
+
+    async def _own_addresses(self) -> tuple[Network, ...]:
+        """Those of the pages domain; of a name below it, where there is but a wildcard."""
+        found = await self._resolver.addresses(self._pages_domain)
+        if not found:
+            found = await self._resolver.addresses(f"pages.{self._pages_domain}")
+        return tuple(ipaddress.ip_network(each) for each in found)
 
     # Which sites a host names.
 

@@ -3,15 +3,15 @@
 """Which names a site may claim as its domain, and why not the others. Knows the settings; asks neither DNS nor Redis.
 
 What `.pages` says is anybody's text and ends up in keys of Redis and in Traefik's rules, so nothing goes there that has
-not come out of here: a host name in lower case and A-labels, letters, digits and hyphens. Whole public suffixes are
-refused by the list that mitmproxy brings (publicsuffix2); it is of 2019, so operators add to it by `reservedDomains`.
+not come out of here: a host name in lower case and A-labels, letters, digits and hyphens. The surprising decision: all
+that is below the registrable domains of the pages domain and of the forge is the operator's own, `www.` and the name
+itself above all, and nobody's who can merely push a file; `claimableDomains` says what of it is to be had.
 """
 
-from functools import cache
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-from publicsuffix2 import PublicSuffixList  # type: ignore[import-untyped]  # it has no type hints
-
+from addon.domains.public_suffixes import is_public_suffix, registrable_domain
 from addon.settings.addresses import host_name
 from addon.settings.options import Expected
 from addon.settings.schema import Settings
@@ -32,11 +32,21 @@ class NameRefused(ValueError):
 class DomainNames:
     """The rules for names of domains under these settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, root_host: Callable[[], str] = lambda: "", *, by_operator: bool = False
+    ) -> None:
+        """root_host: the host of Forgejo's own ROOT_URL as it is known by now, empty while it is not.
+
+        by_operator: the names are the operator's to give, who may give away what is reserved or the operator's own.
+        """
         self._pages_domain = settings.pages_domain
         forge = urlsplit(settings.forgejo_host).hostname
         self._forgejo = frozenset(filter(None, (settings.forgejo_public_host, forge)))
+        self._root_host = root_host
+        self._by_operator = by_operator
         self._reserved = settings.reserved_domains
+        self._claimable = settings.claimable_domains
+        self._own = _own_domains((self._pages_domain, *self._forgejo))
 
     def domain(self, text: str) -> str:
         """The domain that `custom_domain` names, in the form in which it is held; raises NameRefused."""
@@ -67,19 +77,36 @@ class DomainNames:
     def _check(self, name: str) -> None:
         if _is_at_or_below(name, self._pages_domain):
             raise NameRefused(name, f"names at and below {self._pages_domain} belong to the pages server")
-        if name in self._forgejo:
+        root_host = self._root_host()
+        if name in self._forgejo or name == root_host:
             raise NameRefused(name, "it is the name of the forge itself")
-        if _suffixes().get_tld(name) == name:
+        if is_public_suffix(name):
             raise NameRefused(name, "it is a public suffix, under which anybody can have a domain")
+        if self._by_operator:
+            return
         for reserved in self._reserved:
             if _is_at_or_below(name, reserved):
                 raise NameRefused(name, f"names at and below {reserved} are reserved by the operator")
+        if any(_is_at_or_below(name, claimable) for claimable in self._claimable):
+            return
+        own = self._own | _own_domains((root_host,)) if root_host else self._own
+        # A parent of the pages domain may be above its registrable domain, where that is a public suffix itself.
+        if self._pages_domain.endswith(f".{name}"):
+            raise NameRefused(name, f"{self._pages_domain} is below it, so it is the operator's own")
+        for domain in own:
+            if _is_at_or_below(name, domain):
+                raise NameRefused(name, f"names at and below {domain} are the operator's own")
 
 
 def shown(text: str) -> str:
     """A text of anybody's, short and in printable ASCII, for a line of a log."""
     safe = "".join(character if " " <= character <= "~" else "?" for character in text[: _SHOWN + 1])
     return safe if len(safe) <= _SHOWN else f"{safe[: _SHOWN - 1]}…"
+
+
+def _own_domains(hosts: Iterable[str]) -> frozenset[str]:
+    """The registrable domains of the operator's hosts; none of an address or of a name without a dot."""
+    return frozenset(filter(None, map(registrable_domain, hosts)))
 
 
 def _is_at_or_below(name: str, domain: str) -> bool:
@@ -94,8 +121,3 @@ def _is_malformed(label: str) -> bool:
     except UnicodeError:
         return True
     return meant.isascii() or any("\x80" <= character <= "\x9f" for character in meant)
-
-
-@cache
-def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList()

@@ -82,7 +82,7 @@ class CustomDomains:
             await asyncio.sleep(max(_LEAST_PAUSE, life / 3))
             with suppress(StoreAway):
                 async for host, mapping in self._store.mappings():
-                    if mapping is not None:
+                    if mapping is not None and await self.registry.may_have_certificate(host):
                         await self.routers.publish([host])
             await self.routers.publish_pages_domain()
 

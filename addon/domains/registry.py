@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -93,9 +93,9 @@ class Registry:
         self.hosts = hosts
         self.told: Callable[[Key], object] = lambda key: None  # whose hosts have changed
         self.routers = routers
-        self.names = DomainNames(settings)
+        self.names = DomainNames(settings, lambda: forge.root_host)
         must_prove = settings.enable_custom_domain_dns_verification
-        self._wishes = DesiredDomains(self.names, forge, prover, must_prove=must_prove)
+        self._desired = DesiredDomains(self.names, forge, prover, must_prove=must_prove)
         self._grace = settings.release_grace
         self._again = max(1.0, settings.cache_ttl)
         self._sites = sites
@@ -110,6 +110,7 @@ class Registry:
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._sweeping: asyncio.Task[None] | None = None
+        self._certified: OrderedDict[str, None] = OrderedDict()  # hosts that DNS led here when it last said anything
         self._closed = False
 
     def start(self) -> None:
@@ -148,7 +149,7 @@ class Registry:
     def unsettled(self, lookup: Lookup) -> bool:
         """Whether a visit may yet change what a site has: something was refused."""
         noticed = self._noticed.get(lookup.key)
-        return noticed is not None and bool(noticed.report.refused)
+        return noticed is not None and bool(noticed.report.refused or noticed.report.elsewhere)
 
     def pushed(self, key: Key | None) -> None:
         """Somebody pushed to a repository, or everything is to be looked at again."""
@@ -261,7 +262,7 @@ class Registry:
 
     def _done(self, lookup: Lookup, report: Report) -> None:
         before = self._noticed.pop(lookup.key, None)
-        if report.trouble or report.refused:
+        if report.trouble or report.refused or report.elsewhere:
             due = self._clock() + min(_SOON, self._again)
         else:
             due = self._clock() + self._again
@@ -293,7 +294,7 @@ class Registry:
         if not there and not pages_file.custom_domains and not pages_file.enable_branches:
             return nothing if known else replace(nothing, trouble=_REDIS_SAYS_NOTHING)
         record = known_record(known.pop(record_name, None))
-        wishes, refused = await self._wishes.of(pages_file, repository, record)
+        wishes, refused = await self._desired.of(pages_file, repository, record)
         found = await self._branches_of_the_plugin(known) if record is None else []
         outcome = Outcome()
         # By which name it was asked for, it was called before: what it had under that is its own.
@@ -320,11 +321,13 @@ class Registry:
             if told is not NO_ANSWER:
                 self._told(told)
                 outcome = replace(outcome, released=(*outcome.released, *told.released))
+        elsewhere: tuple[str, ...] = ()
         if self.routers is not None:
             await self.routers.withdraw([host for host in outcome.released if host not in outcome.held])
-            await self.routers.publish(list(outcome.held))
+            elsewhere = await self._elsewhere(outcome.held) if self.routers.enabled else ()
+            await self.routers.publish([host for host in outcome.held if host not in elsewhere])
         refused = dict(islice((refused | dict(outcome.refused)).items(), _MOST_REFUSED))
-        return Report(*name[:2], outcome.held, outcome.registered, outcome.released, refused)
+        return Report(*name[:2], outcome.held, outcome.registered, outcome.released, refused, elsewhere)
 
     def _name(self, lookup: Lookup) -> Shown:
         """What a repository is called by Forgejo, as far as that is known."""
@@ -405,7 +408,7 @@ class Registry:
                 beaten[host] = holder  # it is the same one, under the name that it had
             elif not holder.same_as(await self._shown(host)):
                 freed = True
-            elif await self._wishes.beats(repository, host, holder, other.id if other is not None else 0):
+            elif await self._desired.beats(repository, host, holder, other.id if other is not None else 0):
                 beaten[host] = holder
         return beaten, freed
 
@@ -413,11 +416,51 @@ class Registry:
         found = await self.store.get(host)
         return None if found is NO_ANSWER else found
 
+    async def may_have_certificate(self, host: str) -> bool:
+        """Whether a certificate may be asked for a host that a site has: DNS leads it here, or proves it the site's.
+
+        Else whoever can push a file could name a stranger's host, and use up what the certificate authority allows.
+        """
+        prover = self._desired.prover
+        if prover is None:
+            return True
+        leads = await prover.leads_here(host)
+        if leads or await self._is_proven(host, prover):
+            self._certified[host] = None
+            while len(self._certified) > _MOST_KNOWN:
+                self._certified.popitem(last=False)
+            return True
+        if leads is None:  # silence changes nothing
+            return host in self._certified
+        self._certified.pop(host, None)
+        return False
+
+    async def _elsewhere(self, hosts: Iterable[str]) -> tuple[str, ...]:
+        """Those of some hosts that may have no certificate; asked side by side."""
+        names = list(hosts)
+        allowed = await asyncio.gather(*map(self.may_have_certificate, names))
+        return tuple(name for name, may in zip(names, allowed) if not may)
+
+    async def _is_proven(self, host: str, prover: Prover) -> bool:
+        """Whether DNS proves a host's domain to be the site's that has it; `www.` is its domain's."""
+        for name in dict.fromkeys((host, host.removeprefix("www."))):
+            shown = await self._shown(name)
+            known = None if shown is None else await self.store.read([domains_key(*shown.site)])
+            if shown is None or known is None or known is NO_ANSWER:
+                continue
+            record = known_record(known.get(domains_key(*shown.site)))
+            for claim in record.claims if record is not None else ():
+                if claim.branch is not None or not (name == claim.host or name.endswith(f".{claim.host}")):
+                    continue
+                if claim.proven or (await prover.proof(claim.host, *shown[:2], record.id if record else 0)).proven:
+                    return True
+        return False
+
     # Hosts that nobody has registered.
 
     async def discover(self, host: str) -> Shown | None:
         """What an unknown host shows, if DNS names a site that names it; registers it."""
-        prover = self._wishes.prover
+        prover = self._desired.prover
         if prover is None:
             return None
         try:

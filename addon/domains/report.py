@@ -30,6 +30,8 @@ class Hosts(Protocol):
 class Routers(Protocol):
     """Who makes hosts known to a web server in front."""
 
+    @property
+    def enabled(self) -> bool: ...
     async def publish(self, hosts: list[str]) -> object: ...
     async def withdraw(self, hosts: list[str]) -> object: ...
 
@@ -38,7 +40,8 @@ class Routers(Protocol):
 class Report:
     """What became of a site's domains; `lines` say it to people. held: all that show it, refused: the others, and why.
 
-    trouble: why nothing could be done; "" where it was.
+    elsewhere: those of `held` that DNS neither leads here nor proves, so that no certificate is asked for. trouble: why
+    nothing could be done; "" where it was.
     """
 
     owner: str
@@ -47,6 +50,7 @@ class Report:
     registered: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
     trouble: str = ""
 
     @property
@@ -56,5 +60,9 @@ class Report:
             *(f"{name}: {host} is registered" for host in self.registered),
             *(f"{name}: {host} is released" for host in self.released),
             *(f"{name}: {host} is refused: {reason}" for host, reason in self.refused.items()),
+            *(
+                f"{name}: {host} gets no router yet: DNS does not lead it here, nor does a record prove it"
+                for host in self.elsewhere
+            ),
             *([f"{name}: {self.trouble}"] if self.trouble else []),
         )

@@ -20,6 +20,11 @@ class TraefikRouters:
         self.routers = Routers(settings)
         self._store = store
 
+    @property
+    def enabled(self) -> bool:
+        """Whether routers are written at all."""
+        return self.routers.enabled
+
     async def publish(self, hosts: Iterable[str]) -> None:
         """Hosts that show something now; what Redis misses, it gets when it is back."""
         if self.routers.enabled:

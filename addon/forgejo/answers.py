@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -47,6 +47,7 @@ class Repository:
     """A repository as Forgejo describes it; owner and name in their own case, after renames.
 
     public: anybody may read it (not private, not internal, owner visible to all). updated_at: seconds since 1970.
+    root_host: the host of Forgejo's ROOT_URL, with which its links begin; empty where nobody said it.
     """
 
     owner: str
@@ -59,6 +60,7 @@ class Repository:
     object_format: str
     updated_at: float | None
     access: Access
+    root_host: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,16 @@ def repository(body: bytes, owner: str, name: str, access: Access) -> Repository
         object_format=object_format,
         updated_at=_moment(fields.get("updated_at")),
         access=access,
+        root_host=_root_host(fields.get("html_url")),
     )
+
+
+def _root_host(html_url: object) -> str:
+    """The host of a link to the forge itself, in lower case; empty where it is none."""
+    try:
+        return (urlsplit(html_url).hostname or "") if type(html_url) is str else ""
+    except ValueError:
+        return ""
 
 
 def branch(body: bytes, asked: str, object_format: str, access: Access) -> Branch:
@@ -371,7 +382,7 @@ def trouble(what: str, status: int, content_type: str | None, retry_after: str |
     """The error that an answer other than the wanted one stands for."""
     if status == 404 and is_own_error(content_type, body):
         return NotFound(f"{what}: not found")
-    if status in (401, 403):
+    if status in (401, 403) and is_json(content_type):
         return Refused(f"{what}: Forgejo answered {status}")
     if status == 429:
         return RateLimited(f"{what}: Forgejo answered 429", retry_after=seconds(retry_after))

@@ -151,6 +151,8 @@ class Calls:
         self._anonymous = _Credential()
         self._token = _Credential()
         self._said_scope = False
+        self._said_page = False
+        self._said_sign_in = False
 
     def __repr__(self) -> str:
         return f"Calls({self.origin.authority!r}, token={'given' if self._authorization else 'none'})"
@@ -264,7 +266,7 @@ class Calls:
         if not self.token_usable:
             raise self._nothing_to_try(Access.TOKEN)
         answer, owner, name = await self._followed(owner, name, API, Access.TOKEN, send)
-        objection = self._objection(answer, Access.TOKEN)
+        objection = self._page_in_front(answer) or self._objection(answer, Access.TOKEN)
         if objection is not None:
             raise objection
         return answer, Reached(owner, name, Access.TOKEN)
@@ -280,6 +282,9 @@ class Calls:
         objections: list[ForgejoError] = []
         for access in self._ways(repository):
             answer, new_owner, new_name = await self._followed(owner, name, marker, access, send)
+            if marker == API and (page := self._page_in_front(answer)) is not None:
+                answer.close()
+                raise page
             objection = self._objection(answer, access)
             if objection is None:
                 if access is Access.TOKEN and any(isinstance(earlier, Refused) for earlier in objections):
@@ -332,6 +337,24 @@ class Calls:
 
     # What the credentials are worth ------------------------------------------------------------------------------
 
+    def _page_in_front(self, answer: Head) -> ForgejoError | None:
+        """The error when a 401 or 403 is not Forgejo's: its API says so in JSON, a filter for bots does in a page.
+
+        What is no answer of Forgejo's closes no site: it is trouble, and what is known is served on.
+        """
+        if answer.status not in (401, 403) or answers.is_json(answer.header("content-type")):
+            return None
+        if not self._said_page:
+            self._said_page = True
+            logger.error(
+                "what answers %d at %s is not Forgejo's API but something in front of it (a filter for bots, a login"
+                " page?): let this server's address pass there, or set forgejoHost to Forgejo itself. What is known of"
+                " sites is served meanwhile",
+                answer.status,
+                self.origin.authority,
+            )
+        return BadAnswer(f"a {answer.status} that is not of Forgejo's API")
+
     def _objection(self, answer: Head, access: Access) -> ForgejoError | None:
         """The error when an answer turns down the credential rather than the question, remembered for later calls."""
         credential = self._credential(access)
@@ -358,6 +381,13 @@ class Calls:
             elif not self._said_scope:  # a single repository may answer so, too: said once, not each time it changes
                 self._said_scope = True
                 logger.error("Forgejo answers 403 to the token: does it have the scope read:repository?")
+        elif not self.has_token and not self._said_sign_in:
+            self._said_sign_in = True
+            logger.error(
+                "Forgejo answers %d to whoever is not signed in (REQUIRE_SIGNIN_VIEW?), and there is no forgejoToken:"
+                " set one with the scope read:repository",
+                answer.status,
+            )
         return Refused(f"Forgejo answered {answer.status}")
 
     def _sign_in_mode(self) -> None:

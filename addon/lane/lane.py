@@ -21,7 +21,7 @@ from addon.lane.http2.heads import Commons, Head
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
-from addon.web.negotiation import http_date
+from addon.web.http_dates import http_date
 from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
 from addon.web.request_head import Fields, fields
 from addon.web.routing import ForgejoRequest

@@ -20,9 +20,10 @@ from addon.forgejo.lfs import LfsPointer, lfs_pointer
 from addon.library.memory import Memory, SingleFlight
 from addon.shared.cache import Shared
 from addon.shared.lookup import TROUBLE_PAUSE, Blob, Failure, Key, Lookup, without_frames
-from addon.sites.site import PUBLIC, File
+from addon.sites.site import File
 from addon.sites.tree import Entry
-from addon.web.negotiation import Representation, encode
+from addon.web.codings import encode
+from addon.web.representation import Representation
 
 _TOO_LARGE_TTL = 3600.0
 """Seconds for which it is believed that Forgejo does not give a blob in one piece."""
@@ -121,8 +122,8 @@ class Blobs:
         async def fetch() -> bytes:
             data = await shared.lfs_object(lookup.key, pointer.oid, pointer.size) if shared is not None else None
             if data is None:
-                data = await self._forgejo.media_bytes(
-                    repository, path=PUBLIC + file.path, commit=commit, oid=pointer.oid, size=pointer.size
+                data = await self._forgejo.files.media_bytes(
+                    repository, path=_path(lookup, file), commit=commit, oid=pointer.oid, size=pointer.size
                 )
                 if shared is not None:
                     shared.keep_object(lookup.key, pointer.oid, data)
@@ -147,12 +148,12 @@ class Blobs:
         self, lookup: Lookup, file: File, pointer: LfsPointer | None, start: int, end: int
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The bytes [start, end) of a file too large for memory, from Forgejo, of exactly this commit."""
-        repository, commit, path = _repository(lookup), _commit(lookup), PUBLIC + file.path
+        repository, commit, path = _repository(lookup), _commit(lookup), _path(lookup, file)
         if pointer is not None:
-            return self._forgejo.media(
+            return self._forgejo.files.media(
                 repository, path=path, commit=commit, oid=pointer.oid, size=pointer.size, start=start, end=end
             )
-        return self._forgejo.stream(
+        return self._forgejo.files.stream(
             repository, path=path, commit=commit, id=file.entry.id, size=file.entry.size, start=start, end=end
         )
 
@@ -231,6 +232,11 @@ class Blobs:
 def _repository(lookup: Lookup) -> Repository:
     assert lookup.repository is not None
     return lookup.repository
+
+
+def _path(lookup: Lookup, file: File) -> str:
+    """Where a file lies in its repository."""
+    return f"{lookup.site.prefix or ''}{file.path}" if lookup.site is not None else file.path
 
 
 def _commit(lookup: Lookup) -> str:

@@ -24,8 +24,8 @@ from addon.library.refresh import SharedRefresh
 from addon.library.site_loader import SiteLoader
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
-from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, repository_of
-from addon.shared.round_trips import Wanted
+from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, Wanted, repository_of
+from addon.sites.site import Site
 from addon.web.prepared_answers import prepared_share
 
 logger = logging.getLogger(__name__)
@@ -201,6 +201,10 @@ class Library:
     async def find(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """What Forgejo says of a repository; trouble is noted beside what is known."""
         return await self._loader.find(key, known, wanted)
+
+    def lies_right(self, key: Key, site: Site | None, repository: Repository) -> bool:
+        """Whether a site's files are those that are served under a key: what governs them may say otherwise by now."""
+        return self._loader.lies_right(key, site, repository)
 
     async def find_commit(
         self, key: Key, repository: Repository, commit: str, known: Lookup | None, wanted: Wanted | None

@@ -20,9 +20,10 @@ from addon.forgejo.answers import Repository
 from addon.settings.schema import Settings
 from addon.shared import records
 from addon.shared.cache import Shared
-from addon.shared.lookup import Fault, Freshness, Key, Lookup, branch_of, key_of, repository_of
+from addon.shared.lookup import Fault, Freshness, Key, Lookup, Wanted, branch_of, key_of, repository_of
 from addon.shared.mappings import FORWARD
-from addon.shared.round_trips import Held, Wanted
+from addon.shared.reads import Held
+from addon.sites.site import Site
 from addon.sites.tree import MODE_LINK
 from resp.tracking import State, Status, Tracking
 
@@ -52,6 +53,7 @@ class Host(Protocol):
     async def find_commit(
         self, key: Key, repository: Repository, commit: str, known: Lookup | None, wanted: Wanted | None
     ) -> Lookup | None: ...
+    def lies_right(self, key: Key, site: Site | None, repository: Repository) -> bool: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -358,7 +360,11 @@ class SharedRefresh:
             self._host.keep_blob(blob_id, data)
         if known is not None and known.commit != commit and looked < known.looked - _SLACK and known.commit:
             return None
-        if known is not None and known.holds_for(repository, commit):
+        if (
+            known is not None
+            and known.holds_for(repository, commit)
+            and self._host.lies_right(key, known.site, repository)
+        ):
             return replace(
                 known, looked=looked, repository=repository, trouble=None, failures=0, suspect=False, retry=0.0
             )
@@ -369,6 +375,8 @@ class SharedRefresh:
             modified = min(float(int(known.modified) + 1), max(self._now(), known.modified))
         found: Lookup | None = Lookup(key, looked, repository=repository, commit=commit, modified=modified)
         assert found is not None
+        if contents is not None and not self._host.lies_right(key, contents.site, repository):
+            contents = None  # it was read as another branch's, and lies elsewhere in the repository
         if contents is None or (branch and contents.site is None):
             found = await self._host.find_commit(key, repository, commit, known, wanted)
             if found is None:

@@ -9,21 +9,25 @@ raises a ForgejoError. Only what takes long (large trees, long `.pages` files) g
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
-from addon.forgejo.answers import Access, Branch, Repository, TreeEntry
+from addon.forgejo.answers import Access, Branch, Repository, TreeEntry, is_branch
 from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import BadAnswer, ForgejoError, NotFound, Refused, ServerTrouble, TooManyFiles
 from addon.forgejo.health_log import HealthLog
 from addon.library.blobs import Blobs
 from addon.settings.schema import Settings
-from addon.shared.lookup import DISABLED, Fault, Key, Lookup, branch_of, repository_of, unknown
-from addon.shared.round_trips import Wanted
+from addon.shared.lookup import DISABLED, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
+from addon.sites import plugin_redirects
+from addon.sites.findings import Finding
 from addon.sites.pages_file import MAX_BYTES as MAX_PAGES_FILE
 from addon.sites.pages_file import PagesFile, PagesFileError, parse
-from addon.sites.site import MAX_LINK_TARGET, PUBLIC, File, Site, public_files
+from addon.sites.rules import IN_ROOT, Rules
+from addon.sites.rules import read as read_rules
+from addon.sites.site import MAX_LINK_TARGET, PUBLIC, File, Site, files_below, is_content
 from addon.sites.tree import MODE_LINK, Tree
 
 logger = logging.getLogger(__name__)
@@ -35,10 +39,32 @@ _MAX_ATTRIBUTES = 4
 _ATTRIBUTES_BYTES = 64 * 1024
 _NOT_FOUND_BYTES = 64 * 1024
 """A 404.html up to this size comes with the site: the first missing path is often the same visitor's favicon."""
+ALIAS_FILES = (".domains", "CNAME")
+"""Where Codeberg's and GitHub's sites name their domains."""
+PLUGIN_REDIRECTS = plugin_redirects.FILE
+_ALIAS_BYTES = 64 * 1024
+_MAX_ALIASES = 200
+_MAX_RULE_FILE = 4 * 1024 * 1024
+"""Rule files above this are not fetched; of what is, 1 MiB is read."""
 _THREAD_ROWS = 2_000
 """Trees above this are built on a thread: 2 000 rows take about 5 ms."""
 _THREAD_SETTINGS = 4 * 1024
 """A `.pages` file above this is read on a thread: 64 KiB made to hurt take 0.2 s."""
+
+
+class _Listed(NamedTuple):
+    """What matters of a commit's tree. rows: the files and links that are served; governing: those that say how.
+
+    too_many: how many there were when they became too many; then there are none.
+    """
+
+    rows: Sequence[TreeEntry]
+    attributes: list[TreeEntry]
+    governing: dict[str, TreeEntry]
+    too_many: int
+
+    def one(self, path: str) -> TreeEntry | None:
+        return self.governing.get(path)
 
 
 class SiteLoader:
@@ -133,7 +159,11 @@ class SiteLoader:
         self, key: Key, repository: Repository, branch: Branch, known: Lookup | None, wanted: Wanted | None
     ) -> Lookup:
         now, today = self._clock(), self._now()
-        if known is not None and known.holds_for(repository, branch.commit):
+        if (
+            known is not None
+            and known.holds_for(repository, branch.commit)
+            and self.lies_right(key, known.site, repository)
+        ):
             return replace(known, looked=now, repository=repository, trouble=None, failures=0)
         modified = min(branch.timestamp if branch.timestamp is not None else today, today)
         if known is not None and known.commit != branch.commit:
@@ -151,16 +181,25 @@ class SiteLoader:
                 raise
             raise ServerTrouble("git cannot read what the branch points to") from None
 
-    async def _read(self, found: Lookup, repository: Repository, commit: str, wanted: Wanted | None) -> Lookup:
+    async def _read(
+        self,
+        found: Lookup,
+        repository: Repository,
+        commit: str,
+        wanted: Wanted | None,
+        said: PagesFile | None = None,
+    ) -> Lookup:
         """The site that a commit is, or why it is none: its tree, then `.pages` and all else that it takes at once.
 
         A branch's commit is a site whatever its own `.pages` says, if it has one at all: the default branch's governs.
-        What its own says is noted as the fault, for the day on which that commit is the default branch's.
+        What its own says is noted as the fault, for the day on which that commit is the default branch's. said: the
+        `.pages`, where it was read before: where a site lies is guessed first, for that is mostly right.
         """
         branch = branch_of(found.key) is not None
         anyway = branch or found.key == self._operators
-        rows, attributes = await self._rows(repository, commit, anyway)
-        settings = next((row for row in rows if row.path == PAGES_FILE), None)
+        prefix = said.prefix if said is not None else self.prefix_of(found.key)
+        listed = await self._rows(repository, commit, prefix, anyway)
+        settings = listed.one(PAGES_FILE)
         if settings is None and not anyway:
             return replace(found, fault=Fault.UNCONFIGURED)
         broken: PagesFileError | None = None
@@ -169,18 +208,30 @@ class SiteLoader:
             broken, settings = PagesFileError(None, reason), None
             if not branch:
                 return self._broken(found, broken)
-        tree = await self._tree(rows)
-        site = Site(repository.owner, repository.name, commit, found.modified, PagesFile(), tree)
-        links = [(path, entry) for path, entry in tree.links() if entry.size <= MAX_LINK_TARGET]
+        if listed.too_many:
+            if settings is None or branch or said is not None:
+                raise TooManyFiles(listed.too_many)
+            tree, links, page = Tree(()), [], None  # until it is known that these are the files
+            site = Site(repository.owner, repository.name, commit, found.modified, PagesFile(), tree)
+        else:
+            tree = await self._tree(listed.rows, prefix)
+            site = Site(repository.owner, repository.name, commit, found.modified, PagesFile(), tree, prefix=prefix)
+            links = [(path, entry) for path, entry in tree.links() if entry.size <= MAX_LINK_TARGET]
+            page = site.outcome(*wanted) if wanted is not None else None
+        notes: list[Finding] = []
         if len(links) > MAX_LINKS:
             logger.warning("%s/%s: only %d of %d links are followed", *found.key, MAX_LINKS, len(links))
+            notes.append(Finding("", None, f"only {MAX_LINKS} of {len(links)} symbolic links are followed"))
             del links[MAX_LINKS:]
         needed = [(entry.id, entry.size) for _, entry in links]
         if settings is not None:
             needed.append((settings.id, settings.size))
-        read = attributes if len(attributes) <= _MAX_ATTRIBUTES else []
-        welcome = [(row.id, row.size) for row in read if row.size <= _ATTRIBUTES_BYTES]
-        page = site.outcome(*wanted) if wanted is not None else None
+        attributes = listed.attributes if len(listed.attributes) <= _MAX_ATTRIBUTES else []
+        welcome = [(row.id, row.size) for row in attributes if row.size <= _ATTRIBUTES_BYTES]
+        # A branch without `.pages` that is a whole site names its domains as other pages servers have it.
+        others = ALIAS_FILES if branch and settings is None and not prefix else ()
+        files = _small(listed, (*(f"{prefix}{name}" for name in IN_ROOT), PLUGIN_REDIRECTS, *others), notes)
+        welcome += [(row.id, row.size) for row in files.values()]
         if isinstance(page, File) and page.entry.size <= self._settings.max_cached_file_size:
             welcome.append((page.entry.id, page.entry.size))
         page = site.not_found_page()
@@ -190,12 +241,14 @@ class SiteLoader:
         if any(oid not in blobs for oid, _ in needed):
             raise BadAnswer("Forgejo left out blobs that it was asked for")
         # Only what `.gitattributes` gives to Git LFS can be a pointer; what was not read might.
-        rules = [blobs.get(row.id) for row in attributes]
-        found = replace(found, uses_lfs=any(rule is None or b"lfs" in rule.data for rule in rules))
+        speak = [blobs.get(row.id) for row in listed.attributes]
+        found = replace(found, uses_lfs=any(each is None or b"lfs" in each.data for each in speak))
         pages_file = PagesFile()
         if settings is not None:
             try:
                 pages_file = await self._pages_file(blobs[settings.id].data)
+                if pages_file.branch and not is_branch(pages_file.branch):
+                    raise PagesFileError(None, "branch: git has no branch of such a name")
             except PagesFileError as error:
                 broken = error
                 if not branch:
@@ -204,8 +257,29 @@ class SiteLoader:
                 logger.warning("%s/%s: .pages: %s", *found.key, warning)
         if not repository.public and not pages_file.publish_private and not branch:
             return replace(found, fault=Fault.ABSENT)
-        targets = {path: _target(blobs[entry.id].data) for path, entry in links}
-        site = replace(site, pages_file=pages_file, links=targets)
+        elsewhere = not branch and pages_file.shown_branch(repository.default_branch) is not None
+        if not (branch or elsewhere) and said is None and pages_file.prefix != prefix:
+            return await self._read(found, repository, commit, wanted, pages_file)
+        if elsewhere:
+            site = replace(site, pages_file=pages_file, tree=Tree(()), prefix=None)
+        else:
+            if listed.too_many:
+                raise TooManyFiles(listed.too_many)
+            texts = {row.path: blobs[row.id].data for row in files.values() if row.id in blobs}
+            notes += [
+                Finding(path, None, "Forgejo does not give it in one piece") for path in files if path not in texts
+            ]
+            notes += _misplaced(listed, prefix)
+            rules = await self._rules({_rule_name(path, prefix): data for path, data in texts.items()})
+            targets = {path: _target(blobs[entry.id].data) for path, entry in links}
+            aliases = named_domains(texts)
+            site = replace(
+                site,
+                pages_file=replace(pages_file, custom_domains=aliases) if aliases else pages_file,
+                links=targets,
+                rules=rules,
+                notes=tuple(notes),
+            )
         if broken is not None:
             return replace(found, site=site, fault=Fault.BROKEN, line=broken.line, reason=broken.reason)
         if settings is None or not pages_file.enabled:
@@ -214,44 +288,70 @@ class SiteLoader:
             return replace(found, site=site if anyway else None, fault=Fault.UNCONFIGURED, reason=reason)
         return replace(found, site=site)
 
+    def prefix_of(self, key: Key) -> str:
+        """What stands before a site's paths in its repository, as far as that is known before `.pages` is read.
+
+        A branch's lie as the default one's `.pages` says; where there is none, it is a site as others have them, whole.
+        """
+        governing = self._peek(repository_of(key))
+        site = governing.site if governing is not None else None
+        if branch_of(key) is None:
+            return site.prefix if site is not None and site.prefix is not None else PUBLIC
+        if site is not None:
+            return site.pages_file.prefix
+        return "" if governing is not None and governing.fault is Fault.UNCONFIGURED else PUBLIC
+
+    def lies_right(self, key: Key, site: Site | None, repository: Repository) -> bool:
+        """Whether a site's files are those that are served under a key: what governs them may say otherwise by now."""
+        if site is None:
+            return True
+        if branch_of(key) is not None:
+            return site.prefix == self.prefix_of(key)
+        rules = site.pages_file
+        return site.prefix == (None if rules.shown_branch(repository.default_branch) is not None else rules.prefix)
+
     def _broken(self, found: Lookup, error: PagesFileError) -> Lookup:
         logger.warning("%s/%s: .pages cannot be read: %s", *found.key, error)
         return replace(found, fault=Fault.BROKEN, line=error.line, reason=error.reason)
 
-    async def _rows(
-        self, repository: Repository, commit: str, anyway: bool
-    ) -> tuple[Sequence[TreeEntry], list[TreeEntry]]:
-        """The commit's rows that matter: `.pages` with what lies below `public/`, and `.gitattributes` files.
+    async def _rows(self, repository: Repository, commit: str, prefix: str, anyway: bool) -> "_Listed":
+        """The commit's rows that matter: what lies below prefix, and the files that govern a site.
 
         Git lists paths in the order of their bytes, so reading ends after the last page that can hold them: a large
         repository that is no site costs one page, not its whole tree. anyway: it is one even without `.pages`.
         """
         rows: list[TreeEntry] = []
         attributes: list[TreeEntry] = []
-        found = anyway
+        governing: dict[str, TreeEntry] = {}
+        named = {PAGES_FILE, PLUGIN_REDIRECTS, *ALIAS_FILES, *IN_ROOT, *(f"{prefix}{name}" for name in IN_ROOT)}
+        end = max(f"{prefix[:-1]}0", PLUGIN_REDIRECTS) if prefix else None  # "0" is the byte after "/"
         async for page in self._forgejo.tree_pages(repository, commit):
             for row in page:
-                if row.path.startswith(PUBLIC):
+                path = row.path
+                if path in named:
+                    governing[path] = row
+                if path.startswith(prefix) and is_content(path, prefix):
                     rows.append(row)
-                    if row.path.endswith("/" + ATTRIBUTES_FILE):
-                        attributes.append(row)
-                elif row.path == PAGES_FILE:
-                    found = True
-                    rows.append(row)
-                elif row.path == ATTRIBUTES_FILE:
+                if path == ATTRIBUTES_FILE or (path.endswith(f"/{ATTRIBUTES_FILE}") and _bears_on(path, prefix)):
                     attributes.append(row)
-            if len(rows) - found > self._settings.max_site_files:
-                raise TooManyFiles(len(rows) - found)
+            if len(rows) > self._settings.max_site_files:
+                return _Listed([], attributes, governing, len(rows))
             last = page[-1].path if page else ""
-            if last > "public0" or (last > PAGES_FILE and not found):
+            if (end is not None and last > end) or (last > PAGES_FILE and not anyway and PAGES_FILE not in governing):
                 break
-        return rows, attributes
+        return _Listed(rows, attributes, governing, 0)
 
-    async def _tree(self, rows: Sequence[TreeEntry]) -> Tree:
+    async def _rules(self, files: dict[str, bytes]) -> Rules:
+        most = self._settings.max_redirects
+        if sum(map(len, files.values())) <= _THREAD_SETTINGS:
+            return read_rules(files, most)
+        return await self._blobs.on_thread(partial(read_rules, files, most))
+
+    async def _tree(self, rows: Sequence[TreeEntry], prefix: str) -> Tree:
         try:
             if len(rows) <= _THREAD_ROWS:
-                return public_files(rows)
-            return await self._blobs.on_thread(partial(public_files, rows))
+                return files_below(rows, prefix)
+            return await self._blobs.on_thread(partial(files_below, rows, prefix))
         except ValueError:
             raise BadAnswer("tree: entries that cannot be of one commit") from None
 
@@ -285,6 +385,59 @@ def _same_place(one: Repository, other: Repository) -> bool:
         other.name,
         other.default_branch,
     )
+
+
+def _small(listed: _Listed, paths: Iterable[str], notes: list[Finding]) -> dict[str, TreeEntry]:
+    """Those of the files that govern a site that can be read; why the others cannot is noted."""
+    found: dict[str, TreeEntry] = {}
+    for path in paths:
+        row = listed.one(path)
+        if row is None:
+            continue
+        if row.mode == MODE_LINK:
+            notes.append(Finding(path, None, "it is a symbolic link, and is not read", "put the file itself there"))
+        elif row.size > _MAX_RULE_FILE:
+            notes.append(Finding(path, None, "it is larger than 4 MiB, and is not read"))
+        else:
+            found[path] = row
+    return found
+
+
+def _misplaced(listed: _Listed, prefix: str) -> list[Finding]:
+    """Rule files that lie where nobody reads them."""
+    if not prefix:
+        return []
+    remedy = f"move it to {prefix}"
+    return [
+        Finding(name, None, "it lies outside the site, and is not read", remedy)
+        for name in IN_ROOT
+        if name in listed.governing and f"{prefix}{name}" not in listed.governing
+    ]
+
+
+def _bears_on(attributes: str, prefix: str) -> bool:
+    """Whether a `.gitattributes` file speaks of files below prefix."""
+    folder = attributes[: -len(ATTRIBUTES_FILE)]
+    return folder.startswith(prefix) or prefix.startswith(folder)
+
+
+def _rule_name(path: str, prefix: str) -> str:
+    return path if path == PLUGIN_REDIRECTS else path.removeprefix(prefix)
+
+
+def named_domains(files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The domains that a repository names as other pages servers have it: in `.domains` (one a line), or `CNAME`.
+
+    What a line holds besides a name is left out; what is no name is refused where domains are claimed.
+    """
+    data = files.get(ALIAS_FILES[0]) or files.get(ALIAS_FILES[1]) or b""
+    names: dict[str, None] = {}
+    for line in data[:_ALIAS_BYTES].decode("utf-8", "replace").splitlines()[:_MAX_ALIASES]:
+        name = line.partition("#")[0].strip().lower()
+        name = name.removeprefix("https://").removeprefix("http://").rstrip("/")
+        if name and name.isprintable() and not set(name) & set(" /"):
+            names[name] = None
+    return tuple(names)
 
 
 def _target(data: bytes) -> str:

@@ -20,7 +20,7 @@ from addon.access.control import MAX_FORM
 from addon.admin.access_log import ABORTED
 from addon.serving.server import Answer, Request
 from addon.web import forwarding
-from addon.web.negotiation import http_date
+from addon.web.http_dates import http_date
 
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 

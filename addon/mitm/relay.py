@@ -19,7 +19,7 @@ from http import HTTPStatus
 
 from addon.forgejo.errors import ForgejoError
 from addon.serving.server import Answer
-from addon.web.negotiation import http_date
+from addon.web.http_dates import http_date
 
 logger = logging.getLogger(__name__)
 

@@ -3,5 +3,5 @@
 """The network, and nobody's meaning: sockets, TLS, certificates, a small HTTP client.
 
 Knows no other wing. `listeners` opens the sockets that visitors come to, `certificates` and `tls_transport` put TLS on
-them, `http_client` is how we ask Forgejo. Begin with `http_client`.
+them, `http_client` is how we ask Forgejo, `http_connection` one connection of it. Begin with `http_client`.
 """

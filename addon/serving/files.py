@@ -21,8 +21,10 @@ from addon.settings.schema import Settings
 from addon.shared.lookup import Blob, Lookup
 from addon.sites.site import File, Site
 from addon.sites.tree import Entry
+from addon.web.codings import IDENTITY, SUFFIXES
 from addon.web.content_types import content_type, depends_on_head, is_html
-from addon.web.negotiation import IDENTITY, SUFFIXES, Plan, Representation, cache_control, encoded_forms, negotiate
+from addon.web.negotiation import negotiate
+from addon.web.representation import Plan, Representation, cache_control, encoded_forms
 
 logger = logging.getLogger(__name__)
 

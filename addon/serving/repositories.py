@@ -13,8 +13,7 @@ import math
 from addon.forgejo.errors import ForgejoError
 from addon.library.library import REFRESH_PATIENCE, Library
 from addon.serving.answers import Need, Request, Work
-from addon.shared.lookup import Freshness, Key, Lookup, unknown
-from addon.shared.round_trips import Wanted
+from addon.shared.lookup import Freshness, Key, Lookup, Wanted, unknown
 
 
 def wanted_with(request: Request, segments: tuple[str, ...], slash: bool) -> Wanted | None:

@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the contributors
 """The settings file: text → values → what they say of each other; immutable afterwards.
 
-`file` reads YAML and remembers lines, `options` says what each option is and how its text becomes a value, `schema`
-lists all options, `rules` compares them with each other, `file_checks` looks at the files they name. Knows files
-alone. Begin with `schema`.
+`option_list` is the list of all options; `options` says what kinds there are and how text becomes a value. `schema`
+makes `Settings` of a file: `file` reads YAML and remembers lines, `reader` finds each value, `rules` compares them with
+each other, `file_checks` looks at the files they name. Knows files alone. Begin with `option_list`.
 """

@@ -62,6 +62,11 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
             yield ("listen", "forgejoHost"), message
         if any(_covers(address, other) or _covers(other, address) for other in settled["admin_listen"]):
             yield ("adminListen", "listen"), f"expected an address of its own, found one that listen has: {address}"
+    if settled["admin_token"] is None:
+        for address in settled["admin_listen"]:
+            if not (address.host == "localhost" or _is_loopback(address.host)):
+                message = f"is required where adminListen can be reached from elsewhere, as {address} can"
+                yield ("adminToken", "adminListen"), f"{message}: set it, or listen at 127.0.0.1:{address.port}"
     held, largest = settled["memory_cache_size"], settled["max_cached_file_size"]
     if largest > held:
         message = f"expected at most memoryCacheSize, which is {size_text(held)}, found {size_text(largest)}"

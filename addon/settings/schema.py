@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-
 """The settings: one YAML file, checked as a whole, immutable afterwards.
 
-The fields of `Settings` are the table of all options: name in the file, how it is read, default, one sentence of help,
-and whether something uses it yet. Options of the Traefik plugin keep its names and defaults. All problems of a file are
-told at once, with line and remedy, because whoever runs a server should not have to start it ten times to learn them.
+The fields of `Options` (`option_list.py`) are the table of all options: name in the file, how it is read, default, one
+sentence of help, and whether something uses it yet. Options of the Traefik plugin keep its names and defaults. All
+problems of a file are told at once, with line and remedy, because whoever runs a server should not have to start it ten
+times to learn them.
 """
 
-# ruff: noqa: RUF009 -- required(), option(), secret() … are dataclasses.field() in our own words.
 from __future__ import annotations
 
 import difflib
@@ -22,17 +21,6 @@ from typing import Any, Literal
 from addon.settings.addresses import (
     ListenAddress,
     Network,
-    addresses,
-    admin_addresses,
-    domain_names,
-    forge_address,
-    host_name,
-    host_names,
-    listen_addresses,
-    loose_host_name,
-    networks,
-    public_host,
-    web_address,
 )
 from addon.settings.file import (
     Document,
@@ -44,274 +32,21 @@ from addon.settings.file import (
     document_from_text,
     shown_name,
 )
-from addon.settings.listen_entries import listen_entry
+from addon.settings.option_list import Options
 from addon.settings.options import (
     Option,
     Secret,
-    access_log,
-    any_secret,
-    at_least_a_second,
-    boolean,
-    computed,
-    duration,
-    file_path,
-    integer,
-    listing,
-    one_of,
-    option,
-    plain_text,
-    redis_url,
-    repository_name,
-    required,
-    secret,
-    size,
-    token,
-    url_path,
-    whole_seconds,
 )
 from addon.settings.reader import Reader, Wrong
 from addon.settings.rules import complete, contradictions, remarks
 
 __all__ = ["ListenAddress", "Network", "Problem", "Secret", "Settings", "SettingsError", "load"]
 
-_KIB, _MIB = 1024, 1024 * 1024
-_LOOPBACK: tuple[Network, ...] = tuple(networks("loopback"))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All options, read and checked. Sizes are bytes, durations seconds. Made by `load` or `Settings.from_mapping`."""
+class Settings(Options):
+    """All options, read and checked, and what follows from them. Made by `load` or `Settings.from_mapping`."""
 
-    # What is served, and from where
-    pages_domain: str = required("pagesDomain", host_name, "The domain whose sub-domains are the sites of your users.")
-    forgejo_host: str = required("forgejoHost", forge_address, "The address at which this server reaches Forgejo.")
-    forgejo_token: Secret | None = secret(
-        "forgejoToken", token, "An access token for Forgejo, for a forge that asks visitors to sign in."
-    )
-    forgejo_ca_file: Path | None = option(
-        "forgejoCAFile", file_path, None, "Certificates (PEM) to trust for Forgejo, besides those of the system."
-    )
-    forgejo_timeout: float = option(
-        "forgejoTimeout", duration(0.001, 3600), 10.0, "How long one call to Forgejo may take."
-    )
-    lfs_storage_hosts: tuple[str, ...] = listing(
-        "lfsStorageHosts", host_names, (), "Hosts to which Forgejo may send us for the content of LFS files."
-    )
-    error_pages_repo: str | None = option(
-        "errorPagesRepo", repository_name, None, "The repository that holds the landing page and the error pages."
-    )
-    serve_private_repositories: bool = option(
-        "servePrivateRepositories", boolean, False, "Whether a private repository may be published by its own `.pages`."
-    )
-    forgejo_public_host: str | None = option(
-        "forgejoPublicHost",
-        public_host,
-        None,
-        "The host under which visitors reach Forgejo itself through this server.",
-    )
-
-    # Where it listens, whom it believes, what it writes
-    listen: tuple[ListenAddress, ...] = listing(
-        "listen",
-        listen_addresses,
-        (ListenAddress("127.0.0.1", 8080),),
-        "The addresses to listen on, for HTTP, or HTTPS with certificates.",
-        nested=listen_entry,
-    )
-    trusted_proxies: tuple[Network, ...] = listing(
-        "trustedProxies", networks, _LOOPBACK, "The proxies in front whose `X-Forwarded-…` headers are believed."
-    )
-    access_log: Path | Literal["stderr"] | None = option(
-        "accessLog", access_log, None, "Where each request is noted: off, stderr, or a file."
-    )
-    log_level: str = option(
-        "logLevel",
-        one_of("debug", "info", "warning", "error", warn="warning"),
-        "info",
-        "How much is logged: debug, info, warning or error.",
-    )
-    state_dir: Path = computed("stateDir", file_path, "The folder for what must outlive a restart.")
-    workers: int = option("workers", integer(1, 1024), 16, "The threads for work that would hold up other requests.")
-
-    # How much is held, and how long
-    cache_ttl: float = option(
-        "cacheTTL", duration(), 300.0, "How long a branch is taken to be where it was without asking Forgejo."
-    )
-    browser_cache_ttl: int = computed(
-        "browserCacheTTL", whole_seconds, "How long browsers keep files other than HTML; as `cacheTTL` unless set."
-    )
-    memory_cache_size: int = option(
-        "memoryCacheSize", size(64 * _KIB), 256 * _MIB, "How much memory everything that is cached may take."
-    )
-    max_cached_file_size: int = option(
-        "maxCachedFileSize", size(), _MIB, "The size above which a file is streamed from Forgejo instead of cached."
-    )
-    max_site_files: int = option(
-        "maxSiteFiles", integer(1, 10_000_000), 100_000, "The most files that one site may have."
-    )
-
-    # Redis or Valkey
-    redis_host: str | None = option(
-        "redisHost",
-        loose_host_name,
-        None,
-        "The host of Redis or Valkey; without one, memory is the only cache.",
-    )
-    redis_port: int = option("redisPort", integer(1, 65535), 6379, "The port of Redis or Valkey.")
-    redis_username: str | None = option(
-        "redisUsername", plain_text, None, "The user to sign in as, where the server has users."
-    )
-    redis_password: Secret | None = secret("redisPassword", any_secret, "The password of Redis or Valkey.")
-    redis_db: int = option("redisDB", integer(0, 65535), 0, "The number of the database.")
-    redis_tls: bool = option("redisTLS", boolean, False, "Whether the connection uses TLS.")
-    redis_ca_file: Path | None = option(
-        "redisCAFile",
-        file_path,
-        None,
-        "Certificates (PEM) to trust for it, instead of those of the system.",
-    )
-    redis_url: Secret | None = secret(
-        "redisURL",
-        redis_url,
-        "All of the above in one address, such as `rediss://user:password@host:6379/0`.",
-    )
-    redis_pool_size: int = option("redisPoolSize", integer(1, 10_000), 10, "How many idle connections are kept.")
-    redis_max_connections: int = option(
-        "redisMaxConnections", integer(1, 10_000), 20, "The most connections at one time."
-    )
-    redis_conn_wait_timeout: float = option(
-        "redisConnWaitTimeout", duration(), 5.0, "How long to wait for a free connection."
-    )
-    redis_timeout: float = option(
-        "redisTimeout", duration(0.001), 0.3, "The longest that one look-up in the shared cache may take."
-    )
-    max_shared_file_size: int = option(
-        "maxSharedFileSize",
-        size(),
-        8 * _MIB,
-        "The size above which a file is not put into the shared cache.",
-    )
-    memory_ttl: float = option(
-        "memoryTTL", duration(), 5.0, "How long memory is believed while Redis cannot tell of changes."
-    )
-    stale_ttl: int = option("staleTTL", whole_seconds, 86_400, "How long known pages are served while Forgejo is away.")
-
-    # Deploys and administration
-    webhook_secret: Secret | None = secret(
-        "webhookSecret", any_secret, "The secret of Forgejo's webhook; without one there is no webhook."
-    )
-    webhook_path: str = option(
-        "webhookPath", url_path, "/.pages/webhook", "The path of the webhook on the pages domain."
-    )
-    admin_listen: tuple[ListenAddress, ...] = listing(
-        "adminListen",
-        admin_addresses,
-        (),
-        "The addresses of the status page and of purging; off unless set.",
-    )
-    admin_token: Secret | None = secret("adminToken", token, "The token that the status page and purging ask for.")
-
-    # Custom domains
-    enable_custom_domains: bool = option(
-        "enableCustomDomains", boolean, True, "Whether sites may have domains of their own."
-    )
-    enable_custom_domain_dns_verification: bool = option(
-        "enableCustomDomainDNSVerification",
-        boolean,
-        False,
-        "Whether a domain must be proven by a DNS record.",
-    )
-    require_keyed_proof: bool = option(
-        "requireKeyedProof", boolean, False, "Whether only a proof made with `domainProofKey` counts."
-    )
-    domain_proof_key: Secret | None = secret(
-        "domainProofKey", any_secret, "The key that the proofs of domains are made with."
-    )
-    dns_resolvers: tuple[str, ...] = listing(
-        "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system."
-    )
-    reserved_domains: tuple[str, ...] = listing(
-        "reservedDomains", domain_names, (), "Domains that no site may claim, nor any name below them."
-    )
-    release_grace: int = option(
-        "releaseGrace",
-        whole_seconds,
-        86_400,
-        "How long the domains of a vanished repository stay reserved.",
-    )
-    custom_domain_cache_ttl: int = option(
-        "customDomainCacheTTL",
-        whole_seconds,
-        600,
-        "Known from the Traefik plugin, which never used it either.",
-        later=True,
-    )
-    max_redirects: int = option(
-        "maxRedirects", integer(0, 100_000), 25, "The most rules that are read from a `.redirects` file.", later=True
-    )
-    redirect_https: bool = option("redirectHTTPS", boolean, False, "Whether plain HTTP is redirected to HTTPS.")
-    acme_challenge_upstream: str | None = option(
-        "acmeChallengeUpstream", web_address, None, "Who answers `/.well-known/acme-challenge/`."
-    )
-
-    # Traefik in front
-    traefik_redis_router_enabled: bool = option(
-        "traefikRedisRouterEnabled",
-        boolean,
-        True,
-        "Whether routers for custom domains are written for Traefik.",
-    )
-    traefik_redis_cert_resolver: str = option(
-        "traefikRedisCertResolver",
-        plain_text,
-        "letsencrypt-http",
-        "The certificate resolver of those routers.",
-    )
-    traefik_redis_router_ttl: int = option(
-        "traefikRedisRouterTTL", whole_seconds, 0, "How long those routers live; 0 is for ever."
-    )
-    traefik_redis_root_key: str = option(
-        "traefikRedisRootKey", plain_text, "traefik", "The key under which Traefik looks for them."
-    )
-    traefik_service_url: str | None = option(
-        "traefikServiceURL", web_address, None, "The address at which Traefik reaches this server."
-    )
-
-    # Passwords
-    auth_secret_key: Secret | None = secret(
-        "authSecretKey", any_secret, "The key that signs the logins of those who gave a site's password."
-    )
-    auth_cookie_duration: int = option("authCookieDuration", at_least_a_second, 3600, "How long a login is good.")
-
-    # The fast lane and the process
-    lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1.")
-    http2: bool = option("http2", boolean, True, "Whether HTTP/2 is offered over TLS.")
-    http2_plain: bool = option(
-        "http2Plain", boolean, False, "Whether HTTP/2 is understood without TLS, from clients that know (h2c)."
-    )
-    max_head_size: int = option("maxHeadSize", size(1024), 16 * _KIB, "The most that the head of a request may take.")
-    header_timeout: float = option(
-        "headerTimeout", duration(0.001), 10.0, "How long the head of a request may take to arrive."
-    )
-    idle_timeout: float = option("idleTimeout", duration(0.001), 60.0, "How long a connection may be idle.")
-    max_requests_per_connection: int = option(
-        "maxRequestsPerConnection",
-        integer(0, 10**9),
-        10_000,
-        "After how many requests a connection is closed.",
-    )
-    max_connections_per_address: int = option(
-        "maxConnectionsPerAddress",
-        integer(0, 10**6),
-        512,
-        "The most connections from one address; 0 is no limit.",
-    )
-    processes: int = option("processes", integer(1, 1024), 1, "How many processes share the work.")
-    keep_default_addons: bool = option(
-        "keepDefaultAddons", boolean, False, "Whether mitmproxy keeps addons that have nothing to do here."
-    )
-
-    # Not options: what follows from them
     forgejo_public_scheme: Literal["http", "https"] | None = None  # as far as forgejoPublicHost was given as a URL
     not_used_yet: tuple[str, ...] = ()  # options that were set and that nothing uses yet
     warnings: tuple[str, ...] = ()  # harmless oddities, one line each

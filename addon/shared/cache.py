@@ -20,20 +20,11 @@ from typing import Any, Final, TypeVar
 
 import resp
 from addon.settings.schema import Settings
-from addon.shared import records, round_trips
-from addon.shared.lookup import Key, Lookup
-from addon.shared.round_trips import (
-    EPOCH_LIFE,
-    GUESSED_BRANCH,
-    LARGEST_SITE,
-    Held,
-    NoAnswer,
-    RoundTrips,
-    Wanted,
-    Work,
-    checked_replies,
-    milliseconds,
-)
+from addon.shared import added_locks, reads, records, writes
+from addon.shared.lookup import Key, Lookup, Wanted
+from addon.shared.reads import GUESSED_BRANCH, Held
+from addon.shared.round_trips import EPOCH_LIFE, NoAnswer, RoundTrips, checked_replies, milliseconds
+from addon.shared.writes import LARGEST_SITE, Work
 
 logger = logging.getLogger(__name__)
 
@@ -153,24 +144,24 @@ class Shared:
         if known is not None and known.repository is not None:
             branch, called = known.repository.default_branch, records.password_place(known.repository)
             commit = known.commit if known.fault in records.STORED else None
-        return await self._run(lambda trips: round_trips.look(trips, key, branch, commit, wanted, called))
+        return await self._run(lambda trips: reads.look(trips, key, branch, commit, wanted, called))
 
     async def added_lock(self, place: Key) -> str | None:
         """The hash that stands in Redis as a site's password; place: as `records.password_place` says."""
-        return await self._run(lambda trips: round_trips.added_lock(trips, place))
+        return await self._run(lambda trips: added_locks.added_lock(trips, place))
 
     async def blobs(self, wanted: Iterable[tuple[str, int]]) -> dict[str, bytes]:
         """Those of the files (ids and sizes) that Redis has, verified against their ids, in one trip."""
         names = {records.blob_key(blob_id): (blob_id, size) for blob_id, size in wanted if size <= self.largest_file}
         if not names:
             return {}
-        return await self._run(lambda trips: round_trips.blobs(trips, names)) or {}
+        return await self._run(lambda trips: reads.blobs(trips, names)) or {}
 
     async def lfs_object(self, key: Key, oid: str, size: int) -> bytes | None:
         """The bytes of a Git LFS object, verified."""
         if size > self.largest_file:
             return None
-        return await self._run(lambda trips: round_trips.lfs_object(trips, records.object_key(key, oid), oid, size))
+        return await self._run(lambda trips: reads.lfs_object(trips, records.object_key(key, oid), oid, size))
 
     async def run(self, job: Callable[[RoundTrips], T]) -> T | None:
         """What a job of somebody else's says, run on a thread; None where Redis gives no answer in time."""
@@ -203,7 +194,7 @@ class Shared:
         """
         work = self._taken()
         return await self._run(
-            lambda trips: round_trips.store(trips, lookup, held, token, work, going), lambda: self._give(work)
+            lambda trips: writes.store(trips, lookup, held, token, work, going), lambda: self._give(work)
         )
 
     def store_later(self, lookup: Lookup) -> None:
@@ -214,7 +205,7 @@ class Shared:
     async def lock(self, key: Key) -> str | None:
         """The token of the lock on looking at a repository; "" where another proxy has it."""
         token = secrets.token_hex(8)
-        got = await self._run(lambda trips: round_trips.lock(trips, key, token, LOCK_LIFE))
+        got = await self._run(lambda trips: writes.lock(trips, key, token, LOCK_LIFE))
         return None if got is None else token if got else ""
 
     async def locked(self, key: Key) -> bool | None:
@@ -223,7 +214,7 @@ class Shared:
 
     async def unlock(self, key: Key, token: str) -> None:
         """Let go of a lock without having anything to write."""
-        await self._run(lambda trips: round_trips.unlock(trips, key, token))
+        await self._run(lambda trips: writes.unlock(trips, key, token))
 
     async def purge(self, key: Key | None) -> bool:
         """Make all proxies look again at a repository, or at everything; False: as soon as Redis answers."""
@@ -239,7 +230,7 @@ class Shared:
         """Write what waits: files, and what was found while Redis was away."""
         work = self._taken()
         if work:
-            await self._run(lambda trips: round_trips.flush(trips, work), lambda: self._give(work))
+            await self._run(lambda trips: writes.flush(trips, work), lambda: self._give(work))
 
     # What waits.
 
@@ -294,7 +285,7 @@ class Shared:
             if self._touched and time.monotonic() - last > _TOUCH_SECONDS:
                 last = time.monotonic()
                 names, self._touched = self._touched, set()
-                await self._run(partial(round_trips.touch, names=names))
+                await self._run(partial(writes.touch, names=names))
 
     # Jobs, and what becomes of them.
 

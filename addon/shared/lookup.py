@@ -57,6 +57,9 @@ Key = tuple[str, str]
 Of a branch other than the default one: `name@branch`, the branch as git has it; no repository's name holds an `@`.
 """
 
+Wanted = tuple[tuple[str, ...], bool]
+"""A path that a visitor waits for: its segments, and whether a slash came after them."""
+
 
 def key_of(owner: str, repository: str, branch: str | None = None) -> Key:
     """Under which key a repository, or one of its branches, is held."""

@@ -16,11 +16,16 @@ from typing import Any, NamedTuple
 
 from addon.forgejo.answers import Access, Repository, is_branch, is_id, is_name, is_path
 from addon.shared.lookup import Fault, Key, Lookup, branch_of, repository_of
+from addon.sites import rules as rule_files
+from addon.sites.findings import Finding
 from addon.sites.pages_file import PagesFile
+from addon.sites.rules import Rules
 from addon.sites.site import Site
 from addon.sites.tree import MODE_EXECUTABLE, MODE_LINK, Tree
 
 VERSION = 1
+SITE_VERSION = 2
+"""Of what a commit is: since 2 with its rule files and where its files lie, which a proxy of before would pass over."""
 PREFIX = "~pages:"
 REF, REPOSITORY, EPOCH = f"{PREFIX}ref:", f"{PREFIX}repo:", f"{PREFIX}epoch:"
 PASSWORD = "password:"
@@ -31,11 +36,16 @@ STORED = frozenset({None, Fault.UNCONFIGURED, Fault.BROKEN})
 """What a commit says, whoever reads it; other faults follow from settings, access or the moment."""
 _MODES = frozenset({0o100644, MODE_EXECUTABLE, MODE_LINK})
 _LARGEST = 2**63
+_MOST_PLUGIN_RULES = 100_000
 _LONGEST_LIFE = 10 * 365 * 86400.0
 
 
 class Broken(ValueError):
     """What was read cannot be ours: no JSON, or not what such a record holds."""
+
+
+class Outdated(Broken):
+    """What was read is an older version's record of something that does not change: it is replaced."""
 
 
 class Foreign(Exception):
@@ -140,19 +150,21 @@ class Contents:
     reason: str
 
 
-def _dumped(fields: Mapping[str, object]) -> bytes:
-    text = json.dumps({"v": VERSION, **fields}, ensure_ascii=False, separators=(",", ":"))
+def _dumped(fields: Mapping[str, object], version: int = VERSION) -> bytes:
+    text = json.dumps({"v": version, **fields}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "surrogatepass")
 
 
-def _loaded(data: bytes) -> dict[str, Any]:
+def _loaded(data: bytes, version: int = VERSION) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         raise Broken("not JSON") from None
     if type(value) is not dict or type(value.get("v")) is not int:
         raise Broken("not a record")
-    if value["v"] != VERSION:
+    if 0 < value["v"] < version:
+        raise Outdated(f"version {value['v']}")
+    if value["v"] != version:
         raise Foreign(f"version {value['v']}")
     return value
 
@@ -267,22 +279,24 @@ def site_record(lookup: Lookup) -> bytes:
         "site": None,
     }
     if site is not None:
-        # A list of warnings is for the owner's log at the time of the deploy, not for every proxy.
-        pages = {name: value for name, value in asdict(site.pages_file).items() if name != "warnings"}
         told["site"] = {
             "owner": site.owner,
             "name": site.name,
             "modified": site.modified,
-            "pages": pages,
+            "pages": asdict(site.pages_file),
+            "root": site.prefix,
+            "rules": {name: data.decode("utf-8", "surrogateescape") for name, data in site.rules.files().items()},
+            "max_redirects": site.rules.most,
+            "notes": [list(note) for note in site.notes],
             "links": dict(site.links),
             "files": [[path, f"{mode:o}", oid, size] for path, mode, oid, size in site.tree.rows()],
         }
-    return _dumped(told)
+    return _dumped(told, SITE_VERSION)
 
 
 def read_site(data: bytes, commit: str) -> Contents:
     """Raises Broken and Foreign; takes a while for a large site."""
-    fields = _loaded(data)
+    fields = _loaded(data, SITE_VERSION)
     if fields.get("commit") != commit:
         raise Broken("commit")
     fault = _of(fields, "fault", str, optional=True)
@@ -305,15 +319,53 @@ def _site(told: Mapping[str, Any], commit: str) -> Site:
     links = _of(told, "links", dict)
     if any(type(target) is not str for target in links.values()):
         raise Broken("links")
-    pages_file = _pages_file(_of(told, "pages", dict))
-    return Site(owner, name, commit, _of(told, "modified", float), pages_file, _tree(told), links)
+    prefix = _of(told, "root", str, optional=True)
+    if prefix and not (prefix.endswith("/") and is_path(prefix[:-1])):
+        raise Broken("root")
+    return Site(
+        owner,
+        name,
+        commit,
+        _of(told, "modified", float),
+        _pages_file(_of(told, "pages", dict)),
+        _tree(told),
+        links,
+        prefix,
+        _rules(told),
+        tuple(map(_note, _of(told, "notes", list))),
+    )
+
+
+def _rules(told: Mapping[str, Any]) -> Rules:
+    """The rules, out of the files themselves: so nothing is believed here that a file could not say."""
+    files = {}
+    for name, text in _of(told, "rules", dict).items():
+        if type(text) is not str:
+            raise Broken("rules")
+        try:
+            files[name] = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise Broken("rules") from None
+    most = _of(told, "max_redirects", int)
+    if not 0 <= most <= _MOST_PLUGIN_RULES:
+        raise Broken("max_redirects")
+    return rule_files.read(files, most)
+
+
+def _note(told: object) -> Finding:
+    if type(told) is not list or len(told) != len(Finding._fields):
+        raise Broken("notes")
+    file, line, reason, remedy, lost = told
+    if any(type(text) is not str for text in (file, reason, remedy)) or type(lost) is not bool:
+        raise Broken("notes")
+    if line is not None and type(line) is not int:
+        raise Broken("notes")
+    return Finding(file, line, reason, remedy, lost)
 
 
 def _pages_file(told: Mapping[str, Any]) -> PagesFile:
     values: dict[str, Any] = {}
     for each in dataclasses.fields(PagesFile):
-        if each.name == "warnings":
-            continue
         value = told.get(each.name)
         if type(each.default) is tuple:
             if type(value) is not list or any(type(item) is not str for item in value):

@@ -37,10 +37,11 @@ _MAX_WARNINGS = 20
 
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off", ""})
-_BOOLEANS = frozenset({"enabled", "directory_index", "publish_private"})
+_BOOLEANS = frozenset({"enabled", "directory_index", "publish_private", "spa", "clean_urls", "canonical"})
 _TEXTS = frozenset({"password", "branchesPassword"})
+_PLACES = frozenset({"root", "branch"})
 _LISTS = frozenset({"custom_domain", "enable_branches"})
-_KNOWN = _BOOLEANS | _TEXTS | _LISTS
+_KNOWN = _BOOLEANS | _TEXTS | _PLACES | _LISTS
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -55,13 +56,21 @@ class PagesFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PagesFile:
-    """What a `.pages` file says. Hashes are kept out of the repr."""
+    """What a `.pages` file says. Hashes are kept out of the repr.
+
+    root: the folder that is served, `.` for the whole repository; branch: the branch; each "" where nothing is said.
+    """
 
     enabled: bool = True
     custom_domains: tuple[str, ...] = ()
     directory_index: bool = False
     enable_branches: tuple[str, ...] = ()
     publish_private: bool = False
+    spa: bool = False
+    clean_urls: bool = False
+    canonical: bool = False
+    root: str = ""
+    branch: str = ""
     password: str = ""
     branches_password: str = ""
     warnings: tuple[str, ...] = ()
@@ -70,7 +79,20 @@ class PagesFile:
     def nbytes(self) -> int:
         """What it takes in memory, in bytes."""
         texts = (*self.custom_domains, *self.enable_branches, *self.warnings, self.password, self.branches_password)
-        return 300 + sum(sys.getsizeof(text) + 8 for text in texts)
+        return 400 + sum(sys.getsizeof(text) + 8 for text in (*texts, self.root, self.branch))
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the site's paths in the repository: `public/`, or what `root` names.
+
+        A branch that is named for the pages alone is the site as it lies there, as on other pages servers.
+        """
+        root = self.root or ("." if self.branch else "public")
+        return "" if root == "." else f"{root}/"
+
+    def shown_branch(self, default: str) -> str | None:
+        """The branch that the site is on, where it is another than the default one."""
+        return self.branch if self.branch not in ("", default) else None
 
     def __repr__(self) -> str:
         return f"PagesFile(enabled={self.enabled}, protected={bool(self.password)})"
@@ -125,6 +147,11 @@ def parse(data: bytes) -> PagesFile:
         directory_index=_boolean(values, "directory_index", False),
         enable_branches=_texts(values, "enable_branches"),
         publish_private=_boolean(values, "publish_private", False),
+        spa=_boolean(values, "spa", False),
+        clean_urls=_boolean(values, "clean_urls", False),
+        canonical=_boolean(values, "canonical", False),
+        root=_root(values),
+        branch=_branch(values),
         password=_text(values, "password"),
         branches_password=_text(values, "branchesPassword"),
         warnings=tuple(warnings),
@@ -282,3 +309,25 @@ def _texts(values: dict[str, _Value], key: str) -> tuple[str, ...]:
         return ()
     found = value.items or ((value.text,) if value.text else ())
     return tuple(dict.fromkeys(text.strip() for text in found if text.strip()))
+
+
+def _root(values: dict[str, _Value]) -> str:
+    """A folder's path without slashes around it; `.` for the repository itself."""
+    text = _text(values, "root").removeprefix("./").strip("/")
+    if not text:
+        return "." if _text(values, "root") else ""
+    parts = text.split("/")
+    if text != "." and (any(part in ("", ".", "..") for part in parts) or parts[0] == ".git" or not text.isprintable()):
+        raise PagesFileError(
+            values["root"].line, "root: expected a folder of the repository, such as docs, or . for all"
+        )
+    if len(text) > 1000:
+        raise PagesFileError(values["root"].line, "root: the path is too long")
+    return text
+
+
+def _branch(values: dict[str, _Value]) -> str:
+    text = _text(values, "branch")
+    if text and (len(text.encode()) > 250 or not text.isprintable() or " " in text or text.startswith("-")):
+        raise PagesFileError(values["branch"].line, "branch: expected the name of a branch, such as gh-pages")
+    return text

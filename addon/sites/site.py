@@ -12,13 +12,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from addon.sites import rules as rule_files
+from addon.sites.findings import Finding
 from addon.sites.pages_file import PagesFile
+from addon.sites.rules import NO_RULES, Rules
 from addon.sites.tree import MODE_LINK, Entry, Tree
 
 PUBLIC = "public/"
+"""Where a site lies in its repository, unless its `.pages` says otherwise."""
 INDEX = "index.html"
 NOT_FOUND_PAGE = "404.html"
 _NO_FILES = frozenset({0o040000, 0o160000})
+_NEVER_CONTENT = frozenset({".pages", ".domains", ".redirects", ".forgejo", ".gitea"})
+"""What a site that is a whole repository does not show at its root, nor anything that begins with `.git`."""
 MAX_LINK_DEPTH = 16
 MAX_LINK_TARGET = 4096
 """Longest link target followed, in bytes: Linux's PATH_MAX."""
@@ -54,7 +60,9 @@ class Site:
     """A commit's files and rules.
 
     owner, name: as Forgejo writes them. commit: its id. modified: seconds since 1970 for Last-Modified, never earlier
-    than that of the commit this one replaced. links: path below `public/` → target text.
+    than that of the commit this one replaced. links: path below the root → target text. prefix: what stands before the
+    site's paths in the repository; None where the site is on another branch, and has no files here. rules: of its rule
+    files. notes: what its owner should know besides.
     """
 
     owner: str
@@ -64,12 +72,16 @@ class Site:
     pages_file: PagesFile
     tree: Tree
     links: Mapping[str, str] = field(default_factory=dict)
+    prefix: str | None = PUBLIC
+    rules: Rules = NO_RULES
+    notes: tuple[Finding, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """What the site takes in memory, in bytes."""
         texts = sum(sys.getsizeof(path) + sys.getsizeof(target) + 110 for path, target in self.links.items())
-        return self.tree.nbytes + self.pages_file.nbytes + texts + 2000
+        notes = sum(sys.getsizeof(note.reason) + 200 for note in self.notes)
+        return self.tree.nbytes + self.pages_file.nbytes + texts + self.rules.nbytes + notes + 2000
 
     def outcome(self, segments: tuple[str, ...], slash: bool) -> Outcome:
         """What clean path segments mean here; slash tells whether a slash came after them."""
@@ -172,13 +184,23 @@ class Site:
         return "/".join(done)
 
 
-def public_files(entries: Iterable[tuple[str, int, str, int]]) -> Tree:
-    """The files and links below `public/` of a commit's (path, mode, blob id, size) rows, as paths below it.
+def is_content(path: str, prefix: str) -> bool:
+    """Whether a path of the repository is served, where the site lies below prefix: what governs it never is."""
+    if not path.startswith(prefix):
+        return False
+    first, slash, _ = path[len(prefix) :].partition("/")
+    if not slash and first in rule_files.IN_ROOT:
+        return False
+    return bool(prefix) or not (first.startswith(".git") or first in _NEVER_CONTENT)
+
+
+def files_below(entries: Iterable[tuple[str, int, str, int]], prefix: str = PUBLIC) -> Tree:
+    """The files and links of a site out of a commit's (path, mode, blob id, size) rows, as paths below its root.
 
     Folders and submodules are left out. Raises ValueError as Tree does.
     """
     return Tree(
-        (path[len(PUBLIC) :], mode, oid, size)
+        (path[len(prefix) :], mode, oid, size)
         for path, mode, oid, size in entries
-        if path.startswith(PUBLIC) and path != PUBLIC and mode not in _NO_FILES
+        if mode not in _NO_FILES and path != prefix and is_content(path, prefix)
     )

@@ -18,17 +18,10 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Response
 
-from addon.web.negotiation import (
-    CODINGS,
-    IDENTITY,
-    Form,
-    Representation,
-    cache_control,
-    encode,
-    entity_tag,
-    http_date,
-    negotiate,
-)
+from addon.web.codings import CODINGS, IDENTITY, encode
+from addon.web.http_dates import http_date
+from addon.web.negotiation import negotiate
+from addon.web.representation import Form, Representation, cache_control, entity_tag
 
 BLOB = "8ab686eafeb1f44702738c8b0f24f2567c36da6d"
 MODIFIED = 1_700_000_000

@@ -3,6 +3,7 @@
 """`adminListen` of a real mitmdump: health, status, purging, certificates, and who may not."""
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
@@ -15,6 +16,7 @@ import pytest
 from addon.commands.purge import purge_command
 from addon.preview.forge import Forge
 from addon.settings.schema import load
+from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
@@ -23,6 +25,8 @@ from tests.resp.servers import Server, start_valkey, wait_until
 TOKEN = "s3cret-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 HOST = "www.alice.example"
+AWAY = "www.victim-bank.example"
+"""A host that the site names, too, and that DNS leads elsewhere."""
 
 
 class Desk(NamedTuple):
@@ -40,7 +44,7 @@ class Desk(NamedTuple):
         """Status, and the JSON of the answer (its text, where it is none)."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            client.request(method, path, body, {"Host": "whatever.example", **(headers or {})})
+            client.request(method, path, body, {"Host": "status.example", **(headers or {})})
             response = client.getresponse()
             data = response.read()
             json_type = response.headers["Content-Type"] == "application/json"
@@ -52,14 +56,22 @@ class Desk(NamedTuple):
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     root = tmp_path_factory.mktemp("admin")
-    files = {".pages": f"custom_domain: {HOST}\n".encode(), "public/index.html": b"one"}
+    files = {".pages": f"custom_domain: [{HOST}, {AWAY}]\n".encode(), "public/index.html": b"one"}
     site = Site(root / "forge" / "alice" / "blog.git", files)
     Site(root / "forge" / "bob" / "code.git", {"main.c": b"int x;"})
     forge = start_forge(root / "forge")
     port = free_port()
-    with start_valkey() as redis:
-        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
-        options |= {"adminListen": f"127.0.0.1:{port}", "adminToken": TOKEN, "forgejoPublicHost": "git.example"}
+    with start_valkey() as redis, name_server() as names:
+        for host in (PAGES_DOMAIN, HOST, HOST.removeprefix("www.")):
+            names.zone[host, "A"] = ["192.0.2.1"]
+        names.zone[AWAY, "A"] = ["198.51.100.1"]
+        options = {"dnsResolvers": [names.address], "redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
+        options |= {
+            "adminListen": f"127.0.0.1:{port}",
+            "adminToken": TOKEN,
+            "adminHosts": ["status.example"],
+            "forgejoPublicHost": "git.example",
+        }
         with running_proxy(root / "proxy", forge.url, **options) as proxy:
             yield Desk(proxy, port, forge, site, redis)
     site.close()
@@ -88,7 +100,7 @@ def test_the_status_has_numbers_of_every_part_for_who_has_the_token(desk: Desk) 
 
 
 def test_the_status_says_which_domains_were_refused_and_why(desk: Desk) -> None:
-    desk.site.commit({".pages": f"custom_domain: [{HOST}, www.{PAGES_DOMAIN}]\n".encode()})
+    desk.site.commit({".pages": f"custom_domain: [{HOST}, {AWAY}, www.{PAGES_DOMAIN}]\n".encode()})
     assert desk.ask("/purge", "POST", b"what=alice/blog", BEARER)[0] == 200
 
     def refused() -> dict[str, str]:
@@ -168,6 +180,8 @@ def test_a_purge_by_a_link_is_none(desk: Desk) -> None:
         (HOST, 200),
         ("alice.example", 200),
         ("stranger.example", 404),
+        (AWAY, 404),
+        (AWAY.removeprefix("www."), 404),
         ("127.0.0.1", 404),
         ("", 400),
         ("a..b", 404),
@@ -176,7 +190,14 @@ def test_a_purge_by_a_link_is_none(desk: Desk) -> None:
 def test_a_certificate_is_for_hosts_that_are_ours(host: str, status: int, desk: Desk) -> None:
     assert desk.proxy.get("alice", "/blog/").status == 200  # which registers the domain
     wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, 5, "the registration")
+    assert desk.redis.ask("GET", f"custom_domain:{AWAY}") == b"alice:blog"
     assert desk.ask(f"/ask?domain={host}")[0] == status
+
+
+def is_open(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
 
 
 def test_an_owner_nobody_ever_visited_may_have_one(tmp_path: Path) -> None:
@@ -185,6 +206,7 @@ def test_an_owner_nobody_ever_visited_may_have_one(tmp_path: Path) -> None:
     forge = start_forge(tmp_path / "forge")
     port = free_port()
     with running_proxy(tmp_path / "proxy", forge.url, adminListen=f"127.0.0.1:{port}"):
+        wait_until(lambda: is_open(port), 20, "the admin listener")
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         for _ in range(2):
             client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
@@ -197,6 +219,40 @@ def test_an_owner_nobody_ever_visited_may_have_one(tmp_path: Path) -> None:
         assert len(forge.calls) == calls
         client.close()
     forge.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8081", 200),
+        ("127.0.0.1:8081", 200),
+        ("[::1]:8081", 200),
+        ("192.0.2.7", 200),
+        ("Status.Example.:8081", 200),
+        ("rebound.evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example:8081", 421),
+        (PAGES_DOMAIN, 421),
+        ("x@localhost", 421),
+        ("localhost@evil.example", 421),
+        ("[::1", 421),
+        ("", 421),
+    ],
+)
+@pytest.mark.parametrize(("path", "method"), [("/health", "GET"), ("/ask?domain=x.example", "GET"), ("/purge", "POST")])
+def test_no_page_comes_in_by_a_name_of_its_own(host: str, status: int, path: str, method: str, desk: Desk) -> None:
+    told = desk.ask(path, method, headers={"Host": host})[0]
+    assert (told == 421) is (status == 421)
+
+
+def test_who_only_looks_whether_somebody_listens_is_not_logged(desk: Desk) -> None:
+    before = desk.proxy.log
+    for data in (b"", b"GET /hea"):
+        with socket.create_connection(("127.0.0.1", desk.port), 20) as connection:
+            connection.sendall(data)
+    assert desk.ask("/health")[0] == 200
+    assert "Traceback" not in desk.proxy.log.removeprefix(before)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from resp.errors import AuthenticationError, ClientClosed, InvalidArgument, NoPermission, RespError, ServerError
-from resp.pubsub import Message, PubSub
+from resp.pubsub import PubSub
+from resp.subscriber import Message
 from tests.resp.chaos import ChaosProxy, TlsFront
 from tests.resp.conftest import AnyServer, Connect, TlsServer
 from tests.resp.old_server import OldServer

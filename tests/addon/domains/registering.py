@@ -27,10 +27,11 @@ class Word(NamedTuple):
 
 @dataclass
 class Dns:
-    """proofs: domain and site → what DNS says; named: host → sites that its CNAME or TXT names."""
+    """proofs: domain and site → what DNS says; named: host → sites that its CNAME or TXT names; leads: whether here."""
 
     proofs: dict[tuple[str, str], bool | None] = field(default_factory=dict)
     named: dict[str, tuple[Mapping, ...]] = field(default_factory=dict)
+    leads: dict[str, bool | None] = field(default_factory=dict)
     asked: int = 0
 
     async def proof(self, domain: str, owner: str, repository: str, repository_id: int, before: str = "") -> Word:
@@ -42,6 +43,9 @@ class Dns:
     async def named_sites(self, host: str) -> tuple[Mapping, ...]:
         self.asked += 1
         return self.named.get(host, ())
+
+    async def leads_here(self, host: str) -> bool | None:
+        return self.leads.get(host, True)
 
 
 class Proxy(Node):

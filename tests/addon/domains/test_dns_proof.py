@@ -199,3 +199,50 @@ async def test_strangers_names_cost_few_questions_at_one_time_and_are_remembered
 async def test_a_system_without_dns_is_silence(monkeypatch: pytest.MonkeyPatch, names: NameServer) -> None:
     with pytest.raises(DnsSilence):
         await Dns(["127.0.0.1:1"]).texts("one.example")
+
+
+@pytest.mark.parametrize(
+    ("zone", "options", "leads"),
+    [
+        ({(DOMAIN, "A"): ["192.0.2.1"]}, {}, True),
+        ({(DOMAIN, "A"): ["192.0.2.1"], (DOMAIN, "AAAA"): ["2001:db8::1"]}, {}, True),
+        ({(DOMAIN, "AAAA"): ["2001:DB8:0::1"]}, {}, True),
+        ({(DOMAIN, "A"): ["198.51.100.1"]}, {}, False),
+        ({(DOMAIN, "A"): ["192.0.2.1", "198.51.100.1"]}, {}, False),
+        ({(DOMAIN, "A"): ["192.0.2.1"], (DOMAIN, "AAAA"): ["2001:db8::2"]}, {}, False),
+        ({}, {}, False),
+        ({(DOMAIN, "TXT"): ['"x"']}, {}, False),
+        # An alias of the pages domain, directly or by another name, whatever its addresses are.
+        ({(DOMAIN, "CNAME"): ["alice.pages.test."]}, {}, True),
+        ({(DOMAIN, "CNAME"): ["pages.test."]}, {}, True),
+        ({(DOMAIN, "CNAME"): ["x.example."], ("x.example", "CNAME"): ["blog.alice.pages.test."]}, {}, True),
+        ({(DOMAIN, "CNAME"): ["evilpages.test."]}, {}, False),
+        ({(DOMAIN, "CNAME"): ["x.example."], ("x.example", "A"): ["192.0.2.1"]}, {}, True),
+        ({(DOMAIN, "CNAME"): ["x.example."], ("x.example", "A"): ["198.51.100.1"]}, {}, False),
+        # What the settings say is asked of nobody.
+        ({(DOMAIN, "A"): ["203.0.113.7"]}, {"publicAddresses": ["203.0.113.0/24", "2001:db8::/32"]}, True),
+        ({(DOMAIN, "A"): ["192.0.2.1"]}, {"publicAddresses": ["203.0.113.7"]}, False),
+    ],
+)
+async def test_a_host_is_ours_to_certify_if_dns_leads_it_here(
+    zone: dict[tuple[str, str], list[str]], options: dict[str, Any], leads: bool, names: NameServer
+) -> None:
+    names.zone = {(PAGES_DOMAIN, "A"): ["192.0.2.1"], (PAGES_DOMAIN, "AAAA"): ["2001:db8::1"], **zone}
+    assert await prover(names, **options).leads_here(DOMAIN) is leads
+
+
+async def test_a_wildcard_alone_tells_our_addresses(names: NameServer) -> None:
+    names.zone = {(f"*.{PAGES_DOMAIN}", "A"): ["192.0.2.1"], (DOMAIN, "A"): ["192.0.2.1"]}
+    assert await prover(names).leads_here(DOMAIN) is True
+
+
+@pytest.mark.parametrize("silent", [DOMAIN, PAGES_DOMAIN])
+async def test_silence_leads_nowhere_and_elsewhere_no_host(silent: str, names: NameServer) -> None:
+    names.zone = {(PAGES_DOMAIN, "A"): ["192.0.2.1"], (DOMAIN, "A"): ["192.0.2.1"]}
+    names.trouble[silent] = "servfail"
+    assert await prover(names).leads_here(DOMAIN) is None
+
+
+async def test_without_addresses_of_ours_nothing_is_known(names: NameServer) -> None:
+    names.zone = {(DOMAIN, "A"): ["192.0.2.1"]}
+    assert await prover(names).leads_here(DOMAIN) is None

@@ -3,12 +3,15 @@
 """Which names a site may claim: each refusal says why, and nothing comes out that could mean more than a host."""
 
 import re
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from addon.domains import public_suffixes
 from addon.domains.names import DomainNames, NameRefused, shown
+from addon.domains.public_suffixes import is_public_suffix, registrable_domain
 from addon.settings.schema import Settings
 
 NAMES = DomainNames(
@@ -18,6 +21,7 @@ NAMES = DomainNames(
             "forgejoHost": "http://forge.internal.example:3000",
             "forgejoPublicHost": "git.example.com",
             "reservedDomains": ["bank.example", "corp.example.net"],
+            "claimableDomains": ["shop.example.com", "git.example.com"],
             "stateDir": "/nowhere",
         },
         environ={},
@@ -35,9 +39,9 @@ NAMES = DomainNames(
         ("bücher.example", "xn--bcher-kva.example"),
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
-        ("example.com", "example.com"),  # the pages domain's parent is somebody's, too
-        ("evilpages.example.com", "evilpages.example.com"),
-        ("x.git.example.com", "x.git.example.com"),
+        ("evilexample.com", "evilexample.com"),
+        ("shop.example.com", "shop.example.com"),  # claimable
+        ("a.shop.example.com", "a.shop.example.com"),
         ("notbank.example", "notbank.example"),
         ("me.github.io", "me.github.io"),
         ("a.co.uk", "a.co.uk"),
@@ -84,7 +88,13 @@ def test_a_host_name_may_be_claimed(text: str, name: str) -> None:
         ("PAGES.example.com.", "belong to the pages server"),
         ("git.example.com", "the forge itself"),
         ("forge.internal.example", "the forge itself"),
+        ("example.com", "the operator's own"),  # a parent of the pages domain
+        ("www.example.com", "the operator's own"),
+        ("evilpages.example.com", "the operator's own"),
+        ("x.y.example.com", "the operator's own"),
+        ("internal.example", "the operator's own"),  # beside forgejoHost
         ("co.uk", "public suffix"),
+        ("cloudfront.net", "public suffix"),
         ("github.io", "public suffix"),
         ("公司.cn", "public suffix"),
         ("bank.example", "reserved by the operator"),
@@ -133,7 +143,8 @@ def test_a_branch_has_a_host_below_the_domain(branch: str, domain: str, host: st
         ("WWW/", "blog.example.org", "never a branch's"),
         ("___", "blog.example.org", "no letter or digit"),
         ("pages", "example.com", "belong to the pages server"),
-        ("git", "example.com", "the forge itself"),
+        ("git", "example.com", "the forge itself"),  # claimable or not
+        ("mail", "example.com", "the operator's own"),
         ("corp", "example.net", "reserved by the operator"),
         ("github", "io", "public suffix"),
         ("x" * 63, ".".join(["a" * 63] * 3 + ["org"]), "longer than 253"),
@@ -146,3 +157,75 @@ def test_a_branch_may_not_take_what_no_site_may_have(branch: str, domain: str, r
 
 def test_what_is_shown_of_a_name_is_one_short_printable_line() -> None:
     assert shown("a\nb\x1b[31mé" + "x" * 200) == "a?b?[31m?" + "x" * 70 + "…"
+
+
+def names(
+    pages_domain: str, forge: str = "http://127.0.0.1:3000", root_host: str = "", **options: object
+) -> DomainNames:
+    mapping = {"pagesDomain": pages_domain, "forgejoHost": forge, "stateDir": "/nowhere", **options}
+    return DomainNames(Settings.from_mapping(mapping, environ={}), lambda: root_host)
+
+
+@pytest.mark.parametrize(
+    ("rules", "name", "allowed"),
+    [
+        (names("pages.example.org"), "example.org", False),
+        (names("pages.example.org"), "www.example.org", False),
+        (names("pages.example.org"), "example.net", True),
+        # What Forgejo calls itself, with nothing but the two required settings.
+        (names("pages.example.org", root_host="codeforge.example.net"), "codeforge.example.net", False),
+        (names("pages.example.org", root_host="codeforge.example.net"), "www.example.net", False),
+        (names("pages.example.org", root_host="codeforge.example.net"), "example.com", True),
+        (names("pages.example.org", root_host="localhost"), "example.com", True),
+        (names("pages.example.org", root_host="192.0.2.1"), "example.com", True),
+        # Below a public suffix, neighbours are other people's.
+        (names("alice.github.io"), "bob.github.io", True),
+        (names("alice.github.io"), "alice.github.io", False),
+        (names("pages.alice.co.uk"), "bob.co.uk", True),
+        (names("pages.alice.co.uk"), "www.alice.co.uk", False),
+        # A pages domain that is on the list, as it should be: what is above it is the operator's all the same.
+        (names("blogspot.com"), "www.blogspot.com", False),
+        (names("eu.platform.sh"), "platform.sh", False),
+        (names("pages.test"), "www.pages.example", True),
+    ],
+)
+def test_the_operators_own_names_are_nobodys(rules: DomainNames, name: str, allowed: bool) -> None:
+    if allowed:
+        assert rules.domain(name) == name
+    else:
+        with pytest.raises(NameRefused):
+            rules.domain(name)
+
+
+def test_the_operator_may_give_away_what_is_the_operators_but_not_the_forge() -> None:
+    settings = Settings.from_mapping(
+        {"pagesDomain": "pages.example.org", "forgejoHost": "http://git.example.org", "stateDir": "/nowhere"},
+        environ={},
+    )
+    rules = DomainNames(settings, by_operator=True)
+    assert rules.domain("www.example.org") == "www.example.org"
+    for name in ("git.example.org", "pages.example.org", "alice.pages.example.org", "co.uk"):
+        with pytest.raises(NameRefused):
+            rules.domain(name)
+
+
+def test_the_list_of_public_suffixes_is_a_fresh_one() -> None:
+    assert public_suffixes.is_fresh()
+    assert is_public_suffix("github.io")
+    assert not is_public_suffix("example.org")
+
+
+def test_with_mitmproxy_alone_its_old_list_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "publicsuffixlist", None)
+    public_suffixes._suffixes.cache_clear()
+    try:
+        assert not public_suffixes.is_fresh()
+        assert [registrable_domain(name) for name in ("a.b.co.uk", "co.uk", "b.example.org", "localhost", "::1")] == [
+            "b.co.uk",
+            None,
+            "example.org",
+            None,
+            None,
+        ]
+    finally:
+        public_suffixes._suffixes.cache_clear()

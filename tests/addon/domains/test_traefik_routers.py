@@ -5,9 +5,12 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from addon.domains.traefik_routers import TraefikRouters
 from addon.settings.schema import Settings
 from tests.addon.domains.conftest import MakeStore
+from tests.addon.domains.registering import Dns, MakeProxy, Owners
 from tests.config.traefik_reading import read_tree, routers
 from tests.resp.servers import Server, wait_until
 
@@ -79,3 +82,55 @@ async def test_what_redis_missed_it_gets_when_it_is_back(
     own_redis.resume()
     await asyncio.to_thread(wait_until, lambda: routers(own_redis, middlewares=PLUGIN), 10.0, "a router")
     assert set(routers(own_redis, middlewares=PLUGIN)) == {"custom-www-example-net"}
+
+
+ROUTERS = {"traefikRedisRouterEnabled": True}
+BANK = "www.victim-bank.example"
+
+
+async def test_a_host_that_dns_leads_elsewhere_gets_no_router(redis: Server, proxy: MakeProxy, owners: Owners) -> None:
+    dns = Dns(leads={BANK: False})
+    owners.push("mallory/site", f"custom_domain: [{BANK}, www.example.net]\n")
+    node = proxy(redis, dns, **ROUTERS)
+    report = await node.pushed("mallory/site")
+    assert report is not None
+    assert report.elsewhere == (BANK,)
+    assert any("DNS does not lead it here" in line for line in report.lines)
+    assert await node.shows(BANK) == "mallory:site", "who comes here by it is served all the same"
+    assert not await node.registry.may_have_certificate(BANK)
+    assert set(routers(redis, middlewares=PLUGIN)) - {"pages-domain-base"} == {"custom-www-example-net"}
+    # Later it does, or a record proves it.
+    dns.leads[BANK] = True
+    report = await node.pushed("mallory/site")
+    assert report is not None
+    assert report.elsewhere == ()
+    assert "custom-www-victim-bank-example" in routers(redis, middlewares=PLUGIN)
+
+
+@pytest.mark.parametrize("leads", [False, None])
+async def test_a_proof_stands_for_where_dns_leads(
+    leads: bool | None, redis: Server, proxy: MakeProxy, owners: Owners
+) -> None:
+    hosts = ("www.example.net", "dev.www.example.net")
+    dns = Dns(proofs={("www.example.net", "alice/blog"): True}, leads=dict.fromkeys(hosts, leads))
+    owners.push("alice/blog", "custom_domain: www.example.net\nenable_branches: [dev]\n", branches=("dev",))
+    node = proxy(redis, dns, **ROUTERS)
+    report = await node.pushed("alice/blog")
+    assert report is not None
+    assert report.elsewhere == ()
+    assert all([await node.registry.may_have_certificate(host) for host in hosts])
+    assert set(routers(redis, middlewares=PLUGIN)) >= {"custom-www-example-net", "custom-dev-www-example-net"}
+
+
+async def test_silence_of_dns_takes_nothing_away(redis: Server, proxy: MakeProxy, owners: Owners) -> None:
+    dns = Dns()
+    owners.push("alice/blog", "custom_domain: www.example.net\n")
+    node = proxy(redis, dns, **ROUTERS)
+    await node.pushed("alice/blog")
+    assert await node.registry.may_have_certificate("www.example.net")
+    dns.leads["www.example.net"] = None
+    assert await node.registry.may_have_certificate("www.example.net")
+    dns.leads["www.example.net"] = False
+    assert not await node.registry.may_have_certificate("www.example.net")
+    dns.leads["www.example.net"] = None
+    assert not await node.registry.may_have_certificate("www.example.net")

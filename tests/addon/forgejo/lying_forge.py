@@ -156,7 +156,7 @@ async def ask_stream(forgejo: Forgejo) -> bytes:
 
 
 async def ask_media(forgejo: Forgejo) -> object:
-    return await forgejo.media_bytes(KNOWN, path="public/large.bin", commit=COMMIT, oid=OID, size=len(LARGE_FILE))
+    return await forgejo.files.media_bytes(KNOWN, path="public/large.bin", commit=COMMIT, oid=OID, size=len(LARGE_FILE))
 
 
 async def ask_version(forgejo: Forgejo) -> object:
@@ -169,7 +169,7 @@ QUESTIONS: list[Question] = [*JSON_QUESTIONS, ask_stream, ask_media]
 
 async def stream_large(forgejo: Forgejo, start: int = 0, end: int | None = None) -> bytes:
     received = b""
-    async with forgejo.stream(
+    async with forgejo.files.stream(
         KNOWN, path="public/large.bin", commit=COMMIT, id=LARGE[0], size=LARGE[1], start=start, end=end
     ) as chunks:
         async for chunk in chunks:
@@ -187,7 +187,7 @@ async def blog_tree(forgejo: Forgejo) -> tuple[Repository, Tree]:
 async def streamed(
     forgejo: Forgejo, repository: Repository, commit: str, entry: TreeEntry, start: int = 0, end: int | None = None
 ) -> bytes:
-    async with forgejo.stream(
+    async with forgejo.files.stream(
         repository, path=entry.path, commit=commit, id=entry.id, size=entry.size, start=start, end=end
     ) as chunks:
         parts = [chunk async for chunk in chunks]

@@ -91,7 +91,7 @@ async def test_what_was_renamed_since_it_was_asked_for_is_followed(forge: Forge,
         tree = await forgejo.tree(repository, branch.commit, max_entries=100)
         entry = tree.entries[-1]
         assert len(await forgejo.blobs(repository, [(entry.id, entry.size)])) == 1
-        async with forgejo.stream(
+        async with forgejo.files.stream(
             repository, path=entry.path, commit=tree.commit, id=entry.id, size=entry.size
         ) as chunks:
             assert len(b"".join([chunk async for chunk in chunks])) == entry.size

@@ -428,7 +428,7 @@ async def test_what_a_proxy_on_the_way_may_change_is_no_lie(connect: Connect, an
 
 async def test_the_route_for_names_that_are_no_text_says_not_found_in_its_own_way(connect: Connect) -> None:
     async with scripted(always(http(404, b"Not found.\n", TEXT))) as server:
-        stream = connect(server).stream(KNOWN, path="public/\ufffd", commit=COMMIT, id=A[0], size=A[1])
+        stream = connect(server).files.stream(KNOWN, path="public/\ufffd", commit=COMMIT, id=A[0], size=A[1])
         with pytest.raises(NotFound) as caught:
             await stream.__aenter__()
         assert not caught.value.certain

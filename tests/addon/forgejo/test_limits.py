@@ -323,7 +323,9 @@ async def test_two_hundred_slow_readers_hold_no_place_and_stop_the_server(connec
 
         async def read_slowly() -> None:
             nonlocal entered
-            async with forgejo.stream(KNOWN, path="public/large.bin", commit=COMMIT, id=LARGE[0], size=size) as chunks:
+            async with forgejo.files.stream(
+                KNOWN, path="public/large.bin", commit=COMMIT, id=LARGE[0], size=size
+            ) as chunks:
                 await anext(chunks)
                 entered += 1
                 await leave.wait()
@@ -355,7 +357,9 @@ async def test_a_stream_that_cannot_begin_takes_no_place(connect: Connect) -> No
         forgejo = connect(server, max_streams=1)
         for _ in range(3):
             with pytest.raises(NotFound):
-                async with forgejo.stream(KNOWN, path="public/large.bin", commit=COMMIT, id=LARGE[0], size=LARGE[1]):
+                async with forgejo.files.stream(
+                    KNOWN, path="public/large.bin", commit=COMMIT, id=LARGE[0], size=LARGE[1]
+                ):
                     raise AssertionError("there is nothing to stream")
 
 
@@ -373,7 +377,7 @@ async def test_a_stream_that_trickles_is_ended_and_a_slow_reader_is_not(connect:
 
         async def read(pause: float) -> bytes:
             data = b""
-            async with forgejo.stream(
+            async with forgejo.files.stream(
                 KNOWN, path="public/large.bin", commit=COMMIT, id=LARGE[0], size=LARGE[1]
             ) as chunks:
                 async for chunk in chunks:
@@ -438,7 +442,7 @@ async def test_without_an_executor_a_large_answer_lets_others_run() -> None:
     watching = asyncio.ensure_future(watch())
     await asyncio.sleep(0)
     started = time.perf_counter()
-    _, blobs = await forgejo._decoded(body, {blob_id(data): len(data)}, many=False)
+    _, blobs = await forgejo._objects._decoded(body, {blob_id(data): len(data)}, many=False)
     took = time.perf_counter() - started
     watching.cancel()
     assert blobs == {blob_id(data): data}

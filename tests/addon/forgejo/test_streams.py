@@ -90,7 +90,7 @@ async def test_a_reader_that_leaves_a_stream_closes_its_connection(forge: Forge,
     repository, tree = await blog_tree(forgejo)
     entry = next(entry for entry in tree.entries if entry.path == "public/big.dat")
     for _ in range(3):
-        async with forgejo.stream(
+        async with forgejo.files.stream(
             repository, path=entry.path, commit=tree.commit, id=entry.id, size=entry.size
         ) as chunks:
             assert BIG.startswith(await anext(chunks))
@@ -106,7 +106,7 @@ OID = hashlib.sha256(LFS_OBJECT).hexdigest()
 
 async def media(forgejo: Forgejo, path: str, oid: str, size: int, start: int = 0, end: int | None = None) -> bytes:
     repository, tree = await blog_tree(forgejo)
-    async with forgejo.media(
+    async with forgejo.files.media(
         repository, path=path, commit=tree.commit, oid=oid, size=size, start=start, end=end
     ) as chunks:
         return b"".join([chunk async for chunk in chunks])
@@ -142,7 +142,7 @@ async def test_a_small_lfs_object_comes_in_one_piece(forge: Forge, connect: Conn
     assert pointer == LfsPointer(OID, len(LFS_OBJECT))
     before = forgejo.calls
     assert (
-        await forgejo.media_bytes(repository, path=entry.path, commit=tree.commit, oid=OID, size=len(LFS_OBJECT))
+        await forgejo.files.media_bytes(repository, path=entry.path, commit=tree.commit, oid=OID, size=len(LFS_OBJECT))
         == LFS_OBJECT
     )
     assert forgejo.calls == before + 1
@@ -181,7 +181,7 @@ async def test_an_lfs_storage_that_sends_something_else_is_not_believed(
         forgejo = connect(start_forge(lfs_storage_url=elsewhere.url), lfs_storage_hosts=[f"127.0.0.1:{elsewhere.port}"])
         repository, tree = await blog_tree(forgejo)
         received = 0
-        async with forgejo.media(
+        async with forgejo.files.media(
             repository, path="public/media.bin", commit=tree.commit, oid=OID, size=len(LFS_OBJECT)
         ) as chunks:
             with pytest.raises(BadAnswer, match="do not match"):

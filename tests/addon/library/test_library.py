@@ -14,7 +14,7 @@ import pytest
 from addon.preview.forge import Forge
 from addon.preview.settings import READ_REPOSITORY, RepositorySettings, Token
 from addon.shared.lookup import Fault
-from addon.web.negotiation import http_date, parse_http_date
+from addon.web.http_dates import http_date, parse_http_date
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import DAY, EPOCH, Site, link
 from tests.addon.serving.pages import ENABLED, TODAY, serving, start_forge

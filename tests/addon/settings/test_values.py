@@ -327,6 +327,9 @@ def test_without_any_home_the_state_folder_must_be_named() -> None:
         ({"redisPoolSize": 5, "redisMaxConnections": 4}, "redisPoolSize", "which is 4, found 5"),
         ({"maxCachedFileSize": "1GiB"}, "maxCachedFileSize", "which is 256 MiB, found 1 GiB"),
         ({"listen": ":80", "adminListen": "127.0.0.1:80"}, "adminListen", "an address of its own"),
+        ({"adminListen": ":8081"}, "adminToken", "set it, or listen at 127.0.0.1:8081"),
+        ({"adminListen": ["127.0.0.1:8081", "192.0.2.1:8081"]}, "adminToken", "as 192.0.2.1:8081 can"),
+        ({"adminListen": "[::]:8081"}, "adminToken", "is required where"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, object], option: str, says: str) -> None:

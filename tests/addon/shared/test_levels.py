@@ -173,8 +173,29 @@ async def test_a_value_that_lies_is_dropped_and_replaced(node: MakeNode, redis: 
         assert (page.status, page.body) == (200, FIRST), wrong[:40]
         await reader.settled()
         value = redis.ask("GET", name)
-        assert value == right if kind == "blob" else isinstance(value, bytes) and json.loads(value)["v"] == 1
+        version = json.loads(right)["v"] if kind != "blob" else 0
+        assert value == right if kind == "blob" else isinstance(value, bytes) and json.loads(value)["v"] == version
         await reader.aclose()
+
+
+async def test_what_a_commit_is_as_an_older_version_wrote_it_is_read_anew(
+    node: MakeNode, redis: Server, blog: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    await warm(node(redis))
+    name = key_of("site", blog)
+    value = redis.ask("GET", name)
+    assert isinstance(value, bytes)
+    record = json.loads(value)
+    assert record["v"] == 2
+    old = {**record, "v": 1, "site": {**record["site"], "rules": None, "files": []}}
+    redis.ask("SET", name, json.dumps(old), "KEEPTTL")
+    reader = node(redis)
+    assert (await reader.get("alice", "/blog/")).body == FIRST
+    await reader.settled()
+    value = redis.ask("GET", name)
+    assert isinstance(value, bytes)
+    assert json.loads(value)["v"] == 2
+    assert "cannot be ours" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "epoch"])
@@ -198,7 +219,7 @@ async def test_a_record_of_another_version_is_a_miss_and_left_alone(
 ) -> None:
     await warm(node(redis))
     name = key_of(kind, blog)
-    theirs = b'{"v":2,"commit":"of another shape"}'
+    theirs = b'{"v":3,"commit":"of another shape"}'
     redis.ask("SET", name, theirs)
     reader = node(redis)
     for _ in range(3):

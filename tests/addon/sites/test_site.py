@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from addon.sites.pages_file import PagesFile
-from addon.sites.site import MAX_LINK_DEPTH, File, Listing, Missing, Outcome, Site, ToFolder, public_files
+from addon.sites.site import MAX_LINK_DEPTH, File, Listing, Missing, Outcome, Site, ToFolder, files_below
 from addon.sites.tree import MODE_EXECUTABLE, MODE_LINK, Entry
 
 FILE = 0o100644
@@ -30,7 +30,7 @@ def a_site(*files: str, links: dict[str, str] | None = None, listing: bool = Fal
     rows = [(f"public/{path}", FILE, oid(path), len(path)) for path in files]
     rows += [(f"public/{path}", MODE_LINK, oid(target), len(target)) for path, target in links.items()]
     pages_file = PagesFile(directory_index=listing)
-    return Site("alice", "blog", "c" * 40, 1.0, pages_file, public_files(rows), links)
+    return Site("alice", "blog", "c" * 40, 1.0, pages_file, files_below(rows), links)
 
 
 def asked(site: Site, path: str) -> Outcome:
@@ -127,7 +127,7 @@ def test_only_files_and_links_below_public_are_a_site() -> None:
         ("Public/x", FILE, "a" * 40, 1),
         ("a/public/x", FILE, "a" * 40, 1),
     ]
-    tree = public_files(rows)
+    tree = files_below(rows)
     assert [tree[index] for index in range(len(tree))] == [b"link", b"run.sh", b"x"]
 
 
@@ -343,7 +343,7 @@ def test_it_counts_what_it_takes_in_memory(name: str) -> None:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     links = {f"{name * 20}{number}": f"{name * 1000}{number}" for number in range(1_000)}
-    tree = public_files((f"public/{path}", MODE_LINK, "a" * 40, 1) for path in links)
+    tree = files_below((f"public/{path}", MODE_LINK, "a" * 40, 1) for path in links)
     site = Site("alice", "blog", "c" * 40, 1.0, PagesFile(), tree, links)
     gc.collect()
     taken = tracemalloc.get_traced_memory()[0] - before

@@ -5,7 +5,10 @@
 
 from dataclasses import replace
 
-from addon.web.negotiation import CODINGS, IDENTITY, Form, Plan, Representation, cache_control, http_date, negotiate
+from addon.web.codings import CODINGS, IDENTITY
+from addon.web.http_dates import http_date
+from addon.web.negotiation import negotiate
+from addon.web.representation import Form, Plan, Representation, cache_control
 
 BLOB = "8ab686eafeb1f44702738c8b0f24f2567c36da6d"
 MODIFIED = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110's examples

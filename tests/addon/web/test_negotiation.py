@@ -11,16 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from addon.web.negotiation import (
-    CODINGS,
-    IDENTITY,
-    Form,
-    Representation,
-    http_date,
-    negotiate,
-    parse_http_date,
-    preflight,
-)
+from addon.web.codings import CODINGS, IDENTITY
+from addon.web.http_dates import http_date, parse_http_date
+from addon.web.negotiation import negotiate, preflight
+from addon.web.representation import Form, Representation
 from tests.addon.web.negotiation_cases import (
     AFTER,
     BEFORE,

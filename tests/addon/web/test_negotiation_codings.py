@@ -13,7 +13,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addon.web.negotiation import CODINGS, IDENTITY, Form, Representation, encode, encoded_forms
+from addon.web.codings import CODINGS, IDENTITY, encode
+from addon.web.representation import Form, Representation, encoded_forms
 from tests.addon.web.negotiation_cases import BLOB, BR, HTML, IMAGE, MODIFIED, PAGE, SIZES, ask, coding, header
 
 # ---------------------------------------------------------------- Accept-Encoding

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from addon.web.negotiation import IDENTITY, Form, entity_tag
+from addon.web.codings import IDENTITY
+from addon.web.representation import Form, entity_tag
 from tests.addon.web.negotiation_cases import (
     AFTER,
     BEFORE,
