@@ -44,6 +44,19 @@ class SourceStats(NamedTuple):
     breaker_opened: int
 
 
+def summed(parts: Sequence[SourceStats]) -> SourceStats:
+    """Of several nodes together; the breaker is said to be open if one is."""
+    numbers = zip(*((*part[:11], part.breaker_opened) for part in parts), strict=True)
+    totals = [sum(column) for column in numbers]
+    states = {part.breaker for part in parts}
+    state = next((state for state in ("open", "half-open", "closed") if state in states), "off")
+    return SourceStats._make([*totals[:-1], state, totals[-1]])
+
+
+#: Nothing has happened yet.
+NO_STATS: Final = SourceStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "off", 0)
+
+
 class Batch:
     """Commands that are queued for one exchange: encoded at once, so that a wrong argument is reported where it stands.
 

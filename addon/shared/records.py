@@ -10,6 +10,7 @@ left alone, because old and new proxies share a Redis while they are being repla
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -121,7 +122,7 @@ class RepositoryRecord(NamedTuple):
     """A repository as a look found it. fault: ABSENT or REFUSED. commit: a hint only, the ref decides.
 
     epoch: that under which the look began; None in a record made by hand, which belongs to any. life: seconds that the
-    key was given; None where its age cannot be told.
+    key was given; None where its age cannot be told. at: seconds since 1970 when it was written.
     """
 
     repository: Repository | None
@@ -129,14 +130,16 @@ class RepositoryRecord(NamedTuple):
     commit: str | None
     epoch: str | None
     life: float | None
+    at: float | None = None
 
 
 class RefRecord(NamedTuple):
-    """A branch's commit. modified: seconds since 1970, for Last-Modified; None in a record made by hand."""
+    """A branch's commit. modified: seconds since 1970, for Last-Modified; None in one made by hand. at: as above."""
 
     commit: str
     modified: float | None
     life: float | None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +212,19 @@ def repository_record(lookup: Lookup, epoch: str, life: float) -> bytes:
             "access": repository.access.value,
             "commit": lookup.commit,
         }
-    return _dumped({**told, "epoch": epoch, "life": life})
+    return _dumped({**told, "epoch": epoch, "life": life, "at": round(time.time())})
 
 
 def read_repository(data: bytes) -> RepositoryRecord:
     """Raises Broken and Foreign."""
     fields = _loaded(data)
     epoch, life = _of(fields, "epoch", str, optional=True), _life(fields)
+    at = _of(fields, "at", float, optional=True)
     fault = _of(fields, "fault", str, optional=True)
     if fault is not None:
         if fault not in ("absent", "refused"):
             raise Broken("fault")
-        return RepositoryRecord(None, Fault[fault.upper()], None, epoch, life)
+        return RepositoryRecord(None, Fault[fault.upper()], None, epoch, life, at)
     repository = Repository(
         owner=_of(fields, "owner", str),
         name=_of(fields, "name", str),
@@ -238,7 +242,7 @@ def read_repository(data: bytes) -> RepositoryRecord:
     if repository.object_format not in ("sha1", "sha256"):
         raise Broken("object_format")
     commit = fields.get("commit")
-    return RepositoryRecord(repository, None, commit if is_id(commit) else None, epoch, life)
+    return RepositoryRecord(repository, None, commit if is_id(commit) else None, epoch, life, at)
 
 
 def _access(fields: Mapping[str, Any]) -> Access:
@@ -252,7 +256,8 @@ def _access(fields: Mapping[str, Any]) -> Access:
 
 
 def ref_record(lookup: Lookup, life: float) -> bytes:
-    return _dumped({"commit": lookup.commit, "modified": lookup.modified, "life": life})
+    fields = {"commit": lookup.commit, "modified": lookup.modified, "life": life, "at": round(time.time())}
+    return _dumped(fields)
 
 
 def read_ref(data: bytes) -> RefRecord:
@@ -261,7 +266,7 @@ def read_ref(data: bytes) -> RefRecord:
     if not is_id(fields.get("commit")):
         raise Broken("commit")
     modified = _of(fields, "modified", float, optional=True)
-    return RefRecord(fields["commit"], modified, _life(fields))
+    return RefRecord(fields["commit"], modified, _life(fields), _of(fields, "at", float, optional=True))
 
 
 # --- what a commit is -------------------------------------------------------------------------------------------------
