@@ -17,6 +17,7 @@ from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound
 from addon.forgejo.lfs import MAX_POINTER, LfsPointer
 from addon.library.blobs import Blobs
 from addon.serving.answers import Answer, Need, Request, Work, own_page, trouble_page
+from addon.serving.site_headers import NONE, SiteHeaders, encoded_as_said
 from addon.settings.schema import Settings
 from addon.shared.lookup import Blob, Lookup
 from addon.sites.site import File, Site
@@ -59,8 +60,17 @@ class Files:
         self._blobs = blobs
         self._now = now
 
-    def file(self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work) -> Answer | Need:
-        """The file under a status (404 for a site's own 404.html)."""
+    def file(
+        self,
+        request: Request,
+        lookup: Lookup,
+        site: Site,
+        file: File,
+        status: int,
+        work: Work,
+        said: SiteHeaders = NONE,
+    ) -> Answer | Need:
+        """The file under a status (404 for a site's own 404.html); said: what the site's `_headers` say of it."""
         source = self._source(lookup, file, work)
         if isinstance(source, Need):
             return source
@@ -68,29 +78,33 @@ class Files:
             depends_on_head(file.path) or (source.pointer is None and _may_be_pointer(lookup, file))
         ):
             return _lost(request, source.error)
-        representation = self._representation(lookup, site, source)
+        if said.coding and source.held and source.data is None and source.error is None:
+            return self._fetch(request, lookup, source)
+        representation = self._representation(lookup, site, source, said)
         while True:
             plan = negotiate(request.method, request.header, representation, self._now(), status)
             form = plan.form
             if form is None or (plan.head_only and not plan.pending):
                 return _planned(plan, b"", lookup, work)
             if form.coding == IDENTITY:
-                return self._own_bytes(request, lookup, site, source, plan, status, work)
+                return self._own_bytes(request, lookup, site, source, plan, status, work, said)
             if form.blob is not None:
                 beside = site.sibling(file, SUFFIXES[form.coding])
                 assert beside is not None
                 blob = self._blob(beside.entry, work)
                 if isinstance(blob, Blob) and blob.pointer is not None:  # the form itself lies elsewhere
-                    representation = self._keep(lookup, file, representation.without(form.coding))
+                    representation = self._keep(lookup, file, representation.without(form.coding), said)
                     continue
-                return self._own_bytes(request, lookup, site, _plain(beside, blob, self._largest), plan, status, work)
+                return self._own_bytes(
+                    request, lookup, site, _plain(beside, blob, self._largest), plan, status, work, said
+                )
             body = self._encoded(request, lookup, source, form.coding, work)
             if not isinstance(body, bytes):
                 return body
             if body and not plan.pending:
                 return _planned(plan, body[plan.start : plan.end], lookup, work)
             known = representation.made(form.coding, len(body)) if body else representation.without(form.coding)
-            representation = self._keep(lookup, file, known)
+            representation = self._keep(lookup, file, known, said)
 
     # Where the bytes come from.
 
@@ -151,7 +165,15 @@ class Files:
     # The parts of an answer.
 
     def _own_bytes(
-        self, request: Request, lookup: Lookup, site: Site, source: Source, plan: Plan, status: int, work: Work
+        self,
+        request: Request,
+        lookup: Lookup,
+        site: Site,
+        source: Source,
+        plan: Plan,
+        status: int,
+        work: Work,
+        said: SiteHeaders,
     ) -> Answer | Need:
         """The plan's part of a file's own bytes, from memory where they fit there, else streamed."""
         data = source.data
@@ -172,7 +194,7 @@ class Files:
             self._blobs.keep_failure(lookup, file, error)
             if pointer is not None and isinstance(error, NotFound):  # nothing but the pointer's own text, as above
                 work.done[("stream", pointer.oid)] = error
-                text = self.file(request, lookup, site, file, status, work)
+                text = self.file(request, lookup, site, file, status, work, said)
                 if isinstance(text, Answer) and text.stream is None:
                     return text
             return _lost(request, error)
@@ -199,13 +221,17 @@ class Files:
             return Need(key, lambda: blobs.form(tag, coding, data), from_forgejo=False)
         return body
 
-    def _representation(self, lookup: Lookup, site: Site, source: Source) -> Representation:
+    def _representation(self, lookup: Lookup, site: Site, source: Source, said: SiteHeaders) -> Representation:
         """What answers about the file depend on, prepared once for each commit."""
         file = source.file
-        known = self._blobs.held_representation(lookup, file)
+        known = self._blobs.held_representation(lookup, file, said.key)
         if known is not None and known.tag == source.tag and (source.held or not _made_by_us(known)):
             return known
         kind = content_type(file.path, source.data[:HEAD_SIZE] if source.data is not None else None)
+        own = next((value for name, value in said.fields if name == b"Content-Type"), None)
+        kind = kind if own is None else own.decode("ascii")
+        true = said.coding and source.data is not None and encoded_as_said(said.coding, source.data)
+        coded = ((b"Content-Encoding", said.coding.encode()),) if true else ()
         beside = {
             suffix: (found.entry.id, found.entry.size)
             for suffix in SUFFIXES.values()
@@ -217,12 +243,14 @@ class Files:
             source.tag,
             int(site.modified),
             cache_control(is_html(kind), self._browser_cache_ttl),
-            encoded_forms(kind, source.size, makeable=source.held, beside=beside),
+            () if coded else encoded_forms(kind, source.size, makeable=source.held, beside=beside),
+            (*said.fields, *coded),
+            said.removed,
         )
-        return self._keep(lookup, file, representation)
+        return self._keep(lookup, file, representation, said)
 
-    def _keep(self, lookup: Lookup, file: File, representation: Representation) -> Representation:
-        self._blobs.keep_representation(lookup, file, representation)
+    def _keep(self, lookup: Lookup, file: File, representation: Representation, said: SiteHeaders) -> Representation:
+        self._blobs.keep_representation(lookup, file, representation, said.key)
         return representation
 
 

@@ -13,8 +13,9 @@ from addon.library.blobs import Blobs
 from addon.serving.answers import Answer, Need, Request, Work, own_page, redirect
 from addon.serving.files import Files, cache_status
 from addon.serving.locks import Entered
+from addon.serving.site_rules import SiteRules
 from addon.shared.lookup import Lookup
-from addon.sites.site import File, Listing, Missing, ToFolder
+from addon.sites.site import INDEX, File, Listing, Missing, Site, ToFolder
 from addon.web.routing import Path, encode_path
 
 _LONG_LISTING = 200
@@ -26,15 +27,26 @@ _LARGE_SITE = 5_000
 class Paths:
     """What paths mean in sites."""
 
-    def __init__(self, blobs: Blobs, files: Files) -> None:
+    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules) -> None:
         self._blobs = blobs
         self._files = files
+        self._rules = rules
+
+    def missing(
+        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
+    ) -> Answer | Need | int:
+        """What a path gets for which the site has no file; a number is the status of a page that is not the site's."""
+        return self._rules.instead(request, entered, segments, path, work)
 
     def path(
         self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
-    ) -> Answer | Need | None:
+    ) -> Answer | Need | int | None:
         """What a path gets in a site; None where the site has nothing there."""
         lookup, site = entered
+        if site.rules.forced:
+            ruled = self._rules.before_files(request, entered, segments, path, work)
+            if ruled is not None:
+                return ruled
         if path.slash and site.pages_file.directory_index and len(site.tree) > _LARGE_SITE:
             page = self._blobs.held_page(self._listing_name(request, lookup, path))
             if page is not None:
@@ -48,7 +60,10 @@ class Paths:
             outcome = site.outcome(segments, path.slash)
         match outcome:
             case File():
-                return self._files.file(request, lookup, site, outcome, 200, work)
+                if site.pages_file.clean_urls and (clean := _clean(site, outcome, segments, path)) is not None:
+                    return redirect(request, clean)
+                said = self._rules.headers(request, site, segments, path)
+                return self._files.file(request, lookup, site, outcome, 200, work, said)
             case ToFolder():
                 return redirect(request, encode_path(path.segments, True))
             case Listing():
@@ -80,6 +95,20 @@ class Paths:
         answer.cache = cache_status(lookup, work)
         answer.headers.append((b"X-Cache-Status", answer.cache.encode()))
         return answer
+
+
+def _clean(site: Site, file: File, segments: tuple[str, ...], path: Path) -> str | None:
+    """The address without `.html` under which the site shows this file, too."""
+    name = segments[-1] if segments and not path.slash else ""
+    if name == INDEX:
+        shorter, slash = segments[:-1], True
+    elif name.endswith(".html") and name != ".html":
+        shorter, slash = (*segments[:-1], name.removesuffix(".html")), False
+    else:
+        return None
+    if site.outcome(shorter, slash) != file:
+        return None
+    return encode_path((*path.segments[: len(path.segments) - len(segments)], *shorter), slash)
 
 
 def _listing_page(host: str, path: Path, listing: Listing) -> bytes:

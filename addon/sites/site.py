@@ -25,6 +25,8 @@ NOT_FOUND_PAGE = "404.html"
 _NO_FILES = frozenset({0o040000, 0o160000})
 _NEVER_CONTENT = frozenset({".pages", ".domains", ".redirects", ".forgejo", ".gitea"})
 """What a site that is a whole repository does not show at its root, nor anything that begins with `.git`."""
+_MOST_FOLDERS = 32
+"""How deep a page for what is missing is looked for."""
 MAX_LINK_DEPTH = 16
 MAX_LINK_TARGET = 4096
 """Longest link target followed, in bytes: Linux's PATH_MAX."""
@@ -104,6 +106,15 @@ class Site:
     def not_found_page(self) -> File | None:
         """The site's own page for missing paths."""
         return self._file(NOT_FOUND_PAGE)
+
+    def error_page(self, status: int, segments: tuple[str, ...]) -> File | None:
+        """The site's own page for an error at a path: the nearest one, from the path's folder upwards."""
+        name = f"{status}.html"
+        for depth in range(min(len(segments), _MOST_FOLDERS), 0, -1):
+            page = self._file("/".join((*segments[:depth], name)))
+            if page is not None:
+                return page
+        return self._file(name)
 
     def page(self, name: str) -> File | None:
         """A file at the site's root by name."""

@@ -91,8 +91,9 @@ class Representation:
     `content_type` and `cache_control` are header values; `size` is in bytes; `tag` is the blob id that entity tags are
     made of (None: no entity tags); `last_modified` is in seconds since the epoch (None: unknown). `encoded` are the
     other forms that may be sent, see `encoded_forms`. `extra` headers are the site's; one with the name of a header of
-    ours replaces it, except `Vary`, which is joined. They have to be valid and none may be of those that frame a
-    message or describe a form (`Content-Length`, `Content-Encoding`, `ETag`, …): the caller checks.
+    ours replaces it, except `Vary`, which is joined; of ours, those that `removed` names (in lower case) go. They have
+    to be valid and none may be of those that frame a message or describe a form (`Content-Length`, `ETag`, …): the
+    caller checks. `Content-Encoding` among them says that the file itself is encoded.
     """
 
     content_type: str
@@ -102,6 +103,7 @@ class Representation:
     cache_control: str
     encoded: tuple[Form, ...] = ()
     extra: Headers = ()
+    removed: frozenset[bytes] = frozenset()
     # Filled as forms are asked for; always with the same values, whoever asks.
     _answers: dict[str, FormAnswers] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -144,7 +146,7 @@ class Representation:
         vary = [b"Accept-Encoding"] if self.encoded else []
         vary += [value for name, value in self.extra if name.lower() == b"vary"]
         extra = [pair for pair in self.extra if pair[0].lower() != b"vary"]
-        replaced = {name.lower() for name, _ in extra}
+        replaced = {name.lower() for name, _ in extra} | self.removed
         etag = entity_tag(form.blob or self.tag, form.coding) if self.tag is not None else b""
         modified = [] if self.last_modified is None else [(b"Last-Modified", http_date(self.last_modified))]
 
