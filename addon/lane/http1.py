@@ -22,7 +22,7 @@ from addon.lane.http1_bodies import AnswerWriter
 from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
-from addon.lane.stalling import untaken
+from addon.lane.stalling import end_writing, untaken
 from addon.serving.server import Answer, Request
 from addon.web.prepared_answers import Key, Repeat
 from addon.web.request_head import END, Fields, RequestLine, request_line, strays
@@ -440,7 +440,8 @@ class Connection(asyncio.BufferedProtocol):
         if not linger or self._eof or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._transport.write_eof()
+        if not end_writing(self._transport):
+            return
         self._since = monotonic()
         if not self._reading:
             self._reading = True

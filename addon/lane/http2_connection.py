@@ -16,7 +16,7 @@ from time import monotonic
 from addon.lane.http2.frames import ConnectionFault, ErrorCode
 from addon.lane.http2_answering import Http2Answering
 from addon.lane.lane import Lane
-from addon.lane.stalling import untaken
+from addon.lane.stalling import end_writing, untaken
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Http2Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_answering",
         "_client",
+        "_closing",
         "_ended",
         "_eof",
         "_farewell",
@@ -63,6 +64,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         self._scheduled = False
         self._eof = False
         self._lost = False
+        self._closing = False
         self._ended = 0
         self._since = self._partial_since = now
         self._farewell = 0.0
@@ -225,8 +227,9 @@ class Http2Connection(asyncio.BufferedProtocol):
 
     def _close(self) -> None:
         """Close, when the client has seen why."""
-        if self._lost or self._transport.is_closing():
+        if self._lost or self._closing:
             return
+        self._closing = True
         fault = self._protocol.fault
         if fault is not None and fault.code is ErrorCode.ENHANCE_YOUR_CALM:
             logger.info("a connection of %s was ended: %s", self._client, fault)
@@ -234,7 +237,8 @@ class Http2Connection(asyncio.BufferedProtocol):
             self._transport.close()
             return
         self._since = monotonic()
-        self._transport.write_eof()
+        if not end_writing(self._transport):
+            return
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()

@@ -16,6 +16,8 @@ EARNED_BYTES = 512
 FAILED = 250
 """Streams that come to nothing, at once. A browser that leaves a page has at most 100 under way."""
 FAILED_A_SECOND = 25
+EARNED_FAILURES = 0.5
+"""Streams more that may come to nothing, for each that came to its end."""
 
 
 class Budget:

@@ -105,6 +105,7 @@ class ServerProtocol:
         "_reset",
         "_skipped",
         "_taken",
+        "_turn_streams",
         "_window_in",
         "closed",
         "ending",
@@ -150,6 +151,7 @@ class ServerProtocol:
         self._known_priorities: dict[int, tuple[int, bool]] = {}
         self.turn_answers = 0
         self.turn_bytes = 0
+        self._turn_streams = 0
         # The end.
         self.warned = False
         """A first GOAWAY was sent."""
@@ -186,7 +188,7 @@ class ServerProtocol:
         if self.closed:
             return False
         self._now = now
-        self.turn_answers = self.turn_bytes = 0
+        self.turn_answers = self.turn_bytes = self._turn_streams = 0
         if self._held:
             data = self._held + data
             self._held = b""
@@ -211,7 +213,7 @@ class ServerProtocol:
             return False
         if self.turn_answers:
             self._frames.earn(self.turn_answers + self.turn_bytes / budgets.EARNED_BYTES)
-            self._failures.earn(self.turn_answers / 2)
+            self._failures.earn((self.turn_answers - self._turn_streams) * budgets.EARNED_FAILURES)
         return self._turn_over and bool(self._held)
 
     def hold(self, data: bytes) -> None:
@@ -320,6 +322,7 @@ class ServerProtocol:
         if ends and stream.left:
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "a body shorter than was said")
         self.turn_answers += 1
+        self._turn_streams += 1  # whether it comes to anything, is not known yet
         self._answering.asked(stream)
 
     def _headers_again(self, number: int, block: bytes, flags: int) -> None:
@@ -622,6 +625,7 @@ class ServerProtocol:
 
     def _over(self, stream: Stream) -> None:
         """The answer is sent. A request that is not complete by then is of no interest any more (§8.1)."""
+        self._failures.earn(budgets.EARNED_FAILURES)
         self._drop(stream)
         if stream.receiving:
             self._remember_reset(stream.id)
