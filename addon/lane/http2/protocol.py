@@ -638,7 +638,8 @@ class ServerProtocol:
         """Say that the end is near: what is on its way is still answered (§6.8)."""
         if not self.warned and not self.closed:
             self.warned = True
-            self.out += (frames.goaway(LAST_STREAM, ErrorCode.NO_ERROR), frames.ping(_FAREWELL))
+            # In this order and in one write: some clients take what follows a GOAWAY for an error.
+            self.out += (frames.ping(_FAREWELL), frames.goaway(LAST_STREAM, ErrorCode.NO_ERROR))
 
     def finish(self) -> None:
         """Answer what has been asked, and nothing that is asked from now on."""

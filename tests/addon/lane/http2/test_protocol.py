@@ -582,7 +582,7 @@ def test_the_end_comes_in_two_steps_and_loses_nothing() -> None:
     client = Client()
     client.say(client.get(1, "/wait"))
     client.protocol.warn()
-    first, asked = client.out()
+    asked, first = client.out()
     assert (first.kind, first.payload[:4]) == (frames.GOAWAY, (2**31 - 1).to_bytes(4, "big"))
     assert asked.kind == frames.PING
     # What was on its way is answered.
