@@ -8,8 +8,9 @@ Knows nothing of servers: it passes on what `resp.source.Source` says, and looks
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
+from typing import Any
 
 from resp.encoding import Argument
 from resp.endpoint import Endpoint
@@ -18,6 +19,7 @@ from resp.kinds import command_name
 from resp.listening import Upstream
 from resp.observer import Observer, tell
 from resp.source import Args, Batch, Held, Source, SourceStats
+from resp.tracking_status import Reporter
 from resp.values import Value
 
 
@@ -71,6 +73,13 @@ class Observed:
 
     def upstream(self) -> Upstream:
         return self._source.upstream()
+
+    def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
+        def told(key: bytes | None) -> object:
+            tell(self._observer.invalidated, key)
+            return invalidated(key)
+
+        return self._source.tracking(told, **options)
 
     def stats(self) -> SourceStats:
         return self._source.stats()

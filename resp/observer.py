@@ -41,6 +41,9 @@ class Observer:
     def waited(self, endpoint: Endpoint, seconds: float) -> None:
         """A call had to wait for a connection: all were in use."""
 
+    def invalidated(self, key: bytes | None) -> None:
+        """Tracking reported a key that somebody changed; None: any number of them, or all."""
+
     def moved(self, before: Endpoint, after: Endpoint) -> None:
         """The master is another server now."""
 

@@ -245,6 +245,24 @@ def test_an_observer_is_told_who_had_to_wait(valkey: Server) -> None:
     assert ("waited", valkey.port) in notes.seen
 
 
+def test_an_observer_is_told_of_invalidations(valkey: Server) -> None:
+    keys: list[bytes | None] = []
+
+    class Keys(Observer):
+        def invalidated(self, key: bytes | None) -> None:
+            keys.append(key)
+
+    told: list[bytes | None] = []
+    with (
+        Client(valkey.host, valkey.port, observer=Keys()) as client,
+        client.tracking(told.append, prefixes=["k"]) as tracking,
+    ):
+        wait_until(lambda: tracking.status.state is resp.State.LIVE, what="tracking")
+        valkey.ask("SET", "k1", "v")
+        wait_until(lambda: b"k1" in told, what="the invalidation")
+    assert keys[: len(told)] == told
+
+
 def test_an_observer_that_fails_harms_nobody(valkey: Server, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Observer):
         def command(self, name: str, seconds: float, error: resp.RespError | None) -> None:
