@@ -21,7 +21,8 @@ from resp.errors import InvalidArgument
 from resp.node import NoBreaker, Node
 from resp.pool import Pool
 from resp.retry import Retry
-from resp.sentinel import ASK_SECONDS, MasterConnection, Sentinels, SentinelSource
+from resp.sentinel import MasterConnection, SentinelSource
+from resp.sentinels import ASK_SECONDS, Sentinels
 from resp.source import Source
 from resp.topology import Topology
 
