@@ -50,7 +50,7 @@ def domains_of(settings: Settings, library: Library, store: DomainStore) -> Doma
     async def claims(host: str, mapping: Mapping) -> bool:
         key = key_of(mapping.owner, mapping.repository)
         lookup = library.peek(key) or await library.look(key)
-        rules = lookup.site.pages_file if lookup.site is not None else PagesFile()
+        rules = await library.governing(lookup) or PagesFile()
         return hosts_of(rules, names).get(host, "") == mapping.branch
 
     domains.claims = claims

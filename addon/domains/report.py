@@ -11,6 +11,7 @@ from typing import Protocol
 
 from addon.shared.lookup import Freshness, Key, Lookup
 from addon.shared.mappings import Mapping as Shown
+from addon.sites.pages_file import PagesFile
 
 
 class Sites(Protocol):
@@ -19,6 +20,7 @@ class Sites(Protocol):
     def peek(self, key: Key) -> Lookup | None: ...
     def freshness(self, lookup: Lookup) -> Freshness: ...
     async def look(self, key: Key) -> Lookup: ...
+    async def governing(self, lookup: Lookup) -> PagesFile | None: ...
 
 
 class Hosts(Protocol):

@@ -11,8 +11,7 @@ from collections.abc import Awaitable
 
 from addon import templates
 from addon.access import login
-from addon.domains.resolver import Domains, Resolved
-from addon.domains.store import NO_ANSWER, NoAnswer
+from addon.domains.store import NO_ANSWER
 from addon.forgejo.errors import Overloaded
 from addon.serving import acme_challenges
 from addon.serving.acme_challenges import Challenges
@@ -32,6 +31,7 @@ from addon.serving.answers import (
 )
 from addon.serving.error_pages import ErrorPages
 from addon.serving.host_redirects import to_https, to_twin
+from addon.serving.mappings import Mappings
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
 from addon.shared.mappings import Mapping
@@ -63,22 +63,27 @@ class Hosts:
     def __init__(
         self,
         settings: Settings,
-        domains: Domains | None,
+        mappings: Mappings,
         challenges: Challenges | None,
         sites: Sites,
         errors: ErrorPages,
     ) -> None:
-        """domains: None where sites have no domains of their own. challenges: None makes them 404."""
+        """challenges: None makes them 404."""
         self._settings = settings
-        self._domains = domains
+        self._mappings = mappings
         self._challenges = challenges
         self._sites = sites
         self._errors = errors
 
     def route(self, host: str | None, path: str) -> Route:
         """What host and path alone say."""
+        settings = self._settings
         return route(
-            host, path, pages_domain=self._settings.pages_domain, forgejo_host=self._settings.forgejo_public_host
+            host,
+            path,
+            pages_domain=settings.pages_domain,
+            forgejo_host=settings.forgejo_public_host,
+            by_path=settings.address_style == "path",
         )
 
     def host(self, request: Request, work: Work) -> Answer | Need:
@@ -119,9 +124,9 @@ class Hosts:
     def _domain(self, request: Request, target: OtherHost, work: Work) -> Answer | Need:
         """A domain of a site, or of one of its branches; else its twin (with or without `www.`), else a stranger."""
         host, path = target
-        if self._domains is None:
+        if self._mappings.domains is None:
             return self._errors.error(request, 400, work, message=templates.INVALID_DOMAIN, host=host)
-        found = self._mapping(self._domains, host, work)
+        found = self._mappings.mapping(host, work)
         if isinstance(found, Need):
             return found
         if isinstance(found, Mapping):
@@ -130,7 +135,7 @@ class Hosts:
             )
         twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
         sought = found is None and _may_be_domain(twin)
-        other = self._mapping(self._domains, twin, work, seek=False) if sought else None
+        other = self._mappings.mapping(twin, work, seek=False) if sought else None
         if isinstance(other, Need):
             return other
         if isinstance(other, Mapping) and other.branch is None:
@@ -142,21 +147,6 @@ class Hosts:
             f" push, and open the site at its address below `{self._settings.pages_domain}` once."
         )
         return self._errors.error(request, 404, work, message=templates.DOMAIN_NOT_CONFIGURED, hint=hint, host=host)
-
-    def _mapping(
-        self, domains: Domains, host: str, work: Work, *, seek: bool = True
-    ) -> Mapping | NoAnswer | Need | None:
-        """What is registered of a host. seek: look for a site that names a host which nobody has registered."""
-        key = ("domain", host)
-        resolved = domains.peek(host, seek=seek)
-        if resolved is not None:
-            work.facts.extend(domains.facts(resolved))
-            work.good_until = min(work.good_until, domains.good_until(resolved))
-            return resolved.mapping
-        done = work.done.get(key)
-        if isinstance(done, Resolved):
-            return done.mapping
-        return Need(key, lambda: domains.resolve(host, seek=seek), from_forgejo=False)
 
     def _challenge(self, request: Request, path: Path, work: Work) -> Answer | Need:
         """Only the operator's ACME client may answer for a host of ours."""

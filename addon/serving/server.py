@@ -24,6 +24,7 @@ from addon.serving.error_pages import ErrorPages
 from addon.serving.files import Files
 from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
+from addon.serving.mappings import Mappings
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
 from addon.serving.site_rules import SiteRules
@@ -58,16 +59,17 @@ class PagesServer:
         self.access = access
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
+        mappings = Mappings(settings, domains if settings.enable_custom_domains else None)
         self._sites = Sites(
             settings,
             library.error_pages,
+            mappings,
             repositories,
             Locks(access),
             Paths(library.blobs, files, SiteRules(settings, files)),
             errors,
         )
-        domains = domains if settings.enable_custom_domains else None
-        self._hosts = Hosts(settings, domains, challenges, self._sites, errors)
+        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:
