@@ -45,6 +45,8 @@ _SHORT: Final[dict[bytes, Value]] = {
     b"+PONG\r\n": b"PONG",
 }
 _MISSING: Final = object()
+# Array, map and set.
+_AGGREGATES: Final = frozenset(b"*%~")
 # Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
 # fraction of the time it takes to parse it.
 _STARTS: Final[dict[int, bytes]] = {}
@@ -326,6 +328,10 @@ class Connection(Stream):
                         return value
                     if total == count and len(_STARTS) < 4096:
                         _STARTS[count] = b"$%d\r\n" % (total - eol - 4)
+            elif count > 64 and buffer[0] in _AGGREGATES:
+                reply = parser.whole(count)
+                if reply is not INCOMPLETE:
+                    return reply
             elif count <= 7:
                 reply = _SHORT.get(bytes(buffer[:count]), _MISSING)
                 if reply is not _MISSING:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The door that every command goes through: source of nodes → pool → connection.
+"""What every command goes through: source of nodes → pool → connection.
 
 A `Source` is what a client, its pipelines and its transactions see of the servers: one server (`resp.node.Node`), the
 master that sentinels name (`resp.sentinel`), or the nodes of a cluster (`resp.cluster`). Surprising: error replies

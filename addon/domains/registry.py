@@ -197,7 +197,7 @@ class Registry:
             try:
                 await self.reconcile(*key)
             except Exception:
-                logger.exception("settling the domains of %s/%s failed", *key)
+                logger.exception("registering the domains of %s/%s failed", *key)
                 continue
             lookup = self._sites.peek(key)
             if lookup is not None and not self._is_settled(lookup):

@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the contributors
 """The questions we ask Forgejo (or Gitea), with typed answers and typed errors; asynchronous, no thread waits.
 
-The face of the rooms beside it: what is asked of repositories and branches stands here, of trees and blobs in
+The interface of the modules beside it: what is asked of repositories and branches stands here, of trees and blobs in
 `git_objects`, of files too large for memory in `large_files`. How a question gets there is `calls`, what an answer
 means `answers`.
 """

@@ -325,7 +325,7 @@ class SharedRefresh:
             present = key_of(found.repository.owner, found.repository.name)
             if present != found.key:
                 self._formerly.setdefault(present, set()).add(found.key)
-        if ticket.spoiled():  # by what we wrote ourselves, most likely; a glance will tell
+        if ticket.spoiled():  # by what we wrote ourselves, most likely; a read will tell
             asyncio.get_running_loop().call_later(0.001, self._glance, found.key)
         return self._host.keep(replace(found, suspect=ticket.spoiled(), believed=believed))
 

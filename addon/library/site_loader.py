@@ -107,7 +107,7 @@ class SiteLoader:
         except ForgejoError as trouble:
             found = self._troubled(key, known, trouble)
         except Exception:
-            logger.exception("looking at %s/%s failed", *key)
+            logger.exception("refreshing %s/%s failed", *key)
             found = self._troubled(key, known, ServerTrouble("an error of our own"))
         if found.trouble is not None:
             self._health.bad("/".join(key), found.trouble)

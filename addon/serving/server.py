@@ -4,7 +4,7 @@
 
 What a request gets is said by the steps that follow (`hosts.py` is the first), out of memory alone and without a wait;
 where something is not in memory, they return the `Need` instead. `recall` is one walk, for the event loop; `answer`
-fulfils needs and walks again until there is an answer. So hit and miss, and all faces, run the same lines in the same
+fulfils needs and walks again until there is an answer. So hit and miss, lane and flows, run the same lines in the same
 order.
 """
 
@@ -81,7 +81,7 @@ class PagesServer:
         self._sites.visited = told
 
     def route(self, host: str | None, path: str) -> Route:
-        """What a request is for; a face passes on to Forgejo what is a ForgejoRequest, and only that."""
+        """What a request is for; the caller passes on to Forgejo what is a ForgejoRequest, and only that."""
         return self._hosts.route(host, path)
 
     def recall(self, request: Request) -> Answer | None:

@@ -323,7 +323,7 @@ class Shared:
         except NoAnswer:
             pass
         except Exception:
-            logger.exception("the shared cache failed")
+            logger.exception("internal error in the shared cache")
         if failed is not None:
             failed()
         return None

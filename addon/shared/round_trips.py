@@ -76,7 +76,7 @@ class RoundTrips:
 
     def drop(self, name: str) -> None:
         """Take away a value that cannot be ours."""
-        logger.warning("Redis: %s holds what cannot be ours; it is dropped", name)
+        logger.warning("Redis: %s has a value that cannot be read; the key is deleted", name)
         self.run([("UNLINK", name)])
 
 

@@ -159,7 +159,7 @@ class Forwarding:
     def _name_once(self, peer: str, name: str) -> None:
         if peer not in self._named and len(self._named) < _MOST_NAMED:
             self._named.add(peer)
-            logger.warning("%s is not among trustedProxies: its header %s is not believed", peer, name)
+            logger.warning("%s is not among trustedProxies: its header %s is ignored", peer, name)
 
 
 def _name(line: tuple[bytes, bytes]) -> str:
