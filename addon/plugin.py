@@ -215,6 +215,7 @@ class PagesAddon:
             self._challenges = Challenges(settings.acme_challenge_upstream)
         self.server = PagesServer(settings, self._library, self._access, self._domains, challenges=self._challenges)
         self.server.visited = self._registration.visited
+        self.server.reports.domains = self._registration.states
         if settings.access_log is not None:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()

@@ -68,3 +68,13 @@ class Report:
             ),
             *([f"{name}: {self.trouble}"] if self.trouble else []),
         )
+
+    @property
+    def states(self) -> list[tuple[str, str, str]]:
+        """For the owner: each host, what it is, and what it still needs."""
+        found = [(host, "registered", _NO_ROUTER if host in self.elsewhere else "") for host in self.held]
+        found += [(host, "refused", reason) for host, reason in self.refused.items()]
+        return found
+
+
+_NO_ROUTER = "DNS does not lead it here, nor does a record prove it: so no certificate is asked for yet"

@@ -80,6 +80,10 @@ class Library:
 
     # What is known, at once.
 
+    def age(self, looked: float) -> float:
+        """Seconds since a look."""
+        return max(0.0, self._clock() - looked)
+
     def peek(self, key: Key) -> Lookup | None:
         """What memory holds of a repository, or of one of its branches; never waits."""
         found = self.memory.get(("site", *key))

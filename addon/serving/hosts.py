@@ -32,6 +32,7 @@ from addon.serving.answers import (
 from addon.serving.error_pages import ErrorPages
 from addon.serving.host_redirects import to_https, to_twin
 from addon.serving.mappings import Mappings
+from addon.serving.site_page import JSON, PAGE
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
 from addon.shared.mappings import Mapping
@@ -47,6 +48,7 @@ from addon.web.routing import (
     Route,
     SiteRequest,
     host_name,
+    owner_of,
     owns,
     route,
 )
@@ -101,6 +103,8 @@ class Hosts:
             and target.path.segments[:2] == acme_challenges.PREFIX
         ):
             return self._challenge(request, target.path, work)
+        elif isinstance(target, OwnRequest) and target.path.segments in (PAGE, JSON):
+            target = self._of_site(request, target)
         if isinstance(target, OtherHost):
             return self._domain(request, target, work)
         if not isinstance(target, OwnRequest):
@@ -120,6 +124,16 @@ class Hosts:
                 return told(request, login.logged_out(request.header(b"cookie"), secure, request.host or ""))
             return own_not_found(request, str(target.path))
         return self._sites.site_of_operator(request, target.path, work)
+
+    def _of_site(self, request: Request, target: OwnRequest) -> OwnRequest | OtherHost | SiteRequest:
+        """Whose report is asked for: that of the site at the host's root."""
+        host, domain = host_name(request.host or "") or "", self._settings.pages_domain
+        if host in (domain, self._settings.forgejo_public_host):
+            return target
+        owner = owner_of(host, domain)
+        if owner is None:
+            return OtherHost(host, target.path)
+        return target if self._settings.address_style == "path" else SiteRequest(owner, target.path)
 
     def _domain(self, request: Request, target: OtherHost, work: Work) -> Answer | Need:
         """A domain of a site, or of one of its branches; else its twin (with or without `www.`), else a stranger."""

@@ -10,13 +10,14 @@ from functools import partial
 
 from addon import templates
 from addon.library.blobs import Blobs
-from addon.serving.answers import Answer, Need, Request, Work, own_page, redirect
+from addon.serving.answers import Answer, Need, Request, Work, own_not_found, own_page, redirect
 from addon.serving.files import Files, cache_status
 from addon.serving.locks import Entered
+from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.shared.lookup import Lookup
 from addon.sites.site import INDEX, File, Listing, Missing, Site, ToFolder
-from addon.web.routing import Path, encode_path
+from addon.web.routing import OWN_PREFIX, Path, encode_path
 
 _LONG_LISTING = 200
 """Rows above which a listing is made on a thread: 200 take 3 ms."""
@@ -27,10 +28,11 @@ _LARGE_SITE = 5_000
 class Paths:
     """What paths mean in sites."""
 
-    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules) -> None:
+    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules, reports: SitePages) -> None:
         self._blobs = blobs
         self._files = files
         self._rules = rules
+        self._reports = reports
 
     def missing(
         self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
@@ -43,6 +45,10 @@ class Paths:
     ) -> Answer | Need | int | None:
         """What a path gets in a site; None where the site has nothing there."""
         lookup, site = entered
+        if segments and segments[0] == OWN_PREFIX:
+            place = f"{request.host or ''}{encode_path(path.segments[: len(path.segments) - len(segments)], True)}"
+            report = self._reports.answer(request, entered, segments, place, work)
+            return own_not_found(request, str(path)) if report is None else report
         if site.rules.forced:
             ruled = self._rules.before_files(request, entered, segments, path, work)
             if ruled is not None:

@@ -27,6 +27,7 @@ from addon.serving.locks import Locks
 from addon.serving.mappings import Mappings
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
+from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
@@ -58,6 +59,7 @@ class PagesServer:
         access.adopted = library.renew
         self.access = access
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
+        self.reports = SitePages(library.blobs, library.age, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
         mappings = Mappings(settings, domains if settings.enable_custom_domains else None)
         self._sites = Sites(
@@ -66,7 +68,7 @@ class PagesServer:
             mappings,
             repositories,
             Locks(access),
-            Paths(library.blobs, files, SiteRules(settings, files)),
+            Paths(library.blobs, files, SiteRules(settings, files), self.reports),
             errors,
         )
         self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)

@@ -25,7 +25,7 @@ from addon.shared.lookup import Fault, Key, Lookup, key_of
 from addon.shared.mappings import Mapping, shows_branch
 from addon.sites.site import Site
 from addon.web.content_types import is_html
-from addon.web.routing import Path, SiteRequest, candidates, encode_path, is_owner_name, profile_decides
+from addon.web.routing import OWN_PREFIX, Path, SiteRequest, candidates, encode_path, is_owner_name, profile_decides
 
 _NO_INDEX = (b"X-Robots-Tag", b"noindex")
 
@@ -188,7 +188,7 @@ class Sites:
         host: the domain that the visitor asked; None on the pages domain. The site's own wish counts, or that of the
         operator.
         """
-        if not site.pages_file.custom_domains:
+        if not site.pages_file.custom_domains or segments[:1] == (OWN_PREFIX,):
             return None
         leads = site.pages_file.canonical or self._settings.redirect_to_custom_domain
         if host is not None and not leads:

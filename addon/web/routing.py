@@ -270,7 +270,7 @@ def candidates(path: Path, profiles: Sequence[str] = (PROFILE,)) -> tuple[Candid
     """
     segments = path.segments
     roots = tuple(Candidate(name, segments, ()) for name in profiles)
-    if not segments or not is_repository_name(segments[0]):
+    if not segments or segments[0] == OWN_PREFIX or not is_repository_name(segments[0]):
         return roots
     first = segments[0]
     repository = Candidate(first, segments[1:], segments[:1])
