@@ -42,6 +42,8 @@ from resp.kinds import is_read, is_script
 from resp.listening import Line, Upstream, Waker, wait
 from resp.node import HeldConnection, Node
 from resp.source import NO_STATS, Args, Batch, SourceStats, summed
+from resp.tracking import Tracking
+from resp.tracking_status import Reporter
 from resp.values import Push, Value
 
 logger = logging.getLogger("resp.sentinel")
@@ -436,6 +438,9 @@ class SentinelSource:
     def tell(self, ring: Callable[[], None]) -> None:
         self._rings.append(weakref.WeakMethod(ring))
 
+    def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
+        return Tracking(self.upstream(), invalidated, **options)
+
     def stats(self) -> SourceStats:
         node = self._node
         if node is None:
@@ -484,6 +489,9 @@ class MasterUpstream:
 
     def shard(self, channel: bytes) -> Upstream:
         return self
+
+    def refresh(self) -> None:
+        pass
 
 
 def _watch(reference: weakref.ref[SentinelSource], waker: Waker) -> None:

@@ -493,7 +493,7 @@ class Registry:
 
 
 def _is_definite(lookup: Lookup) -> bool:
-    return lookup.fault not in (Fault.TROUBLE, Fault.REFUSED, Fault.TOO_MANY_FILES)
+    return lookup.fault not in (Fault.TROUBLE, Fault.REFUSED, Fault.TOO_MANY_FILES, Fault.TOO_LARGE)
 
 
 def _mark(lookup: Lookup) -> _Mark:

@@ -194,9 +194,11 @@ class Forgejo:
         """All files and links of a commit; see `GitObjects.tree`."""
         return await self._objects.tree(repository, commit, max_entries=max_entries)
 
-    def tree_pages(self, repository: Repository, commit: str) -> AsyncGenerator[list[TreeEntry], None]:
+    def tree_pages(
+        self, repository: Repository, commit: str, *, most_bytes: int
+    ) -> AsyncGenerator[list[TreeEntry], None]:
         """The same page by page; see `GitObjects.tree_pages`."""
-        return self._objects.tree_pages(repository, commit)
+        return self._objects.tree_pages(repository, commit, most_bytes=most_bytes)
 
     async def blobs(self, repository: Repository, wanted: Sequence[tuple[str, int]]) -> dict[str, bytes]:
         """The bytes of blobs, verified, by their ids; see `GitObjects.blobs`."""

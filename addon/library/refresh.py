@@ -403,7 +403,7 @@ class SharedRefresh:
             return replace(found, looked=looked)
         site = contents.site
         if site is not None:
-            if len(site.tree) > self._settings.max_site_files:
+            if len(site.tree) > self._settings.max_site_files or site.tree.nbytes > 2 * self._settings.max_site_bytes:
                 return None
             if not repository.public and not site.pages_file.publish_private and not branch:
                 return None

@@ -85,6 +85,9 @@ class ErrorPages:
             case Fault.TOO_MANY_FILES:
                 page = templates.too_many_files(lookup.total, self._settings.max_site_files)
                 return own_page(request, 500, page)
+            case Fault.TOO_LARGE:
+                page = templates.too_many_bytes(self._settings.max_site_bytes)
+                return own_page(request, 500, page)
             case Fault.REFUSED:
                 return self.error(request, 403, work)
             case _:

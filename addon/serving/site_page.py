@@ -55,7 +55,8 @@ class SitePages:
         if segments not in (PAGE, JSON):
             return None
         lookup, site = entered
-        name = ("report", *lookup.key, site.commit)
+        governed = hash((site.pages_file, site.prefix))  # a branch's commit may be governed otherwise by now
+        name = ("report", *lookup.key, site.commit, str(governed))
         made = self._blobs.held_page(name)
         if made is None:
             done = work.done.get(name)

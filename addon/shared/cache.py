@@ -180,7 +180,8 @@ class Shared:
 
     async def keep_contents(self, lookup: Lookup) -> None:
         """The same for what a commit is, of a lookup that is not to be stored itself."""
-        if lookup.fault in records.STORED and lookup.commit is not None:
+        stored = lookup.fault in records.STORED and records.site_record_size(lookup) <= LARGEST_SITE
+        if stored and lookup.commit is not None:
             name = records.site_key(lookup.key, lookup.commit)
             data = await self._run(lambda trips: trips.record_key.signed(name, records.site_record(lookup)))
             if data is not None and len(data) <= LARGEST_SITE:

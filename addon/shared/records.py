@@ -19,6 +19,7 @@ from addon.forgejo.answers import Access, Repository, is_branch, is_id, is_name,
 from addon.shared.lookup import Fault, Key, Lookup, branch_of, repository_of
 from addon.sites import rules as rule_files
 from addon.sites.findings import Finding
+from addon.sites.links import Links
 from addon.sites.pages_file import PagesFile
 from addon.sites.rules import Rules
 from addon.sites.site import Site
@@ -272,6 +273,15 @@ def read_ref(data: bytes) -> RefRecord:
 # --- what a commit is -------------------------------------------------------------------------------------------------
 
 
+def site_record_size(lookup: Lookup) -> int:
+    """About how many bytes the record will have, told without making it."""
+    site = lookup.site
+    if site is None:
+        return 1000
+    links = 0 if site.links is None else sum(len(each) + len(text) for each, text in site.links.targets.items())
+    return 2000 + site.tree.json_nbytes + 4 * links + site.pages_file.nbytes + site.rules.nbytes
+
+
 def site_record(lookup: Lookup) -> bytes:
     """The contents of the lookup's commit; takes a while for a large site (0.1 s for 100 000 files)."""
     site = lookup.site
@@ -293,7 +303,7 @@ def site_record(lookup: Lookup) -> bytes:
             "rules": {name: data.decode("utf-8", "surrogateescape") for name, data in site.rules.files().items()},
             "max_redirects": site.rules.most,
             "notes": [list(note) for note in site.notes],
-            "links": dict(site.links),
+            "links": {} if site.links is None else site.links.targets,
             "files": [[path, f"{mode:o}", oid, size] for path, mode, oid, size in site.tree.rows()],
         }
     return _dumped(told, SITE_VERSION)
@@ -327,14 +337,15 @@ def _site(told: Mapping[str, Any], commit: str) -> Site:
     prefix = _of(told, "root", str, optional=True)
     if prefix and not (prefix.endswith("/") and is_path(prefix[:-1])):
         raise Broken("root")
+    tree = _tree(told)
     return Site(
         owner,
         name,
         commit,
         _of(told, "modified", float),
         _pages_file(_of(told, "pages", dict)),
-        _tree(told),
-        links,
+        tree,
+        Links(tree, links) if links else None,
         prefix,
         _rules(told),
         tuple(map(_note, _of(told, "notes", list))),

@@ -73,8 +73,8 @@ def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work,
         if held.commit == lookup.commit:
             commands.append(("PEXPIRE", name, milliseconds(IMMUTABLE_LIFE)))
         else:
-            data = _signed(trips, name, records.site_record(lookup))
-            if len(data) <= LARGEST_SITE:
+            data = _contents(trips, name, lookup)
+            if data is not None:
                 commands.append(("SET", name, data, "PX", milliseconds(IMMUTABLE_LIFE)))
     epoch = held.epoch
     life = TOMBSTONE_LIFE if lookup.fault is Fault.ABSENT else trips.life
@@ -106,8 +106,9 @@ def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work,
     if accepted == 1 and replies and commands[-1][0] == "PEXPIRE" and replies[-1] == 0:
         # The commit's contents were gone (evicted, or a restart without a disk): they are known here.
         name = commands[-1][1]
-        site = _signed(trips, name, records.site_record(lookup))
-        trips.run([("SET", name, site, "PX", milliseconds(IMMUTABLE_LIFE))])
+        site = _contents(trips, name, lookup)
+        if site is not None:
+            trips.run([("SET", name, site, "PX", milliseconds(IMMUTABLE_LIFE))])
     return bool(accepted == 1)
 
 
@@ -167,8 +168,8 @@ def _late(trips: RoundTrips, lookup: Lookup, now: float) -> list[tuple[Any, ...]
     assert lookup.commit is not None
     left = trips.life - (now - lookup.looked)
     place = records.site_key(lookup.key, lookup.commit)
-    data = _signed(trips, place, records.site_record(lookup))
-    if left < 1 or len(data) > LARGEST_SITE:
+    data = _contents(trips, place, lookup) if left >= 1 else None
+    if data is None:
         return []
     name, ref = records.repository_key(lookup.key), records.ref_key(lookup.key, lookup.repository.default_branch)
     # Which purges came meanwhile is not known: under no epoch at all, any makes it outdated.
@@ -178,6 +179,14 @@ def _late(trips: RoundTrips, lookup: Lookup, now: float) -> list[tuple[Any, ...]
         ("SET", place, data, "NX", "PX", milliseconds(IMMUTABLE_LIFE)),
         ("EVAL", _STORE_LATE, 2, name, ref, milliseconds(left), record, branch),
     ]
+
+
+def _contents(trips: RoundTrips, name: str, lookup: Lookup) -> bytes | None:
+    """What a commit is, signed, if that is not too large, which is asked before it is made."""
+    if records.site_record_size(lookup) > LARGEST_SITE:
+        return None
+    data = _signed(trips, name, records.site_record(lookup))
+    return data if len(data) <= LARGEST_SITE else None
 
 
 def _signed(trips: RoundTrips, name: str, record: bytes) -> bytes:
