@@ -207,6 +207,8 @@ class Connection(asyncio.BufferedProtocol):
         lane, answer = self._lane, again.answer
         if lane.retiring or self._requests + 1 == lane.most_requests:
             return False
+        if self._secure and answer.basis.plain_http:
+            return False
         now = monotonic()
         if now >= lane.date_until:
             lane.tell_time(now)
@@ -262,6 +264,8 @@ class Connection(asyncio.BufferedProtocol):
                 ready = lane.ready.get(key, now) if fields.plain and not self._bare else None
                 if ready is None and fields.login is not None and fields.plain and not self._bare:
                     ready = lane.ready.get((line, fields.login), now)
+                    if ready is not None and self._secure and ready.basis.plain_http:
+                        ready = None
                     key = key if ready is None else (line, fields.login)
                 parsed = ready.line if ready is not None else request_line(line)
             if fields is None or parsed is None:

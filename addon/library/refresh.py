@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import resp
 from addon.access.guess_limits import Bounded
 from addon.forgejo.answers import Repository
 from addon.settings.schema import Settings
@@ -458,12 +457,3 @@ def _going(found: Lookup, known: Lookup | None) -> list[str]:
         return []
     ids = {oid for _, mode, oid, _ in known.site.tree.rows() if mode != MODE_LINK}
     return list(ids)[:_MOST_GOING]
-
-
-def shared_of(settings: Settings) -> Shared | None:
-    """The shared level that the settings name, if they name one; one that cannot be is said, not raised."""
-    try:
-        return Shared.of(settings)
-    except resp.InvalidArgument as error:
-        logger.error("Redis: %s", error)
-        return None

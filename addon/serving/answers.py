@@ -91,7 +91,8 @@ class Work:
     """What was fetched for one request, or why it could not be, by need: no need is asked for twice.
 
     It stands in for a memory that has no room. fetched: whether Forgejo was waited for. locked: a lock was met on the
-    way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`.
+    way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`;
+    plain_http: one that counts only without TLS.
     facts: the look-ups it rests on; good_until: until when they need no new look, in monotonic seconds. anew: the
     visitor asks for what is there now.
     """
@@ -100,6 +101,7 @@ class Work:
     fetched: bool = False
     locked: bool = False
     by_cookie: bool = False
+    plain_http: bool = False
     facts: list[Fact] = field(default_factory=list)
     good_until: float = math.inf
     anew: bool = False

@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 
 from addon import templates
 from addon.access import login
+from addon.access.control import is_foreign
 from addon.domains.store import NO_ANSWER
 from addon.forgejo.errors import Overloaded
 from addon.serving import acme_challenges
@@ -113,6 +114,8 @@ class Hosts:
                 return upgrade
         if isinstance(target, SiteRequest):
             return self._sites.site_of_owner(request, target, work)
+        if isinstance(target, OwnRequest) and target.path.segments[1:] == LOGOUT and request.method == "POST":
+            return self._log_out(request)
         unread = answer_to_method(request)
         if unread is not None:
             return unread
@@ -120,8 +123,7 @@ class Hosts:
             return redirect(request, target.location)
         if isinstance(target, OwnRequest):
             if target.path.segments[1:] == LOGOUT:
-                secure = request.visitor().secure
-                return told(request, login.logged_out(request.header(b"cookie"), secure, request.host or ""))
+                return own_page(request, 200, templates.log_out(request.host or ""))
             return own_not_found(request, str(target.path))
         return self._sites.site_of_operator(request, target.path, work)
 
@@ -134,6 +136,13 @@ class Hosts:
         if owner is None:
             return OtherHost(host, target.path)
         return target if self._settings.address_style == "path" else SiteRequest(owner, target.path)
+
+    def _log_out(self, request: Request) -> Answer:
+        """End the logins that the browser shows: by our button, which no page of somebody else's can press."""
+        host = request.host or ""
+        if is_foreign(request.header, host):
+            return own_page(request, 403, templates.error_page(403, host=host))
+        return told(request, login.logged_out(request.header(b"cookie"), request.visitor().secure, host))
 
     def _domain(self, request: Request, target: OtherHost, work: Work) -> Answer | Need:
         """A domain of a site, or of one of its branches; else its twin (with or without `www.`), else a stranger."""

@@ -117,7 +117,7 @@ class PagesServer:
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             _keep_private(result)
         if isinstance(result, Answer) and work.facts and not work.done and (work.by_cookie or not work.locked):
-            result.basis = Basis(tuple(work.facts), work.good_until)
+            result.basis = Basis(tuple(work.facts), work.good_until, work.plain_http)
         return result
 
     async def _fulfil(self, need: Need, work: Work) -> object:

@@ -104,6 +104,7 @@ _ENVIRONMENT.globals["style"] = _STYLE
 _ERROR = _ENVIRONMENT.get_template("error.html")
 _LISTING = _ENVIRONMENT.get_template("listing.html")
 _LOGIN = _ENVIRONMENT.get_template("login.html")
+_LOG_OUT = _ENVIRONMENT.get_template("log_out.html")
 _LANDING = _ENVIRONMENT.get_template("landing.html")
 _STATUS = _ENVIRONMENT.get_template("status.html")
 _SITE_REPORT = _ENVIRONMENT.get_template("site_report.html")
@@ -217,6 +218,11 @@ def login(
         wait=time_text(wait) if wait > 0 else None,
         stay=time_text(stay) if stay > 0 else None,
     ).encode()
+
+
+def log_out(host: str) -> bytes:
+    """The page of `/.pages/logout`: a button, for a link that anybody can set must log nobody out."""
+    return _LOG_OUT.render(place=host).encode()
 
 
 def logged_out(host: str) -> bytes:

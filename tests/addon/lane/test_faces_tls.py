@@ -194,7 +194,8 @@ def test_cookies_are_for_https_alone(tmp_path: Path) -> None:
                 assert all(("; Secure" in cookie) is secure for cookie in cookies)
                 login = "; ".join(cookie.partition(";")[0] for cookie in cookies)
                 assert client.ask(request("GET", HOST, "/club/", (f"Cookie: {login}",)))[2] == b"inside"
-                _, fields, _ = client.ask(request("GET", HOST, "/.pages/logout", (f"Cookie: {login}",)))
+                leave = ("Content-Length: 0", f"Cookie: {login}")
+                _, fields, _ = client.ask(request("POST", HOST, "/.pages/logout", leave))
                 cleared = [value for name, value in fields if name == "set-cookie"]
                 assert cleared
                 assert all(("; Secure" in cookie) is secure for cookie in cleared)
