@@ -309,8 +309,11 @@ class Options:
     auth_cookie_duration: int = option("authCookieDuration", at_least_a_second, 3600, "How long a login is good.")
 
     # The fast lane and the process
-    lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1.")
-    http2: bool = option("http2", boolean, True, "Whether HTTP/2 is offered over TLS.")
+    lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1 and HTTP/2.")
+    http2: bool = option("http2", boolean, True, "Whether HTTP/2 is offered over TLS, to pages hosts.")
+    http2_plain: bool = option(
+        "http2Plain", boolean, False, "Whether HTTP/2 is understood without TLS, from clients that know (h2c)."
+    )
     max_head_size: int = option("maxHeadSize", size(1024), 16 * _KIB, "The most that the head of a request may take.")
     header_timeout: float = option(
         "headerTimeout", duration(0.001), 10.0, "How long the head of a request may take to arrive."
