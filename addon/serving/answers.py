@@ -121,6 +121,11 @@ def own_page(request: Request, status: int, page: bytes, cache: bytes = b"no-sto
     return Answer(status, headers, b"" if request.method == "HEAD" else page)
 
 
+def misshapen(fault: str | None = None, status: int = 400) -> Answer:
+    """The answer to what is no request of the form that is looked at any further; fault: what about it."""
+    return own_page(UNREAD, status, templates.error_page(status, message=fault))
+
+
 def trouble_page(request: Request, trouble: ForgejoError | None) -> Answer:
     """Forgejo has no answer: a page of ours, at once, and not the operator's, which may be as far away."""
     status = trouble.status if trouble is not None else 502
@@ -187,3 +192,7 @@ def redirect(request: Request, location: str) -> Answer:
         (b"Access-Control-Allow-Origin", b"*"),
     ]
     return Answer(301, headers)
+
+
+UNREAD = Request("GET", None, "/", None, lambda name: None, lambda: Visitor("", False))
+"""Stands for a request that was not understood."""
