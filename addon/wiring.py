@@ -94,6 +94,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         access = open_access(stack, sources, *await settled_key(settings, shared))
         server = open_server(stack, sources, access, resolver)
         server.visited = registration.visited
+        server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
         domains = CustomDomainParts(store, resolver, dns, registration)
         parts = (sources, domains, access, server, forwarding, changes, webhook, access_log, bus, worker)
@@ -232,7 +233,7 @@ def open_resolver(stack: AsyncExitStack, sources: Sources) -> tuple[DomainStore,
     async def claims(host: str, mapping: Mapping) -> bool:
         key = key_of(mapping.owner, mapping.repository)
         lookup = library.peek(key) or await library.look(key)
-        rules = lookup.site.pages_file if lookup.site is not None else PagesFile()
+        rules = await library.governing(lookup) or PagesFile()
         return names.hosts_of(rules).get(host, "") == mapping.branch
 
     def changed(name: bytes | None) -> None:

@@ -35,6 +35,7 @@ from addon.settings.options import (
     any_secret,
     at_least_a_second,
     boolean,
+    branches,
     computed,
     duration,
     file_path,
@@ -42,6 +43,7 @@ from addon.settings.options import (
     listing,
     one_of,
     option,
+    plain_repositories,
     plain_text,
     redis_url,
     repository_name,
@@ -87,6 +89,32 @@ class Options:
         public_host,
         None,
         "The host under which visitors reach Forgejo itself through this server.",
+    )
+
+    # Which repositories are sites, and at which address
+    profile_repositories: tuple[str, ...] = listing(
+        "profileRepositories",
+        plain_repositories,
+        (".profile",),
+        "The names of the repository that is its owner's root; the first that is a site counts.",
+    )
+    pages_branches: tuple[str, ...] = listing(
+        "pagesBranches",
+        branches,
+        (),
+        "Branches that make a repository without `.pages` a site, as Codeberg and GitHub have it.",
+    )
+    address_style: str = option(
+        "addressStyle",
+        one_of("subdomain", "path"),
+        "subdomain",
+        "Whether a site is at owner.pages.example.com/repository/ or at pages.example.com/owner/repository/.",
+    )
+    redirect_to_custom_domain: bool = option(
+        "redirectToCustomDomain",
+        boolean,
+        False,
+        "Whether a site's other addresses lead to its first custom domain, whatever its `.pages` says.",
     )
 
     # Where it listens, whom it believes, what it writes
@@ -244,7 +272,7 @@ class Options:
         later=True,
     )
     max_redirects: int = option(
-        "maxRedirects", integer(0, 100_000), 25, "The most rules that are read from a `.redirects` file.", later=True
+        "maxRedirects", integer(0, 100_000), 25, "The most rules that are read from a `.redirects` file."
     )
     redirect_https: bool = option("redirectHTTPS", boolean, False, "Whether plain HTTP is redirected to HTTPS.")
     acme_challenge_upstream: str | None = option(
