@@ -41,7 +41,7 @@ def reap_command(
 
 async def _reap(settings: Settings, store: DomainStore, dry_run: bool, force: bool, now: Callable[[], float]) -> int:
     executor = ThreadPoolExecutor(2, "pages")
-    forgejo = forgejo_of(settings, executor, unknown_share=settings.workers)
+    forgejo = forgejo_of(settings, executor, unknown_share=settings.forgejo_connections)
     library = Library(settings, forgejo, executor)
     reaper = Reaper(store, library, forgejo, DomainNames(settings), grace=settings.release_grace, now=now)
     try:

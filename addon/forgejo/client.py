@@ -220,7 +220,7 @@ def forgejo_of(
         lfs_storage_hosts=settings.lfs_storage_hosts,
         ca_file=settings.forgejo_ca_file,
         executor=executor,
-        concurrency=settings.workers,
+        concurrency=settings.forgejo_connections,
         unknown_share=unknown_share,
         headers=headers,
     )

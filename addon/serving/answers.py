@@ -93,7 +93,7 @@ class Work:
     It stands in for a memory that has no room. fetched: whether Forgejo was waited for. locked: a lock was met on the
     way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`.
     facts: the look-ups it rests on; good_until: until when they need no new look, in monotonic seconds. anew: the
-    visitor asks for what is there now.
+    visitor asks for what is there now. owner: on whose account what is fetched is, beside the visitor's.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
@@ -103,6 +103,7 @@ class Work:
     facts: list[Fact] = field(default_factory=list)
     good_until: float = math.inf
     anew: bool = False
+    owner: str = ""
 
 
 _OWN_HEADERS: tuple[Header, ...] = (

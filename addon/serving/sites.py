@@ -47,6 +47,7 @@ class Sites:
     def site_of_owner(self, request: Request, target: SiteRequest, work: Work) -> Answer | Need:
         """A path on an owner's host: the repository that its first segment names, else the owner's profile."""
         owner, path = target
+        work.owner = owner
         missing: tuple[Entered, tuple[str, ...]] | None = None
         unconfigured = False
         doubts: list[Need] = []
@@ -90,6 +91,7 @@ class Sites:
     def site_of_domain(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
         """A path on a domain, whose root is the site's. A branch is served as the default one's `.pages` says."""
         owner, repository, branch = mapping
+        work.owner = owner.lower()
         doubts: list[Need] = []
         wanted = wanted_with(request, path.segments, path.slash)
         lookup = self._repositories.lookup(key_of(owner, repository), wanted if branch is None else None, work, doubts)
@@ -149,6 +151,7 @@ class Sites:
         """The pages domain itself: the operator's site where there is one, else a page of ours."""
         cache = b"public, max-age=300"
         if self._operators is not None:
+            work.owner = self._operators[0]
             wanted = wanted_with(request, path.segments, path.slash)
             lookup = self._repositories.lookup(self._operators, wanted, work, [])
             if isinstance(lookup, Need):

@@ -129,7 +129,7 @@ class Serving:
         """Wait until nothing goes on behind visitors' backs."""
         async with asyncio.timeout(30):
             while running := list(self.library._flights._running.values()):
-                await asyncio.wait(running)
+                await asyncio.wait([run for run, _ in running])
 
     def asked(self) -> list[str]:
         """The targets of the calls since the last time, below the API and without queries."""
@@ -154,7 +154,7 @@ async def serving(
         settings.forgejo_host,
         token,
         timeout=settings.forgejo_timeout,
-        concurrency=settings.workers,
+        concurrency=settings.forgejo_connections,
         lfs_storage_hosts=settings.lfs_storage_hosts,
         executor=executor,
         clock=clock,
