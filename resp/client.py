@@ -28,7 +28,7 @@ from resp.pipeline import Pipeline, Transaction, pauses
 from resp.pubsub import PubSub
 from resp.source import Source
 from resp.sources import Addresses, Fleet, source_of
-from resp.tracking import Tracking
+from resp.tracking_status import Reporter
 from resp.values import Value, text
 from resp.words import Convert, Key, converted
 
@@ -298,12 +298,15 @@ class Client(Composed[B]):
 
     # ---- several commands ----------------------------------------------------------------------------------------
 
-    def pipeline(self, transaction: bool = True) -> Pipeline:
+    def pipeline(self, transaction: bool | None = None) -> Pipeline:
         """Many commands in one round trip: queue them, then `execute()`; see `resp.Pipeline`.
 
         transaction: they are executed together or not at all (MULTI, EXEC), as with `transaction()`; False for
-        commands that have nothing to do with each other.
+        commands that have nothing to do with each other. Without a word it is True, but on a cluster False, where
+        keys mostly belong to different slots.
         """
+        if transaction is None:
+            transaction = self._source.slot_of is None
         kind = Transaction if transaction else Pipeline
         return kind(self._source, timeout=self._timeout, decode=self._decode)
 
@@ -338,12 +341,14 @@ class Client(Composed[B]):
         """Publish/subscribe on a connection of its own; see `resp.PubSub`."""
         return PubSub(self._source.upstream(), **{"decode": self._decode, **options})
 
-    def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Tracking:
-        """Watch keys for a local cache, on a connection of its own; see `resp.Tracking`.
+    def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
+        """Watch keys for a local cache, on a connection of its own; not started. See `resp.Tracking` for the options.
 
-        It follows the master behind sentinels, with "everything" at each change.
+        It follows the master behind sentinels, and on a cluster has a line to each primary (`resp.ClusterTracking`);
+        every change of who that is, is reported as "everything". Its `lease` says for how many seconds at most a
+        change may go unreported while it says that it is live.
         """
-        return Tracking(self._source.upstream(), invalidated, **options)
+        return self._source.tracking(invalidated, **options)
 
     # ---- the client itself ---------------------------------------------------------------------------------------
 

@@ -364,10 +364,14 @@ class Connection(Stream):
         return lost
 
     def exchange(self, chunks: Iterable[bytes | memoryview], count: int, deadline: float | None) -> list[Value]:
-        """Send many encoded commands and return their `count` replies, errors in place.
+        """Send many encoded commands; their `count` replies, errors in place. Exceptions as for `roundtrip`."""
+        return self.finish(self.begin(chunks, count, deadline), count, deadline)
+
+    def begin(self, chunks: Iterable[bytes | memoryview], count: int, deadline: float | None) -> list[Value]:
+        """The first half of `exchange`: send everything; the replies that came meanwhile.
 
         Never waits for room in one direction only: while the server takes no more, its replies are received, so that
-        a pipeline of any size cannot end with both sides waiting for the other. Exceptions as for `roundtrip`.
+        a pipeline of any size cannot end with both sides waiting for the other.
         """
         replies: list[Value] = []
         sent = False
@@ -375,6 +379,19 @@ class Connection(Stream):
             for chunk in chunks:
                 self._send_duplex(chunk, replies, count, deadline)
                 sent = True
+            return replies
+        except ConnectionLost as error:
+            self.close()
+            error.maybe_executed = sent or error.maybe_executed
+            error.reply_begun = bool(replies) or not self.parser.idle
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def finish(self, replies: list[Value], count: int, deadline: float | None) -> list[Value]:
+        """The second half: receive what is missing of `count` replies."""
+        try:
             self.parser.get_into(replies, count)
             while len(replies) < count:
                 self._receive(deadline)
@@ -383,7 +400,7 @@ class Connection(Stream):
             return replies
         except ConnectionLost as error:
             self.close()
-            error.maybe_executed = sent or error.maybe_executed
+            error.maybe_executed = True
             error.reply_begun = bool(replies) or not self.parser.idle
             raise
         except BaseException:

@@ -11,13 +11,14 @@ raised could not send a command on to where it belongs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.endpoint import Endpoint
-from resp.errors import ServerError
+from resp.errors import RespError
 from resp.kinds import is_read
 from resp.listening import Upstream
+from resp.tracking_status import Reporter
 from resp.values import Value
 
 Args = Sequence[Argument]
@@ -137,12 +138,15 @@ class Source(Protocol):
     def upstream(self) -> Upstream:
         """What listens (publish/subscribe) connects through this."""
 
+    def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
+        """Tracking of the keys of all its servers; not started."""
+
     def stats(self) -> SourceStats: ...
     def close(self) -> None: ...
 
 
-def errors_in(replies: Sequence[Value]) -> Iterator[tuple[int, ServerError]]:
-    """The error replies among replies, with their places."""
+def errors_in(replies: Sequence[Value]) -> Iterator[tuple[int, RespError]]:
+    """The errors among replies, with their places: of the server, on a cluster those of connections, too."""
     for place, reply in enumerate(replies):
-        if isinstance(reply, ServerError):
+        if isinstance(reply, RespError):
             yield place, reply

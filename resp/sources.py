@@ -14,13 +14,16 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from resp.breaker import Breaker
+from resp.cluster import ClusterSource, CopyConnection
 from resp.connection import Connection
-from resp.endpoint import SENTINEL_PORT, Endpoint, hosts
+from resp.endpoint import PORT, SENTINEL_PORT, Endpoint, hosts
 from resp.errors import InvalidArgument
 from resp.node import NoBreaker, Node
 from resp.pool import Pool
-from resp.sentinel import ASK_SECONDS, MasterConnection, Sentinels, SentinelSource
+from resp.sentinel import MasterConnection, SentinelSource
+from resp.sentinels import ASK_SECONDS, Sentinels
 from resp.source import Source
+from resp.topology import Topology
 
 Address = tuple[str, int]
 Addresses = str | Iterable[str | Address]
@@ -79,6 +82,16 @@ def source_of(endpoint: Endpoint, limits: dict[str, Any], guard: Breaker | bool,
         )
     if fleet.sentinel_master is not None:
         raise InvalidArgument("sentinel_master needs sentinels: their addresses")
+    if fleet.cluster is not False:
+        if endpoint.unix_socket_path is not None:
+            raise InvalidArgument("a cluster is not behind a unix socket")
+        seeds = [(endpoint.host, endpoint.port)] if fleet.cluster is True else hosts(fleet.cluster, PORT)
+        topology = Topology(
+            seeds,
+            lambda address, copy: node(address, CopyConnection if copy else Connection),
+            translate=fleet.translate,
+        )
+        return ClusterSource(topology, read_from=fleet.read_from)
     pool = Pool(endpoint, **limits)
     only = guard if isinstance(guard, Breaker) else breaker()
     return Node(endpoint, pool, only, retries)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -192,3 +193,128 @@ def watched(kind: str, *, replicas: int = 2, sentinels: int = 3, password: str |
         fleet = Watched([master, *copies], made)
         wait_until(lambda: all(each.sees(replicas, sentinels - 1) for each in made), 40, "sentinels that see all")
         yield fleet
+
+
+# ---- clusters --------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Primaries with their replicas; the slots are dealt out evenly."""
+
+    def __init__(self, primaries: list[Server], replicas: list[Server]) -> None:
+        self.primaries = primaries
+        self.replicas = replicas
+
+    @property
+    def servers(self) -> list[Server]:
+        return [*self.primaries, *self.replicas]
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"{server.host}:{server.port}" for server in self.primaries)
+
+    def alive(self) -> list[Server]:
+        return [server for server in self.servers if server._process is not None]
+
+    def name(self, server: Server) -> str:
+        reply = server.ask("CLUSTER", "MYID")
+        assert isinstance(reply, bytes)
+        return reply.decode()
+
+    def owners(self, asked: Server | None = None) -> dict[int, int]:
+        """The port that each slot belongs to, as one node says."""
+        rows: Any = (asked or self.alive()[0]).ask("CLUSTER", "SLOTS")
+        return {slot: row[2][1] for row in rows for slot in range(row[0], row[1] + 1)}
+
+    def owner(self, slot: int) -> Server:
+        port = self.owners()[slot]
+        return next(server for server in self.servers if server.port == port)
+
+    def move(self, slot: int, target: Server, *, pause: Callable[[], object] = lambda: None) -> None:
+        """Move a slot with its keys, as `redis-cli --cluster reshard` does; `pause` is called in the middle of it."""
+        source = self.owner(slot)
+        if source is target:
+            return
+        mine, theirs = self.name(target), self.name(source)
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", theirs)
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", mine)
+        first = True
+        while True:
+            keys: Any = source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10)
+            if not keys:
+                break
+            source.ask("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *keys)
+            if first:
+                pause()
+                first = False
+        if first:
+            pause()
+        for server in (target, source, *(other for other in self.primaries if other not in (target, source))):
+            if server._process is not None:
+                with contextlib.suppress(ConsoleError):
+                    server.ask("CLUSTER", "SETSLOT", slot, "NODE", mine)
+
+    def whole(self) -> bool:
+        """True if every node that runs says that all is well and agrees on who owns what."""
+        try:
+            said = [server.ask("CLUSTER", "INFO") for server in self.alive()]
+            maps = [self.owners(server) for server in self.alive()]
+        except (OSError, ConsoleError):
+            return False
+        return all(b"cluster_state:ok" in text for text in said if isinstance(text, bytes)) and all(
+            found == maps[0] and len(found) == 16384 for found in maps
+        )
+
+
+@contextlib.contextmanager
+def clustered(kind: str, *, primaries: int = 3, replicas: int = 1) -> Iterator[Cluster]:
+    """A cluster with so many primaries, and so many replicas of each."""
+    start = STARTS[kind]
+    with contextlib.ExitStack() as stack:
+
+        def one() -> Server:
+            options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(free_port())]
+            options += ["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
+            return stack.enter_context(start(*options))
+
+        first = [one() for _ in range(primaries)]
+        copies = [one() for _ in range(primaries * replicas)]
+        share = 16384 // primaries
+        for at, server in enumerate(first):
+            last = 16383 if at == primaries - 1 else (at + 1) * share - 1
+            server.ask("CLUSTER", "ADDSLOTSRANGE", at * share, last)
+            server.ask("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
+        cluster = Cluster(first, copies)
+        for server in cluster.servers[1:]:
+            bus = int(server._options[server._options.index("--cluster-port") + 1])
+            first[0].ask("CLUSTER", "MEET", server.host, server.port, bus)
+        wait_until(lambda: all(_known(server) == len(cluster.servers) for server in cluster.servers), 40, "a meeting")
+        for at, server in enumerate(copies):
+            wait_until(partial(_replicates, server, cluster.name(first[at % primaries])), 20)
+        wait_until(cluster.whole, 40, "a cluster that is whole")
+        wait_until(lambda: all(_linked(server) for server in copies), 40, "replicas that follow")
+        wait_until(lambda: all(_copies(server) == replicas for server in cluster.servers), 40, "replicas in every map")
+        yield cluster
+
+
+def _known(server: Server) -> int:
+    text = server.ask("CLUSTER", "NODES")
+    assert isinstance(text, bytes)
+    return sum(b"handshake" not in line and b"connected" in line for line in text.splitlines())
+
+
+def _replicates(server: Server, primary: str) -> bool:
+    with contextlib.suppress(ConsoleError):
+        return server.ask("CLUSTER", "REPLICATE", primary) == b"OK"
+    return False
+
+
+def _copies(server: Server) -> int:
+    """Replicas of each slot, the least of them, as this server says."""
+    rows: Any = server.ask("CLUSTER", "SLOTS")
+    return min(len(row) - 3 for row in rows)
+
+
+def _linked(server: Server) -> bool:
+    role = server.ask("ROLE")
+    return isinstance(role, list) and role[0] == b"slave" and role[3] == b"connected"
