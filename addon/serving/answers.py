@@ -94,7 +94,7 @@ class Work:
     way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`;
     plain_http: one that counts only without TLS.
     facts: the look-ups it rests on; good_until: until when they need no new look, in monotonic seconds. anew: the
-    visitor asks for what is there now.
+    visitor asks for what is there now. owner: on whose account what is fetched is, beside the visitor's.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
@@ -105,6 +105,7 @@ class Work:
     facts: list[Fact] = field(default_factory=list)
     good_until: float = math.inf
     anew: bool = False
+    owner: str = ""
 
 
 _OWN_HEADERS: tuple[Header, ...] = (
