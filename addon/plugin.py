@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The mitmproxy addon: life cycle and the flow face. Hooks only, thin; what an answer is, `PagesServer` says.
+"""The mitmproxy addon: life cycle, and requests that come as flows. Hooks only, thin; what an answer is, `PagesServer`
+says.
 
 It starts closed: `pages.py` has ended mitmproxy's default listener before this is imported; ours is opened in
 `running`, when all is ready. It fails closed: a connection that came in by any other mode is refused, an exception in
@@ -218,7 +219,7 @@ class PagesAddon:
             self._log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
         await self._relay.start()
         parts = (self._library, self._forgejo, self._store, self._domains, self._registration)
-        if await self._listen(settings) and await self._open_office(settings, *parts):
+        if await self._listen(settings) and await self._open_admin(settings, *parts):
             self._bus.ready()
         for fault in _NOT_MENDED:
             logger.warning("this mitmproxy is not as expected: %s", fault)
@@ -271,7 +272,7 @@ class PagesAddon:
             logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
         return True
 
-    async def _open_office(
+    async def _open_admin(
         self,
         settings: Settings,
         library: Library,
@@ -283,7 +284,7 @@ class PagesAddon:
         worker = joined()
         if not settings.admin_listen or (worker is not None and worker.number):
             return True  # one of several processes does it
-        office = PagesOperations(
+        operations = PagesOperations(
             *(settings, library, forgejo, store, domains),
             version=__version__,
             faces=self._numbers,
@@ -291,7 +292,7 @@ class PagesAddon:
             certifiable=registration.registry.may_have_certificate,
             purge=self._purge,
         )
-        self._admin = Admin(office, settings.admin_token, settings.admin_hosts)
+        self._admin = Admin(operations, settings.admin_token, settings.admin_hosts)
         try:
             await self._admin.start(settings.admin_listen, worker)
         except OSError as error:
@@ -300,17 +301,17 @@ class PagesAddon:
         return True
 
     def _numbers(self) -> dict[str, object]:
-        """Of both faces, since the start."""
-        told: dict[str, object] = {"by_mitmproxy": self._flow_answers}
+        """Of the lane and of mitmproxy's flows, since the start."""
+        told: dict[str, object] = {"answered_by_mitmproxy": self._flow_answers}
         lane = self._lane
         if lane is not None:
             told |= {
-                "by_the_lane": lane.answered,
-                "lane_connections": len(lane),
-                "lane_connections_busy": lane.busy,
-                "connections_handed_over": lane.handed_over,
-                "answers_kept_ready": len(lane.ready),
-                "answers_kept_ready_bytes": lane.ready.used,
+                "answered_by_lane": lane.answered,
+                "open_connections": len(lane),
+                "busy_connections": lane.busy,
+                "handed_to_mitmproxy": lane.handed_over,
+                "prepared_answers": len(lane.ready),
+                "prepared_answers_bytes": lane.ready.used,
                 "faults": lane.faults,
             }
         return told
@@ -361,17 +362,17 @@ class PagesAddon:
             self._log.close()
 
     async def _drained(self) -> None:
-        """Wait until the flow face has answered what is under way, and said that it was the last."""
+        """Wait until mitmproxy's flows have answered what is under way, and said that it was the last."""
         self._ending = True
         self._connections.retire()
         await self._connections.gone(GRACE_SECONDS)  # who asks in this time, as clients do that know of no end
         if not self._inflight:
             return
-        logger.info("waiting for %d answers in flight", len(self._inflight))
+        logger.info("waiting for %d responses to finish", len(self._inflight))
         try:
             await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
         except TimeoutError:
-            logger.warning("%d answers were cut after %d s", len(self._inflight), DRAIN_SECONDS)
+            logger.warning("%d responses were aborted after %d s", len(self._inflight), DRAIN_SECONDS)
 
     # Connections.
 
@@ -429,7 +430,7 @@ class PagesAddon:
             self._complained = now
             logger.warning("no connection to Forgejo at %s: %s", self._upstream.netloc, reason)
 
-    # The flow face.
+    # Requests that come as flows.
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         try:

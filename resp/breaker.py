@@ -60,6 +60,10 @@ class Breaker:
         self._pause = cooldown
         _breakers.add(self)
 
+    def another(self) -> Breaker:
+        """A new one with the same settings, for another server."""
+        return Breaker(self.threshold, self.cooldown, self.max_cooldown, probe_time=self.probe_time, clock=self._clock)
+
     @property
     def state(self) -> str:
         """`"closed"`, `"open"` or `"half-open"` (a probe is under way)."""

@@ -22,13 +22,13 @@ from resp.breaker import Breaker
 from resp.commands import B, Composed
 from resp.encoding import Argument
 from resp.endpoint import Endpoint, parse_url, tls_context
-from resp.errors import InvalidArgument, ServerError, WatchError
+from resp.errors import ServerError, WatchError
 from resp.kinds import changes_connection, command_name, split
-from resp.node import NoBreaker, Node
 from resp.pipeline import Pipeline, Transaction, pauses
-from resp.pool import Pool
 from resp.pubsub import PubSub
 from resp.source import Source
+from resp.sources import Addresses, Fleet, source_of
+from resp.tracking_status import Reporter
 from resp.values import Value, text
 from resp.words import Convert, Key, converted
 
@@ -82,6 +82,13 @@ class Options(TypedDict, total=False):
     breaker: Breaker | bool
     max_bulk: int
     max_elements: int
+    sentinels: Addresses | None
+    sentinel_master: str | None
+    sentinel_username: str | None
+    sentinel_password: str | None
+    cluster: bool | Addresses
+    read_from: str
+    translate: Callable[[str, int], tuple[str, int]] | None
 
 
 class Client(Composed[B]):
@@ -101,6 +108,13 @@ class Client(Composed[B]):
     client_name: shown by CLIENT LIST. retries: further attempts, with a growing pause and before the deadline, where
     the server certainly did not execute the command (no connection, LOADING and its like). breaker: a
     `resp.Breaker`, True for one with its defaults, False for none. max_bulk: longest value accepted, in bytes.
+
+    Many servers, one face. sentinels: addresses of sentinels (`"h1:26379,h2"`, a list of such or of pairs), with
+    sentinel_master, the name of what they watch, and sentinel_username, sentinel_password, the credentials for them:
+    commands go to the master, whoever that is. cluster: True if host and port are a node of a cluster, or the
+    addresses of some of its nodes: commands go to the node that has their key. read_from: "replica" to read from
+    replicas, which may be behind. translate: from a host and port that sentinels or nodes name to those to connect to,
+    where there is a network in between that renames them.
 
     A client connects when it is first used. Calls raise `RespError` and nothing else.
     """
@@ -153,6 +167,13 @@ class Client(Composed[B]):
         breaker: Breaker | bool = True,
         max_bulk: int = 512 * 1024 * 1024,
         max_elements: int = 1 << 25,
+        sentinels: Addresses | None = None,
+        sentinel_master: str | None = None,
+        sentinel_username: str | None = None,
+        sentinel_password: str | None = None,
+        cluster: bool | Addresses = False,
+        read_from: str = "master",
+        translate: Callable[[str, int], tuple[str, int]] | None = None,
     ) -> None:
         tls = None
         if isinstance(ssl, _ssl.SSLContext):
@@ -167,8 +188,6 @@ class Client(Composed[B]):
                 cert_reqs=ssl_cert_reqs,
                 check_hostname=ssl_check_hostname,
             )
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise InvalidArgument("retries must be an int of at least 0")
         endpoint = Endpoint(
             host=host,
             port=port,
@@ -184,16 +203,15 @@ class Client(Composed[B]):
             max_bulk=max_bulk,
             max_elements=max_elements,
         )
-        pool = Pool(
-            endpoint,
-            pool_size=pool_size,
-            max_connections=max_connections,
-            wait_timeout=wait_timeout,
-            max_idle_time=max_idle_time,
-            max_life_time=max_life_time,
-        )
-        guard = breaker if isinstance(breaker, Breaker) else Breaker() if breaker else NoBreaker()
-        self._source: Source = Node(endpoint, pool, guard, retries)
+        limits = {
+            "pool_size": pool_size,
+            "max_connections": max_connections,
+            "wait_timeout": wait_timeout,
+            "max_idle_time": max_idle_time,
+            "max_life_time": max_life_time,
+        }
+        fleet = Fleet(sentinels, sentinel_master, sentinel_username, sentinel_password, cluster, read_from, translate)
+        self._source: Source = source_of(endpoint, limits, breaker, retries, fleet)
         self._timeout = timeout
         self._decode = decode
 
@@ -214,7 +232,8 @@ class Client(Composed[B]):
     ) -> Client[Any]: ...
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Client[Any]:
-        """A client for a URL: `redis://user:password@host:6379/0`, `rediss://…`, `valkey://…`, `unix:///path?db=0`.
+        """A client for a URL: `redis://user:password@host:6379/0`, `rediss://…`, `valkey://…`, `unix:///path?db=0`,
+        `redis+sentinel://h1:26379,h2:26379/MASTER/0`, `redis+cluster://h1:6379,h2:6379` (and `rediss+…`, for TLS).
 
         options: the keyword arguments of `Client`; what the URL says goes before them. Raises InvalidArgument.
         """
@@ -279,12 +298,15 @@ class Client(Composed[B]):
 
     # ---- several commands ----------------------------------------------------------------------------------------
 
-    def pipeline(self, transaction: bool = True) -> Pipeline:
+    def pipeline(self, transaction: bool | None = None) -> Pipeline:
         """Many commands in one round trip: queue them, then `execute()`; see `resp.Pipeline`.
 
         transaction: they are executed together or not at all (MULTI, EXEC), as with `transaction()`; False for
-        commands that have nothing to do with each other.
+        commands that have nothing to do with each other. Without a word it is True, but on a cluster False, where
+        keys mostly belong to different slots.
         """
+        if transaction is None:
+            transaction = self._source.slot_of is None
         kind = Transaction if transaction else Pipeline
         return kind(self._source, timeout=self._timeout, decode=self._decode)
 
@@ -318,6 +340,15 @@ class Client(Composed[B]):
     def pubsub(self, **options: Any) -> PubSub:
         """Publish/subscribe on a connection of its own; see `resp.PubSub`."""
         return PubSub(self._source.upstream(), **{"decode": self._decode, **options})
+
+    def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
+        """Watch keys for a local cache, on a connection of its own; not started. See `resp.Tracking` for the options.
+
+        It follows the master behind sentinels, and on a cluster has a line to each primary (`resp.ClusterTracking`);
+        every change of who that is, is reported as "everything". Its `lease` says for how many seconds at most a
+        change may go unreported while it says that it is live.
+        """
+        return self._source.tracking(invalidated, **options)
 
     # ---- the client itself ---------------------------------------------------------------------------------------
 

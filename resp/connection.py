@@ -45,6 +45,8 @@ _SHORT: Final[dict[bytes, Value]] = {
     b"+PONG\r\n": b"PONG",
 }
 _MISSING: Final = object()
+# Array, map and set.
+_AGGREGATES: Final = frozenset(b"*%~")
 # Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
 # fraction of the time it takes to parse it.
 _STARTS: Final[dict[int, bytes]] = {}
@@ -326,6 +328,10 @@ class Connection(Stream):
                         return value
                     if total == count and len(_STARTS) < 4096:
                         _STARTS[count] = b"$%d\r\n" % (total - eol - 4)
+            elif count > 64 and buffer[0] in _AGGREGATES:
+                reply = parser.whole(count)
+                if reply is not INCOMPLETE:
+                    return reply
             elif count <= 7:
                 reply = _SHORT.get(bytes(buffer[:count]), _MISSING)
                 if reply is not _MISSING:
@@ -358,10 +364,14 @@ class Connection(Stream):
         return lost
 
     def exchange(self, chunks: Iterable[bytes | memoryview], count: int, deadline: float | None) -> list[Value]:
-        """Send many encoded commands and return their `count` replies, errors in place.
+        """Send many encoded commands; their `count` replies, errors in place. Exceptions as for `roundtrip`."""
+        return self.finish(self.begin(chunks, count, deadline), count, deadline)
+
+    def begin(self, chunks: Iterable[bytes | memoryview], count: int, deadline: float | None) -> list[Value]:
+        """The first half of `exchange`: send everything; the replies that came meanwhile.
 
         Never waits for room in one direction only: while the server takes no more, its replies are received, so that
-        a pipeline of any size cannot end with both sides waiting for the other. Exceptions as for `roundtrip`.
+        a pipeline of any size cannot end with both sides waiting for the other.
         """
         replies: list[Value] = []
         sent = False
@@ -369,6 +379,19 @@ class Connection(Stream):
             for chunk in chunks:
                 self._send_duplex(chunk, replies, count, deadline)
                 sent = True
+            return replies
+        except ConnectionLost as error:
+            self.close()
+            error.maybe_executed = sent or error.maybe_executed
+            error.reply_begun = bool(replies) or not self.parser.idle
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def finish(self, replies: list[Value], count: int, deadline: float | None) -> list[Value]:
+        """The second half: receive what is missing of `count` replies."""
+        try:
             self.parser.get_into(replies, count)
             while len(replies) < count:
                 self._receive(deadline)
@@ -377,7 +400,7 @@ class Connection(Stream):
             return replies
         except ConnectionLost as error:
             self.close()
-            error.maybe_executed = sent or error.maybe_executed
+            error.maybe_executed = True
             error.reply_begun = bool(replies) or not self.parser.idle
             raise
         except BaseException:

@@ -63,6 +63,33 @@ def encode_command(*args: Argument) -> bytes:
     return b"".join(parts)
 
 
+#: The header of a string by its length, for those that are short and many.
+STRING_HEADS: Final = tuple(b"$%d" % size for size in range(1024))
+_WORD_HEADS: Final = tuple(b"\r\n$%d\r\n" % size for size in range(1024))
+#: So many words of a command are worth an attempt to encode them at once.
+MANY: Final = 8
+
+
+def _short_words(words: Any) -> bytes | None:
+    """Many words at once, if all of them are short, and all str or all bytes; otherwise None."""
+    kinds = set(map(type, words))
+    try:
+        if kinds == {str}:
+            data = "\0".join(words).encode("utf-8", "surrogateescape").split(b"\0")
+            if len(data) != len(words):
+                return None
+        elif kinds == {bytes}:
+            data = words
+        else:
+            return None
+        pieces = [b""] * (2 * len(data))
+        pieces[0::2] = map(_WORD_HEADS.__getitem__, map(len, data))
+        pieces[1::2] = data
+    except (IndexError, UnicodeEncodeError):
+        return None
+    return b"%b\r\n" % b"".join(pieces)[2:]
+
+
 def encode_request(args: Sequence[Argument]) -> Request:
     """One command, in one piece if it is small, else in pieces of which the large ones are not copied.
 
@@ -83,6 +110,8 @@ def encode_request(args: Sequence[Argument]) -> Request:
             if len(key) < LARGE_ARGUMENT:
                 return b"%b$%d\r\n%b\r\n" % (head, len(key), key)
         words = args[1:]
+        if len(words) >= MANY and (together := _short_words(words)) is not None:
+            return head + together
         small = [head]
     parts: list[bytes | memoryview] = []
     for arg in words:

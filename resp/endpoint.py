@@ -10,6 +10,7 @@ because a URL may hold a password even where one does not look for it (an unesca
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -119,6 +120,12 @@ def tls_context(
 
 
 _SCHEMES: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "unix", "redis+unix", "valkey+unix"})
+# Several servers: `redis+sentinel`, `rediss+cluster` and so on.
+_FLEETS: Final = frozenset(
+    f"{scheme}+{fleet}" for scheme in ("redis", "rediss", "valkey", "valkeys") for fleet in ("sentinel", "cluster")
+)
+SENTINEL_PORT: Final = 26379
+PORT: Final = 6379
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 # What the query part of a URL may say, and what type it is.
@@ -146,6 +153,9 @@ _OPTIONS: Final[dict[str, type]] = {
     "ssl_password": str,
     "ssl_cert_reqs": str,
     "ssl_check_hostname": bool,
+    "sentinel_username": str,
+    "sentinel_password": str,
+    "read_from": str,
 }
 # The same things as redis-py calls them.
 _ALIASES: Final = {
@@ -159,18 +169,26 @@ def parse_url(url: str) -> dict[str, Any]:
     """The keyword arguments of `Client` that a URL stands for.
 
     `redis://[[user]:password@]host[:port][/db][?option=value…]`, also `valkey://`; `rediss://` and `valkeys://` with
-    TLS; `unix://[[user]:password@]/path/of.sock[?db=0…]`. User, password and path are percent-decoded, an IPv6
-    address stands in brackets, options are those of `Client`. Raises InvalidArgument, never showing the URL.
+    TLS; `unix://[[user]:password@]/path/of.sock[?db=0…]`; `redis+sentinel://[…@]host[:port],…/MASTER[/db]` with the
+    addresses of sentinels; `redis+cluster://[…@]host[:port],…` with some nodes of a cluster. User, password and path
+    are percent-decoded, an IPv6 address stands in brackets, options are those of `Client`. Raises InvalidArgument,
+    never showing the URL.
     """
     if not isinstance(url, str):
         raise InvalidArgument("a URL must be a str")
+    scheme = url.partition("://")[0].lower()
+    if scheme in _FLEETS:
+        return _parse_fleet(url, *scheme.split("+"))
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise InvalidArgument("this URL cannot be read: its port or its brackets are wrong") from None
     if parts.scheme not in _SCHEMES:
-        raise InvalidArgument("a URL must begin with redis://, rediss://, valkey://, valkeys:// or unix://")
+        raise InvalidArgument(
+            "a URL must begin with redis://, rediss://, valkey://, valkeys://, unix://, redis+sentinel:// or "
+            "redis+cluster://"
+        )
     if parts.fragment:
         raise InvalidArgument("a URL with a '#': write it as %23 in a password")
     options: dict[str, Any] = _query(parts)
@@ -197,6 +215,62 @@ def parse_url(url: str) -> dict[str, Any]:
     if parts.scheme in ("rediss", "valkeys"):
         options["ssl"] = True
     return options
+
+
+def _parse_fleet(url: str, scheme: str, fleet: str) -> dict[str, Any]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidArgument("this URL cannot be read: its brackets are wrong") from None
+    if parts.fragment:
+        raise InvalidArgument("a URL with a '#': write it as %23 in a password")
+    options = _query(parts)
+    login, _, places = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    if user:
+        options["username"] = unquote(user)
+    if password:
+        options["password"] = unquote(password)
+    if scheme in ("rediss", "valkeys"):
+        options["ssl"] = True
+    words = [unquote(word) for word in parts.path.split("/") if word]
+    if fleet == "cluster":
+        options["cluster"] = hosts(places, PORT)
+        if len(words) > 1:
+            raise InvalidArgument("the path of a redis+cluster:// URL is at most the number of a database")
+        database = words
+    else:
+        options["sentinels"] = hosts(places, SENTINEL_PORT)
+        if not words or len(words) > 2:
+            raise InvalidArgument("the path of a redis+sentinel:// URL is /MASTER or /MASTER/DB")
+        options["sentinel_master"] = words[0]
+        database = words[1:]
+    for word in database:
+        if not (word.isascii() and word.isdigit() and len(word) < 10):
+            raise InvalidArgument("a database in the path of a URL is a number")
+        options.setdefault("db", int(word))
+    return options
+
+
+def hosts(places: str | Iterable[str | tuple[str, int]], port: int) -> list[tuple[str, int]]:
+    """Addresses out of `host:port,[ipv6]:port,host` or a collection of such, or of pairs. Raises InvalidArgument."""
+    found: list[tuple[str, int]] = []
+    for place in places.split(",") if isinstance(places, str) else places:
+        if not isinstance(place, str):
+            host, number = place
+            found.append((str(host), int(number)))
+            continue
+        try:
+            parts = urlsplit(f"//{place.strip()}")
+            name, number = parts.hostname, parts.port or port
+        except ValueError:
+            name = None
+        if not name or parts.path or "@" in place:
+            raise InvalidArgument("an address is host:port, [IPv6]:port or host; several are separated by commas")
+        found.append((unquote(name), number))
+    if not found:
+        raise InvalidArgument("at least one address is needed")
+    return found
 
 
 def _query(parts: SplitResult) -> dict[str, Any]:

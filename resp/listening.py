@@ -210,7 +210,10 @@ class Upstream(Protocol):
         """Call `ring` (a bound method, held weakly, that does not block) when `moved` may have become true."""
 
     def shard(self, channel: bytes) -> Upstream:
-        """The upstream for a sharded channel: itself, but on a cluster."""
+        """The upstream for a sharded channel: itself, but on a cluster. Raises RespError."""
+
+    def refresh(self) -> None:
+        """A server said that a sharded channel is elsewhere: find out, for the next call of `shard`."""
 
 
 class Fixed:
@@ -227,6 +230,9 @@ class Fixed:
 
     def shard(self, channel: bytes) -> Upstream:
         return self
+
+    def refresh(self) -> None:
+        pass
 
 
 def upstream_of(server: Endpoint | Callable[[], Connection] | Upstream) -> Upstream:

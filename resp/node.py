@@ -15,7 +15,7 @@ import random
 import time as _time
 from collections.abc import Callable
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from resp.breaker import Breaker
 from resp.connection import Connection
@@ -23,6 +23,7 @@ from resp.encoding import Argument, Request, chunks, encode_request
 from resp.endpoint import Endpoint
 from resp.errors import (
     AuthenticationError,
+    BreakerOpen,
     ClientClosed,
     ConnectionLost,
     Desynchronised,
@@ -38,6 +39,8 @@ from resp.kinds import is_blocking, is_read, is_script
 from resp.listening import Upstream, upstream_of
 from resp.pool import Pool
 from resp.source import Args, Batch, SourceStats
+from resp.tracking import Tracking
+from resp.tracking_status import Reporter
 from resp.values import Value
 
 _T = TypeVar("_T")
@@ -246,7 +249,7 @@ class Node:
         """Count a failure, unless it may well be the caller's own impatience."""
         if isinstance(error, Timeout):
             patience = self.endpoint.timeout
-            hasty = timeout is not None and (patience is None or timeout < patience)
+            hasty = timeout is not None and (patience is None or timeout < 0.9 * patience)
             if hasty or (not callable(name) and is_blocking(name)):
                 return
         self.breaker.failure()
@@ -266,6 +269,9 @@ class Node:
 
     def upstream(self) -> Upstream:
         return upstream_of(self.endpoint)
+
+    def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
+        return Tracking(self.endpoint, invalidated, **options)
 
     def stats(self) -> SourceStats:
         breaker = self.breaker
@@ -317,6 +323,71 @@ class HeldConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             self.node.pool.discard(connection)
+
+
+class Exchange:
+    """Several requests over one connection, in two halves, so that several servers work at the same time.
+
+    deadline: monotonic. reads: they may be sent a second time. last: nobody else is to use the connection.
+    """
+
+    def __init__(
+        self, node: Node, requests: list[Request], deadline: float | None, *, reads: bool, last: bool = False
+    ) -> None:
+        self._node = node
+        self._requests = requests
+        self._deadline = deadline
+        self._reads = reads
+        self._last = last
+        self._connection: Connection | None = None
+        self._replies: list[Value] = []
+        self._error: RespError | None = None
+        self._anew = False
+
+    def begin(self) -> None:
+        """Send everything."""
+        node, connection = self._node, None
+        probe = False
+        try:
+            probe = node.breaker.before()
+            connection = node.pool.acquire(monotonic(), self._deadline)
+            self._replies = connection.begin(chunks(self._requests), len(self._requests), self._deadline)
+            self._connection = connection
+        except RespError as error:
+            self._failed(error, connection)
+        finally:
+            if probe:
+                node.breaker.abandon()
+
+    def finish(self) -> list[Value] | RespError:
+        """The replies, errors in place; or what happened to the connection. Never raises a RespError."""
+        connection = self._connection
+        if connection is not None:
+            try:
+                replies = connection.finish(self._replies, len(self._requests), self._deadline)
+            except RespError as error:
+                self._failed(error, connection)
+            else:
+                self._node.breaker.success()
+                if self._last:
+                    connection.expires = 0.0
+                self._node._settle(connection, replies)
+                return replies
+        if self._anew:
+            try:
+                return self._node.send(self._requests, self._left(), last=self._last, reads=lambda: self._reads)
+            except RespError as error:
+                return error.with_traceback(None)
+        assert self._error is not None
+        return self._error
+
+    def _failed(self, error: RespError, connection: Connection | None) -> None:
+        self._error = error.with_traceback(None)
+        if not isinstance(error, BreakerOpen):
+            self._anew = self._node._again(error, connection, lambda: self._reads, self._left())
+
+    def _left(self) -> float | None:
+        return None if self._deadline is None else max(0.001, self._deadline - monotonic())
 
 
 def _not_executed(reply: Value, name: Argument) -> bool:

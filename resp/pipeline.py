@@ -113,8 +113,8 @@ class Pipeline(Commands):
         self, replies: list[Value], batch: Batch, converts: list[Convert | None], raise_on_error: bool
     ) -> list[Any]:
         for place, error in errors_in(replies):
-            error.place = place
-            error.command = command_name(batch.names[place]) if isinstance(error, ServerError) else None
+            if isinstance(error, ServerError):
+                error.place, error.command = place, command_name(batch.names[place])
             if raise_on_error:
                 try:
                     raise error
@@ -239,7 +239,8 @@ class Transaction(Pipeline, MayAnswer):
             cause = None
             if isinstance(outcome, ExecAborted):
                 for place, cause in errors_in(replies[:-1]):
-                    cause.place, cause.command = place - 1, command_name(batch.names[place - 1]) if place else "MULTI"
+                    if isinstance(cause, ServerError) and place:
+                        cause.place, cause.command = place - 1, command_name(batch.names[place - 1])
                     break
             try:
                 raise outcome from cause

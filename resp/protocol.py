@@ -15,7 +15,9 @@ from collections import deque
 from io import BytesIO
 from typing import Any, Final
 
+from resp.encoding import STRING_HEADS
 from resp.errors import ProtocolError, server_error
+from resp.lines import leaves, pairs, split, strings
 from resp.values import INCOMPLETE, Push, Value, excerpt, scalar
 
 #: Receive buffer of a parser that has seen only small replies, in bytes.
@@ -27,7 +29,13 @@ CALM: Final = 256
 #: Memory for a bulk string is claimed in steps of this, so that a length is not believed before the bytes come.
 STEP: Final = 16 * 1024 * 1024
 
+#: As many elements to come are worth an attempt to take them at once.
+MANY: Final = 8
+
 _LF: Final = b"\n"
+_MAP: Final = 37
+# Array, set, map.
+_COUNTED: Final = frozenset(b"*~%")
 # The longest header line per type. Numbers are short; simple strings, errors and big numbers have the line limit.
 _NUMBER_LINE: Final = 64
 _LONG_LINES: Final = frozenset(b"+-(")
@@ -85,6 +93,8 @@ class Parser:
         self._awaiting = False  # after an attribute, whose value must follow
         self._streamed = 0  # length of the streamed string so far
         self._elements = 0
+        # Elements of an aggregate are taken many at once, until that turns out to be of no use for this reply.
+        self._by_lines = max_bulk >= len(STRING_HEADS)
         self._notes: list[dict[Any, Any]] = []
         self._broken: str | None = None
 
@@ -180,10 +190,14 @@ class Parser:
         pos = self.pos
         if not self._kind and not self._awaiting and not self._need and self._large is None:
             self._elements = 0
+            self._by_lines = self.max_bulk >= len(STRING_HEADS)
             if self._notes:
                 self._notes = []
         while True:
             # 1. One value, or the header of an aggregate.
+            if self._left >= MANY and self._by_lines and pos < end:
+                self._take_lines()
+                pos = self.pos
             if self._large is not None:
                 if self._filled < self._total:
                     return INCOMPLETE
@@ -275,8 +289,40 @@ class Parser:
                 if len(replies) == most:
                     return INCOMPLETE
                 self._elements = 0
+                self._by_lines = self.max_bulk >= len(STRING_HEADS)
                 if self._notes:
                     self._notes = []
+
+    def _take_lines(self) -> None:
+        """Take what can be taken at once of the innermost aggregate, except for its last element, which closes it."""
+        kind, pos = self._kind, self.pos
+        # `_scan` is behind `pos` while the end of a line is being waited for.
+        if self._need or self._large is not None or self._awaiting or self._scan > pos or kind not in _COUNTED:
+            return
+        most = self._left - 1
+        data = self.view[pos : self.end].tobytes()
+        nested = kind != _MAP and not self._frozen
+        inner = 0
+        if data[0] == 42 and nested:  # *
+            found, size = pairs(data, most)
+            inner = 2 * len(found)
+        else:
+            found, size = strings(data, most)
+        if not found:
+            lines = split(data, most)
+            found, taken, inner = leaves(lines, most, nested)
+            size = sum(map(len, lines[:taken])) + 2 * taken
+            # What is unusual comes often, or the lines are of no use: no byte is to be split again and again.
+            self._by_lines = 2 * size > len(data) or len(lines) - taken < 2
+        if inner:
+            if self._elements + inner + self._left > self.max_elements:
+                self._by_lines = False
+                return
+            self._elements += inner
+        self._items += found
+        self._left -= len(found)
+        self._elements += len(found)
+        self.pos = self._scan = pos + size
 
     # ---- headers -------------------------------------------------------------------------------------------------
 
@@ -400,6 +446,28 @@ class Parser:
         if self._need:
             self._need -= self.pos
         self.pos, self.end = 0, size
+
+    def whole(self, count: int) -> Value:
+        """The reply, if the first `count` bytes of the (empty) buffer are one aggregate of strings or pairs.
+
+               INCOMPLETE if they are anything else.
+        It is the value that `take_over` and `get` would give, without their detours.
+        """
+        buffer = self.buffer
+        eol = buffer.find(b"\r\n", 1, 12)
+        digits = buffer[1:eol]
+        if not digits.isdigit() or self.max_bulk < len(STRING_HEADS):
+            return INCOMPLETE
+        most = int(digits) * 2 if buffer[0] == _MAP else int(digits)
+        if not MANY <= most <= min(count, self.max_elements // 3):
+            return INCOMPLETE
+        data = self.view[eol + 2 : count].tobytes()
+        values, size = pairs(data, most) if data[:1] == b"*" and buffer[0] != _MAP else strings(data, most)
+        if len(values) != most or size != len(data):
+            return INCOMPLETE
+        if self.calm:
+            self.keep(count)
+        return dict(zip(values[::2], values[1::2])) if buffer[0] == _MAP else values
 
     def take_over(self, count: int) -> None:
         """Somebody received `count` bytes to the start of the (empty) buffer and leaves them to the parser."""

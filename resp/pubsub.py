@@ -315,8 +315,8 @@ class PubSub:
             for upstream, each in list(self._subscribers.items()):
                 if each.line is not None and upstream.moved():
                     each.lose(ConnectionLost("another server is the right one now"))
-                if each.line is None and upstream is not self._upstream and each.needed:
-                    # The node is away: its channels may have a new home by now.
+                if upstream is not self._upstream and each.line is None and self._left_behind(upstream, each):
+                    # The node is away, and its channels have a new home by now.
                     each.strays += each.wanted["s"]
                     each.wanted["s"].clear()
                 each.fetch()
@@ -326,10 +326,24 @@ class PubSub:
                     each.close()
                     del self._subscribers[upstream]
 
+    def _left_behind(self, upstream: Upstream, subscriber: Subscriber) -> bool:
+        """True if a channel of a lost connection belongs to another server now."""
+        try:
+            return any(self._upstream.shard(name) is not upstream for name in subscriber.wanted["s"])
+        except RespError:
+            return False
+
     def _rehome(self, upstream: Upstream, subscriber: Subscriber) -> None:
         """Sharded channels left this server: subscribe where they belong now, and say that there was a gap."""
         strays, subscriber.strays = subscriber.strays, []
-        for home, names in self._homes("s", strays).items():
+        self._upstream.refresh()
+        try:
+            homes = self._homes("s", strays)
+        except RespError as error:
+            subscriber.strays = strays  # nobody knows the map: later
+            subscriber.last_error = error
+            return
+        for home, names in homes.items():
             if home is upstream and isinstance(home, Fixed):
                 # One server of a cluster, spoken to as if it were alone: there is no other place.
                 for name in names:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The door that every command goes through: source of nodes → pool → connection.
+"""What every command goes through: source of nodes → pool → connection.
 
 A `Source` is what a client, its pipelines and its transactions see of the servers: one server (`resp.node.Node`), the
 master that sentinels name (`resp.sentinel`), or the nodes of a cluster (`resp.cluster`). Surprising: error replies
@@ -11,13 +11,14 @@ raised could not send a command on to where it belongs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.endpoint import Endpoint
-from resp.errors import ServerError
+from resp.errors import RespError
 from resp.kinds import is_read
 from resp.listening import Upstream
+from resp.tracking_status import Reporter
 from resp.values import Value
 
 Args = Sequence[Argument]
@@ -42,6 +43,19 @@ class SourceStats(NamedTuple):
     retried: int
     breaker: str
     breaker_opened: int
+
+
+def summed(parts: Sequence[SourceStats]) -> SourceStats:
+    """Of several nodes together; the breaker is said to be open if one is."""
+    numbers = zip(*((*part[:11], part.breaker_opened) for part in parts), strict=True)
+    totals = [sum(column) for column in numbers]
+    states = {part.breaker for part in parts}
+    state = next((state for state in ("open", "half-open", "closed") if state in states), "off")
+    return SourceStats._make([*totals[:-1], state, totals[-1]])
+
+
+#: Nothing has happened yet.
+NO_STATS: Final = SourceStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "off", 0)
 
 
 class Batch:
@@ -124,12 +138,15 @@ class Source(Protocol):
     def upstream(self) -> Upstream:
         """What listens (publish/subscribe) connects through this."""
 
+    def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
+        """Tracking of the keys of all its servers; not started."""
+
     def stats(self) -> SourceStats: ...
     def close(self) -> None: ...
 
 
-def errors_in(replies: Sequence[Value]) -> Iterator[tuple[int, ServerError]]:
-    """The error replies among replies, with their places."""
+def errors_in(replies: Sequence[Value]) -> Iterator[tuple[int, RespError]]:
+    """The errors among replies, with their places: of the server, on a cluster those of connections, too."""
     for place, reply in enumerate(replies):
-        if isinstance(reply, ServerError):
+        if isinstance(reply, RespError):
             yield place, reply

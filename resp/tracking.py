@@ -15,7 +15,6 @@ reports is SWAPDB.
 from __future__ import annotations
 
 import contextlib
-import enum
 import itertools
 import logging
 import os
@@ -24,7 +23,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from resp.connection import Connection
@@ -40,39 +38,15 @@ from resp.errors import (
     TemporaryError,
 )
 from resp.listening import Line, Upstream, Waker, backoff, upstream_of, wait
+from resp.tracking_status import Reporter, State, Status
 from resp.values import Push
+
+__all__ = ["State", "Status", "Tracking", "checked_prefixes"]
 
 logger = logging.getLogger("resp.tracking")
 
 INVALIDATION_CHANNEL: Final = b"__redis__:invalidate"
 _SETUP_SECONDS: Final = 5.0
-
-
-class State(enum.Enum):
-    """Whether an invalidation would arrive."""
-
-    LOST = "lost"
-    """Not connected, not yet connected, or not sure; being worked on."""
-    LIVE = "live"
-    """The server reports every change of a key with one of the prefixes."""
-    UNSUPPORTED = "unsupported"
-    """The server answers and refuses CLIENT TRACKING (before 6.0, or forbidden); asked again seldom."""
-    CLOSED = "closed"
-    """`close()` was called, or `start()` was not yet."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """A moment of `Tracking`: its state, since when (seconds of the epoch), and why it is not live."""
-
-    state: State
-    since: float
-    error: RespError | None = None
-    generation: int = 0
-
-    @property
-    def live(self) -> bool:
-        return self.state is State.LIVE
 
 
 def checked_prefixes(prefixes: Iterable[Argument]) -> tuple[bytes, ...]:
@@ -90,7 +64,7 @@ def checked_prefixes(prefixes: Iterable[Argument]) -> tuple[bytes, ...]:
     return () if found == [b""] else tuple(found)
 
 
-class Tracking:
+class Tracking(Reporter):
     """Watches the keys that begin with one of `prefixes` and reports every change of one of them.
 
     server: an `Endpoint`, or a function that returns a `Connection` after its handshake. One of its own is used, over
@@ -124,61 +98,14 @@ class Tracking:
     ) -> None:
         self.prefixes = checked_prefixes(prefixes)
         self._upstream = upstream_of(server)
-        self._invalidated = invalidated
-        self._changed = changed
+        super().__init__(invalidated, changed)
+        self.lease = silence + patience
         self._noloop = noloop
         self._silence, self._patience = silence, patience
         self._retry_first, self._retry_most, self._retry_unsupported = retry_first, retry_most, retry_unsupported
-        self._status = Status(State.CLOSED, time.time())
-        self._condition = threading.Condition()
         self._run_now: _Run | None = None
         self._lines: tuple[Line, ...] = ()
-        self.last_error: RespError | None = None
-        """Why tracking was lost, or is unsupported, the last time; kept while it is live again."""
         _alive.add(self)
-
-    def __repr__(self) -> str:
-        return f"<Tracking {self._status.state.value}>"
-
-    def __enter__(self) -> Tracking:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # ---- what others ask ---------------------------------------------------------------------------------------------
-
-    @property
-    def status(self) -> Status:
-        """State, since when, the last error and the generation, all of one moment."""
-        return self._status
-
-    @property
-    def live(self) -> bool:
-        """True if every change is reported now."""
-        return self._status.state is State.LIVE
-
-    @property
-    def lost(self) -> bool:
-        """True if tracking should work, does not, and is being worked on."""
-        return self._status.state is State.LOST
-
-    @property
-    def unsupported(self) -> bool:
-        """True if the server answered that it does not do this."""
-        return self._status.state is State.UNSUPPORTED
-
-    @property
-    def generation(self) -> int:
-        """Grows before each "everything": what was read in another generation may be wrong."""
-        return self._status.generation
-
-    def wait(self, seconds: float, *states: State) -> bool:
-        """Wait until the state is one of `states` (LIVE if none is named); False if it is not within `seconds`."""
-        wanted = states or (State.LIVE,)
-        with self._condition:
-            return self._condition.wait_for(lambda: self._status.state in wanted, seconds)
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
@@ -209,17 +136,6 @@ class Tracking:
         with self._condition:
             if self._run_now is None:
                 self._set(State.CLOSED, None)
-
-    def _set(self, state: State, error: RespError | None) -> bool:
-        """Change the state; False if it is the same as before. An unchanged state keeps its `since`."""
-        with self._condition:
-            self.last_error = error or self.last_error
-            before = self._status
-            same = before.state is state
-            since = before.since if same else time.time()
-            self._status = Status(state, since, error, before.generation)
-            self._condition.notify_all()
-        return not same
 
     def _enter(self, run: _Run, state: State, error: RespError | None = None) -> None:
         """Change the state and tell it."""
@@ -347,20 +263,9 @@ class Tracking:
 
     def _everything(self, run: _Run) -> None:
         """Tell that everything known may be wrong. Raises RespError if the callback does not take it."""
-        with self._condition:
-            status = self._status
-            self._status = Status(status.state, status.since, status.error, status.generation + 1)
+        self._next_generation()
         if not run.closing and not self._guarded(self._invalidated, None):
             raise RespError("the callback failed to take an invalidation")
-
-    def _guarded(self, function: Callable[[Any], object], argument: Any) -> bool:
-        """Call a function of the caller; False if it raised. Nothing that it raises ends this thread."""
-        try:
-            function(argument)
-        except BaseException:  # SystemExit too would end the thread and leave "live" behind
-            logger.exception("a callback of tracking failed")
-            return False
-        return True
 
     def _after_fork(self) -> None:
         """In the child the thread is gone: close our copies of its sockets and say so."""

@@ -43,7 +43,7 @@ class Push(list[Any]):
         return first if isinstance(first, bytes) else str(first).encode()
 
 
-def scalar(tag: int, line: bytearray) -> Value:
+def scalar(tag: int, line: bytes | bytearray) -> Value:
     """The value of a line of type `tag` (its byte), or INCOMPLETE if that type is none that fits into a line.
 
     Raises ProtocolError.

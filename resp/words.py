@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from resp.encoding import Argument
-from resp.errors import InvalidArgument, ProtocolError, RespError, ServerError
+from resp.errors import InvalidArgument, ProtocolError, RespError
 from resp.values import Value
 
 Key = Argument
@@ -27,7 +27,7 @@ Moment = int | datetime.datetime
 
 def converted(reply: Value, convert: Convert | None) -> Value:
     """`convert(reply)`; errors in the reply stay, a reply that does not fit is a ProtocolError."""
-    if convert is None or isinstance(reply, ServerError):
+    if convert is None or isinstance(reply, RespError):
         return reply
     try:
         return convert(reply)

@@ -34,7 +34,7 @@ __all__ = ["Access", "AccessFault", "Decision", "Lock", "Visit", "lock_of", "pri
 logger = logging.getLogger(__name__)
 
 MAX_FORM = 16 * 1024
-"""Bytes of a form that are read; a face need not collect more."""
+"""Bytes of a form that are read; callers need not collect more."""
 REMEMBERED = 4096
 """Basic logins that are remembered."""
 AT_ONCE = 2

@@ -190,7 +190,7 @@ def _in_a_process(password: bytes, wanted: Argon2) -> bytes:
         check=False,
     )
     if done.returncode:
-        raise Unchecked("argon2 is not to be had here: install argon2-cffi")
+        raise Unchecked("argon2 is missing here: pip install argon2-cffi")
     return bytes.fromhex(done.stdout.decode())
 
 

@@ -64,12 +64,12 @@ async def signing_key(secret: str | None, state_dir: Path, shared: SharedKey | N
     return SigningKey(own, Source.FILE)
 
 
-def kept_key(state_dir: Path) -> bytes:
-    """The random key in `state_dir`, 32 bytes, made if it is not there. Raises KeyFault.
+def kept_key(state_dir: Path, name: str = FILE_NAME) -> bytes:
+    """The random key in a file of `state_dir`, 32 bytes, made if it is not there. Raises KeyFault.
 
     Any number of processes may ask at once: all get the same. The file holds hex and is for its owner alone.
     """
-    path = state_dir / FILE_NAME
+    path = state_dir / name
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         held = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)

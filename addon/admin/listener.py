@@ -81,7 +81,7 @@ class Admin:
 
     def __init__(self, operations: Operations, token: Secret | None, hosts: Iterable[str] = ()) -> None:
         """hosts: the names by which it may be asked, besides localhost and addresses."""
-        self._office = operations
+        self._operations = operations
         self._token = token
         self._hosts = frozenset(("localhost", *hosts))
         self._servers: list[asyncio.Server] = []
@@ -95,7 +95,7 @@ class Admin:
                 self._servers.append(await asyncio.start_server(self._connected, sock=each))
             if not inherited:
                 self._servers.append(await asyncio.start_server(self._connected, address.host, address.port))
-            logger.info("status and purging are at %s port %s", address.host or "all addresses", address.port)
+            logger.info("admin listener on %s port %s", address.host or "all addresses", address.port)
 
     async def aclose(self) -> None:
         """Stop listening and cut what is under way."""
@@ -146,7 +146,7 @@ class Admin:
             return  # who looked whether somebody listens, or left
         except Exception:
             logger.exception("a request to adminListen failed")
-            reply = _said(500, "an error of ours, which the log has")
+            reply = _said(500, "internal error; see the log")
         if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         headers = [
@@ -172,13 +172,13 @@ class Admin:
         reading = request.method in ("GET", "HEAD")
         match request.path:
             case "/health" if reading:
-                well, told = await self._office.health()
+                well, told = await self._operations.health()
                 return _Reply(200 if well else 503, _json(told))
             case "/ask" if reading:
                 (host,) = request.query.get("domain", [""])[:1] or [""]
                 if not host:
                     return _said(400, "name the host: /ask?domain=www.example.org")
-                if await self._office.may_have_certificate(host):
+                if await self._operations.may_have_certificate(host):
                     return _said(200, "this host is served here", ok=True)
                 return _said(404, "this host is not served here")
             case "/" | "/status" | "/status.json" | "/purge" if not self._may_enter(request):
@@ -187,7 +187,7 @@ class Admin:
             case "/" if reading:
                 return _said(303, "see /status", ok=True)._replace(headers=((b"Location", b"/status"),))
             case "/status" | "/status.json" if reading:
-                told_all = await self._office.status()
+                told_all = await self._operations.status()
                 if request.path == "/status" and b"text/html" in request.headers.get(b"accept", b""):
                     return _Reply(200, templates.status(told_all), b"text/html; charset=utf-8")
                 return _Reply(200, _json(told_all))
@@ -205,7 +205,7 @@ class Admin:
         what, everything = form.get("what", [""])[0], form.get("all", [""])[0].lower() in ("1", "true", "yes")
         if bool(what) == everything:
             return _said(400, "say what=OWNER/REPO, what=HOST, or all=true")
-        purged = await self._office.purge(None if everything else what)
+        purged = await self._operations.purge(None if everything else what)
         if purged is None:
             return _said(404, "that is neither OWNER/REPO nor a host with a site")
         return _Reply(200, _json({"looked_at_again": purged.what or "everything", "every_proxy": purged.everywhere}))

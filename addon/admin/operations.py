@@ -37,7 +37,7 @@ _MOST_REFUSALS = 50
 
 
 class PagesOperations:
-    """The one office of a server. Lives on the event loop. State: what was found out about owners."""
+    """The admin operations of a server, one object. Lives on the event loop. State: what was found out about owners."""
 
     def __init__(
         self,
@@ -54,7 +54,8 @@ class PagesOperations:
         certifiable: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """version: of this software. purge: in all processes. faces: numbers of both. clock: monotonic seconds.
+        """version: of this software. purge: in all processes. faces: counters of the lane and of mitmproxy's flows.
+        clock: monotonic seconds.
 
         refusals: which domains were refused, and why; no more than it is told. certifiable: whether a certificate may
         be asked for a custom domain that is registered.
@@ -92,12 +93,12 @@ class PagesOperations:
             },
             "Requests": dict(self._faces()),
             "Memory": {
-                "held_bytes": memory.used,
-                "room_bytes": memory.capacity,
+                "used_bytes": memory.used,
+                "limit_bytes": memory.capacity,
                 "entries": len(memory),
                 "evictions": memory.evictions,
-                "found": memory.hits,
-                "not_found": memory.misses,
+                "hits": memory.hits,
+                "misses": memory.misses,
                 "hit_rate": memory.hits / looked if looked else None,
                 "sites": sum(lookup.site is not None for lookup in self._library.lookups()),
             },
@@ -107,8 +108,8 @@ class PagesOperations:
             },
             "Redis or Valkey": await self._redis(),
             "Custom domains": {
-                "served": self._settings.enable_custom_domains,
-                "changes_to_be_written": self._store.owes,
+                "enabled": self._settings.enable_custom_domains,
+                "pending_writes": self._store.owes,
             },
         }
         refused = self._refusals(_MOST_REFUSALS)
@@ -133,12 +134,12 @@ class PagesOperations:
         began = time.perf_counter()
         answered = await shared.run(_ping)
         told["latency_ms"] = (time.perf_counter() - began) * 1000 if answered else None
-        told["tells_of_changes"] = looks.live
+        told["client_tracking"] = looks.live
         told["round_trips"] = shared.trips
         told["connections"] = f"{stats.in_use} in use, {stats.idle} idle, of {stats.max_connections}"
-        told["connections_made"] = stats.created
+        told["connections_opened"] = stats.created
         told["connections_failed"] = stats.failed
-        told["waited_for_a_connection"] = stats.waited
+        told["waits_for_a_connection"] = stats.waited
         return told
 
     # Purging.

@@ -100,7 +100,7 @@ class Webhook:
     def _looked(self, look: "asyncio.Task[object]") -> None:
         self._looks.discard(look)
         if not look.cancelled() and (error := look.exception()) is not None:
-            logger.error("what a webhook caused failed", exc_info=error)
+            logger.error("refreshing a repository after a webhook failed", exc_info=error)
 
 
 class Delivery:

@@ -360,6 +360,7 @@ def _preview_options(config: Path | None, forge: int, port: int, folder: Path) -
             "memoryCacheSize": given.memory_cache_size,
             "maxCachedFileSize": given.max_cached_file_size,
             "maxSiteFiles": given.max_site_files,
+            "maxSiteBytes": given.max_site_bytes,
             "workers": given.workers,
             "accessLog": str(given.access_log or "off"),
         }

@@ -7,21 +7,31 @@ The one distinction that matters to who asks: "there is no such record" is an an
 are under way at one time, and a bounded number of answers is remembered for seconds. All that comes back is anybody's.
 """
 
+from __future__ import annotations
+
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.nameserver
-import dns.rdatatype
-import dns.resolver
-
 from addon.settings.addresses import split_port
+
+try:
+    import dns.asyncresolver
+    import dns.exception
+    import dns.name
+    import dns.nameserver
+    import dns.rdatatype
+    import dns.resolver
+except ModuleNotFoundError:  # mitmproxy does not bring it
+    INSTALLED = False
+else:
+    INSTALLED = True
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT: Final = 5.0
 """Seconds for one question, all servers and repetitions included."""
@@ -36,6 +46,7 @@ MOST_TEXTS: Final = 100
 LONGEST_TEXT: Final = 1024
 MOST_ALIASES: Final = 8
 MOST_ADDRESSES: Final = 32
+INSTALL: Final = "pip install dnspython"
 
 
 class DnsSilence(Exception):
@@ -54,6 +65,7 @@ class Dns:
         self._waiting = 0
         self._known: OrderedDict[tuple[str, str], tuple[float, tuple[str, ...] | str]] = OrderedDict()  # str: silence
         self._asking: dict[tuple[str, str], asyncio.Task[tuple[str, ...]]] = {}
+        self._said_missing = False
 
     async def texts(self, name: str) -> tuple[str, ...]:
         """The TXT records of a name, the strings of each joined (RFC 1035 §3.3.14); raises DnsSilence."""
@@ -82,6 +94,11 @@ class Dns:
         return (*found[0], *found[1])
 
     async def _answer(self, name: str, kind: str) -> tuple[str, ...]:
+        if not INSTALLED:
+            if not self._said_missing:
+                self._said_missing = True
+                logger.warning("custom domains are not looked up in DNS, for dnspython is missing: %s", INSTALL)
+            raise DnsSilence(f"dnspython is missing: {INSTALL}")
         key = (name.lower().rstrip("."), kind)
         known = self._known.get(key)
         if known is not None and self._clock() < known[0]:
@@ -97,7 +114,7 @@ class Dns:
             task.add_done_callback(lambda done: self._done(key, done))
         return await asyncio.shield(task)
 
-    def _done(self, key: tuple[str, str], task: "asyncio.Task[tuple[str, ...]]") -> None:
+    def _done(self, key: tuple[str, str], task: asyncio.Task[tuple[str, ...]]) -> None:
         self._asking.pop(key, None)
         if task.cancelled():
             return

@@ -141,7 +141,7 @@ class Reaper:
             return await self._gone(site, hosts)
         back = (_returned(*key),) if await self._was_gone(key) else ()
         pages_file = lookup.site.pages_file if lookup.site is not None else PagesFile()
-        if lookup.fault in (Fault.BROKEN, Fault.TOO_MANY_FILES) or lookup.reason == DISABLED:
+        if lookup.fault in (Fault.BROKEN, Fault.TOO_MANY_FILES, Fault.TOO_LARGE) or lookup.reason == DISABLED:
             return Found(site, plans=back)  # it may name them
         named = named_hosts(pages_file, self._names)
         plans = [self._unnamed(host, mapping) for host, mapping in hosts.items() if host not in named]

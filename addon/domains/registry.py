@@ -198,7 +198,7 @@ class Registry:
             try:
                 await self.reconcile(*key)
             except Exception:
-                logger.exception("settling the domains of %s/%s failed", *key)
+                logger.exception("registering the domains of %s/%s failed", *key)
                 continue
             lookup = self._sites.peek(key)
             if lookup is not None and not self._is_settled(lookup):
@@ -492,7 +492,7 @@ class Registry:
 
 
 def _is_definite(lookup: Lookup) -> bool:
-    return lookup.fault not in (Fault.TROUBLE, Fault.REFUSED, Fault.TOO_MANY_FILES)
+    return lookup.fault not in (Fault.TROUBLE, Fault.REFUSED, Fault.TOO_MANY_FILES, Fault.TOO_LARGE)
 
 
 def _mark(lookup: Lookup) -> _Mark:

@@ -175,7 +175,7 @@ class Domains:
             try:
                 return await self.finder(host)
             except Exception:  # what strangers' DNS says must not be more than a "no" for them
-                logger.exception("finding out whose %s is failed", host)
+                logger.exception("resolving the domain %s failed", host)
         return found
 
     async def _once_more(self, host: str) -> Mapping | NoAnswer | None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Where mappings of hosts stand: Redis, or memory where there is none. One face, and nothing here raises but a listing.
+"""Where mappings of hosts stand: Redis, or memory where there is none. One interface, and nothing here raises but a
+listing.
 
 All changes are plans (see `domain_swaps`). While Redis is away they are made in memory, over what was last seen there,
 hold for this process, and are owed: when it answers again they run anew against what it has, so that what others
@@ -242,7 +243,7 @@ class DomainStore:
             if self._shared.away:
                 pause = _LOOK_AGAIN
             elif await self._pay():
-                logger.info("what was registered while Redis was away is written")
+                logger.info("the domain changes that waited for Redis are written")
                 return
             else:
                 pause = min(2 * pause, _WAIT_MOST)  # it answers, but not this

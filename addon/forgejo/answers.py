@@ -91,11 +91,15 @@ class Tree(NamedTuple):
 
 
 class TreePage(NamedTuple):
-    """One page of a tree: how many rows it had, those that are files or links, and how many rows there are in all."""
+    """One page of a tree: how many rows it had, those that are files or links, and how many rows there are in all.
+
+    nbytes: characters of all paths on it.
+    """
 
     rows: int
     entries: list[TreeEntry]
     total: int
+    nbytes: int
 
     @property
     def pages(self) -> int:
@@ -272,7 +276,7 @@ def tree_page(body: bytes, commit: str, page: int, seen: set[str], first: TreePa
     if first is None and total > len(rows) * _MAX_PAGES:
         raise BadAnswer("tree: in more pages than anybody should ask for")
     entries: list[TreeEntry] = []
-    id_length = len(commit)
+    id_length, nbytes = len(commit), 0
     for row in rows:
         if type(row) is not dict:
             raise BadAnswer("tree: an entry is not an object")
@@ -281,6 +285,7 @@ def tree_page(body: bytes, commit: str, page: int, seen: set[str], first: TreePa
             raise BadAnswer("tree: an entry has a path that no file can have")
         if type(mode) is not str or type(blob) is not str or len(blob) != id_length or not _ID.match(blob):
             raise BadAnswer("tree: an entry has no mode or no id")
+        nbytes += len(path)
         if path in seen:
             if _REPLACEMENT in path:
                 continue
@@ -296,7 +301,7 @@ def tree_page(body: bytes, commit: str, page: int, seen: set[str], first: TreePa
         if type(size) is not int or not 0 <= size < 2**63:
             raise BadAnswer("tree: an entry's size is not a number that can be")
         entries.append(TreeEntry(path, _MODES[mode], blob, size))
-    return TreePage(len(rows), entries, total)
+    return TreePage(len(rows), entries, total, nbytes)
 
 
 def is_path(path: str) -> bool:

@@ -377,7 +377,9 @@ class Calls:
                 credential.refused_until = now + _REFUSED_FOR
                 if not credential.said:
                     credential.said = True
-                    logger.error("Forgejo refuses the token (401): is it expired or revoked? Public sites go on")
+                    logger.error(
+                        "Forgejo refuses the token (401): is it expired or revoked? Public sites are still served"
+                    )
             elif not self._said_scope:  # a single repository may answer so, too: said once, not each time it changes
                 self._said_scope = True
                 logger.error("Forgejo answers 403 to the token: does it have the scope read:repository?")

@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the contributors
 """The questions we ask Forgejo (or Gitea), with typed answers and typed errors; asynchronous, no thread waits.
 
-The face of the rooms beside it: what is asked of repositories and branches stands here, of trees and blobs in
+The interface of the modules beside it: what is asked of repositories and branches stands here, of trees and blobs in
 `git_objects`, of files too large for memory in `large_files`. How a question gets there is `calls`, what an answer
 means `answers`.
 """
@@ -194,9 +194,11 @@ class Forgejo:
         """All files and links of a commit; see `GitObjects.tree`."""
         return await self._objects.tree(repository, commit, max_entries=max_entries)
 
-    def tree_pages(self, repository: Repository, commit: str) -> AsyncGenerator[list[TreeEntry], None]:
+    def tree_pages(
+        self, repository: Repository, commit: str, *, most_bytes: int
+    ) -> AsyncGenerator[list[TreeEntry], None]:
         """The same page by page; see `GitObjects.tree_pages`."""
-        return self._objects.tree_pages(repository, commit)
+        return self._objects.tree_pages(repository, commit, most_bytes=most_bytes)
 
     async def blobs(self, repository: Repository, wanted: Sequence[tuple[str, int]]) -> dict[str, bytes]:
         """The bytes of blobs, verified, by their ids; see `GitObjects.blobs`."""

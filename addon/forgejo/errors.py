@@ -83,6 +83,16 @@ class TooManyFiles(ForgejoError):
         self.total = total
 
 
+class TreeTooLarge(ForgejoError):
+    """The paths of a tree take more bytes than anybody should hold, or one of them is longer than a path may be."""
+
+    status = 500
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a tree: {reason}")
+        self.reason = reason
+
+
 class BlobTooLarge(ForgejoError):
     """Forgejo does not give this blob in one piece; it can be streamed. `id` is the blob's."""
 

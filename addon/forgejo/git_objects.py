@@ -10,16 +10,17 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, TypeVar
 
 from addon.forgejo import answers
 from addon.forgejo.answers import Repository, Tree, TreeEntry, TreePage
 from addon.forgejo.blobs import decoding, empty_blob, finished
 from addon.forgejo.calls import Answer, Calls
-from addon.forgejo.errors import BadAnswer, BlobTooLarge, NotFound, TooManyFiles
+from addon.forgejo.errors import BadAnswer, BlobTooLarge, NotFound, TooManyFiles, TreeTooLarge
 
 # Bodies that we accept, in bytes.
-_TREE_BODY = 16 * 1024 * 1024
+_TREE_BODY = 8 * 1024 * 1024
 _BLOB_FRAME = 8 * 1024
 # What a page of a tree is asked to have.
 _ROWS_PER_PAGE = 1000
@@ -69,14 +70,23 @@ class GitObjects:
             entries.extend(more)
         return Tree(commit, entries, first.total)
 
-    async def tree_pages(self, repository: Repository, commit: str) -> AsyncGenerator[list[TreeEntry], None]:
-        """The same page by page, for who may have seen enough before the end: the first, then a few at once."""
+    async def tree_pages(
+        self, repository: Repository, commit: str, *, most_bytes: int
+    ) -> AsyncGenerator[list[TreeEntry], None]:
+        """The same page by page, for who may have seen enough before the end: the first, then a few at once.
+
+        most_bytes: of all paths, folders included: TreeTooLarge, before the pages that come next are asked for.
+        """
         seen: set[str] = set()
         first = await self._tree_page(repository, commit, 1, seen)
+        nbytes = first.nbytes
         yield first.entries
         for start in range(2, first.pages + 1, self._side_by_side):
             numbers = range(start, min(start + self._side_by_side, first.pages + 1))
+            if nbytes > most_bytes:
+                raise TreeTooLarge("its paths take more bytes than are allowed")
             for page in await self._all([self._tree_page(repository, commit, n, seen, first) for n in numbers]):
+                nbytes += page.nbytes
                 yield page.entries
 
     async def _tree_page(
@@ -86,7 +96,10 @@ class GitObjects:
             raise NotFound("no commit can have this id")
         tail = f"/git/trees/{commit}?recursive=true&page={number}&per_page={_ROWS_PER_PAGE}"
         answer = await self._ask_git(repository, tail, _TREE_BODY, "tree")
-        return answers.tree_page(answer.body, commit, number, seen, first)
+        read = partial(answers.tree_page, answer.body, commit, number, seen, first)
+        if len(answer.body) < _LARGE or self._executor is None:
+            return read()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, read)
 
     async def blobs(self, repository: Repository, wanted: Sequence[tuple[str, int]]) -> dict[str, bytes]:
         """The bytes of blobs, each given by id and size as the tree tells them, every one verified.

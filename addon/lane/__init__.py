@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The fast face: HTTP of our own where mitmproxy's reverse mode listens.
+"""The fast way in: an HTTP server of our own where mitmproxy's reverse mode listens.
 
-`install` puts it there and is the only room here that knows mitmproxy; `lane` is what connections share; `http1` is one
-connection, with `http1_bodies` for what takes longer and `answers` for the bytes of a response. What is not exactly of
-the form it knows goes to mitmproxy's own handler (`handover`). Begin with `http1`.
+`install` puts it there and is the only module here that knows mitmproxy; `lane` is what connections share; `http1` is
+one connection, with `http1_bodies` for what takes longer and `answers` for the bytes of a response. What is not exactly
+of the form it knows goes to mitmproxy's own handler (`handover`). Begin with `http1`.
 """

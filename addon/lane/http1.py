@@ -454,9 +454,9 @@ class Connection(asyncio.BufferedProtocol):
     def _failed(self, error: Exception, begun: bool) -> None:
         """A task failed: 500 if the answer has not begun; else cut, for what was sent must not look like the whole."""
         if isinstance(error, ForgejoError):
-            logger.warning("a stream was cut: %s", error)
+            logger.warning("a response stream was aborted: %s", error)
         else:
-            logger.error("the lane failed on %s", _shown(self._line), exc_info=error)
+            logger.error("internal error in the lane on %s", _shown(self._line), exc_info=error)
         if begun or self._ended:
             self._transport.abort()
         else:
@@ -465,7 +465,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _fault(self, out: list[bytes]) -> None:
         """Something of ours is wrong: say so, close, and never let another try what we could not judge."""
-        logger.exception("the lane failed on %s", _shown(self._line))
+        logger.exception("internal error in the lane on %s", _shown(self._line))
         self._lane.faults += 1
         try:
             if self._ended:

@@ -3,8 +3,8 @@
 """The lane in mitmproxy's place: `ReverseInstance.listen` is replaced for our listeners, and nothing else.
 
 A connection that is not ours goes to the `handle_stream` of the same instance, as if it had been accepted there. Where
-either is not as expected the lane stays off, and the flow face serves all, slower. The only room of this wing that
-knows mitmproxy.
+either is not as expected the lane stays off, and mitmproxy's flows serve all, slower. The only module of this package
+that knows mitmproxy.
 """
 
 import asyncio

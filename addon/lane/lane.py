@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 HELD = 64 * 1024
 """Bytes that are read ahead of what is being answered, and at one time."""
 STALL_SECONDS = 120.0
-"""How long a client that is being answered may take nothing, on this face as on the other: a film that is paused is
+"""How long a client that is being answered may take nothing, here as in mitmproxy's flows: a film that is paused is
 read no further for a while."""
 GRACE_SECONDS = 1.0
 """How long idle connections are kept at the end."""
@@ -223,7 +223,7 @@ class Lane:
             try:
                 connection.check(now)
             except Exception:
-                logger.exception("a connection could not be looked after")
+                logger.exception("checking a connection for timeouts failed")
                 connection.abort()
         if at + _SLICE < len(connections):
             self.loop.call_soon(self._check_some, connections, at + _SLICE)
@@ -249,11 +249,11 @@ class Lane:
     async def aclose(self, patience: float) -> None:
         """The whole end: `drain` for so many seconds, then cut what is left."""
         if self.busy:
-            logger.info("waiting for %d answers of the lane", self.busy)
+            logger.info("waiting for %d responses of the lane to finish", self.busy)
         try:
             await asyncio.wait_for(self.drain(), patience)
         except TimeoutError:
-            logger.warning("%d connections were cut after %g s", len(self), patience)
+            logger.warning("%d connections were aborted after %g s", len(self), patience)
         self.close()
 
     def close(self) -> None:

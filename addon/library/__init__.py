@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the contributors
 """What is known of repositories and their files: memory over Redis over Forgejo, with one call for many who wait.
 
-`library` is the face: what is known of a repository and how long it is good for. `site_loader` is a look at Forgejo,
-from a name to a site; `refresh` the same by way of what proxies share; `blobs` the bytes of files; `memory` the bound
-in bytes of all that is held. Begin with `library`.
+`library` is the interface: what is known of a repository and how long it is good for. `site_loader` is a look at
+Forgejo, from a name to a site; `refresh` the same by way of what proxies share; `blobs` the bytes of files; `memory`
+the bound in bytes of all that is held. Begin with `library`.
 """

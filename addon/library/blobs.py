@@ -130,14 +130,14 @@ class Blobs:
         found = self._memory.get(("page", *name))
         return found if isinstance(found, bytes) else None
 
-    def held_representation(self, lookup: Lookup, file: File) -> Representation | None:
+    def held_representation(self, lookup: Lookup, file: File, said: str = "") -> Representation | None:
         """What was prepared for a file of this commit."""
-        found = self._memory.get(_representation_key(lookup, file))
+        found = self._memory.get(_representation_key(lookup, file, said))
         return found if isinstance(found, Representation) else None
 
-    def keep_representation(self, lookup: Lookup, file: File, representation: Representation) -> None:
-        """Hold what was prepared for a file of this commit."""
-        key = _representation_key(lookup, file)
+    def keep_representation(self, lookup: Lookup, file: File, representation: Representation, said: str = "") -> None:
+        """Hold what was prepared for a file of this commit, and for what its site says of it (`SiteHeaders.key`)."""
+        key = _representation_key(lookup, file, said)
         self._memory.put(key, representation, representation.weight + 300 + len(file.path))
 
     def keep_failure(self, lookup: Lookup, file: File, error: ForgejoError) -> None:
@@ -385,5 +385,5 @@ def _stream_key(lookup: Lookup, file: File) -> tuple[str, ...]:
     return ("stream", str(_repository(lookup).id), file.entry.id)
 
 
-def _representation_key(lookup: Lookup, file: File) -> tuple[str, ...]:
-    return ("prepared", *lookup.key, _commit(lookup), file.path)
+def _representation_key(lookup: Lookup, file: File, said: str) -> tuple[str, ...]:
+    return ("prepared", *lookup.key, _commit(lookup), file.path, said)

@@ -4,7 +4,7 @@
 
 One look at a repository at a time, whoever asks; with Redis it goes by way of what proxies share (`refresh.py`), else
 straight to Forgejo (`site_loader.py`). What comes of it replaces the repository's `Lookup` as a whole. Files' bytes are
-next door, in `blobs`. Lives on the event loop.
+in `blobs`. Lives on the event loop.
 """
 
 import asyncio
@@ -227,7 +227,7 @@ class Library:
             try:
                 return await self.shared_looks.look(key, wanted)
             except Exception:
-                logger.exception("looking at %s/%s by way of Redis failed", *key)
+                logger.exception("refreshing %s/%s through Redis failed", *key)
         while True:
             self._purged.discard(key)
             found = await self.find(key, self.peek(key), wanted)

@@ -286,13 +286,16 @@ class SharedRefresh:
         found = replace(found, added=lock)
         last.append(found)
         stored: bool | None = None
-        if not ticket.spoiled() and not held.foreign and self._shareable(found, known, held):
+        same = held.others and (held.repository, held.commit) == (found.repository, found.commit)
+        # What others signed, with a key of theirs, and what is so, is theirs to keep: else each would write it anew
+        # whenever the other has.
+        if not ticket.spoiled() and not held.foreign and not same and self._shareable(found, known, held):
             stored = await shared.store(found, held, token or "", _going(found, known))
         elif token:
             await shared.unlock(key, token)
         if stored is False or (ticket.spoiled() and stored is None):
             return None
-        if stored is None and not held.foreign:
+        if stored is None and not held.foreign and not same:
             shared.store_later(found)
         self._demanded.discard(key)
         return self._kept(found, ticket, began, self.shared.life)
@@ -320,7 +323,7 @@ class SharedRefresh:
             present = key_of(found.repository.owner, found.repository.name)
             if present != found.key:
                 self._formerly.setdefault(present, set()).add(found.key)
-        if ticket.spoiled():  # by what we wrote ourselves, most likely; a glance will tell
+        if ticket.spoiled():  # by what we wrote ourselves, most likely; a read will tell
             asyncio.get_running_loop().call_later(0.001, self._glance, found.key)
         return self._host.keep(replace(found, suspect=ticket.spoiled(), believed=believed))
 
@@ -344,7 +347,19 @@ class SharedRefresh:
     # From what Redis holds to a lookup.
 
     async def _adopted(self, key: Key, known: Lookup | None, held: Held, wanted: Wanted | None) -> Lookup | None:
-        """The lookup that Redis holds; None where it holds none, or an older one than memory."""
+        """The lookup that Redis holds; None where it has none, an older one than memory, or one that could open a site.
+
+        Records that nobody signed with our key count as far as they close: what was set by hand is shown where this
+        process knows that it is as locked as what it stands for.
+        """
+        if not held.trusted and held.fault is None and not _same_readers(known, held.repository):
+            return None
+        found = await self._read_from(key, known, held, wanted)
+        if found is None or held.trusted or _opens_nothing(known, found):
+            return found
+        return None
+
+    async def _read_from(self, key: Key, known: Lookup | None, held: Held, wanted: Wanted | None) -> Lookup | None:
         looked = self._clock() - held.age
         if held.fault is not None:
             kept = replace(known, site=None, trouble=None, failures=0) if known is not None else Lookup(key, 0.0)
@@ -386,7 +401,7 @@ class SharedRefresh:
             return replace(found, looked=looked)
         site = contents.site
         if site is not None:
-            if len(site.tree) > self._settings.max_site_files:
+            if len(site.tree) > self._settings.max_site_files or site.tree.nbytes > 2 * self._settings.max_site_bytes:
                 return None
             if not repository.public and not site.pages_file.publish_private and not branch:
                 return None
@@ -405,6 +420,34 @@ class SharedRefresh:
             line=contents.line,
             reason=contents.reason,
         )
+
+
+def _same_readers(known: Lookup | None, repository: Repository | None) -> bool:
+    """Whether a repository is the one that is known, with the same readers and the same branch's `.pages`."""
+    before = known.repository if known is not None else None
+    if before is None or repository is None:
+        return False
+    return (before.id, before.public, before.default_branch) == (
+        repository.id,
+        repository.public,
+        repository.default_branch,
+    )
+
+
+def _opens_nothing(known: Lookup | None, found: Lookup) -> bool:
+    """Whether nobody can see by one lookup what the other would keep from him."""
+    if found.site is None:
+        return True
+    if known is None or known.site is None or known.repository is None:
+        return False
+    before, after = known.site.pages_file, found.site.pages_file
+    if known.repository.public and not before.password and not before.branches_password:
+        return True
+    return (before.password, before.branches_password, before.publish_private) == (
+        after.password,
+        after.branches_password,
+        after.publish_private,
+    )
 
 
 def _going(found: Lookup, known: Lookup | None) -> list[str]:

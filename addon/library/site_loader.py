@@ -16,15 +16,24 @@ from typing import NamedTuple
 
 from addon.forgejo.answers import Access, Branch, Repository, TreeEntry, is_branch
 from addon.forgejo.client import Forgejo
-from addon.forgejo.errors import BadAnswer, ForgejoError, NotFound, Refused, ServerTrouble, TooManyFiles
+from addon.forgejo.errors import (
+    BadAnswer,
+    ForgejoError,
+    NotFound,
+    Refused,
+    ServerTrouble,
+    TooManyFiles,
+    TreeTooLarge,
+)
 from addon.forgejo.health_log import HealthLog
 from addon.library.blobs import Blobs
 from addon.settings.schema import Settings
 from addon.shared.lookup import DISABLED, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
 from addon.sites import plugin_redirects
 from addon.sites.findings import Finding
+from addon.sites.links import Links
 from addon.sites.pages_file import MAX_BYTES as MAX_PAGES_FILE
-from addon.sites.pages_file import PagesFile, PagesFileError, parse
+from addon.sites.pages_file import PagesFile, PagesFileError, parse, takes_long
 from addon.sites.rules import IN_ROOT, Rules
 from addon.sites.rules import read as read_rules
 from addon.sites.site import MAX_LINK_TARGET, PUBLIC, File, Site, files_below, is_content
@@ -39,6 +48,12 @@ _MAX_ATTRIBUTES = 4
 _ATTRIBUTES_BYTES = 64 * 1024
 _NOT_FOUND_BYTES = 64 * 1024
 """A 404.html up to this size comes with the site: the first missing path is often the same visitor's favicon."""
+MAX_PATH = 4096
+"""Characters of a path: Linux has no longer one."""
+ROW_BYTES = 40
+"""What a file takes besides its path."""
+LEAST_BYTES = 1024 * 1024
+"""What a site may take however little memory holds: to read that again costs little."""
 ALIAS_FILES = (".domains", "CNAME")
 """Where Codeberg's and GitHub's sites name their domains."""
 PLUGIN_REDIRECTS = plugin_redirects.FILE
@@ -48,8 +63,10 @@ _MAX_RULE_FILE = 4 * 1024 * 1024
 """Rule files above this are not fetched; of what is, 1 MiB is read."""
 _THREAD_ROWS = 2_000
 """Trees above this are built on a thread: 2 000 rows take about 5 ms."""
-_THREAD_SETTINGS = 4 * 1024
-"""A `.pages` file above this is read on a thread: 64 KiB made to hurt take 0.2 s."""
+_THREAD_RULES = 4 * 1024
+"""Rule files above this are read on a thread."""
+_THREAD_LINKS = 2 * 1024
+"""Links with more text than this are followed on a thread: 1 024 steps take about 5 ms."""
 
 
 class _Listed(NamedTuple):
@@ -89,6 +106,8 @@ class SiteLoader:
         self._clock = clock
         self._now = now
         self._health = HealthLog(clock)
+        # What memory could not hold with others beside it would be read again for every visit.
+        self._most_bytes = min(settings.max_site_bytes, max(settings.memory_cache_size // 2, LEAST_BYTES))
 
     @property
     def trouble(self) -> ForgejoError | None:
@@ -107,7 +126,7 @@ class SiteLoader:
         except ForgejoError as trouble:
             found = self._troubled(key, known, trouble)
         except Exception:
-            logger.exception("looking at %s/%s failed", *key)
+            logger.exception("refreshing %s/%s failed", *key)
             found = self._troubled(key, known, ServerTrouble("an error of our own"))
         if found.trouble is not None:
             self._health.bad("/".join(key), found.trouble)
@@ -176,6 +195,9 @@ class SiteLoader:
             return await self._read(found, repository, branch.commit, wanted)
         except TooManyFiles as many:
             return replace(found, fault=Fault.TOO_MANY_FILES, total=many.total)
+        except TreeTooLarge as large:  # of this commit for ever, so nobody asks again until there is another
+            logger.warning("%s/%s is too large: %s", *key, large.reason)
+            return replace(found, fault=Fault.TOO_LARGE)
         except NotFound as missing:
             if missing.certain:
                 raise
@@ -223,6 +245,8 @@ class SiteLoader:
             logger.warning("%s/%s: only %d of %d links are followed", *found.key, MAX_LINKS, len(links))
             notes.append(Finding("", None, f"only {MAX_LINKS} of {len(links)} symbolic links are followed"))
             del links[MAX_LINKS:]
+        if sum(entry.size for _, entry in links) > self._most_bytes:
+            raise TreeTooLarge("its links take more bytes than are allowed")
         needed = [(entry.id, entry.size) for _, entry in links]
         if settings is not None:
             needed.append((settings.id, settings.size))
@@ -271,12 +295,16 @@ class SiteLoader:
             ]
             notes += _misplaced(listed, prefix)
             rules = await self._rules({_rule_name(path, prefix): data for path, data in texts.items()})
-            targets = {path: _target(blobs[entry.id].data) for path, entry in links}
+            followed = await self._links(tree, {path: _target(blobs[entry.id].data) for path, entry in links})
+            if followed is not None and followed.left:
+                left = f"{followed.left} symbolic links are not followed: they lead through too many folders"
+                logger.warning("%s/%s: %s", *found.key, left)
+                notes.append(Finding("", None, left))
             aliases = named_domains(texts)
             site = replace(
                 site,
                 pages_file=replace(pages_file, custom_domains=aliases) if aliases else pages_file,
-                links=targets,
+                links=followed,
                 rules=rules,
                 notes=tuple(notes),
             )
@@ -325,9 +353,12 @@ class SiteLoader:
         governing: dict[str, TreeEntry] = {}
         named = {PAGES_FILE, PLUGIN_REDIRECTS, *ALIAS_FILES, *IN_ROOT, *(f"{prefix}{name}" for name in IN_ROOT)}
         end = max(f"{prefix[:-1]}0", PLUGIN_REDIRECTS) if prefix else None  # "0" is the byte after "/"
-        async for page in self._forgejo.tree_pages(repository, commit):
+        nbytes = 0
+        async for page in self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes):
             for row in page:
                 path = row.path
+                if len(path) > MAX_PATH:
+                    raise TreeTooLarge(f"a path of more than {MAX_PATH} characters")
                 if path in named:
                     governing[path] = row
                 if path.startswith(prefix) and is_content(path, prefix):
@@ -336,6 +367,9 @@ class SiteLoader:
                     attributes.append(row)
             if len(rows) > self._settings.max_site_files:
                 return _Listed([], attributes, governing, len(rows))
+            nbytes += sum(len(row.path) + ROW_BYTES for row in page)
+            if nbytes > self._most_bytes:
+                raise TreeTooLarge(f"its paths take more than {self._most_bytes} bytes")
             last = page[-1].path if page else ""
             if (end is not None and last > end) or (last > PAGES_FILE and not anyway and PAGES_FILE not in governing):
                 break
@@ -343,7 +377,7 @@ class SiteLoader:
 
     async def _rules(self, files: dict[str, bytes]) -> Rules:
         most = self._settings.max_redirects
-        if sum(map(len, files.values())) <= _THREAD_SETTINGS:
+        if sum(map(len, files.values())) <= _THREAD_RULES:
             return read_rules(files, most)
         return await self._blobs.on_thread(partial(read_rules, files, most))
 
@@ -355,8 +389,16 @@ class SiteLoader:
         except ValueError:
             raise BadAnswer("tree: entries that cannot be of one commit") from None
 
+    async def _links(self, tree: Tree, targets: dict[str, str]) -> Links | None:
+        """The links, followed; on a thread where that may take long."""
+        if not targets:
+            return None
+        if sum(map(len, targets.values())) <= _THREAD_LINKS:
+            return Links(tree, targets)
+        return await self._blobs.on_thread(partial(Links, tree, targets))
+
     async def _pages_file(self, data: bytes) -> PagesFile:
-        if len(data) <= _THREAD_SETTINGS:
+        if not takes_long(data):
             return parse(data)
         return await self._blobs.on_thread(partial(parse, data))
 

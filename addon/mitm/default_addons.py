@@ -57,7 +57,7 @@ def settle(addons: Any, options: Any, *, keep: bool) -> int:
     gc.collect()
     gc.freeze()
     if removed:
-        logger.debug("%d addons of mitmproxy that have nothing to do were removed", removed)
+        logger.debug("%d unused addons of mitmproxy were removed", removed)
     return removed
 
 

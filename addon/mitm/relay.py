@@ -75,10 +75,10 @@ class Relay:
             writer.transport.abort()  # mitmproxy went away, for its client did
         except ForgejoError as error:
             # Cut, not closed: what was sent so far must not look like the whole.
-            logger.warning("a stream was cut: %s", error)
+            logger.warning("a response stream was aborted: %s", error)
             writer.transport.abort()
         except Exception:
-            logger.exception("a stream was cut")
+            logger.exception("a response stream was aborted")
             writer.transport.abort()
         finally:
             with contextlib.suppress(Exception):

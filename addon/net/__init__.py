@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """The network, and nobody's meaning: sockets, TLS, certificates, a small HTTP client.
 
-Knows no other wing. `listeners` opens the sockets that visitors come to, `certificates` and `tls_transport` put TLS on
-them, `http_client` is how we ask Forgejo, `http_connection` one connection of it. Begin with `http_client`.
+Imports no other package of ours. `listeners` opens the sockets that visitors come to, `certificates` and
+`tls_transport` put TLS on them, `http_client` is how we ask Forgejo, `http_connection` one connection of it. Begin with
+`http_client`.
 """

@@ -195,7 +195,7 @@ class Certificates:
             try:
                 certificate = read(each, http2=self._http2)
             except CertificateFault as fault:
-                logger.error("a changed certificate is not used, the one before it stays: %s", fault)
+                logger.error("a changed certificate cannot be used, the previous one is kept: %s", fault)
             else:
                 found.append((each, certificate))
         return found
@@ -204,7 +204,7 @@ class Certificates:
         """Take what `look` has found, for the handshakes from now on."""
         for files, certificate in found:
             self._known[files] = certificate
-            logger.info("the certificate in %s was read anew; it is good until %s", files.cert, certificate.expires)
+            logger.info("certificate %s reloaded, valid until %s", files.cert, certificate.expires)
             if strange := certificate_warning(files, certificate):
                 logger.warning("%s", strange)
         if found:
@@ -229,7 +229,7 @@ class CertificateWatch:
                 try:
                     certificates.use(await loop.run_in_executor(self._executor, certificates.look))
                 except Exception:
-                    logger.exception("certificates could not be looked at")
+                    logger.exception("checking the certificates for changes failed")
 
     async def aclose(self) -> None:
         """Look no more."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Requests and answers between the HTTP face and what decides them: plain values, no socket.
+"""Requests and answers between the HTTP server and what decides them: plain values, no socket.
 
 An answer's headers are written as Go's server would: JSON above 2 KiB is chunked, below it has a length, and JSON
 escapes `<`, `>` and `&`. So a recording of a real Forgejo can be compared byte for byte.

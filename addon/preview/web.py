@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The few routes of Forgejo's web face that a pages server may use: raw files and LFS objects by name or by blob id.
+"""The few routes of Forgejo's web interface that a pages server may use: raw files and LFS objects by name or by blob
+id.
 
 Their errors are text for people, not JSON; `/raw` takes tokens, `/media` only a session, which a preview has not.
 `/raw/blob/ID` needs no path, so it reaches files whose names are no UTF-8.

@@ -79,7 +79,7 @@ class Supervisor:
         try:
             await self._unless_stopped(self._begin())
             if not self._stopping.is_set():
-                _notify("READY=1", "STATUS=serves")
+                _notify("READY=1", "STATUS=serving")
         except StartFailed as fault:
             logger.error("%s", fault)
             code = 1
@@ -88,12 +88,12 @@ class Supervisor:
             if self._reloading.is_set() and not self._stopping.is_set():
                 self._reloading.clear()
                 _notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-                status = "serves, with the settings read anew"
+                status = "serving, settings reloaded"
                 try:
                     await self._unless_stopped(self._begin())
                 except StartFailed as fault:
-                    logger.error("nothing is changed, the settings of before go on: %s", fault)
-                    status = "serves with the settings of before, for the log says what is wrong with the new ones"
+                    logger.error("reload failed, the previous settings stay in use: %s", fault)
+                    status = "reload failed, running with the previous settings; see the log"
                 _notify("READY=1", f"STATUS={status}")
         _notify("STOPPING=1")
         await self._end()
@@ -141,7 +141,7 @@ class Supervisor:
                 await generation.end()
             raise
         self._current, self._sockets = generation, sockets
-        logger.info("%d %s", count, "processes serve" if count > 1 else "process serves")
+        logger.info("%d %s", count, "processes are serving" if count > 1 else "process is serving")
         if before is not None:
             left = {key: listeners for key, listeners in sockets.items() if key not in wanted}
             self._sockets = mine
@@ -152,7 +152,7 @@ class Supervisor:
     async def _left(self, key: str, address: str) -> None:
         """Wait until no worker that is ending has an address open that was taken out of the settings by a reload."""
         if holding := [ending for ending, left in self._endings.items() if key in left]:
-            logger.info("waiting for the workers that still end on %s", address)
+            logger.info("waiting for the previous workers to leave %s", address)
             await asyncio.wait(holding)
 
     def _read(self) -> tuple[bytes, Settings]:
@@ -209,7 +209,7 @@ class Generation:
         if self._tending:
             _, hanging = await asyncio.wait(self._tending, timeout=END_SECONDS)
             if hanging:
-                logger.warning("%d workers did not end in %g s and are killed", len(hanging), END_SECONDS)
+                logger.warning("%d workers did not stop within %g s and are killed", len(hanging), END_SECONDS)
                 self._signal(signal.SIGKILL)
                 await asyncio.wait(hanging)
 
@@ -305,7 +305,7 @@ class Generation:
             if number != origin:
                 writer.write(line)
                 if writer.transport.get_write_buffer_size() > _MOST_WAITING:
-                    logger.warning("worker %d hears nothing any more and is killed", number)
+                    logger.warning("worker %d does not respond and is killed", number)
                     with contextlib.suppress(ProcessLookupError):
                         self._running[number].kill()
 
@@ -316,7 +316,7 @@ async def _retire(generation: Generation, unused: Sockets) -> None:
     if listeners:
         refuse_new(listeners)
         if not await drained(listeners):
-            logger.warning("some who waited to be connected were not: the workers take no connections")
+            logger.warning("some pending connections were dropped: the workers accept no connections")
     for listener in listeners:
         listener.close()
     await generation.end()

@@ -125,7 +125,7 @@ class Bus:
                     else:
                         settle((key[0], key[1]))
                 except Exception:
-                    logger.exception("what another process asked for failed")
+                    logger.exception("a request from another process failed")
         # The supervisor is gone, and with it who would end or restart this process.
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""`PagesServer`: host → site → lock → path → file → answer, the same for every face.
+"""`PagesServer`: host → site → lock → path → file → answer, the same for the lane and for flows.
 
-A request is followed downwards, each step a room and its one function: `hosts` (whose host it is), `sites` (which site
-answers), `locks` (who may see it), `paths` (what the path means there), `files` (which bytes, in which form), `answers`
-(what an answer is). Beside them: `repositories` (what is known of one, and for how long), `error_pages` (what is shown
-where a step ends), `host_redirects` (to another scheme or host), `acme_challenges` (what authorities ask). A room knows
-those after it alone. Begin with `server`, which the faces call, then `hosts`.
+A request is followed downwards, each step a module and its one function: `hosts` (whose host it is), `sites` (which
+site answers), `locks` (who may see it), `paths` (what the path means there), `files` (which bytes, in which form),
+`answers` (what an answer is). Beside them: `repositories` (what is known of one, and for how long), `error_pages` (what
+is shown where a step ends), `host_redirects` (to another scheme or host), `acme_challenges` (what authorities ask). A
+module knows those after it alone. Begin with `server`, which the lane and the flows call, then `hosts`.
 """

@@ -23,6 +23,8 @@ from addon.web.prepared_answers import Basis, Fact
 METHODS = "GET, HEAD, OPTIONS"
 OWN_HEADER = "X-Pages-Server"
 """On every answer below `/.pages/`: how `pages check` sees that an address leads back to a pages server."""
+ERROR_PAGE_PATIENCE = 2.0
+"""Seconds that a visitor waits for the site's or the operator's page for an error, before getting ours."""
 REDIRECT_LIFE = 60
 _SAFE_QUERY = "!$%&'()*+,-./:;=?@_~"
 _RETRY_AFTER = 5
@@ -39,7 +41,7 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as a face hands it over: host and path as they came, the path up to the first `?`.
+    """A request as the lane or a flow hands it over: host and path as they came, the path up to the first `?`.
 
     visitor: says who asks; called only where it matters. body: of a form, as far as it is at most `access.MAX_FORM`
     bytes; None where it is larger or was not read. tls: whether whoever connected to us did so over TLS.
@@ -59,7 +61,7 @@ class Request:
 class Answer:
     """Status, header fields and either the body's bytes or a stream of `length` bytes.
 
-    locked: it is for this visitor alone, and no face may give it to another. otherwise: what to answer instead where
+    locked: it is for this visitor alone, and nobody may give it to another. otherwise: what to answer instead where
     the stream fails before its first byte. basis: what it was made from, where all of it came out of memory and was
     fresh: as long as that holds, the same request gets the same answer.
     """

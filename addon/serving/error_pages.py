@@ -7,16 +7,13 @@ page for `ERROR_PAGE_PATIENCE` at most, then gets ours.
 """
 
 from addon import templates
-from addon.serving.answers import Answer, Need, Request, Work, own_page, trouble_page
+from addon.serving.answers import ERROR_PAGE_PATIENCE, Answer, Need, Request, Work, own_page, trouble_page
 from addon.serving.files import Files
 from addon.serving.locks import Entered, entered_by_all
 from addon.serving.repositories import Repositories
 from addon.settings.schema import Settings
 from addon.shared.lookup import Fault, Key, Lookup
 from addon.web.routing import Path
-
-ERROR_PAGE_PATIENCE = 2.0
-"""Seconds that a visitor waits for the site's or the operator's page for an error, before getting ours."""
 
 
 class ErrorPages:
@@ -29,12 +26,11 @@ class ErrorPages:
         self._repositories = repositories
         self._files = files
 
-    def missing(self, request: Request, entered: Entered, path: Path, work: Work) -> Answer | Need:
-        """A path that a site does not have: its own 404.html, else the operator's, else ours."""
+    def missing(self, request: Request, entered: Entered, path: Path, work: Work, status: int = 404) -> Answer | Need:
+        """A path that a site does not have, nor a page of its own for that: the operator's, else ours."""
         hint = None
-        answer = self._error_file(request, entered, 404, work)
-        if answer is not None:
-            return answer
+        if status != 404:
+            return self.error(request, status, work, path=path)
         if not len(entered.site.tree):
             hint = "This repository has no files below `public/`: that folder is what is served."
         return self.error(request, 404, work, message=templates.FILE_NOT_FOUND, hint=hint, path=path)
@@ -83,6 +79,9 @@ class ErrorPages:
                 return own_page(request, 500, page)
             case Fault.TOO_MANY_FILES:
                 page = templates.too_many_files(lookup.total, self._settings.max_site_files)
+                return own_page(request, 500, page)
+            case Fault.TOO_LARGE:
+                page = templates.too_many_bytes(self._settings.max_site_bytes)
                 return own_page(request, 500, page)
             case Fault.REFUSED:
                 return self.error(request, 403, work)

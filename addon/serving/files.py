@@ -22,6 +22,7 @@ from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound
 from addon.forgejo.lfs import MAX_POINTER, LfsPointer, is_pointer_with_crlf
 from addon.library.blobs import Blobs
 from addon.serving.answers import Answer, Need, Request, Work, own_page, trouble_page
+from addon.serving.site_headers import NONE, SiteHeaders, encoded_as_said
 from addon.settings.schema import Settings
 from addon.shared.lookup import Blob, Lookup
 from addon.sites.site import File, Site
@@ -91,32 +92,43 @@ class Files:
         self._now = now
         self._told: Bounded[str, bool] = Bounded(_MOST_TOLD)  # of which objects the log has said that they are missing
 
-    def file(self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work) -> Answer | Need:
-        """The file under a status (404 for a site's own 404.html)."""
-        known = self._blobs.held_representation(lookup, file)
+    def file(
+        self,
+        request: Request,
+        lookup: Lookup,
+        site: Site,
+        file: File,
+        status: int,
+        work: Work,
+        said: SiteHeaders = NONE,
+    ) -> Answer | Need:
+        """The file under a status (404 for a site's own 404.html); said: what the site's `_headers` say of it."""
+        known = self._blobs.held_representation(lookup, file, said.key)
         source = self._source(lookup, file, work, looked=known is not None)
         if known is not None and isinstance(source, Source) and not _fits(known, source):
             known = None  # of the pointer's text, or of bytes that are not held any more
             source = self._source(lookup, file, work, looked=False)
         if isinstance(source, Need):
-            return self._without_looking(request, lookup, site, file, status, work) or source
+            return self._without_looking(request, lookup, site, file, status, work, said) or source
         if source.error is not None and (
             isinstance(source.error, MissingObject)
             or (known is None and _reads_head(file))
             or (source.pointer is None and _may_be_pointer(lookup, file))
         ):
             return _lost(request, source.error)
+        if known is None and said.coding and source.held and source.data is None and source.error is None:
+            return self._fetch(request, lookup, source)
         if known is None:
-            prepared = self._prepared(lookup, site, source, work)
+            prepared = self._prepared(site, source, work, said)
             if isinstance(prepared, Need):
                 return prepared
-            known = self._keep(lookup, file, prepared)
+            known = self._keep(lookup, file, prepared, said)
         if request.header(b"if-match") is not None:  # it may name any form
-            checked = self._all_checked(lookup, site, source, known, work)
+            checked = self._all_checked(lookup, site, source, known, work, said)
             if isinstance(checked, Need):
                 return checked
             known = checked
-        return self._negotiated(request, lookup, site, source, known, status, work)
+        return self._negotiated(request, lookup, site, source, known, status, work, said)
 
     def _negotiated(
         self,
@@ -127,6 +139,7 @@ class Files:
         representation: Representation,
         status: int,
         work: Work,
+        said: SiteHeaders,
     ) -> Answer | Need:
         """The form that the client wants, made or looked at first where that was not done yet."""
         file = source.file
@@ -136,25 +149,26 @@ class Files:
             if form is None or (plan.head_only and not plan.pending):
                 return _planned(plan, b"", lookup, work)
             if form.coding == IDENTITY:
-                return self._own_bytes(request, lookup, site, source, plan, status, work)
+                return self._own_bytes(request, lookup, site, source, plan, status, work, said)
             if form.blob is not None:
                 beside = site.sibling(file, SUFFIXES[form.coding])
                 assert beside is not None
                 if form.size is None:
-                    checked = self._checked(lookup, source, beside, form.coding, representation, work)
+                    checked = self._checked(lookup, source, beside, form.coding, representation, work, said)
                     if isinstance(checked, Need):
                         return checked
                     representation = checked
                     continue
                 blob = self._blob(beside.entry, work)
-                return self._own_bytes(request, lookup, site, _plain(beside, blob, self._largest), plan, status, work)
+                form_source = _plain(beside, blob, self._largest)
+                return self._own_bytes(request, lookup, site, form_source, plan, status, work, said)
             body = self._encoded(request, lookup, source, form.coding, work)
             if not isinstance(body, bytes):
                 return body
             if body and not plan.pending:
                 return _planned(plan, body[plan.start : plan.end], lookup, work)
             made = representation.made(form.coding, len(body)) if body else representation.without(form.coding)
-            representation = self._keep(lookup, file, made)
+            representation = self._keep(lookup, file, made, said)
 
     # Where the bytes come from.
 
@@ -213,13 +227,13 @@ class Files:
             logger.warning("%s/%s: %s: %s", *lookup.key, file.path, what)
 
     def _without_looking(
-        self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work
+        self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work, said: SiteHeaders
     ) -> Answer | None:
         """An answer without content about a file whose name tells its type: it says nothing of the charset, then."""
-        if _may_be_pointer(lookup, file) or is_fallback(file.path) or encoded_name(file.path) is not None:
+        if _may_be_pointer(lookup, file) or is_fallback(file.path) or encoded_name(file.path) or said.coding:
             return None
         source = _plain(file, None, self._largest)
-        representation = self._as_named(site, source, content_type(file.path), forms=True)
+        representation = self._as_named(site, source, content_type(file.path), said, forms=True)
         plan = negotiate(request.method, request.header, representation, self._now(), status)
         bodiless = plan.form is None or (plan.head_only and not plan.pending)
         return _planned(plan, b"", lookup, work) if bodiless else None
@@ -260,7 +274,15 @@ class Files:
     # The parts of an answer.
 
     def _own_bytes(
-        self, request: Request, lookup: Lookup, site: Site, source: Source, plan: Plan, status: int, work: Work
+        self,
+        request: Request,
+        lookup: Lookup,
+        site: Site,
+        source: Source,
+        plan: Plan,
+        status: int,
+        work: Work,
+        said: SiteHeaders,
     ) -> Answer | Need:
         """The plan's part of a file's own bytes, from memory where they fit there, else streamed."""
         data = source.data
@@ -281,7 +303,7 @@ class Files:
             self._blobs.keep_failure(lookup, file, error)
             if pointer is not None and isinstance(error, NotFound):  # nothing but the pointer's own text, as above
                 work.done[("stream", pointer.oid)] = error
-                text = self.file(request, lookup, site, file, status, work)
+                text = self.file(request, lookup, site, file, status, work, said)
                 if isinstance(text, Answer) and text.stream is None:
                     return text
             return _lost(request, error)
@@ -308,12 +330,15 @@ class Files:
             return Need(key, lambda: blobs.form(tag, coding, data), from_forgejo=False)
         return body
 
-    def _prepared(self, lookup: Lookup, site: Site, source: Source, work: Work) -> Representation | Need:
+    def _prepared(self, site: Site, source: Source, work: Work, said: SiteHeaders) -> Representation | Need:
         """What answers about the file depend on, prepared once for each commit."""
         head = source.data if source.data is not None else source.head
         encoded = encoded_name(source.file.path)
+        if said.coding and source.data is not None and encoded_as_said(said.coding, source.data):
+            representation = self._as_named(site, source, content_type(source.file.path, head), said, forms=False)
+            return replace(representation, coding=said.coding)
         if encoded is None or head is None:
-            return self._as_named(site, source, content_type(source.file.path, head), forms=encoded is None)
+            return self._as_named(site, source, content_type(source.file.path, head), said, forms=encoded is None)
         key = ("decodes", source.tag, encoded.coding)
         decodes = self._blobs.held_verdict(key)
         if decodes is None:
@@ -324,11 +349,13 @@ class Files:
                 return Need(key, lambda: check(key, head, encoded.coding, whole=whole), from_forgejo=False)
             decodes = done
         kind = content_type(encoded.name, None if decodes else head)
-        representation = self._as_named(site, source, kind, forms=not decodes)
+        representation = self._as_named(site, source, kind, said, forms=not decodes)
         return replace(representation, coding=encoded.coding) if decodes else representation
 
-    def _as_named(self, site: Site, source: Source, kind: str, *, forms: bool) -> Representation:
+    def _as_named(self, site: Site, source: Source, kind: str, said: SiteHeaders, *, forms: bool) -> Representation:
         file = source.file
+        own = next((value for name, value in said.fields if name == b"Content-Type"), None)
+        kind = kind if own is None else own.decode("ascii")
         beside: dict[str, Beside] = {}
         for coding, suffix in SUFFIXES.items() if forms else ():
             found = site.sibling(file, suffix)
@@ -343,24 +370,39 @@ class Files:
             int(site.modified),
             cache_control(is_html(kind), self._browser_cache_ttl, hashed=is_hashed(file.path)),
             encoded_forms(kind, source.size, makeable=source.held, beside=beside) if forms else (),
-            nosniff=not is_fallback(file.path),
+            said.fields,
+            said.removed,
+            nosniff=own is not None or not is_fallback(file.path),
         )
 
     def _all_checked(
-        self, lookup: Lookup, site: Site, source: Source, representation: Representation, work: Work
+        self,
+        lookup: Lookup,
+        site: Site,
+        source: Source,
+        representation: Representation,
+        work: Work,
+        said: SiteHeaders,
     ) -> Representation | Need:
         for form in representation.encoded:
             beside = site.sibling(source.file, SUFFIXES[form.coding])
             if form.blob is None or form.size is not None or beside is None:
                 continue
-            checked = self._checked(lookup, source, beside, form.coding, representation, work)
+            checked = self._checked(lookup, source, beside, form.coding, representation, work, said)
             if isinstance(checked, Need):
                 return checked
             representation = checked
         return representation
 
     def _checked(
-        self, lookup: Lookup, source: Source, beside: File, coding: str, representation: Representation, work: Work
+        self,
+        lookup: Lookup,
+        source: Source,
+        beside: File,
+        coding: str,
+        representation: Representation,
+        work: Work,
+        said: SiteHeaders,
     ) -> Representation | Need:
         """The representation once it was looked whether what lies beside the file decodes to it."""
         key = _form_key(source, beside, coding)
@@ -384,13 +426,13 @@ class Files:
                     from_forgejo=False,
                 )
         if verdict:
-            return self._keep(lookup, source.file, representation.made(coding, beside.entry.size))
+            return self._keep(lookup, source.file, representation.made(coding, beside.entry.size), said)
         own = source.held and source.size >= SMALLEST_WORTH_ENCODING
         changed = representation.made_by_us(coding) if own else representation.without(coding)
-        return self._keep(lookup, source.file, changed)
+        return self._keep(lookup, source.file, changed, said)
 
-    def _keep(self, lookup: Lookup, file: File, representation: Representation) -> Representation:
-        self._blobs.keep_representation(lookup, file, representation)
+    def _keep(self, lookup: Lookup, file: File, representation: Representation, said: SiteHeaders) -> Representation:
+        self._blobs.keep_representation(lookup, file, representation, said.key)
         return representation
 
 

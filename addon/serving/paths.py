@@ -2,10 +2,13 @@
 # Copyright (C) 2026 the contributors
 """The fourth step: what a path means in a site that has been entered: a file, a folder's slash, a listing, nothing.
 
-The site's tree says it (`sites/`), so nobody is asked. A file goes on to `files.py`. The surprise: finding the rows of
-a folder in a large site, and making a long listing, go to a thread, once.
+The site's tree says it (`sites/`), so nobody is asked. A file goes on to `files.py`. A listing is made on a thread, a
+page of 1 000 rows at a time, unless the whole site is small. The surprise: it names no host and begins at the site, so
+that commit, path and page are all that a page depends on, and nobody can have the same one made in sixteen ways.
 """
 
+import re
+from array import array
 from functools import partial
 
 from addon import templates
@@ -13,67 +16,78 @@ from addon.library.blobs import Blobs
 from addon.serving.answers import Answer, Need, Request, Work, own_page, redirect
 from addon.serving.files import Files, cache_status
 from addon.serving.locks import Entered
+from addon.serving.site_rules import SiteRules
 from addon.shared.lookup import Lookup
-from addon.sites.site import File, Listing, Missing, ToFolder
-from addon.web.routing import Path, encode_path
+from addon.sites.site import INDEX, File, Listing, Missing, Site, ToFolder
+from addon.templates.names import natural_order
+from addon.web.routing import PROFILE, Path, encode_path
 
-_LONG_LISTING = 200
-"""Rows above which a listing is made on a thread: 200 take 3 ms."""
-_LARGE_SITE = 5_000
-"""Files above which finding a folder's rows goes to a thread: 100 000 take 0.4 s."""
+ROWS = 1_000
+"""Rows of one page of a listing."""
+_SMALL_SITE = 100
+"""Files up to which a listing is made at once: 100 rows take 2 ms."""
+_PAGE = re.compile(r"page=([1-9][0-9]{0,4})")
 
 
 class Paths:
     """What paths mean in sites."""
 
-    def __init__(self, blobs: Blobs, files: Files) -> None:
+    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules) -> None:
         self._blobs = blobs
         self._files = files
+        self._rules = rules
+
+    def missing(
+        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
+    ) -> Answer | Need | int:
+        """What a path gets for which the site has no file; a number is the status of a page that is not the site's."""
+        return self._rules.instead(request, entered, segments, path, work)
 
     def path(
         self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
-    ) -> Answer | Need | None:
+    ) -> Answer | Need | int | None:
         """What a path gets in a site; None where the site has nothing there."""
         lookup, site = entered
-        if path.slash and site.pages_file.directory_index and len(site.tree) > _LARGE_SITE:
-            page = self._blobs.held_page(self._listing_name(request, lookup, path))
-            if page is not None:
-                return self._listed(request, lookup, page, work)
-            key = ("outcome", site.commit, segments)
-            if key not in work.done:
-                find = partial(site.outcome, segments, True)
-                return Need(key, lambda: self._blobs.on_thread(find), from_forgejo=False)
-            outcome = work.done[key]
-        else:
-            outcome = site.outcome(segments, path.slash)
+        if site.rules.forced:
+            ruled = self._rules.before_files(request, entered, segments, path, work)
+            if ruled is not None:
+                return ruled
+        outcome = site.outcome(segments, path.slash)
         match outcome:
             case File():
-                return self._files.file(request, lookup, site, outcome, 200, work)
+                if site.pages_file.clean_urls and (clean := _clean(site, outcome, segments, path)) is not None:
+                    return redirect(request, clean)
+                said = self._rules.headers(request, site, segments, path)
+                return self._files.file(request, lookup, site, outcome, 200, work, said)
             case ToFolder():
                 return redirect(request, encode_path(path.segments, True))
             case Listing():
-                return self._listing(request, lookup, outcome, path, work)
+                return self._listing(request, entered, outcome, work)
             case Missing():
                 return None
         raise AssertionError(outcome)
 
-    def _listing(self, request: Request, lookup: Lookup, listing: Listing, path: Path, work: Work) -> Answer | Need:
-        name = self._listing_name(request, lookup, path)
-        page = self._blobs.held_page(name)
-        if page is None:
-            make = partial(_listing_page, request.host or "", path, listing)
-            if len(listing.rows) <= _LONG_LISTING:
-                page = make()
-            else:
-                done = work.done.get(name)
-                if not isinstance(done, bytes):
-                    return Need(name, lambda: self._blobs.page(name, make), from_forgejo=False)
-                page = done
+    def _listing(self, request: Request, entered: Entered, listing: Listing, work: Work) -> Answer | Need | None:
+        lookup, site = entered
+        said = _PAGE.fullmatch(request.query or "")
+        number = int(said[1]) if said is not None else 1
+        if len(site.tree) <= _SMALL_SITE:
+            if number > 1:
+                return None
+            return self._listed(request, lookup, _listing_page(site, listing, _order(site, listing.folder), 1), work)
+        name = ("listing", site.commit, listing.path, str(number))
+        page = self._blobs.held_page(name) or work.done.get(name)
+        if not isinstance(page, bytes):
+            key = ("order", site.commit, listing.folder)
+            order = self._blobs.held_page(key) or work.done.get(key)
+            if not isinstance(order, bytes):
+                sort = partial(_order, site, listing.folder)
+                return Need(key, lambda: self._blobs.page(key, sort), from_forgejo=False)
+            if number > 1 and (number - 1) * ROWS >= len(array("I", order)):
+                return None
+            make = partial(_listing_page, site, listing, order, number)
+            return Need(name, lambda: self._blobs.page(name, make), from_forgejo=False)
         return self._listed(request, lookup, page, work)
-
-    def _listing_name(self, request: Request, lookup: Lookup, path: Path) -> tuple[str, ...]:
-        """What decides how a listing looks: it names the host and the path it stands at."""
-        return ("listing", lookup.commit or "", request.host or "", str(path))
 
     def _listed(self, request: Request, lookup: Lookup, page: bytes, work: Work) -> Answer:
         answer = own_page(request, 200, page, cache=b"public, max-age=0, must-revalidate")
@@ -82,10 +96,41 @@ class Paths:
         return answer
 
 
-def _listing_page(host: str, path: Path, listing: Listing) -> bytes:
+def _clean(site: Site, file: File, segments: tuple[str, ...], path: Path) -> str | None:
+    """The address without `.html` under which the site shows this file, too."""
+    name = segments[-1] if segments and not path.slash else ""
+    if name == INDEX:
+        shorter, slash = segments[:-1], True
+    elif name.endswith(".html") and name != ".html":
+        shorter, slash = (*segments[:-1], name.removesuffix(".html")), False
+    else:
+        return None
+    if site.outcome(shorter, slash) != file:
+        return None
+    return encode_path((*path.segments[: len(path.segments) - len(segments)], *shorter), slash)
+
+
+def _order(site: Site, folder: str) -> bytes:
+    """The rows of a folder in the order in which they are shown, by their place in the tree: 4 bytes for each."""
+    keys = {}
+    for place in site.places(folder):
+        name, entry = site.row(folder, place) or ("", None)
+        keys[place] = (entry is not None, *natural_order(name))
+    return array("I", sorted(keys, key=keys.__getitem__)).tobytes()
+
+
+def _listing_page(site: Site, listing: Listing, order: bytes, number: int) -> bytes:
+    """One page of a listing, as HTML."""
+    places = array("I", order)
+    shown = [site.row(listing.folder, place) for place in places[(number - 1) * ROWS : number * ROWS]]
     entries = [
         templates.ListingEntry(name, "dir" if entry is None else "file", None if entry is None else entry.size)
-        for name, entry in listing.rows
+        for name, entry in filter(None, shown)
     ]
-    title = "/" + "".join(f"{segment}/" for segment in path.segments)
-    return templates.listing(title, [host, *path.segments], entries, parent=bool(path.segments))
+    segments = listing.path.split("/") if listing.path else []
+    label = site.owner if site.name == PROFILE else site.name
+    title = "/" + "".join(f"{segment}/" for segment in segments)
+    pages = max(1, -(-len(places) // ROWS))
+    return templates.listing(
+        title, [label, *segments], entries, parent=bool(segments), page=number, pages=pages, total=len(places)
+    )

@@ -4,7 +4,7 @@
 
 What a request gets is said by the steps that follow (`hosts.py` is the first), out of memory alone and without a wait;
 where something is not in memory, they return the `Need` instead. `recall` is one walk, for the event loop; `answer`
-fulfils needs and walks again until there is an answer. So hit and miss, and all faces, run the same lines in the same
+fulfils needs and walks again until there is an answer. So hit and miss, lane and flows, run the same lines in the same
 order.
 """
 
@@ -26,6 +26,7 @@ from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
+from addon.serving.site_rules import SiteRules
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
 from addon.shared.lookup import Lookup
@@ -58,7 +59,12 @@ class PagesServer:
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
         self._sites = Sites(
-            settings, library.error_pages, repositories, Locks(access), Paths(library.blobs, files), errors
+            settings,
+            library.error_pages,
+            repositories,
+            Locks(access),
+            Paths(library.blobs, files, SiteRules(settings, files)),
+            errors,
         )
         domains = domains if settings.enable_custom_domains else None
         self._hosts = Hosts(settings, domains, challenges, self._sites, errors)
@@ -73,7 +79,7 @@ class PagesServer:
         self._sites.visited = told
 
     def route(self, host: str | None, path: str) -> Route:
-        """What a request is for; a face passes on to Forgejo what is a ForgejoRequest, and only that."""
+        """What a request is for; the caller passes on to Forgejo what is a ForgejoRequest, and only that."""
         return self._hosts.route(host, path)
 
     def recall(self, request: Request) -> Answer | None:

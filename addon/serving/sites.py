@@ -47,7 +47,7 @@ class Sites:
     def site_of_owner(self, request: Request, target: SiteRequest, work: Work) -> Answer | Need:
         """A path on an owner's host: the repository that its first segment names, else the owner's profile."""
         owner, path = target
-        missing: Entered | None = None
+        missing: tuple[Entered, tuple[str, ...]] | None = None
         unconfigured = False
         doubts: list[Need] = []
         for candidate in candidates(path) if is_owner_name(owner) else ():
@@ -71,9 +71,11 @@ class Sites:
             if candidate.base and not candidate.segments and not path.slash:
                 return redirect(request, encode_path(candidate.base, True))
             answer = self._paths.path(request, entered, candidate.segments, path, work)
+            if isinstance(answer, int):
+                return self._errors.missing(request, entered, path, work, answer)
             if answer is not None:
                 return answer
-            missing = missing or entered
+            missing = missing or (entered, candidate.segments)
             if candidate.base or profile_decides(path):
                 break
         if doubts:  # a new repository would change this answer: ask again before saying no
@@ -81,8 +83,8 @@ class Sites:
         unread = answer_to_method(request)
         if unread is not None:
             return unread
-        if missing is not None and not unconfigured:
-            return self._errors.missing(request, missing, path, work)
+        if missing is not None and (not unconfigured or missing[0].site.rules):
+            return self._missing(request, *missing, path, work, none=unconfigured)
         return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)
 
     def site_of_domain(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
@@ -121,9 +123,27 @@ class Sites:
         if entered is None:
             return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, host=host, path=path)
         answer = self._paths.path(request, entered, path.segments, path, work)
-        if answer is not None:
-            return answer
-        return doubts[0] if doubts else self._errors.missing(request, entered, path, work)
+        if answer is None and doubts:
+            return doubts[0]
+        if answer is None:
+            return self._missing(request, entered, path.segments, path, work)
+        return self._errors.missing(request, entered, path, work, answer) if isinstance(answer, int) else answer
+
+    def _missing(
+        self,
+        request: Request,
+        entered: Entered,
+        segments: tuple[str, ...],
+        path: Path,
+        work: Work,
+        *,
+        none: bool = False,
+    ) -> Answer | Need:
+        """A path for which a site has no file. none: unless its rules say otherwise, a repository is meant."""
+        answer = self._paths.missing(request, entered, segments, path, work)
+        if none and (isinstance(answer, int) or (isinstance(answer, Answer) and answer.status == 404)):
+            return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)
+        return self._errors.missing(request, entered, path, work, answer) if isinstance(answer, int) else answer
 
     def site_of_operator(self, request: Request, path: Path, work: Work) -> Answer | Need:
         """The pages domain itself: the operator's site where there is one, else a page of ours."""
@@ -136,10 +156,10 @@ class Sites:
             entered = entered_by_all(lookup)
             if entered is not None:
                 answer = self._paths.path(request, entered, path.segments, path, work)
-                if answer is not None:
+                if answer is not None and not isinstance(answer, int):
                     return answer
                 if path.segments:
-                    return self._errors.missing(request, entered, path, work)
+                    return self._missing(request, entered, path.segments, path, work)
             elif lookup.fault is Fault.TROUBLE:
                 if path.segments:
                     return trouble_page(request, lookup.trouble)

@@ -73,7 +73,7 @@ def loose_host_name(text: str) -> str:
 
 
 def host_names(text: str) -> tuple[str, ...]:
-    """One item of a list of host names (names of the machine room allowed, no port)."""
+    """One item of a list of host names (names without a dot are allowed, no port)."""
     if "://" in text:
         raise Expected("a host name", "leave out the scheme")
     return (loose_host_name(text),)

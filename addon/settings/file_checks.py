@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Whether the files and folders that the settings name can be used: what a look at the settings alone cannot tell.
+"""Whether the files, folders and packages that the settings ask for can be used: what the settings alone do not tell.
 
 Asked before the start and by `pages check`, so that both say the same and nobody meets a traceback. Makes nothing but
 `stateDir`, which has to be there anyway, and only when told to.
@@ -8,6 +8,7 @@ Asked before the start and by `pages check`, so that both say the same and nobod
 
 import os
 import ssl
+from importlib.util import find_spec
 
 from addon.settings.schema import Settings
 
@@ -35,6 +36,13 @@ def problems(settings: Settings, *, make: bool = False) -> list[str]:
             found.append(f"accessLog: the folder {log.parent} does not exist: make it first")
         elif not os.access(log if log.exists() else log.parent, os.W_OK):
             found.append(f"accessLog: this user may not write to {log}")
+    if find_spec("dns") is None:  # a clone beside mitmproxy alone
+        wanted = {
+            "enableCustomDomainDNSVerification": settings.enable_custom_domain_dns_verification,
+            "requireKeyedProof": settings.require_keyed_proof,
+            "dnsResolvers": bool(settings.dns_resolvers),
+        }
+        found += [f"{name}: needs dnspython: pip install dnspython" for name, is_set in wanted.items() if is_set]
     authorities = settings.forgejo_ca_file
     if authorities is not None:
         try:

@@ -131,6 +131,9 @@ class Options:
     max_site_files: int = option(
         "maxSiteFiles", integer(1, 10_000_000), 100_000, "The most files that one site may have."
     )
+    max_site_bytes: int = option(
+        "maxSiteBytes", size(64 * _KIB), 16 * _MIB, "The most bytes that the paths of one site may take."
+    )
 
     # Redis or Valkey
     redis_host: str | None = option(

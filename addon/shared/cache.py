@@ -24,6 +24,7 @@ from addon.shared import added_locks, reads, records, writes
 from addon.shared.lookup import Key, Lookup, Wanted
 from addon.shared.reads import GUESSED_BRANCH, Held
 from addon.shared.round_trips import EPOCH_LIFE, NoAnswer, RoundTrips, checked_replies, milliseconds
+from addon.shared.signatures import RecordKey
 from addon.shared.writes import LARGEST_SITE, Work
 
 logger = logging.getLogger(__name__)
@@ -78,16 +79,18 @@ class Shared:
         life: float,
         largest_file: int,
         threads: int,
+        record_key: RecordKey,
         returned: Callable[[], object] = lambda: None,
     ) -> None:
         """timeout: seconds for one look-up. life: seconds that refs stay. largest_file: bytes of a file that is shared.
 
-        returned: called when Redis answers again after having been away.
+        record_key: signs what is written. returned: called when Redis answers again after having been away.
         """
         self.client = client
         self.timeout = timeout
         self.life = life
         self.largest_file = largest_file
+        self.record_key = record_key
         self.away = False
         """Whether Redis did not answer a moment ago; then nothing asks it but the task that knocks."""
         self.returned = returned
@@ -117,6 +120,7 @@ class Shared:
             life=max(settings.stale_ttl, 2 * settings.cache_ttl) + 60.0,
             largest_file=settings.max_shared_file_size,
             threads=min(settings.redis_max_connections, 16),
+            record_key=RecordKey.of(settings),
         )
 
     def start(self) -> None:
@@ -176,10 +180,12 @@ class Shared:
 
     async def keep_contents(self, lookup: Lookup) -> None:
         """The same for what a commit is, of a lookup that is not to be stored itself."""
-        if lookup.fault in records.STORED and lookup.commit is not None:
-            data = await self._run(lambda trips: records.site_record(lookup))
+        stored = lookup.fault in records.STORED and records.site_record_size(lookup) <= LARGEST_SITE
+        if stored and lookup.commit is not None:
+            name = records.site_key(lookup.key, lookup.commit)
+            data = await self._run(lambda trips: trips.record_key.signed(name, records.site_record(lookup)))
             if data is not None and len(data) <= LARGEST_SITE:
-                self._later(records.site_key(lookup.key, lookup.commit), data)
+                self._later(name, data)
 
     def keep_object(self, key: Key, oid: str, data: bytes) -> None:
         """The same for a Git LFS object."""
@@ -318,13 +324,20 @@ class Shared:
         except NoAnswer:
             pass
         except Exception:
-            logger.exception("the shared cache failed")
+            logger.exception("internal error in the shared cache")
         if failed is not None:
             failed()
         return None
 
     def _job(self, job: Callable[[RoundTrips], T], deadline: float) -> T:
-        trips = RoundTrips(self.client, deadline, life=self.life, largest_file=self.largest_file, touched=self._touched)
+        trips = RoundTrips(
+            self.client,
+            deadline,
+            life=self.life,
+            largest_file=self.largest_file,
+            touched=self._touched,
+            record_key=self.record_key,
+        )
         try:
             return job(trips)
         finally:

@@ -34,6 +34,7 @@ class Fault(enum.Enum):
     UNCONFIGURED = "no .pages file, or enabled: false"
     BROKEN = "its .pages file cannot be read"
     TOO_MANY_FILES = "more files than maxSiteFiles"
+    TOO_LARGE = "more bytes of paths than maxSiteBytes"
     REFUSED = "Forgejo refuses to show it"
     TROUBLE = "Forgejo gives no answer"
 

@@ -7,6 +7,7 @@ the caller knows the commit, two with the contents, three with a file.
 """
 
 import hashlib
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -17,9 +18,12 @@ from addon.shared.added_locks import added_lock, added_of, lock_reads
 from addon.shared.lookup import Fault, Key, Wanted, branch_of, repository_of
 from addon.shared.records import Broken, Contents, Foreign
 from addon.shared.round_trips import RoundTrips, milliseconds, value_of
+from addon.shared.signatures import Signature
 from addon.sites.site import File
 
 GUESSED_BRANCH = "main"
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the clocks of two proxies may differ."""
 
 
 class Epoch(NamedTuple):
@@ -41,7 +45,8 @@ class Held:
 
     repository: None where it holds nothing that can be used. outdated: it was purged since. foreign: written by
     another version, so not to be written over. contents: of the commit, unless the caller had it. added: what stands
-    there as the site's password.
+    there as the site's password. trusted: whether all of this but `added` is signed by us; else it opens nothing.
+    others: whether it is signed with a key that we have not, by a proxy that keeps it right by itself.
     """
 
     epoch: Epoch
@@ -57,6 +62,8 @@ class Held:
     foreign_contents: bool = False
     blobs: dict[str, bytes] = field(default_factory=dict)
     added: str = field(default="", repr=False)
+    trusted: bool = True
+    others: bool = False
 
 
 def look(
@@ -90,7 +97,8 @@ def _look(
         told = value_of(trips, name, replies[2], records.read_repository)
         if told is None:
             return Held(epoch), added
-        age, left = _age(replies[3], told.life)
+        whose = trips.record_key.whose(name, replies[2])
+        age, left = _age(replies[3], told.life, told.at)
         if told.life is not None:
             left = min(left, max(1.0, told.life - age))
         outdated = told.epoch is not None and told.epoch != str(epoch)
@@ -104,7 +112,8 @@ def _look(
         return Held(epoch, foreign=True), added
     if found is None:
         return Held(epoch), added
-    ref_age, ref_left = _age(replies[5], found.life)
+    ref_whose = trips.record_key.whose(ref, replies[4])
+    ref_age, ref_left = _age(replies[5], found.life, found.at)
     if replies[5] == -1:
         # Made by hand and without an end: from now on it ages like any other.
         trips.run([("PEXPIRE", ref, milliseconds(trips.life))])
@@ -129,6 +138,8 @@ def _look(
         contents=contents,
         foreign_contents=foreign_contents,
         blobs=files,
+        trusted=whose is ref_whose is Signature.OURS,
+        others=whose is ref_whose is Signature.OTHERS,
     )
     return held, added
 
@@ -142,6 +153,9 @@ def _contents(trips: RoundTrips, key: Key, commit: str) -> tuple[Contents | None
         return None, True
     if found is not None:
         trips.touched.add(name)
+        if trips.record_key.whose(name, reply) is not Signature.OURS:
+            # It may say that there is no site, but nothing of one: who may see it is part of that.
+            return (None if found.fault is None else replace(found, site=None)), False
     return found, False
 
 
@@ -185,9 +199,13 @@ def _word(trips: RoundTrips, name: str, reply: Any) -> str:
     return value_of(trips, name, reply, lambda data: data.decode("utf-8", "surrogateescape")) or ""
 
 
-def _age(pttl: Any, life: float | None) -> tuple[float, float]:
-    """Seconds since a key was written, and until it goes; without an expiry, or without a life, it counts as new."""
+def _age(pttl: Any, life: float | None, at: float | None) -> tuple[float, float]:
+    """Seconds since a key was written, and until it goes; without an expiry, or without a life, it counts as new.
+
+    at: when it was written, by the clock of who did: an old record that somebody puts there again stays old.
+    """
     left = pttl / 1000 if type(pttl) is int and pttl >= 0 else float("inf")
+    written = 0.0 if at is None else time.time() - at - CLOCKS_DIFFER
     if life is None or left == float("inf"):
-        return 0.0, left
-    return max(0.0, life - left), left
+        return max(0.0, written), left
+    return max(0.0, life - left, written), left

@@ -10,6 +10,7 @@ left alone, because old and new proxies share a Redis while they are being repla
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from addon.forgejo.answers import Access, Repository, is_branch, is_id, is_name,
 from addon.shared.lookup import Fault, Key, Lookup, branch_of, repository_of
 from addon.sites import rules as rule_files
 from addon.sites.findings import Finding
+from addon.sites.links import Links
 from addon.sites.pages_file import PagesFile
 from addon.sites.rules import Rules
 from addon.sites.site import Site
@@ -121,7 +123,7 @@ class RepositoryRecord(NamedTuple):
     """A repository as a look found it. fault: ABSENT or REFUSED. commit: a hint only, the ref decides.
 
     epoch: that under which the look began; None in a record made by hand, which belongs to any. life: seconds that the
-    key was given; None where its age cannot be told.
+    key was given; None where its age cannot be told. at: seconds since 1970 when it was written.
     """
 
     repository: Repository | None
@@ -129,14 +131,16 @@ class RepositoryRecord(NamedTuple):
     commit: str | None
     epoch: str | None
     life: float | None
+    at: float | None = None
 
 
 class RefRecord(NamedTuple):
-    """A branch's commit. modified: seconds since 1970, for Last-Modified; None in a record made by hand."""
+    """A branch's commit. modified: seconds since 1970, for Last-Modified; None in one made by hand. at: as above."""
 
     commit: str
     modified: float | None
     life: float | None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +213,19 @@ def repository_record(lookup: Lookup, epoch: str, life: float) -> bytes:
             "access": repository.access.value,
             "commit": lookup.commit,
         }
-    return _dumped({**told, "epoch": epoch, "life": life})
+    return _dumped({**told, "epoch": epoch, "life": life, "at": round(time.time())})
 
 
 def read_repository(data: bytes) -> RepositoryRecord:
     """Raises Broken and Foreign."""
     fields = _loaded(data)
     epoch, life = _of(fields, "epoch", str, optional=True), _life(fields)
+    at = _of(fields, "at", float, optional=True)
     fault = _of(fields, "fault", str, optional=True)
     if fault is not None:
         if fault not in ("absent", "refused"):
             raise Broken("fault")
-        return RepositoryRecord(None, Fault[fault.upper()], None, epoch, life)
+        return RepositoryRecord(None, Fault[fault.upper()], None, epoch, life, at)
     repository = Repository(
         owner=_of(fields, "owner", str),
         name=_of(fields, "name", str),
@@ -238,7 +243,7 @@ def read_repository(data: bytes) -> RepositoryRecord:
     if repository.object_format not in ("sha1", "sha256"):
         raise Broken("object_format")
     commit = fields.get("commit")
-    return RepositoryRecord(repository, None, commit if is_id(commit) else None, epoch, life)
+    return RepositoryRecord(repository, None, commit if is_id(commit) else None, epoch, life, at)
 
 
 def _access(fields: Mapping[str, Any]) -> Access:
@@ -252,7 +257,8 @@ def _access(fields: Mapping[str, Any]) -> Access:
 
 
 def ref_record(lookup: Lookup, life: float) -> bytes:
-    return _dumped({"commit": lookup.commit, "modified": lookup.modified, "life": life})
+    fields = {"commit": lookup.commit, "modified": lookup.modified, "life": life, "at": round(time.time())}
+    return _dumped(fields)
 
 
 def read_ref(data: bytes) -> RefRecord:
@@ -261,10 +267,19 @@ def read_ref(data: bytes) -> RefRecord:
     if not is_id(fields.get("commit")):
         raise Broken("commit")
     modified = _of(fields, "modified", float, optional=True)
-    return RefRecord(fields["commit"], modified, _life(fields))
+    return RefRecord(fields["commit"], modified, _life(fields), _of(fields, "at", float, optional=True))
 
 
 # --- what a commit is -------------------------------------------------------------------------------------------------
+
+
+def site_record_size(lookup: Lookup) -> int:
+    """About how many bytes the record will have, told without making it."""
+    site = lookup.site
+    if site is None:
+        return 1000
+    links = 0 if site.links is None else sum(len(each) + len(text) for each, text in site.links.targets.items())
+    return 2000 + site.tree.json_nbytes + 4 * links + site.pages_file.nbytes + site.rules.nbytes
 
 
 def site_record(lookup: Lookup) -> bytes:
@@ -288,7 +303,7 @@ def site_record(lookup: Lookup) -> bytes:
             "rules": {name: data.decode("utf-8", "surrogateescape") for name, data in site.rules.files().items()},
             "max_redirects": site.rules.most,
             "notes": [list(note) for note in site.notes],
-            "links": dict(site.links),
+            "links": {} if site.links is None else site.links.targets,
             "files": [[path, f"{mode:o}", oid, size] for path, mode, oid, size in site.tree.rows()],
         }
     return _dumped(told, SITE_VERSION)
@@ -322,14 +337,15 @@ def _site(told: Mapping[str, Any], commit: str) -> Site:
     prefix = _of(told, "root", str, optional=True)
     if prefix and not (prefix.endswith("/") and is_path(prefix[:-1])):
         raise Broken("root")
+    tree = _tree(told)
     return Site(
         owner,
         name,
         commit,
         _of(told, "modified", float),
         _pages_file(_of(told, "pages", dict)),
-        _tree(told),
-        links,
+        tree,
+        Links(tree, links) if links else None,
         prefix,
         _rules(told),
         tuple(map(_note, _of(told, "notes", list))),

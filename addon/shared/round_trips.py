@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import resp
 from addon.shared.records import Broken, Outdated
+from addon.shared.signatures import RecordKey
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,20 @@ class RoundTrips:
     """Round trips to Redis under one deadline, each a pipeline; an error of one command stands in its place."""
 
     def __init__(
-        self, client: resp.Client, deadline: float, *, life: float, largest_file: int, touched: set[str]
+        self,
+        client: resp.Client,
+        deadline: float,
+        *,
+        life: float,
+        largest_file: int,
+        touched: set[str],
+        record_key: RecordKey,
     ) -> None:
-        """deadline: monotonic seconds. life, largest_file: as in Shared. touched: gets the names of what was used."""
+        """deadline: monotonic seconds. life, largest_file: as in Shared. touched: gets the names of what was used.
+
+        record_key: signs what is written, and tells what of it counts.
+        """
+        self.record_key = record_key
         self.life = life
         self.largest_file = largest_file
         self.touched = touched
@@ -64,7 +76,7 @@ class RoundTrips:
 
     def drop(self, name: str) -> None:
         """Take away a value that cannot be ours."""
-        logger.warning("Redis: %s holds what cannot be ours; it is dropped", name)
+        logger.warning("Redis: %s has a value that cannot be read; the key is deleted", name)
         self.run([("UNLINK", name)])
 
 

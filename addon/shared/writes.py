@@ -73,8 +73,8 @@ def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work,
         if held.commit == lookup.commit:
             commands.append(("PEXPIRE", name, milliseconds(IMMUTABLE_LIFE)))
         else:
-            data = records.site_record(lookup)
-            if len(data) <= LARGEST_SITE:
+            data = _contents(trips, name, lookup)
+            if data is not None:
                 commands.append(("SET", name, data, "PX", milliseconds(IMMUTABLE_LIFE)))
     epoch = held.epoch
     life = TOMBSTONE_LIFE if lookup.fault is Fault.ABSENT else trips.life
@@ -91,9 +91,9 @@ def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work,
                 keys.append(records.site_key(key, held.commit))
     elif lookup.repository is not None and lookup.fault is not Fault.REFUSED:
         keys.append(records.ref_key(key, lookup.repository.default_branch))
-        ref = records.ref_record(lookup, life)
+        ref = _signed(trips, keys[-1], records.ref_record(lookup, life))
     label = str(Epoch(epoch.everything, new or epoch.own))
-    record = records.repository_record(lookup, label, life)
+    record = _signed(trips, keys[2], records.repository_record(lookup, label, life))
     arguments = [epoch.everything, epoch.own, token, milliseconds(life), record, ref, new, milliseconds(EPOCH_LIFE)]
     # Last, and side by side, for both are told to everybody: who is told twice at once looks once.
     last = [*password_told(lookup, held.repository), ("EVAL", _STORE, len(keys), *keys, *arguments)]
@@ -105,7 +105,10 @@ def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work,
     checked_replies([accepted])
     if accepted == 1 and replies and commands[-1][0] == "PEXPIRE" and replies[-1] == 0:
         # The commit's contents were gone (evicted, or a restart without a disk): they are known here.
-        trips.run([("SET", commands[-1][1], records.site_record(lookup), "PX", milliseconds(IMMUTABLE_LIFE))])
+        name = commands[-1][1]
+        site = _contents(trips, name, lookup)
+        if site is not None:
+            trips.run([("SET", name, site, "PX", milliseconds(IMMUTABLE_LIFE))])
     return bool(accepted == 1)
 
 
@@ -164,17 +167,30 @@ def _late(trips: RoundTrips, lookup: Lookup, now: float) -> list[tuple[Any, ...]
     assert lookup.repository is not None
     assert lookup.commit is not None
     left = trips.life - (now - lookup.looked)
-    data = records.site_record(lookup)
-    if left < 1 or len(data) > LARGEST_SITE:
+    place = records.site_key(lookup.key, lookup.commit)
+    data = _contents(trips, place, lookup) if left >= 1 else None
+    if data is None:
         return []
     name, ref = records.repository_key(lookup.key), records.ref_key(lookup.key, lookup.repository.default_branch)
     # Which purges came meanwhile is not known: under no epoch at all, any makes it outdated.
-    record = records.repository_record(lookup, str(Epoch()), trips.life)
-    site = ("SET", records.site_key(lookup.key, lookup.commit), data, "NX", "PX", milliseconds(IMMUTABLE_LIFE))
+    record = _signed(trips, name, records.repository_record(lookup, str(Epoch()), trips.life))
+    branch = _signed(trips, ref, records.ref_record(lookup, trips.life))
     return [
-        site,
-        ("EVAL", _STORE_LATE, 2, name, ref, milliseconds(left), record, records.ref_record(lookup, trips.life)),
+        ("SET", place, data, "NX", "PX", milliseconds(IMMUTABLE_LIFE)),
+        ("EVAL", _STORE_LATE, 2, name, ref, milliseconds(left), record, branch),
     ]
+
+
+def _contents(trips: RoundTrips, name: str, lookup: Lookup) -> bytes | None:
+    """What a commit is, signed, if that is not too large, which is asked before it is made."""
+    if records.site_record_size(lookup) > LARGEST_SITE:
+        return None
+    data = _signed(trips, name, records.site_record(lookup))
+    return data if len(data) <= LARGEST_SITE else None
+
+
+def _signed(trips: RoundTrips, name: str, record: bytes) -> bytes:
+    return trips.record_key.signed(name, record)
 
 
 def _writes(work: Work) -> list[tuple[Any, ...]]:

@@ -70,7 +70,7 @@ class HeaderRules:
 
     rules: tuple[HeaderRule, ...] = ()
     _places: Places = field(default_factory=lambda: Places(()))
-    _hosts: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.rules)

@@ -3,17 +3,19 @@
 """A site: one commit of a repository, and what a path means in it. Pure.
 
 The files below `public/` and the `.pages` file are all there is to know, so what a path means (a file, a redirect, a
-listing, nothing) needs no call to anybody: a missing file costs Forgejo nothing. Links are followed by name here, each
-step inside `public/`; a link that leads out, in circles or nowhere is a missing file.
+listing, nothing) needs no call to anybody: a missing file costs Forgejo nothing. Links were followed when the site was
+loaded (`links`). What an outcome costs does not depend on how large the site is, but for a listing's rows, which are
+asked for apart.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from addon.sites import rules as rule_files
 from addon.sites.findings import Finding
+from addon.sites.links import Links
 from addon.sites.pages_file import PagesFile
 from addon.sites.rules import NO_RULES, Rules
 from addon.sites.tree import MODE_LINK, Entry, Tree
@@ -25,7 +27,8 @@ NOT_FOUND_PAGE = "404.html"
 _NO_FILES = frozenset({0o040000, 0o160000})
 _NEVER_CONTENT = frozenset({".pages", ".domains", ".redirects", ".forgejo", ".gitea"})
 """What a site that is a whole repository does not show at its root, nor anything that begins with `.git`."""
-MAX_LINK_DEPTH = 16
+_MOST_FOLDERS = 32
+"""How deep a page for what is missing is looked for."""
 MAX_LINK_TARGET = 4096
 """Longest link target followed, in bytes: Linux's PATH_MAX."""
 
@@ -42,10 +45,10 @@ class ToFolder(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The path is a folder without an index, and the site shows listings."""
+    """The path is a folder without an index, and the site shows listings. folder: where it really lies."""
 
     path: str
-    rows: tuple[tuple[str, Entry | None], ...]
+    folder: str
 
 
 class Missing(NamedTuple):
@@ -60,7 +63,7 @@ class Site:
     """A commit's files and rules.
 
     owner, name: as Forgejo writes them. commit: its id. modified: seconds since 1970 for Last-Modified, never earlier
-    than that of the commit this one replaced. links: path below the root → target text. prefix: what stands before the
+    than that of the commit this one replaced. links: None where no link is followed. prefix: what stands before the
     site's paths in the repository; None where the site is on another branch, and has no files here. rules: of its rule
     files. notes: what its owner should know besides.
     """
@@ -71,7 +74,7 @@ class Site:
     modified: float
     pages_file: PagesFile
     tree: Tree
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: Links | None = None
     prefix: str | None = PUBLIC
     rules: Rules = NO_RULES
     notes: tuple[Finding, ...] = ()
@@ -79,9 +82,9 @@ class Site:
     @property
     def nbytes(self) -> int:
         """What the site takes in memory, in bytes."""
-        texts = sum(sys.getsizeof(path) + sys.getsizeof(target) + 110 for path, target in self.links.items())
+        links = self.links.nbytes if self.links is not None else 0
         notes = sum(sys.getsizeof(note.reason) + 200 for note in self.notes)
-        return self.tree.nbytes + self.pages_file.nbytes + texts + self.rules.nbytes + notes + 2000
+        return self.tree.nbytes + self.pages_file.nbytes + links + self.rules.nbytes + notes + 2000
 
     def outcome(self, segments: tuple[str, ...], slash: bool) -> Outcome:
         """What clean path segments mean here; slash tells whether a slash came after them."""
@@ -105,6 +108,15 @@ class Site:
         """The site's own page for missing paths."""
         return self._file(NOT_FOUND_PAGE)
 
+    def error_page(self, status: int, segments: tuple[str, ...]) -> File | None:
+        """The site's own page for an error at a path: the nearest one, from the path's folder upwards."""
+        name = f"{status}.html"
+        for depth in range(min(len(segments), _MOST_FOLDERS), 0, -1):
+            page = self._file("/".join((*segments[:depth], name)))
+            if page is not None:
+                return page
+        return self._file(name)
+
     def page(self, name: str) -> File | None:
         """A file at the site's root by name."""
         return self._file(name)
@@ -113,6 +125,25 @@ class Site:
         """A ready-made encoded form that lies beside a file (`app.js` → `app.js.br`)."""
         return self._file(file.path + ending)
 
+    def places(self, folder: str) -> Iterator[int]:
+        """Where the rows of a folder's listing stand in the tree: links that lead nowhere are left out."""
+        for index in self.tree.places(folder):
+            if self.row(folder, index) is not None:
+                yield index
+
+    def row(self, folder: str, index: int) -> tuple[str, Entry | None] | None:
+        """A row: the name, and the file, or None for a folder; None for a link that leads nowhere."""
+        name, entry = self.tree.listed(folder, index)
+        if entry is not None and entry.mode == MODE_LINK:
+            way = self.links.way(f"{folder}/{name}" if folder else name) if self.links is not None else None
+            return None if way is None else (name, way.entry)
+        return name, entry
+
+    def rows(self, folder: str) -> list[tuple[str, Entry | None]]:
+        """All that a listing of a folder shows, in the tree's order. 100 000 rows take half a second."""
+        rows = (self.row(folder, index) for index in self.tree.places(folder))
+        return [row for row in rows if row is not None]
+
     def _folder(self, path: str) -> Outcome:
         folder = self._resolve(path)
         if folder is None or not self.tree.has_folder(folder):
@@ -120,19 +151,7 @@ class Site:
         index = self._index(folder)
         if index is not None:
             return index
-        if not self.pages_file.directory_index:
-            return Missing()
-        rows = []
-        for name, entry in self.tree.listing(folder):
-            if entry is not None and entry.mode == MODE_LINK:
-                target = self._resolve(f"{folder}/{name}" if folder else name)
-                if target is None:
-                    continue
-                entry = self.tree.find(target)
-                if entry is None and not self.tree.has_folder(target):
-                    continue
-            rows.append((name, entry))
-        return Listing(path, tuple(rows))
+        return Listing(path, folder) if self.pages_file.directory_index else Missing()
 
     def _index(self, folder: str) -> File | None:
         return self._file(f"{folder}/{INDEX}" if folder else INDEX)
@@ -148,40 +167,9 @@ class Site:
         return None if real is None or entry is None or entry.mode == MODE_LINK else File(real, entry)
 
     def _resolve(self, path: str) -> str | None:
-        """The path with every link on it followed; None when that leads out of `public/`, too deep or nowhere.
-
-        As a kernel does it: what stands before another part has to be a folder. That also ends the walk where the tree
-        ends, so that a long path costs no more than a short one.
-        """
-        if not self.links:
-            return None if self.tree.is_link(path) else path
-        todo = path.split("/")[::-1] if path else []
-        done: list[str] = []
-        depth = 0
-        while todo:
-            part = todo.pop()
-            if part == "..":
-                if not done:
-                    return None
-                done.pop()
-                continue
-            if part in ("", "."):
-                continue
-            done.append(part)
-            here = "/".join(done)
-            if not self.tree.is_link(here):
-                if todo and not self.tree.has_folder(here):
-                    return None
-                continue
-            depth += 1
-            target = self.links.get(here, "/")  # a link whose target was not read leads nowhere
-            if depth > MAX_LINK_DEPTH or target.startswith("/") or not target or "\0" in target:
-                return None
-            done.pop()
-            todo.extend(target.split("/")[::-1])
-            if len(todo) > MAX_LINK_TARGET:
-                return None
-        return "/".join(done)
+        """The path with every link on it followed; None when that leads out of `public/`, too deep or nowhere."""
+        real = path if self.links is None else self.links.resolved(path)
+        return None if real is None or self.tree.is_link(real) else real
 
 
 def is_content(path: str, prefix: str) -> bool:

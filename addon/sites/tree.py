@@ -79,6 +79,15 @@ class Tree:
         buffers = len(self._paths) + len(self._ids) + 8 * len(self._sizes) + 4 * len(self._modes) + 8 * len(self._ends)
         return buffers + sum(len(link) + 100 for link in self._links) + 600
 
+    @property
+    def json_nbytes(self) -> int:
+        """What its rows take as JSON, in bytes, quotes and escapes included."""
+        escaped = (
+            len(self._paths) - len(self._paths.translate(None, b'"\\')),
+            len(self._paths) - len(self._paths.translate(None, bytes(range(0x20)))),
+        )
+        return len(self._paths) + escaped[0] + 5 * escaped[1] + (2 * self._id_size + 45) * len(self)
+
     def find(self, path: str) -> Entry | None:
         """The file (or link) at exactly this path."""
         wanted = path.encode("utf-8", "surrogatepass")
@@ -111,18 +120,26 @@ class Tree:
         return bool(self._links) and path.encode("utf-8", "surrogatepass") in self._links
 
     def listing(self, path: str) -> Iterator[ListedEntry]:
-        """What lies directly in a folder, in path order; whole sub-folders are stepped over in one search."""
+        """What lies directly in a folder, in path order."""
+        return (self.listed(path, place) for place in self.places(path))
+
+    def places(self, path: str) -> Iterator[int]:
+        """The same by index: of each file and link, and of the first that lies below each sub-folder.
+
+        Whole sub-folders are stepped over in one search.
+        """
         prefix = f"{path}/".encode("utf-8", "surrogatepass") if path else b""
         index = bisect_left(self, prefix)
         while index < len(self) and (found := self[index]).startswith(prefix):
-            name, slash, _ = found[len(prefix) :].partition(b"/")
-            text = name.decode()
-            if slash:
-                yield ListedEntry(text, None)
-                index = bisect_left(self, prefix + name + b"0", index)  # "0" is the byte after "/"
-            else:
-                yield ListedEntry(text, self._entry(index))
-                index += 1
+            yield index
+            slash = found.find(b"/", len(prefix))
+            # "0" is the byte after "/"
+            index = index + 1 if slash < 0 else bisect_left(self, found[:slash] + b"0", index)
+
+    def listed(self, path: str, index: int) -> ListedEntry:
+        """The row of a folder that stands at an index."""
+        name, slash, _ = self[index][len(path.encode("utf-8", "surrogatepass")) + 1 if path else 0 :].partition(b"/")
+        return ListedEntry(name.decode(), None if slash else self._entry(index))
 
     def _entry(self, index: int) -> Entry:
         start = index * self._id_size

@@ -50,6 +50,7 @@ __all__ = [
     "login",
     "password_not_usable",
     "status",
+    "too_many_bytes",
     "too_many_files",
 ]
 
@@ -169,6 +170,19 @@ def too_many_files(count: int, limit: int) -> bytes:
     )
 
 
+def too_many_bytes(limit: int) -> bytes:
+    """The page of status 500 for a site whose paths take more bytes than `maxSiteBytes` allows."""
+    return error_page(
+        500,
+        title="This site is too large",
+        message="The names of its files are longer than this server publishes in one site."
+        " Nothing is wrong on your side.",
+        hint=f"All paths of the repository together may take {size_text(limit)}, and one of them 4 KiB. Fewer files,"
+        " shorter names of folders, or several repositories, help; the administrator of this server can raise"
+        " `maxSiteBytes`.",
+    )
+
+
 def password_not_usable(reason: str) -> bytes:
     """The page of status 403 for a site whose `.pages` names a password that nothing can be compared with."""
     return error_page(
@@ -221,8 +235,13 @@ def listing(
     *,
     parent: bool,
     host: str = "",
+    page: int = 1,
+    pages: int = 1,
+    total: int = 0,
 ) -> bytes:
     """The listing of a folder: folders first, then everything else, each in natural order.
+
+    page, pages: which of how many this is, each at the query `page=…`; total: rows on all of them.
 
     `title_path` is the folder's decoded path (`/blog/pictures/`). `breadcrumbs` are the labels of the folders from the
     site's root to this one; their links are relative, so the page must stand at an address that ends with a slash.
@@ -240,6 +259,9 @@ def listing(
         files=len(rows) - folders,
         parent=parent,
         host=host,
+        page=page,
+        pages=pages,
+        total=total,
     ).encode()
 
 

@@ -36,13 +36,13 @@ BY_STATUS: dict[int, Wording] = {
     401: Wording("Please sign in", "This page is only shown to visitors who know its password."),
     403: Wording("This page is not public", "The server found what you asked for, but may not show it."),
     404: Wording("Page not found", "There is nothing at this address. The link may be old, or mistyped."),
-    405: Wording("This is for reading only", "Pages here can be looked at, but nothing can be sent to them."),
+    405: Wording("This page is read-only", "Pages here can be looked at, but nothing can be sent to them."),
     408: Wording("That took too long", "The request did not arrive in time. Please try again."),
     410: Wording("This page is gone", "It was here once and has been removed for good."),
     412: Wording("The page has changed", "It is no longer the version you asked for. Reload to see the present one."),
     414: Wording("This address is too long", "The server does not read addresses of this length."),
     416: Wording("That part does not exist", "The file is shorter than the part that was asked for."),
-    421: Wording("Wrong door", "This server does not answer for that name on this connection. Reload the page."),
+    421: Wording("Wrong server", "This server does not answer for that name on this connection. Reload the page."),
     429: Wording("One moment, please", "There were too many requests in a short time. Please wait a little."),
     431: Wording(
         "The request is too large",
@@ -50,11 +50,15 @@ BY_STATUS: dict[int, Wording] = {
     ),
     500: Wording("Something went wrong here", f"The server could not make this page. {_LATER}"),
     501: Wording("This is not possible here", "The server does not know how to do what was asked."),
-    502: Wording("The source is not answering properly", f"This page is kept on another server, in trouble. {_LATER}"),
+    502: Wording(
+        "The source is not answering properly", f"This page is kept on another server, which has a problem. {_LATER}"
+    ),
     503: Wording("Too busy at the moment", f"This page cannot be fetched right now. {_LATER}"),
-    504: Wording("The source is not answering", f"This page is kept on another server, which is silent. {_LATER}"),
+    504: Wording(
+        "The source is not answering", f"This page is kept on another server, which does not respond. {_LATER}"
+    ),
     508: Wording(
-        "Going round in circles",
+        "Request loop",
         "This request came back to the server that sent it on, so it was stopped here.",
         "`forgejoHost`, or a proxy in between, leads back to this server.",
         "administrator of this server",

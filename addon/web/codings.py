@@ -137,8 +137,9 @@ class Decoder:
 
 def decodes(data: bytes, coding: str, *, whole: bool, most: int) -> bool:
     """Whether bytes are of a coding, as far as `most` bytes of what they stand for say. whole: there are no more."""
-    decoder, size = Decoder(coding), 0
+    size = 0
     try:
+        decoder = Decoder(coding)
         for start in range(0, len(data), _PIECE):
             for piece in decoder.feed(data[start : start + _PIECE]):
                 size += len(piece)

@@ -26,7 +26,8 @@ _CLAIMS = ("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true
 _HOP_BY_HOP = ("keep-alive", "proxy-connection", "proxy-authorization", "te", "http2-settings", "upgrade", "connection")
 # Fields that no `Connection` header can take out: they frame the message or say where it goes.
 _NEVER_NAMED = ("host", "content-length", "transfer-encoding", HOP_HEADER.lower())
-_FORWARDED = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(?:;|$)')
+# Nothing is given back (`*+`): what could be taken by two neighbours took three seconds for one field.
+_FORWARDED = re.compile(r'\s*+([!#$%&\'*+.^_`|~0-9A-Za-z-]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^\s;,"]*+)\s*+(?:;|\Z)')
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _UNTIL_OPEN_QUOTE = re.compile(rf'(?:[^"]|{_QUOTED})*+', re.DOTALL)
 _ELEMENT = re.compile(rf'(?:[^",]|{_QUOTED})++', re.DOTALL)
@@ -97,31 +98,34 @@ class Forwarding:
 
     def client(self, headers: Fields, peer: str) -> str:
         """The visitor's address: behind trusted proxies the right-most forwarded one that is none of them."""
-        return self._chain(headers, peer)[0]
+        return self.visitor(headers, peer, False).address
 
     def visitor(self, headers: Fields, peer: str, tls: bool) -> Visitor:
         """Who asks. peer: the address that connected to us; tls: whether it did so over TLS."""
-        trusted = self.trusts(peer)
-        scheme = _claimed_scheme(headers) if trusted else None
-        address = self.client(headers, peer)
+        if not self.trusts(peer):  # before anything that it says is read
+            return Visitor(peer, tls)
+        said = _forwarded(headers)
+        address = self._chain(_claimed_addresses(headers, said), peer)[0]
+        scheme = _claimed_scheme(headers, said)
         if scheme is not None:
             return Visitor(address, scheme == "https", told=True)
-        said = "x-forwarded-proto" in headers or any("proto" in element for element in _forwarded(headers))
-        return Visitor(address, tls, unclear=trusted and said)
+        unclear = "x-forwarded-proto" in headers or any("proto" in element for element in said)
+        return Visitor(address, tls, unclear=unclear)
 
-    def _chain(self, headers: Fields, peer: str) -> list[str]:
-        """The visitor's address, then the trusted proxies it came through, the peer last.
+    def _chain(self, claims: list[str], peer: str) -> list[str]:
+        """The visitor's address, then the trusted proxies it came through, the peer, which is one, last.
 
         What stands left of the visitor's address was claimed by the visitor, and is left out.
         """
         chain = [peer]
-        claims = _claimed_addresses(headers) if self.trusts(peer) else []
-        while claims and self.trusts(chain[0]):
-            address = _address(claims.pop())
+        for claim in reversed(claims):
+            address = _address(claim)
             if address is None:  # `unknown`, or a name that hides one
                 break
-            chain.insert(0, address)
-        return chain
+            chain.append(address)
+            if not self.trusts(address):
+                break
+        return chain[::-1]
 
     def rewrite(self, headers: Lines, peer: str, host: str, tls: bool) -> None:
         """Make the headers say the truth about the visitor, and nothing that Forgejo would take for a login.
@@ -129,8 +133,9 @@ class Forwarding:
         peer: the address that connected to us; host: the Host header as it came; tls: whether it came over TLS.
         """
         trusted = self.trusts(peer)
-        chain = self._chain(headers, peer)
-        scheme = (_claimed_scheme(headers) if trusted else None) or ("https" if tls else "http")
+        said = _forwarded(headers) if trusted else []
+        chain = self._chain(_claimed_addresses(headers, said), peer) if trusted else [peer]
+        scheme = (_claimed_scheme(headers, said) if trusted else None) or ("https" if tls else "http")
         hops = [*_items(headers, HOP_HEADER), self.hop]
         options = [option.lower() for option in _items(headers, "connection")]
         websocket = "upgrade" in options and [each.lower() for each in _items(headers, "upgrade")] == ["websocket"]
@@ -159,7 +164,7 @@ class Forwarding:
     def _name_once(self, peer: str, name: str) -> None:
         if peer not in self._named and len(self._named) < _MOST_NAMED:
             self._named.add(peer)
-            logger.warning("%s is not among trustedProxies: its header %s is not believed", peer, name)
+            logger.warning("%s is not among trustedProxies: its header %s is ignored", peer, name)
 
 
 def _name(line: tuple[bytes, bytes]) -> str:
@@ -172,21 +177,21 @@ def _items(headers: Fields, name: str) -> list[str]:
     return [item.strip() for value in headers.get_all(name) for item in value.split(",") if item.strip()]
 
 
-def _claimed_addresses(headers: Fields) -> list[str]:
-    """Whom the proxies in front name, as they write it, the visitor first."""
+def _claimed_addresses(headers: Fields, said: list[dict[str, str]]) -> list[str]:
+    """Whom the proxies in front name, as they write it, the visitor first. said: what `Forwarded` says."""
     if "x-forwarded-for" in headers:
         return _items(headers, "x-forwarded-for")
     if "forwarded" in headers:
-        return [element.get("for", "") for element in _forwarded(headers)]
+        return [element.get("for", "") for element in said]
     return headers.get_all("x-real-ip")[-1:]
 
 
-def _claimed_scheme(headers: Fields) -> str | None:
-    """The visitor's scheme as the proxies in front say, where they all say the same."""
-    said = {item.lower() for item in _items(headers, "x-forwarded-proto")}
-    if not said:
-        said = {element["proto"].lower() for element in _forwarded(headers) if "proto" in element}
-    return said.pop() if len(said) == 1 and said <= {"http", "https"} else None
+def _claimed_scheme(headers: Fields, said: list[dict[str, str]]) -> str | None:
+    """The visitor's scheme as the proxies in front say, where they all say the same. said: what `Forwarded` says."""
+    schemes = {item.lower() for item in _items(headers, "x-forwarded-proto")}
+    if not schemes:
+        schemes = {element["proto"].lower() for element in said if "proto" in element}
+    return schemes.pop() if len(schemes) == 1 and schemes <= {"http", "https"} else None
 
 
 def _forwarded(headers: Fields) -> list[dict[str, str]]:
@@ -196,6 +201,8 @@ def _forwarded(headers: Fields) -> list[dict[str, str]]:
     well; to look for the end of each would take 16 KiB three seconds.
     """
     text = ",".join(headers.get_all("forwarded"))
+    if not text:
+        return []
     match = _UNTIL_OPEN_QUOTE.match(text)
     whole = match.end() if match is not None else 0
     elements = []

@@ -111,8 +111,9 @@ class Representation:
     made of (None: no entity tags); `last_modified` is in seconds since the epoch (None: unknown). `encoded` are the
     other forms that may be sent, see `encoded_forms`. `nosniff`: browsers are to believe the type, which the name says.
     `coding`: what the file itself is in (`encoded_names`). `extra` headers are the site's; one with the name of a
-    header of ours replaces it, except `Vary`, which is joined. They have to be valid and none may be of those that
-    frame a message or describe a form (`Content-Length`, `Content-Encoding`, `ETag`, …): the caller checks.
+    header of ours replaces it, except `Vary`, which is joined; of ours, those that `removed` names (in lower case) go.
+    They have to be valid and none may be of those that frame a message or describe a form (`Content-Length`,
+    `Content-Encoding`, `ETag`, …): the caller checks.
     """
 
     content_type: str
@@ -122,6 +123,7 @@ class Representation:
     cache_control: str
     encoded: tuple[Form, ...] = ()
     extra: Headers = ()
+    removed: frozenset[bytes] = frozenset()
     nosniff: bool = True
     coding: str = ""
     # Filled as forms are asked for; always with the same values, whoever asks.
@@ -171,7 +173,7 @@ class Representation:
         vary = [b"Accept-Encoding"] if self.encoded else []
         vary += [value for name, value in self.extra if name.lower() == b"vary"]
         extra = [pair for pair in self.extra if pair[0].lower() != b"vary"]
-        replaced = {name.lower() for name, _ in extra}
+        replaced = {name.lower() for name, _ in extra} | self.removed
         unchecked = form.size is None and form.blob is not None  # its tag names nothing that was ever sent
         etag = entity_tag(form.blob or self.tag, form.coding) if self.tag is not None and not unchecked else b""
         modified = [] if self.last_modified is None else [(b"Last-Modified", http_date(self.last_modified))]

@@ -150,7 +150,7 @@ def ours(folder: Path, forge: str, *, lane: bool, logged: bool, processes: int =
         command = serve_command(config, "--processes", str(processes))
         path = str(Path(__file__).parents[2])
         server = started(f"{processes} processes", folder, command, port, logged, PYTHONPATH=path)
-        while "processes serve" not in (folder / "output.log").read_text():  # their port is open before that
+        while "processes are serving" not in (folder / "output.log").read_text():  # their port is open before that
             if server.process.poll() is not None:
                 raise SystemExit((folder / "output.log").read_text())
             time.sleep(0.05)

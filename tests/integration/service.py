@@ -43,7 +43,7 @@ class Service(Proxy):
 
     def until_served(self, times: int = 1) -> None:
         """Wait until so many generations of workers have served."""
-        self.until(lambda: self.log.count("process serves") + self.log.count("processes serve") >= times)
+        self.until(lambda: self.log.count("process is serving") + self.log.count("processes are serving") >= times)
 
     def reload(self) -> None:
         self.process.send_signal(signal.SIGHUP)

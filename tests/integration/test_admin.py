@@ -90,11 +90,11 @@ def test_the_status_has_numbers_of_every_part_for_who_has_the_token(desk: Desk) 
         desk.proxy.get("alice", "/blog/")
     status, told = desk.ask("/status.json", headers=BEARER)
     assert status == 200
-    assert told["Requests"]["by_the_lane"] == before["Requests"]["by_the_lane"] + 5
+    assert told["Requests"]["answered_by_lane"] == before["Requests"]["answered_by_lane"] + 5
     assert told["Memory"]["sites"] >= 1
-    assert 0 < told["Memory"]["held_bytes"] < told["Memory"]["room_bytes"]
+    assert 0 < told["Memory"]["used_bytes"] < told["Memory"]["limit_bytes"]
     assert told["Forgejo"]["calls"] >= 3
-    assert told["Redis or Valkey"]["tells_of_changes"] is True
+    assert told["Redis or Valkey"]["client_tracking"] is True
     assert 0 < told["Redis or Valkey"]["latency_ms"] < 1000
     assert TOKEN not in json.dumps(told)
 

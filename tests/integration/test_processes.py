@@ -93,7 +93,7 @@ def test_settings_that_are_wrong_change_nothing_even_for_a_worker_that_is_restar
         before = service.workers
         service.config.write_text("pagesDomian: x\n")
         service.reload()
-        service.until(lambda: "nothing is changed" in service.log)
+        service.until(lambda: "reload failed" in service.log)
         assert "pagesDomian" in service.log
         assert service.workers == before
         os.kill(before[0], signal.SIGKILL)
@@ -116,7 +116,9 @@ def test_an_address_may_come_back_while_workers_that_had_it_are_ending(tmp_path:
         service.until_served(2)
         write_config(folder, web.url, first, processes=2, listen=both)
         service.reload()
-        service.until(lambda: f"still end on 127.0.0.1:{second}" in service.log or "nothing is changed" in service.log)
+        service.until(
+            lambda: f"previous workers to leave 127.0.0.1:{second}" in service.log or "reload failed" in service.log
+        )
         for pid in before:
             os.kill(pid, signal.SIGCONT)
         service.until_served(3)
@@ -389,7 +391,10 @@ def test_systemd_is_told_when_all_serve_of_each_reload_and_of_the_end(tmp_path: 
             assert told.recv(200).splitlines()[0] == b"READY=1"
             assert log.read_text().count("pages server for") == 2
             good = config.read_text()
-            for settings, outcome in ((f"{good}\ncacheTTL: soon\n", b"settings of before"), (good, b"read anew")):
+            for settings, outcome in (
+                (f"{good}\ncacheTTL: soon\n", b"previous settings"),
+                (good, b"settings reloaded"),
+            ):
                 config.write_text(settings)
                 process.send_signal(signal.SIGHUP)
                 assert told.recv(200).splitlines()[0] == b"RELOADING=1"

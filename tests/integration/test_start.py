@@ -221,6 +221,57 @@ def test_a_broken_installation_listens_nowhere_and_ends(tmp_path: Path, extra: l
     assert "listening" not in output
 
 
+def mitmdump_after(statement: str, config: Path) -> list[str]:
+    """The command line of mitmdump in an interpreter that first executes a statement."""
+    program = f"{statement}; from mitmproxy.tools.main import mitmdump; mitmdump()"
+    return [sys.executable, "-c", program, *mitmdump_command(config)[1:]]
+
+
+@pytest.mark.parametrize("version", ["10.4.2", "12.3.1"])
+def test_a_mitmproxy_that_does_not_fit_is_refused_before_anything_listens(tmp_path: Path, version: str) -> None:
+    config = write_config(tmp_path, "http://127.0.0.1:1", free_port())
+    statement = f"import mitmproxy.version; mitmproxy.version.VERSION = {version!r}"
+    code, output = run_to_end(tmp_path, mitmdump_after(statement, config))
+    assert code == 1
+    assert f"needs mitmproxy 11.0.2 to 12.2, and this is {version}" in output
+    assert "Traceback" not in output
+    assert "listening" not in output
+
+
+NOT_OF_MITMPROXY = "import sys; sys.modules |= dict.fromkeys(['dns', 'dulwich', 'publicsuffixlist', 'argon2'])"
+"""Makes an import of these fail: what a clone beside mitmproxy alone does not have."""
+
+
+def test_a_clone_beside_mitmproxy_alone_serves(tmp_path: Path, forge: Forge) -> None:
+    port = free_port()
+    command = mitmdump_after(NOT_OF_MITMPROXY, write_config(tmp_path, forge.url, port))
+    process, log = spawn(tmp_path, command)
+    try:
+        wait_for_port(process, port, log)
+        proxy = Proxy(process, port, log)
+        assert proxy.get("alice", "/").status == 200
+        assert proxy.get("www.nobody.example", "/").status == 404
+        assert proxy.stop() == 0
+        assert "Traceback" not in proxy.log
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("enableCustomDomainDNSVerification", True), ("dnsResolvers", ["127.0.0.1:5353"])],
+)
+def test_what_needs_a_package_that_is_missing_says_so_when_it_is_switched_on(
+    tmp_path: Path, option: str, value: object
+) -> None:
+    config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), **{option: value})
+    code, output = run_to_end(tmp_path, mitmdump_after(NOT_OF_MITMPROXY, config))
+    assert code == 1
+    assert f"{option}: needs dnspython: pip install dnspython" in output
+    assert "Traceback" not in output
+
+
 def test_pages_serve_does_the_same(tmp_path: Path, forge: Forge) -> None:
     port = free_port()
     config = write_config(tmp_path, forge.url, port)

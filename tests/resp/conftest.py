@@ -21,6 +21,7 @@ import pytest
 
 from resp import Client, Connection, Endpoint
 from resp.node import Node
+from resp.sentinel import SentinelSource
 from tests.resp.certs import Certificates, make_certificates
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
 from tests.resp.old_server import OldServer, start_old_server
@@ -90,6 +91,13 @@ def only_node(client: Client) -> Node:
     """The one server of a client, with its pool: for tests that look inside."""
     source = client._source
     assert isinstance(source, Node)
+    return source
+
+
+def only_sentinels(client: Client[Any]) -> SentinelSource:
+    """What a client asks sentinels through: for tests that look inside."""
+    source = client._source
+    assert isinstance(source, SentinelSource)
     return source
 
 

@@ -77,7 +77,7 @@ async def test_a_large_tree_comes_in_pages(
     assert forgejo.calls == 1 + calls
     assert (tree.total, len(tree.entries)) == (2528, 2502)
     assert [entry.path for entry in tree.entries[1:-1]] == [f"public/d{n // 100:02}/f{n:04}.txt" for n in range(2500)]
-    pages = [page async for page in forgejo.tree_pages(repository, commit)]
+    pages = [page async for page in forgejo.tree_pages(repository, commit, most_bytes=10**6)]
     assert [entry for page in pages for entry in page] == tree.entries
 
 
@@ -86,7 +86,9 @@ async def test_who_has_seen_enough_of_a_tree_asks_for_no_more_pages(
 ) -> None:
     forgejo = connect(forge)
     repository = await forgejo.repository("alice", "many")
-    async for entries in forgejo.tree_pages(repository, str(Site(repositories / "alice" / "many.git").head())):
+    async for entries in forgejo.tree_pages(
+        repository, str(Site(repositories / "alice" / "many.git").head()), most_bytes=10**6
+    ):
         assert entries[0].path == ".pages"
         break
     assert forgejo.calls == 2

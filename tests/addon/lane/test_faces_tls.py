@@ -308,4 +308,4 @@ def test_nothing_was_logged_as_an_error(lane: Secured, flow: Secured) -> None:
     for running in (lane, flow):
         assert "Traceback" not in running.proxy.log
         assert "crashed" not in running.proxy.log
-        assert "failed on" not in running.proxy.log
+        assert "internal error" not in running.proxy.log

@@ -301,10 +301,10 @@ async def test_a_renewed_certificate_is_used_for_new_connections_and_old_ones_go
         assert await certificate_for(running, HOST) == "in-use"
         # A key alone does not fit: the old pair stays, and one line says so.
         shutil.copyfile(renewed.key, files.key)
-        await running.until(lambda: "the one before it stays" in caplog.text)
+        await running.until(lambda: "the previous one is kept" in caplog.text)
         assert await certificate_for(running, HOST) == "in-use"
         await asyncio.sleep(0.2)
-        assert caplog.text.count("the one before it stays") == 1
+        assert caplog.text.count("the previous one is kept") == 1
         assert "PRIVATE" not in caplog.text
         shutil.copyfile(renewed.cert, files.cert)
         await running.until(lambda: certificates.chosen("more.test") is not None)

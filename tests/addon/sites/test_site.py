@@ -5,7 +5,6 @@
 import gc
 import os
 import tempfile
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from addon.sites.links import MAX_DEPTH, MOST_STEPS, Links
 from addon.sites.pages_file import PagesFile
-from addon.sites.site import MAX_LINK_DEPTH, File, Listing, Missing, Outcome, Site, ToFolder, files_below
+from addon.sites.site import File, Listing, Missing, Outcome, Site, ToFolder, files_below
 from addon.sites.tree import MODE_EXECUTABLE, MODE_LINK, Entry
 
 FILE = 0o100644
@@ -30,7 +30,17 @@ def a_site(*files: str, links: dict[str, str] | None = None, listing: bool = Fal
     rows = [(f"public/{path}", FILE, oid(path), len(path)) for path in files]
     rows += [(f"public/{path}", MODE_LINK, oid(target), len(target)) for path, target in links.items()]
     pages_file = PagesFile(directory_index=listing)
-    return Site("alice", "blog", "c" * 40, 1.0, pages_file, files_below(rows), links)
+    tree = files_below(rows)
+    return Site("alice", "blog", "c" * 40, 1.0, pages_file, tree, Links(tree, links))
+
+
+def listed(site: Site, path: str) -> dict[str, Entry | None]:
+    """The rows of a listing."""
+    outcome = asked(site, path)
+    assert isinstance(outcome, Listing)
+    rows = site.rows(outcome.folder)
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
 
 
 def asked(site: Site, path: str) -> Outcome:
@@ -97,7 +107,7 @@ LISTED = a_site("a.txt", "page.html", "page/x.txt", "dir/b.txt", "dir/sub/c.txt"
         (LISTED, "page", is_file("page.html")),
         (LISTED, "nothing/", Missing()),
         (LISTED, "a.txt/", Missing()),
-        (a_site(listing=True), "", Listing("", ())),
+        (a_site(listing=True), "", Listing("", "")),
         (a_site("index.html", "x", listing=True), "", is_file("index.html")),
     ],
 )
@@ -106,10 +116,8 @@ def test_a_path_means_exactly_one_thing(site: Site, path: str, expected: Outcome
 
 
 def test_a_listing_shows_files_and_folders_of_one_level() -> None:
-    assert asked(LISTED, "dir/") == Listing("dir", (("b.txt", is_file("dir/b.txt").entry), ("sub", None)))
-    root = asked(LISTED, "")
-    assert isinstance(root, Listing)
-    assert [name for name, _ in root.rows] == ["a.txt", "dir-x", "dir.y", "dir", "page.html", "page"]
+    assert listed(LISTED, "dir/") == {"b.txt": is_file("dir/b.txt").entry, "sub": None}
+    assert list(listed(LISTED, "")) == ["a.txt", "dir-x", "dir.y", "dir", "page.html", "page"]
 
 
 def test_only_files_and_links_below_public_are_a_site() -> None:
@@ -230,17 +238,13 @@ def test_a_listing_shows_where_links_lead_and_leaves_out_those_that_lead_nowhere
         },
         listing=True,
     )
-    listing = asked(site, "")
-    assert listing == Listing(
-        "",
-        (("a.txt", is_file("a.txt").entry), ("dir", None), ("file", is_file("a.txt").entry), ("folder", None)),
-    )
-    assert asked(site, "folder/") == Listing(
-        "folder", (("b.txt", is_file("dir/b.txt").entry), ("up", is_file("a.txt").entry))
-    )
+    a, b = is_file("a.txt").entry, is_file("dir/b.txt").entry
+    assert listed(site, "") == {"a.txt": a, "dir": None, "file": a, "folder": None}
+    assert asked(site, "folder/") == Listing("folder", "dir")
+    assert listed(site, "folder/") == {"b.txt": b, "up": a}
 
 
-@pytest.mark.parametrize(("links", "found"), [(1, True), (MAX_LINK_DEPTH, True), (MAX_LINK_DEPTH + 1, False)])
+@pytest.mark.parametrize(("links", "found"), [(1, True), (MAX_DEPTH, True), (MAX_DEPTH + 1, False)])
 def test_a_chain_of_links_is_followed_sixteen_deep(links: int, found: bool) -> None:
     chain = {f"l{number}": f"l{number - 1}" for number in range(2, links + 1)} | {"l1": "a.txt"}
     assert asked(a_site("a.txt", links=chain), f"l{links}") == (is_file("a.txt") if found else Missing())
@@ -248,16 +252,14 @@ def test_a_chain_of_links_is_followed_sixteen_deep(links: int, found: bool) -> N
 
 def test_a_link_whose_target_was_not_read_is_a_missing_file() -> None:
     whole = a_site("a.txt", "dir/b.txt", links={"l": "a.txt", "d": "dir"}, listing=True)
-    none = Site("alice", "blog", "c" * 40, 1.0, whole.pages_file, whole.tree, {})
-    some = Site("alice", "blog", "c" * 40, 1.0, whole.pages_file, whole.tree, {"d": "dir"})
+    none = Site("alice", "blog", "c" * 40, 1.0, whole.pages_file, whole.tree)
+    some = Site("alice", "blog", "c" * 40, 1.0, whole.pages_file, whole.tree, Links(whole.tree, {"d": "dir"}))
     for site in (none, some):
         assert asked(site, "l") == asked(site, "l/") == asked(site, "l/x") == Missing()
         assert asked(site, "a.txt") == is_file("a.txt")
     assert asked(none, "d/b.txt") == asked(none, "d/") == Missing()
     assert asked(some, "d/b.txt") == is_file("dir/b.txt")
-    listing = asked(none, "")
-    assert isinstance(listing, Listing)
-    assert [name for name, _ in listing.rows] == ["a.txt", "dir"]
+    assert list(listed(none, "")) == ["a.txt", "dir"]
 
 
 TARGETS = st.lists(
@@ -293,11 +295,10 @@ def test_links_lead_where_the_kernel_would_lead(links: dict[str, str], folders: 
         else:
             assert asked(site, path) in (ToFolder(), Missing())
         if real.is_dir() and not inside.startswith(".."):
-            listing = asked(site, f"{path}/")
-            assert isinstance(listing, Listing)
+            names = set(listed(site, f"{path}/"))
             there = {entry.name for entry in real.iterdir() if entry.exists()}
-            assert {name for name, _ in listing.rows} <= there
-            assert {name for name, _ in listing.rows} >= {entry for entry in there if not (real / entry).is_symlink()}
+            assert names <= there
+            assert names >= {entry for entry in there if not (real / entry).is_symlink()}
         else:
             assert asked(site, f"{path}/") == Missing()
 
@@ -316,7 +317,8 @@ def test_whatever_links_say_the_outcome_is_a_file_of_this_site(
         assert site.tree.find(outcome.path) == outcome.entry
         assert outcome.entry.mode != MODE_LINK
     if isinstance(outcome, Listing):
-        assert all(entry is None or entry.mode != MODE_LINK for _, entry in outcome.rows)
+        rows = site.rows(outcome.folder)
+        assert all(entry is None or entry.mode != MODE_LINK for _, entry in rows)
 
 
 @pytest.mark.parametrize(
@@ -328,13 +330,37 @@ def test_whatever_links_say_the_outcome_is_a_file_of_this_site(
         ({"l": "d/../" * 800 + "l"}, "l"),
         ({f"l{number}": f"l{number - 1}/" * 60 for number in range(1, 60)} | {"l0": "."}, "l59/" * 30),
         ({"l": "l/" * 2_000}, "l/" * 1_000),
+        ({f"l{number}": "d/../" * 800 + "d/e.txt" for number in range(1_990)}, "l1989"),
     ],
 )
-def test_no_path_and_no_links_make_a_look_up_long(links: dict[str, str], path: str) -> None:
-    site = a_site("a.txt", "d/e.txt", links=links)
-    started = time.process_time()
+def test_no_path_and_no_links_make_a_look_up_long(
+    links: dict[str, str], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = a_site("a.txt", "d/e.txt", links=links, listing=True)
+    assert site.links is not None
+    assert site.links.steps <= MOST_STEPS + 1  # of all links together, once
+    searches = 0
+    on = Links._on
+
+    def counted(self: Links, path: str) -> str | None:
+        nonlocal searches
+        searches += 1
+        return on(self, path)
+
+    monkeypatch.setattr(Links, "_on", counted)
     assert asked(site, path) == Missing()
-    assert time.process_time() - started < 0.5  # 0.1 s at most here; without its ends the first takes 7 s
+    assert searches <= 3 * (MAX_DEPTH + 1)  # as a file, as a folder, as a page
+    monkeypatch.setattr(Links, "_on", None)
+    site.rows("")  # a listing follows no link
+
+
+def test_links_that_the_budget_does_not_reach_lead_nowhere_and_the_others_where_they_should() -> None:
+    links = {"a": "d/e.txt", "b": "d/../" * 800 + "d/e.txt", "c": "d/e.txt"}
+    tree = a_site("a.txt", "d/e.txt", links=links).tree
+    site = Site("alice", "blog", "c" * 40, 1.0, PagesFile(), tree, Links(tree, links, most=100))
+    assert [asked(site, name) for name in "abc"] == [is_file("d/e.txt"), Missing(), Missing()]
+    assert site.links is not None
+    assert site.links.left == 2
 
 
 @pytest.mark.parametrize("name", ["x", "\U0001f600"])
@@ -344,7 +370,7 @@ def test_it_counts_what_it_takes_in_memory(name: str) -> None:
     before, _ = tracemalloc.get_traced_memory()
     links = {f"{name * 20}{number}": f"{name * 1000}{number}" for number in range(1_000)}
     tree = files_below((f"public/{path}", MODE_LINK, "a" * 40, 1) for path in links)
-    site = Site("alice", "blog", "c" * 40, 1.0, PagesFile(), tree, links)
+    site = Site("alice", "blog", "c" * 40, 1.0, PagesFile(), tree, Links(tree, links))
     gc.collect()
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

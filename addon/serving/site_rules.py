@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What a site's own rules make of a path: redirects, other pages, single-page apps, the page for what is missing.
+
+Rules count below the site, wherever it lies, and are applied once: a page that a rule shows is looked for among the
+files, not among the rules. The surprise: who asks for a script, a picture or a style that is missing gets a 404, even
+where a rule shows a page for all that is missing; a page in its place would be the harder fault to find.
+"""
+
+from collections.abc import Callable
+
+from addon.serving.answers import ERROR_PAGE_PATIENCE, REDIRECT_LIFE, Answer, Need, Request, Work
+from addon.serving.files import Files
+from addon.serving.locks import Entered
+from addon.serving.site_headers import NONE, SiteHeaders, site_headers
+from addon.settings.schema import Settings
+from addon.sites.redirect_table import REDIRECTS, Ruled, location
+from addon.sites.site import File, Site, ToFolder
+from addon.web.content_types import has_known_extension
+from addon.web.routing import Path, encode_path, host_name, owns, parse_path
+
+_PAGES = frozenset({b"document", b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
+_PERMANENT = frozenset({301, 308})
+_DEPENDS = (b"Vary", b"Sec-Fetch-Dest")
+_MOST_RULES = 8
+"""Rules that are tried for one request, where those before them say nothing of it after all."""
+
+
+class SiteRules:
+    """The rules of sites, applied."""
+
+    def __init__(self, settings: Settings, files: Files) -> None:
+        self._pages_domain = settings.pages_domain
+        self._files = files
+
+    def headers(self, request: Request, site: Site, segments: tuple[str, ...], path: Path) -> SiteHeaders:
+        """What `_headers` says of a path in a site."""
+        rules = site.rules.headers
+        if not rules:
+            return NONE
+        host = (host_name(request.host or "") or "") if rules.hosts else ""
+        added = rules.added(segments, path.slash, host)
+        if not added.depends:
+            return site_headers(added, base="/", own_domain=False)
+        own_domain = owns(request.host, self._pages_domain) is None
+        return site_headers(added, base=encode_path(_base(segments, path), True), own_domain=own_domain)
+
+    def before_files(
+        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
+    ) -> Answer | Need | int | None:
+        """What a rule says that goes before files: an answer, or the status of an error page; None for nothing."""
+        if not entered.site.rules.forced:
+            return None
+        return self._ruled(request, entered, segments, path, work, missing=False)
+
+    def instead(
+        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
+    ) -> Answer | Need | int:
+        """What a path gets that the site has no file for: what a rule says, or the app's page, or the 404 page.
+
+        A number is the status of an error page that is not the site's.
+        """
+        site = entered.site
+        found = self._ruled(request, entered, segments, path, work, missing=True) if site.rules else None
+        if found is not None and not isinstance(found, int):
+            return found
+        status = 404 if found is None else found
+        if found is None and site.pages_file.spa:
+            index = site.page("index.html")
+            if index is not None and _asks_for_a_page(request, segments):
+                return self._page(request, entered, index, 200, segments, path, work, depends=True)
+        page = site.error_page(status, segments)
+        if page is None:
+            return status
+        return self._soon(
+            self._page(request, entered, page, status, segments, path, work, depends=site.pages_file.spa), status
+        )
+
+    def _ruled(
+        self,
+        request: Request,
+        entered: Entered,
+        segments: tuple[str, ...],
+        path: Path,
+        work: Work,
+        *,
+        missing: bool,
+    ) -> Answer | Need | int | None:
+        site, line = entered.site, 0
+        host = host_name(request.host or "") or ""
+        for _ in range(_MOST_RULES):
+            ruled = site.rules.redirects.find(segments, path.slash, request.query, host, _secure(request), after=line)
+            if ruled is None or not (missing or ruled.force):
+                return None
+            line = ruled.line
+            if ruled.status in REDIRECTS:
+                to = location(ruled, encode_path(_base(segments, path), False).rstrip("/"), request.query)
+                if not _is_itself(request, path, host, to):
+                    return _redirected(request, ruled.status, to)
+            elif not ruled.fallback or _asks_for_a_page(request, segments):
+                return self._shown(request, entered, ruled, segments, path, work)
+        return None
+
+    def _shown(
+        self, request: Request, entered: Entered, ruled: Ruled, segments: tuple[str, ...], path: Path, work: Work
+    ) -> Answer | Need | int:
+        """Another page under this address; its status where the site has no such page."""
+        missing = 404 if ruled.status == 200 else ruled.status
+        target = parse_path(ruled.to)
+        if not isinstance(target, Path):
+            return missing
+        outcome = entered.site.outcome(target.segments, target.slash)
+        if isinstance(outcome, ToFolder):
+            outcome = entered.site.outcome(target.segments, True)
+        if not isinstance(outcome, File):
+            return missing
+        answer = self._page(request, entered, outcome, ruled.status, segments, path, work, depends=ruled.fallback)
+        return answer if ruled.status == 200 else self._soon(answer, ruled.status)
+
+    def _soon(self, answer: Answer | Need, status: int) -> Answer | Need | int:
+        """A page for an error, which nobody waits for as long as for what they asked for."""
+        if isinstance(answer, Need):
+            return answer._replace(patience=ERROR_PAGE_PATIENCE)
+        return answer if answer.status == status else status
+
+    def _page(
+        self,
+        request: Request,
+        entered: Entered,
+        file: File,
+        status: int,
+        segments: tuple[str, ...],
+        path: Path,
+        work: Work,
+        *,
+        depends: bool,
+    ) -> Answer | Need:
+        """A file under an address that is not its own. depends: another kind of request would get something else."""
+        said = self.headers(request, entered.site, segments, path)
+        if depends:
+            said = said._replace(fields=(*said.fields, _DEPENDS), key=f"{said.key}~")
+        return self._files.file(request, entered.lookup, entered.site, file, status, work, said)
+
+
+def _base(segments: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    """What stands before a path in a site: the parts that named it."""
+    return path.segments[: len(path.segments) - len(segments)]
+
+
+def _secure(request: Request) -> Callable[[], bool | None]:
+    def secure() -> bool | None:
+        visitor = request.visitor()
+        return None if visitor.unclear else visitor.secure
+
+    return secure
+
+
+def _asks_for_a_page(request: Request, segments: tuple[str, ...]) -> bool:
+    """Whether a browser will show what it gets as a page, as far as it says so; else whether the name could be one."""
+    wants = request.header(b"sec-fetch-dest")
+    if wants is not None and wants != b"empty":
+        return wants in _PAGES
+    name = segments[-1] if segments else ""
+    return name.lower().endswith((".html", ".htm")) or not has_known_extension(name)
+
+
+def _is_itself(request: Request, path: Path, host: str, to: str) -> bool:
+    """Whether a redirect leads to where the visitor is."""
+    scheme, colon, rest = to.partition("://")
+    if colon and not to.startswith("/"):
+        there, slash, rest = rest.partition("/")
+        if there != host:
+            return False
+        to = slash + rest
+    else:
+        scheme = ""
+    query = "" if request.query is None else f"?{request.query}"
+    if to.partition("#")[0] != f"{path}{query}":
+        return False
+    return not scheme or scheme == ("https" if request.visitor().secure else "http")
+
+
+def _redirected(request: Request, status: int, to: str) -> Answer:
+    """A redirect of a site's own. What is permanent, browsers forget in a minute: its owner may think again."""
+    life = b"public, max-age=%d" % REDIRECT_LIFE if status in _PERMANENT else b"no-cache"
+    headers = [
+        (b"Location", to.encode("ascii")),
+        (b"Cache-Control", life),
+        (b"Content-Length", b"0"),
+        (b"Access-Control-Allow-Origin", b"*"),
+    ]
+    return Answer(status, headers)

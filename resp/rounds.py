@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""One thread that finds something out again and again: when asked, quickly while it is in doubt, and now and then.
+
+Callers do not do the work themselves; they may wait for a round that began after they asked, so that a hundred who ask
+at once cause one round and not a hundred. Surprising: the thread holds nothing alive. It ends when nobody but itself
+knows the one it works for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import weakref
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from resp.errors import ConnectionLost, RespError
+from resp.listening import Waker, wait
+
+logger = logging.getLogger("resp")
+
+#: Least seconds between two rounds, however many ask.
+_GAP: Final = 0.03
+
+
+class Rounds:
+    """work: a bound method, held weakly, that does one round and raises RespError if it came to nothing.
+
+    every, doubtful_every: seconds between rounds that nobody asked for, and between them while in doubt.
+    """
+
+    def __init__(self, work: Callable[[], None], name: str, *, every: float, doubtful_every: float) -> None:
+        self._work = weakref.WeakMethod(work)
+        self._name = name
+        self.every = every
+        self._doubtful_every = doubtful_every
+        self.closed = False
+        #: Why the last round came to nothing.
+        self.error: RespError | None = None
+        self._reset()
+        _alive.add(self)
+
+    def _reset(self) -> None:
+        self._condition = threading.Condition()
+        self._waker = Waker()
+        self._thread: threading.Thread | None = None
+        self._done = self._wanted = 0
+        self._working = False
+        self.doubt = True
+
+    def suspect(self) -> None:
+        """Something is wrong: a round soon, at once if nothing was wrong so far."""
+        if not self.doubt:
+            self.doubt = True
+            with self._condition:
+                self._wanted = max(self._wanted, self._done + (2 if self._working else 1))
+        self._running()
+        self._waker.ring()
+
+    def wait(self, end: float) -> None:
+        """Wait until a round that began after now is over, or the time is `end` (monotonic)."""
+        with self._condition:
+            wanted = self._done + (2 if self._working else 1)
+            self._wanted = max(self._wanted, wanted)
+        self._running()
+        self._waker.ring()
+        with self._condition:
+            self._condition.wait_for(lambda: self._done >= wanted or self.closed, max(0.0, end - monotonic()))
+
+    def _running(self) -> None:
+        if self._thread is not None:
+            return
+        with self._condition:
+            if self._thread is None and not self.closed:
+                thread = threading.Thread(target=_run, args=(weakref.ref(self), self._waker), name=self._name)
+                thread.daemon = True
+                self._thread = thread
+                thread.start()
+
+    def start(self) -> None:
+        """Begin, also without anybody who waits; nothing if it has begun."""
+        self._running()
+
+    def _one(self) -> float:
+        """Do a round; the time of the next."""
+        self._working = True
+        work = self._work()
+        try:
+            if work is not None:
+                work()
+            self.error, self.doubt = None, False
+        except RespError as error:
+            self.error, self.doubt = error.with_traceback(None), True
+        except Exception as error:
+            logger.exception("%s failed", self._name)
+            self.error, self.doubt = ConnectionLost(f"{self._name} failed ({type(error).__name__})"), True
+        finally:
+            self._working = False
+            with self._condition:
+                self._done += 1
+                self._condition.notify_all()
+        return monotonic() + (self._doubtful_every if self.doubt else self.every) * random.uniform(0.8, 1.2)
+
+    def close(self) -> None:
+        self.closed = True
+        self._waker.ring()
+        with self._condition:
+            self._condition.notify_all()
+
+    def __del__(self) -> None:
+        self._waker.ring()
+
+
+def _run(reference: weakref.ref[Rounds], waker: Waker) -> None:
+    next_round = earliest = 0.0
+    try:
+        while True:
+            rounds = reference()
+            if rounds is None or rounds.closed or rounds._waker is not waker or rounds._work() is None:
+                return
+            waker.clear()
+            now = monotonic()
+            if now >= next_round or (rounds._done < rounds._wanted and now >= earliest):
+                next_round = rounds._one()
+                earliest = monotonic() + _GAP
+            soonest = earliest if rounds._done < rounds._wanted else next_round
+            pause = max(0.0, soonest - monotonic())
+            del rounds
+            wait((), waker, min(pause, 5.0))
+    finally:
+        waker.close()
+
+
+_alive: weakref.WeakSet[Rounds] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In the child, where the thread is not: a new one begins with the next call."""
+    for rounds in list(_alive):
+        rounds._waker.close()
+        rounds._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
