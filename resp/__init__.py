@@ -14,6 +14,7 @@ One `Client` serves all threads of a program. Every call has a deadline, and eve
 
 from resp.breaker import Breaker
 from resp.client import Client, Stats
+from resp.cluster_tracking import ClusterTracking
 from resp.commands import Lock, Script
 from resp.connection import Connection
 from resp.encoding import encode_command
@@ -72,6 +73,7 @@ __all__ = [
     "Client",
     "ClientClosed",
     "ClusterDown",
+    "ClusterTracking",
     "Connection",
     "ConnectionLost",
     "CrossSlot",

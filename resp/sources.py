@@ -20,7 +20,8 @@ from resp.endpoint import PORT, SENTINEL_PORT, Endpoint, hosts
 from resp.errors import InvalidArgument
 from resp.node import NoBreaker, Node
 from resp.pool import Pool
-from resp.sentinel import ASK_SECONDS, MasterConnection, Sentinels, SentinelSource
+from resp.sentinel import MasterConnection, SentinelSource
+from resp.sentinels import ASK_SECONDS, Sentinels
 from resp.source import Source
 from resp.topology import Topology
 

@@ -20,7 +20,7 @@ from addon.web.request_head import KEYED, UNKEYED, Fields, RequestLine
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _DECIDABLE = KEYED | UNKEYED | {b"cache-control"}  # what that may change is in `Fields.plain`
-_BY_COOKIE = _DECIDABLE | {b"cookie"}
+_BY_COOKIE = _DECIDABLE | {b"cookie", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"}
 
 __all__ = ["CLOSE", "KEEP_ALIVE", "LARGEST", "Asked", "answer_bytes", "may_be_ready", "ready_answer", "refusal"]
 

@@ -24,7 +24,8 @@ from addon.library.refresh import SharedRefresh
 from addon.library.site_loader import SiteLoader
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
-from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, Wanted, repository_of
+from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, Wanted, key_of, repository_of
+from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site
 from addon.web.prepared_answers import prepared_share
 
@@ -78,6 +79,10 @@ class Library:
         return self._operators
 
     # What is known, at once.
+
+    def age(self, looked: float) -> float:
+        """Seconds since a look."""
+        return max(0.0, self._clock() - looked)
 
     def peek(self, key: Key) -> Lookup | None:
         """What memory holds of a repository, or of one of its branches; never waits."""
@@ -201,6 +206,27 @@ class Library:
     async def find(self, key: Key, known: Lookup | None, wanted: Wanted | None) -> Lookup:
         """What Forgejo says of a repository; trouble is noted beside what is known."""
         return await self._loader.find(key, known, wanted)
+
+    async def governing(self, lookup: Lookup) -> PagesFile | None:
+        """What governs a site: its `.pages`, or the names of domains on a branch that needs none; None: nobody knows.
+
+        Without either, what a `.pages` says that says nothing.
+        """
+        if lookup.site is not None:
+            return lookup.site.pages_file if lookup.fault is None else PagesFile()
+        repository = lookup.repository
+        if lookup.fault is not Fault.UNCONFIGURED or lookup.reason or repository is None or not repository.public:
+            return PagesFile()
+        for name in self._settings.pages_branches:
+            key = key_of(*repository_of(lookup.key), name)
+            there = self.peek(key)
+            if there is None or self.freshness(there) is not Freshness.FRESH:
+                there = await self.look(key)
+            if there.trouble is not None or there.fault is Fault.TROUBLE:
+                return None
+            if there.site is not None:
+                return there.site.pages_file if there.fault is Fault.UNCONFIGURED and not there.reason else PagesFile()
+        return PagesFile()
 
     def lies_right(self, key: Key, site: Site | None, repository: Repository) -> bool:
         """Whether a site's files are those that are served under a key: what governs them may say otherwise by now."""

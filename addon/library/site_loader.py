@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 PAGES_FILE = ".pages"
 ATTRIBUTES_FILE = ".gitattributes"
+_ATTRIBUTES_BELOW = "/.gitattributes"
 MAX_LINKS = 2_000
 _MAX_ATTRIBUTES = 4
 _ATTRIBUTES_BYTES = 64 * 1024
@@ -363,7 +364,7 @@ class SiteLoader:
                     governing[path] = row
                 if path.startswith(prefix) and is_content(path, prefix):
                     rows.append(row)
-                if path == ATTRIBUTES_FILE or (path.endswith(f"/{ATTRIBUTES_FILE}") and _bears_on(path, prefix)):
+                if path == ATTRIBUTES_FILE or (path.endswith(_ATTRIBUTES_BELOW) and _bears_on(path, prefix)):
                     attributes.append(row)
             if len(rows) > self._settings.max_site_files:
                 return _Listed([], attributes, governing, len(rows))

@@ -139,3 +139,4 @@ class Bus:
             self._task.cancel()
         if self._writer is not None:
             self._writer.close()
+            self._writer = None

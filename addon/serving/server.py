@@ -24,8 +24,10 @@ from addon.serving.error_pages import ErrorPages
 from addon.serving.files import Files
 from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
+from addon.serving.mappings import Mappings
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
+from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
@@ -57,17 +59,19 @@ class PagesServer:
         access.adopted = library.renew
         self.access = access
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
+        self.reports = SitePages(library.blobs, library.age, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
+        mappings = Mappings(settings, domains if settings.enable_custom_domains else None)
         self._sites = Sites(
             settings,
             library.error_pages,
+            mappings,
             repositories,
             Locks(access),
-            Paths(library.blobs, files, SiteRules(settings, files)),
+            Paths(library.blobs, files, SiteRules(settings, files), self.reports),
             errors,
         )
-        domains = domains if settings.enable_custom_domains else None
-        self._hosts = Hosts(settings, domains, challenges, self._sites, errors)
+        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:
@@ -113,7 +117,7 @@ class PagesServer:
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             _keep_private(result)
         if isinstance(result, Answer) and work.facts and not work.done and (work.by_cookie or not work.locked):
-            result.basis = Basis(tuple(work.facts), work.good_until)
+            result.basis = Basis(tuple(work.facts), work.good_until, work.plain_http)
         return result
 
     async def _fulfil(self, need: Need, work: Work) -> object:

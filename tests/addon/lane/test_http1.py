@@ -733,3 +733,18 @@ async def test_an_idle_connection_takes_little_memory(over: str) -> None:
         for _, writer in held:
             writer.transport.abort()
         await running.until(lambda: len(running.lane) == 0)
+
+
+@pytest.mark.parametrize("over", ["plain"], indirect=True)
+async def test_who_leaves_before_being_refused_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The system says ENOTCONN to whoever says goodbye to a connection that was reset."""
+    async with running_lane(maxHeadSize=1024) as running:
+        unhandled: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unhandled.append(context))
+        for _ in range(50):
+            _, writer = await running.connect()
+            writer.write(get("/" + "a" * 2000))
+            reset(writer)
+        await running.until(lambda: len(running.lane) == 0)
+        assert unhandled == []
+        assert caplog.records == []

@@ -98,7 +98,7 @@ async def test_the_right_password_leads_back_and_opens_the_site(served: Serving)
     assert reply.headers["location"] == "/Members/docs/?a=1&b=%20"
     assert "HttpOnly" in reply.headers["set-cookie"]
     assert "SameSite=Lax" in reply.headers["set-cookie"]
-    assert "Path=/Members" in reply.headers["set-cookie"]
+    assert "; Path=/;" in reply.headers["set-cookie"]
     cookie = await cookie_of(served)
     page = await served.get("alice", "/Members/", cookie=cookie)
     assert (page.status, page.body) == (200, PAGE)
@@ -245,7 +245,13 @@ async def test_an_open_site_has_nothing_to_do_with_it(served: Serving) -> None:
 
 async def test_logging_out_takes_the_cookies_back(served: Serving) -> None:
     cookie = await cookie_of(served)
-    reply = await served.get("alice", "/.pages/logout", cookie=cookie)
+    asked = await served.get("alice", "/.pages/logout", cookie=cookie)
+    assert (asked.status, asked.headers.get("set-cookie")) == (200, None), "a link logs nobody out"
+    assert b'<form method="post">' in asked.body
+    for sent in ({"sec-fetch-site": "same-site"}, {"origin": "https://bob.pages.test"}):
+        refused = await served.get("alice", "/.pages/logout", method="POST", cookie=cookie, **sent)
+        assert (refused.status, refused.headers.get("set-cookie")) == (403, None)
+    reply = await served.get("alice", "/.pages/logout", method="POST", cookie=cookie)
     assert reply.status == 200
     assert "Max-Age=0" in reply.headers["set-cookie"]
 

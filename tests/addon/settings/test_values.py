@@ -406,5 +406,7 @@ def test_a_wrong_option_does_not_make_others_seem_wrong() -> None:
 
 
 def test_options_that_nothing_uses_yet_are_named_when_set() -> None:
-    settings = made(maxRedirects=25, webhookSecretFile=None, processes=2, workers=4, adminToken="")
-    assert settings.not_used_yet == ("maxRedirects",)
+    settings = made(
+        customDomainCacheTTL=5, maxRedirects=25, webhookSecretFile=None, processes=2, workers=4, adminToken=""
+    )
+    assert settings.not_used_yet == ("customDomainCacheTTL",)
