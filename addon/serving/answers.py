@@ -123,8 +123,15 @@ def own_page(request: Request, status: int, page: bytes, cache: bytes = b"no-sto
 
 
 def misshapen(fault: str | None = None, status: int = 400) -> Answer:
-    """The answer to what is no request of the form that is looked at any further; fault: what about it."""
-    return own_page(UNREAD, status, templates.error_page(status, message=fault))
+    """The answer to what is no request of the form that is looked at any further; fault: what about it.
+
+    A head that is too large is so by cookies, most likely, and those a neighbour below the pages domain may have set:
+    with them, its visitor could come to no site here any more.
+    """
+    answer = own_page(UNREAD, status, templates.error_page(status, message=fault))
+    if status == 431:
+        answer.headers.append((b"Clear-Site-Data", b'"cookies"'))
+    return answer
 
 
 def trouble_page(request: Request, trouble: ForgejoError | None) -> Answer:
