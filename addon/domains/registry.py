@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from addon.domains import claims
-from addon.domains.claims import Outcome
+from addon.domains.claims import DesiredDomain, Outcome
 from addon.domains.desired import DesiredDomains, Forge, Prover
 from addon.domains.names import DomainNames, NameRefused
 from addon.domains.public_suffixes import registrable_domain
@@ -33,6 +33,7 @@ from addon.forgejo.errors import ForgejoError
 from addon.net.rates import Rates
 from addon.net.turns import Interest, TooLate, Turns, account, on_account
 from addon.settings.schema import Settings
+from addon.shared.domain_records import SiteDomains
 from addon.shared.lookup import DISABLED, Fault, Freshness, Key, Lookup, branch_of
 from addon.shared.mappings import Mapping as Shown
 from addon.shared.mappings import domains_key, reverse_key
@@ -110,6 +111,7 @@ class Registry:
         must_prove = settings.enable_custom_domain_dns_verification
         self._desired = DesiredDomains(self.names, forge, prover, must_prove=must_prove)
         self._grace = settings.release_grace
+        self._most_hosts = settings.max_domains_per_owner
         self._again = max(1.0, settings.cache_ttl)
         self._sites = sites
         self._forge = forge
@@ -320,6 +322,8 @@ class Registry:
             return nothing if known else replace(nothing, trouble=_REDIS_SAYS_NOTHING)
         record = known_record(known.pop(record_name, None))
         wishes, refused = await self._desired.of(pages_file, repository, record)
+        wishes, beyond = await self._within_the_cap(name, record, wishes)
+        refused |= beyond
         found = await self._branches_of_the_plugin(known) if record is None else []
         outcome = Outcome()
         # By which name it was asked for, it was called before: what it had under that is its own.
@@ -353,6 +357,24 @@ class Registry:
             await self.routers.publish([host for host in outcome.held if host not in elsewhere])
         refused = dict(islice((refused | dict(outcome.refused)).items(), _MOST_REFUSED))
         return Report(*name[:2], outcome.held, outcome.registered, outcome.released, refused, elsewhere)
+
+    async def _within_the_cap(
+        self, name: Shown, record: SiteDomains | None, wishes: list[DesiredDomain]
+    ) -> tuple[list[DesiredDomain], dict[str, str]]:
+        """What of it an owner may have, all sites taken together, and why not the rest; what is held stays."""
+        held = {claim.host for claim in record.claims} if record is not None else set()
+        new = [wish for wish in wishes if wish.host not in held and not wish.refusal]
+        if not new:
+            return wishes, {}
+        others = 0
+        with suppress(StoreAway):
+            async for each in self.store.records(name.owner):
+                if each.repository.lower() != name.repository.lower():
+                    others += len(each.claims)
+        room = max(0, self._most_hosts - others - len(held))
+        reason = f"an owner may have {self._most_hosts} hosts (maxDomainsPerOwner), and has as many"
+        beyond = {wish.host: reason for wish in new[room:]}
+        return [wish for wish in wishes if wish.host not in beyond], beyond
 
     def _name(self, lookup: Lookup) -> Shown:
         """What a repository is called by Forgejo, as far as that is known."""

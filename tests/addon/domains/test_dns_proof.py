@@ -161,13 +161,13 @@ async def test_without_a_key_no_keyed_proof_is_one(names: NameServer) -> None:
     ("target", "sites"),
     [
         (f"alice.{PAGES_DOMAIN}", [Mapping("alice", ".profile")]),
-        (f"blog.alice.{PAGES_DOMAIN}", [Mapping("blog.alice", ".profile"), Mapping("alice", "blog")]),
+        (f"blog.alice.{PAGES_DOMAIN}", [Mapping("alice", "blog")]),
         (PAGES_DOMAIN, []),
         (f"evil{PAGES_DOMAIN}", []),
         ("elsewhere.example", []),
     ],
 )
-async def test_an_alias_names_a_site_a_dotted_name_the_user_first(
+async def test_an_alias_names_a_site_and_a_dotted_name_a_repository(
     target: str, sites: list[Mapping], names: NameServer
 ) -> None:
     names.cname(DOMAIN, target)
