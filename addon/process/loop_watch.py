@@ -98,7 +98,11 @@ class LoopWatch:
             return
         before = f" ({self._unsaid} times since the last line)" if self._unsaid else ""
         self._said, self._unsaid = now, 0
-        where = f": {seen}" if seen else ", by what cannot be told: no Python ran, or the machine was busy"
+        where = (
+            f": {seen}"
+            if seen
+            else ": no Python ran, so it was the machine that was busy, or a call that holds the GIL"
+        )
         logger.warning("everybody waited for %.0f ms%s%s", lag * 1000, where, before)
 
     def _forget(self) -> None:
@@ -109,9 +113,9 @@ class LoopWatch:
     def _look(self) -> None:
         """The thread: keep what the loop's thread is doing while the heartbeat is overdue."""
         while not self._over.wait(EVERY):
-            if self._clock() - self._due >= LATE / 2 and (frame := sys._current_frames().get(self._loop_thread)):
+            frame = sys._current_frames().get(self._loop_thread) if self._clock() - self._due >= LATE / 2 else None
+            if frame is not None and Path(frame.f_code.co_filename).name != "selectors.py":  # else it only waits
                 self._seen = described(frame)
-            frame = None
 
 
 def described(frame: FrameType | None) -> str:

@@ -405,11 +405,11 @@ def test_the_status_is_that_of_all_processes_and_leaves_out_who_does_not_answer(
         _, status = told(port, "/status.json")
         assert status["Server"]["processes_answering"] == 2
         assert status["Requests"]["answered_by_lane"] == 7
-        assert status["Memory"]["limit_bytes"] == 256 * 1024 * 1024
         assert [f"process {pid}," in line for pid, line in zip(workers, status["Processes"].values())] == [True, True]
         each = told(port, "/status.json?processes")[1]["processes"]
         assert [numbers["process"]["pid"] for numbers in each] == workers
         assert [numbers["Requests"]["answered_by_lane"] for numbers in each] == [3, 4]
+        assert status["Memory"]["limit_bytes"] == sum(numbers["Memory"]["limit_bytes"] for numbers in each)
         os.kill(workers[1], signal.SIGSTOP)
         health, said = told(port, "/health")
         assert (health, said["processes"], said["processes_answering"]) == (200, 2, 1)
@@ -418,7 +418,7 @@ def test_the_status_is_that_of_all_processes_and_leaves_out_who_does_not_answer(
 
 
 def test_a_worker_whose_event_loop_stands_writes_where_and_is_replaced(tmp_path: Path, web: Forge) -> None:
-    hung = "import signal, time\nsignal.signal(signal.SIGUSR1, lambda *_: time.sleep(300))\n"
+    hung = "import signal, time\nsignal.signal(signal.SIGPROF, lambda *_: time.sleep(300))\n"
     folder = tmp_path / "service"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(hung)
@@ -428,7 +428,7 @@ def test_a_worker_whose_event_loop_stands_writes_where_and_is_replaced(tmp_path:
     try:
         service.until_served()
         before = service.workers
-        os.kill(before[1], signal.SIGUSR1)
+        os.kill(before[1], signal.SIGPROF)
         service.until(lambda: ended(before[1]))
         service.until(lambda: len(service.workers) == 2)
         assert f"worker 1 (process {before[1]}) has stood still for 10 s and is replaced" in service.log
