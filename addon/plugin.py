@@ -31,7 +31,7 @@ from addon.mitm.connection_timeouts import Connections
 from addon.mitm.flow_face import DRAIN_SECONDS, FlowFace
 from addon.mitm.flows import Closed, tls_of
 from addon.mitm.listening import CannotListen, modes_of, open_listeners, put_lane
-from addon.mitm.options import HTTP2_SAFE, set_options, version
+from addon.mitm.options import PARSERS_SAFE, set_options, version
 from addon.mitm.relay import open_relay
 from addon.mitm.upstream import Upstream
 from addon.process.worker import joined, share_of
@@ -220,7 +220,13 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
     )
     sources = app.sources
     lane = put_lane(
-        stack, *parts, facts=sources.library.memory, executor=sources.executor, log=app.access_log, worker=app.worker
+        stack,
+        *parts,
+        facts=sources.library.memory,
+        executor=sources.executor,
+        log=app.access_log,
+        webhook=app.webhook,
+        worker=app.worker,
     )
     stack.push_async_callback(_drain, flows, lane)
     return Running(app, flows, Upstream(settings, connections, relay), lane)
@@ -258,10 +264,10 @@ def _warn(settings: Settings) -> None:
         logger.warning("%s", warning)
     if settings.not_used_yet:
         logger.warning("options that are not used yet: %s", ", ".join(settings.not_used_yet))
-    if version() < HTTP2_SAFE:
+    if version() < PARSERS_SAFE:
         logger.warning(
-            "mitmproxy %s has HTTP parsers with known faults (h2 4.1, h11 0.14): HTTP/2 is off. Python 3.12 or "
-            "newer brings a mitmproxy with the fixed ones.",
+            "mitmproxy %s has an HTTP/1.1 parser with known faults (h11 0.14), for Forgejo's host and for forms. "
+            "Python 3.12 or newer brings a mitmproxy with the fixed one.",
             mitmproxy.version.VERSION,
         )
     for fault in _NOT_MENDED:

@@ -100,6 +100,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         server = open_server(stack, sources, access, resolver)
         meter = AnswerMeter()
         server.visited, server.measured = registration.visited, meter.measure
+        server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
         loop_watch = open_loop_watch(stack, bus)
         domains = CustomDomainParts(store, resolver, dns, registration)
@@ -187,7 +188,7 @@ def open_forgejo(
         settings.forgejo_host,
         settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
         timeout=settings.forgejo_timeout,
-        concurrency=settings.workers,
+        concurrency=settings.forgejo_connections,
         unknown_share=unknown_share,
         lfs_storage_hosts=settings.lfs_storage_hosts,
         ca_file=settings.forgejo_ca_file,
@@ -252,7 +253,7 @@ def open_resolver(stack: AsyncExitStack, sources: Sources) -> tuple[DomainStore,
     async def claims(host: str, mapping: Mapping) -> bool:
         key = key_of(mapping.owner, mapping.repository)
         lookup = library.peek(key) or await library.look(key)
-        rules = lookup.site.pages_file if lookup.site is not None else PagesFile()
+        rules = await library.governing(lookup) or PagesFile()
         return names.hosts_of(rules).get(host, "") == mapping.branch
 
     def changed(name: bytes | None) -> None:

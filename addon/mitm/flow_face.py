@@ -20,14 +20,15 @@ from mitmproxy.connection import Client
 from addon.admin.access_log import ABORTED, AccessLog
 from addon.admin.webhook import Delivery, Webhook, written
 from addon.lane.lane import GRACE_SECONDS
-from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
 from addon.mitm.flows import Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
 from addon.mitm.relay import Deposit, Relay
+from addon.serving.answers import misshapen
 from addon.serving.server import Answer, PagesServer
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key
 from addon.web import forwarding
+from addon.web.control_data import control_fault
 from addon.web.routing import ForgejoRequest
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class FlowFace:
             if has_body(flow.request) and flow.killable:
                 flow.kill()  # to answer it, its body would have to be collected
             else:
-                respond(flow, http1.error_answer(500))
+                respond(flow, misshapen(status=500))
 
     async def _request(self, flow: http.HTTPFlow) -> None:
         server, through, client = self._server, self._through, flow.client_conn
@@ -116,7 +117,10 @@ class FlowFace:
         if self._log is not None:
             flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
-        if through.loops(flow.request.headers):
+        fault = control_fault(flow.request.data.method, flow.request.data.path)
+        if fault is not None:
+            self._answer(flow, misshapen(fault))
+        elif through.loops(flow.request.headers):
             self._answer(flow, server.looped(request))
         elif isinstance(server.route(request.host, request.path), ForgejoRequest):
             self._pass_through(flow)
@@ -172,7 +176,7 @@ class FlowFace:
         flow.metadata["pages_written"] = written(data.method.decode("latin-1"), data.path.decode("latin-1"))
         target = through.target(data.path)
         if target is None:
-            self._answer(flow, http1.error_answer(400))
+            self._answer(flow, misshapen(status=400))
             return
         data.path = target
         data.scheme = self._upstream.scheme.encode()
@@ -180,8 +184,6 @@ class FlowFace:
         data.port = self._upstream.port or (443 if self._upstream.scheme == "https" else 80)
         host = flow.request.host_header or ""
         through.rewrite(flow.request.headers, client.peername[0], host, client.tls_established)
-        if flow.request.is_http2 and has_body(flow.request) and "content-length" not in flow.request.headers:
-            flow.request.headers["Transfer-Encoding"] = "chunked"  # or HTTP/1 would take the body for the next request
         self._connections.hold(flow.id, client)
         flow.request.stream = True
 
@@ -194,7 +196,7 @@ class FlowFace:
                 answer = await self._server.answer(request_of(flow, self._through, flow.request.raw_content))
             except Exception:
                 logger.exception("a form could not be handled")
-                answer = http1.error_answer(500)
+                answer = misshapen(status=500)
             if _MARK in flow.metadata:
                 flow.metadata["pages_cache"] = answer.cache
                 respond(flow, answer)
@@ -230,7 +232,7 @@ class FlowFace:
     def _close_after(self, flow: http.HTTPFlow) -> None:
         """At the end, have mitmproxy close a connection after this answer, and say so."""
         response = flow.response
-        if self._ending and response is not None and response.status_code != 101 and not flow.request.is_http2:
+        if self._ending and response is not None and response.status_code != 101:
             response.headers["Connection"] = "close"
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -284,7 +286,6 @@ class FlowFace:
     async def drain(self) -> None:
         """Wait until what is under way has been answered, and been told that it was the last."""
         self._ending = True
-        self._connections.retire()
         await self._connections.gone(GRACE_SECONDS)  # who asks in this time, as clients do that know of no end
         if not self._inflight:
             return

@@ -17,10 +17,11 @@ from typing import Any
 from mitmproxy import ctx
 
 from addon.admin.access_log import AccessLog
+from addon.admin.webhook import Webhook
 from addon.lane.install import NoPlace, install
 from addon.lane.lane import Lane
 from addon.mitm.default_addons import SETTLE_SECONDS, settle
-from addon.mitm.options import HTTP2_SAFE, upstream_authority, version
+from addon.mitm.options import upstream_authority
 from addon.net.certificates import CertificateFault, Certificates, CertificateWatch
 from addon.net.listeners import admit_accepted, drained, refuse_new
 from addon.process.worker import Worker
@@ -50,6 +51,7 @@ def put_lane(
     *,
     facts: Facts,
     log: AccessLog | None,
+    webhook: Webhook,
     worker: Worker | None,
     executor: Executor,
 ) -> Lane | None:
@@ -60,7 +62,8 @@ def put_lane(
     modes = modes_of(settings)
     try:
         tls = _certificates(settings, modes)
-        lane = install(server, settings, through, modes, log=log, facts=facts, certificates=tls, worker=worker)
+        place = (server, settings, through, modes)
+        lane = install(*place, log=log, facts=facts, webhook=webhook, certificates=tls, worker=worker)
     except CertificateFault as fault:
         raise CannotListen(f"listen: {fault}") from None
     except NoPlace as fault:
@@ -70,8 +73,13 @@ def put_lane(
 
 
 def _certificates(settings: Settings, modes: tuple[str, ...]) -> Mapping[str, Certificates]:
-    http2 = settings.http2 and version() >= HTTP2_SAFE
-    return {mode: Certificates(each.tls, http2=http2) for mode, each in zip(modes, settings.listen) if each.tls}
+    http2 = settings.http2 and settings.lane
+    forgejos = tuple(filter(None, (settings.forgejo_public_host,)))  # web sockets and uploads: HTTP/1.1, mitmproxy's
+    return {
+        mode: Certificates(each.tls, http2=http2, http1_names=forgejos)
+        for mode, each in zip(modes, settings.listen)
+        if each.tls
+    }
 
 
 async def open_listeners(stack: AsyncExitStack, settings: Settings, worker: Worker | None) -> None:

@@ -49,6 +49,7 @@ __all__ = [
     "logged_out",
     "login",
     "password_not_usable",
+    "site_report",
     "status",
     "too_many_bytes",
     "too_many_files",
@@ -106,6 +107,7 @@ _LOGIN = _ENVIRONMENT.get_template("login.html")
 _LOG_OUT = _ENVIRONMENT.get_template("log_out.html")
 _LANDING = _ENVIRONMENT.get_template("landing.html")
 _STATUS = _ENVIRONMENT.get_template("status.html")
+_SITE_REPORT = _ENVIRONMENT.get_template("site_report.html")
 _POLICY = (
     "default-src 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
@@ -287,6 +289,20 @@ def status(sections: Mapping[str, Mapping[str, object]]) -> bytes:
         for title, rows in sections.items()
     ]
     return _STATUS.render(sections=shown).encode()
+
+
+def site_report(
+    name: str,
+    place: str,
+    sections: Sequence[tuple[str, Sequence[tuple[str, str]]]],
+    findings: Sequence[tuple[str, str, str]],
+) -> bytes:
+    """What a site's owner should know: sections of labelled lines, and findings (where, what, what to do).
+
+    Text between backticks is shown as code. `place` is the site's address.
+    """
+    shown = [(where, what, f"{do[:1].upper()}{do[1:]}") for where, what, do in findings]
+    return _SITE_REPORT.render(name=name, place=place, sections=sections, findings=shown).encode()
 
 
 def _worded(name: str, value: object) -> str:

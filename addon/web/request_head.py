@@ -110,12 +110,17 @@ def fields(block: bytes) -> Fields | None:
             return None
         closes = b"close" in options
         keeps = b"keep-alive" in options and not closes
+    return derived(host, values, closes, keeps)
+
+
+def derived(host: bytes, values: dict[bytes, bytes], closes: bool = False, keeps: bool = False) -> Fields:
+    """What answers depend on, of fields that have been checked. host: the one that the request is for."""
     # A value holds neither LF nor NUL, so the parts cannot run into each other; absent is not the same as empty.
     key = b"\n".join((host, *(values.get(name, b"\0") for name in _KEY_ORDER)))
     cookies = values.get(b"cookie")
     login = None if cookies is None else b"%b\n%d%b" % (key, _is_embedded_by(values), cookies)
     plain = UNKEYED.isdisjoint(values) and not (b"cache-control" in values and asks_anew(values[b"cache-control"]))
-    return Fields(host.decode("ascii"), values, closes, keeps, plain, key, login)
+    return Fields(host.decode("latin-1"), values, closes, keeps, plain, key, login)
 
 
 def is_embedded(site: bytes | None, mode: bytes | None, dest: bytes | None) -> bool:
