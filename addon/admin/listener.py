@@ -198,6 +198,8 @@ class Admin:
             case "/" if reading:
                 return _said(303, "see /status", ok=True)._replace(headers=((b"Location", b"/status"),))
             case "/status" | "/status.json" if reading:
+                if request.path == "/status.json" and "processes" in request.query:
+                    return _Reply(200, _json({"processes": await self._operations.every()}))
                 told_all = await self._operations.status()
                 if request.path == "/status" and b"text/html" in request.headers.get(b"accept", b""):
                     return _Reply(200, templates.status(told_all), b"text/html; charset=utf-8")
