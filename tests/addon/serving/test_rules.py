@@ -123,6 +123,7 @@ def told(reply: Reply) -> str:
         # the plugin's file, without being loaded
         ("/old/main.js", "301 /old/new.js"),
         ("/old/x", "301 /old/index.html"),
+        ("/old/LOAD_REDIRECTS", '200 <!doctype html>\n<html lang="en">\n<head>'),
         # clean addresses
         ("/clean/about.html?x=1", "301 /clean/about?x=1"),
         ("/clean/dir/index.html", "301 /clean/dir/"),
