@@ -168,7 +168,7 @@ def open_forgejo(
         settings.forgejo_host,
         settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
         timeout=settings.forgejo_timeout,
-        concurrency=settings.workers,
+        concurrency=settings.forgejo_connections,
         unknown_share=unknown_share,
         lfs_storage_hosts=settings.lfs_storage_hosts,
         ca_file=settings.forgejo_ca_file,

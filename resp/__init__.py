@@ -56,10 +56,12 @@ from resp.errors import (
     WritesRefused,
     WrongType,
 )
+from resp.observer import Observer
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
 from resp.protocol import Parser
 from resp.pubsub import PubSub
+from resp.retry import Retry
 from resp.tracking import State, Status, Tracking
 from resp.values import INCOMPLETE, Push
 
@@ -91,6 +93,7 @@ __all__ = [
     "NoProtocol",
     "NoScript",
     "NotEnoughReplicas",
+    "Observer",
     "OutOfMemory",
     "Parser",
     "PersistenceFailed",
@@ -104,6 +107,7 @@ __all__ = [
     "ReadOnly",
     "Redirected",
     "RespError",
+    "Retry",
     "Script",
     "ServerError",
     "State",

@@ -8,6 +8,8 @@ many ask for it: nothing here raises a ForgejoError but a stream, and `many`, wh
 """
 
 import asyncio
+import math
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
@@ -18,6 +20,7 @@ from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound, Overloaded, RateLimited, Refused
 from addon.forgejo.lfs import LfsPointer, lfs_pointer
 from addon.library.memory import Memory, SingleFlight
+from addon.net.turns import Dropped, TooLate, Turns
 from addon.shared.cache import Shared
 from addon.shared.lookup import TROUBLE_PAUSE, Blob, Failure, Key, Lookup, without_frames
 from addon.sites.site import File
@@ -27,6 +30,11 @@ from addon.web.representation import Representation
 
 _TOO_LARGE_TTL = 3600.0
 """Seconds for which it is believed that Forgejo does not give a blob in one piece."""
+
+_PATIENCE = 10.0
+"""Seconds in which work on a thread has to begin."""
+_FORM_BYTES = 128 * 1024
+"""Bytes whose encoding costs as much again as a small file's."""
 
 T = TypeVar("T")
 
@@ -52,6 +60,11 @@ class Blobs:
         self._shared = shared
         self._clock = clock
         self._changed = changed
+        # What is written in Python holds the interpreter: two at once, and never two of one owner, leave the loop its
+        # share. Encoders let go of it, and may have the cores.
+        self._computing = Turns(2, most_each=1)
+        cores = os.cpu_count() or 1
+        self._encoding = Turns(cores, most_each=max(1, cores // 2))
 
     # What is on hand.
 
@@ -134,15 +147,25 @@ class Blobs:
 
     async def form(self, identity: str, coding: str, data: bytes) -> bytes:
         """Data in a content coding, made on a thread once; empty where that makes it no smaller."""
-        return await self._made(("form", identity, coding), lambda: encode(data, coding) or b"")
+        price = 1 + len(data) / _FORM_BYTES
+        return await self._made(("form", identity, coding), lambda: encode(data, coding) or b"", self._encoding, price)
 
     async def page(self, name: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
         """A page of ours, made on a thread once."""
-        return await self._made(("page", *name), make)
+        return await self._made(("page", *name), make, self._computing)
 
     async def on_thread(self, work: Callable[[], T]) -> T:
-        """What a function returns that would hold up the loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        """What a function returns that would hold up the loop. Raises Overloaded."""
+        try:
+            return await self._in_turn(self._computing, work)
+        except TooLate as late:
+            raise Overloaded("too much work is waiting", retry_after=math.ceil(late.retry_after)) from None
+        except Dropped:
+            raise Overloaded("nobody waits for this work any more") from None
+
+    async def _in_turn(self, turns: Turns, work: Callable[[], T], price: float = 1.0) -> T:
+        async with turns.turn(_PATIENCE, price):
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def stream(
         self, lookup: Lookup, file: File, pointer: LfsPointer | None, start: int, end: int
@@ -199,9 +222,9 @@ class Blobs:
 
         return await self._flights.do(key, fetch_or_tell)
 
-    async def _made(self, key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+    async def _made(self, key: tuple[str, ...], make: Callable[[], bytes], turns: Turns, price: float = 1.0) -> bytes:
         async def run() -> bytes:
-            made = await self.on_thread(make)
+            made = await self._in_turn(turns, make, price)
             self._memory.put(key, made, len(made) + sum(map(len, key)) + 150)
             return made
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from addon.forgejo.answers import Repository
 from addon.forgejo.client import Forgejo
-from addon.forgejo.errors import ForgejoError
+from addon.forgejo.errors import ForgejoError, Overloaded
 from addon.library.blobs import Blobs
 from addon.library.memory import Memory, SingleFlight
 from addon.library.refresh import SharedRefresh
@@ -126,16 +126,16 @@ class Library:
         wanted: the path (segments, slash) a visitor waits for: its bytes come in the same batch as `.pages`.
         """
         if self.shared_looks is None:
-            return await asyncio.shield(self._start_look(key, wanted))
+            return await self._look_of(key, wanted)
         known = self.peek(key)
         self.shared_looks.awaited(key)
-        found = await asyncio.shield(self._start_look(key, wanted))
+        found = await self._look_of(key, wanted)
         if known is None and self.freshness(found) is Freshness.OLD:
             # The first to ask for what Redis knows from yesterday.
             with suppress(TimeoutError):
                 async with asyncio.timeout(REFRESH_PATIENCE):
                     self.shared_looks.awaited(key)
-                    found = await asyncio.shield(self._start_look(key, wanted))
+                    found = await self._look_of(key, wanted)
         return found
 
     def may_look_anew(self, lookup: Lookup) -> bool:
@@ -185,7 +185,9 @@ class Library:
     # What a look by way of Redis needs.
 
     def keep(self, lookup: Lookup) -> Lookup:
-        """Hold what is known of a repository now."""
+        """Hold what is known of a repository now; that there were too many calls is no knowledge of it."""
+        if lookup.fault is Fault.TROUBLE and isinstance(lookup.trouble, Overloaded):
+            return lookup
         nbytes = 1200 + sum(map(len, lookup.key)) + (lookup.site.nbytes if lookup.site is not None else 0)
         self.memory.put(("site", *lookup.key), lookup, nbytes)
         return lookup
@@ -242,6 +244,9 @@ class Library:
 
     def _start_look(self, key: Key, wanted: Wanted | None) -> "asyncio.Future[Lookup]":
         return self._flights.start(("site", *key), lambda: self._looked(key, wanted))
+
+    async def _look_of(self, key: Key, wanted: Wanted | None) -> Lookup:
+        return await self._flights.do(("site", *key), lambda: self._looked(key, wanted))
 
     async def _looked(self, key: Key, wanted: Wanted | None) -> Lookup:
         found = await self._look(key, wanted)

@@ -10,16 +10,30 @@ order.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from addon import templates
 from addon.access.control import Access, private
+from addon.access.visitors import visitor_of
 from addon.domains.resolver import Domains
-from addon.forgejo.errors import DeadlineExceeded
+from addon.forgejo.errors import DeadlineExceeded, Overloaded
 from addon.library.library import Library
+from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
-from addon.serving.answers import METHODS, OWN_HEADER, Answer, Header, Headers, Need, Request, Work, own_page
+from addon.serving.answers import (
+    METHODS,
+    OWN_HEADER,
+    Answer,
+    Header,
+    Headers,
+    Need,
+    Request,
+    Work,
+    own_page,
+    trouble_page,
+)
 from addon.serving.error_pages import ErrorPages
 from addon.serving.files import Files
 from addon.serving.hosts import Hosts
@@ -98,12 +112,16 @@ class PagesServer:
         """The answer, fetching what it takes. Raises nothing but cancellation: a fault of ours is a page, too."""
         work = Work()
         try:
-            for _ in range(_MOST_NEEDS):
-                result = self._resolve(request, work)
-                if isinstance(result, Answer):
-                    return result
-                work.done[result.key] = await self._fulfil(result, work)
+            with on_account(visitor=visitor_of(request.visitor().address)):
+                for _ in range(_MOST_NEEDS):
+                    result = self._resolve(request, work)
+                    if isinstance(result, Answer):
+                        return result
+                    with on_account(owner=work.owner):
+                        work.done[result.key] = await self._fulfil(result, work)
             raise RuntimeError(f"more than {_MOST_NEEDS} needs for one request")
+        except TooLate as late:
+            return trouble_page(request, Overloaded(str(late), retry_after=math.ceil(late.retry_after)))
         except Exception:
             return self._fault(request)
 

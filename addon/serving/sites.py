@@ -60,6 +60,7 @@ class Sites:
     def site_of_owner(self, request: Request, target: SiteRequest, work: Work) -> Answer | Need:
         """A path on an owner's host: the repository that its first segment names, else the owner's root."""
         owner, below, prefix = target
+        work.owner = owner
         path = Path((*prefix, *below.segments), below.slash)
         missing: tuple[Entered, tuple[str, ...]] | None = None
         unconfigured = rooted = False
@@ -127,6 +128,7 @@ class Sites:
 
     def _of_domain(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
         owner, repository, branch = mapping
+        work.owner = owner.lower()
         name = f"{owner}/{repository}"
         doubts: list[Need] = []
         wanted = wanted_with(request, path.segments, path.slash)
@@ -233,6 +235,7 @@ class Sites:
         """The pages domain itself: the operator's site where there is one, else a page of ours."""
         cache = b"public, max-age=300"
         if self._operators is not None:
+            work.owner = self._operators[0]
             wanted = wanted_with(request, path.segments, path.slash)
             lookup = self._repositories.lookup(self._operators, wanted, work, [])
             if isinstance(lookup, Need):

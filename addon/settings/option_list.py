@@ -75,6 +75,9 @@ class Options:
     forgejo_timeout: float = option(
         "forgejoTimeout", duration(0.001, 3600), 10.0, "How long one call to Forgejo may take."
     )
+    forgejo_connections: int = option(
+        "forgejoConnections", integer(1, 1024), 16, "How many calls to Forgejo are made at one time."
+    )
     lfs_storage_hosts: tuple[str, ...] = listing(
         "lfsStorageHosts", host_names, (), "Hosts to which Forgejo may send us for the content of LFS files."
     )

@@ -9,6 +9,7 @@ import gzip
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from addon import templates
 from addon.library.site_loader import _target
+from addon.net.turns import Party
 from addon.preview.forge import Forge
 from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
 from tests.addon.preview import fixtures
@@ -526,3 +528,43 @@ async def test_an_encoded_form_that_is_held_needs_not_the_file_it_was_made_of(fo
         pages.asked()
         again = await pages.get("alice", "/blog/app.js", accept_encoding="gzip")
         assert (again.body, again.recalled, pages.count()) == (first.body, True, 0)
+
+
+# A crowd.
+
+
+async def test_a_gallery_that_nobody_has_seen_is_whole_at_the_first_visit(forge: Forge, root: Path) -> None:
+    pictures = {f"public/p{number:03}.png": noise(2000, number) for number in range(150)}
+    make(root, "alice/gallery", pictures | {"public/index.html": b"gallery"})
+    make(root, "bob/blog", {"public/style.css": b"a{}", "public/index.html": b"bob"})
+    async with serving(forge) as pages:
+        assert (await pages.get("bob", "/blog/")).status == 200
+        replies = await asyncio.gather(
+            *(pages.get("alice", f"/gallery/p{number:03}.png") for number in range(150)),
+            pages.get("bob", "/blog/style.css"),
+        )
+        assert [reply.status for reply in replies] == [200] * 151
+
+
+async def test_eighty_sites_at_once_after_a_start_are_all_there(forge: Forge, root: Path) -> None:
+    for number in range(80):
+        make(root, f"o{number}/blog", {"public/index.html": b"site %d" % number})
+    async with serving(forge) as pages:
+        replies = await asyncio.gather(*(pages.get(f"o{number}", "/blog/") for number in range(80)))
+        assert [reply.body for reply in replies] == [b"site %d" % number for number in range(80)]
+
+
+async def test_too_many_calls_are_no_trouble_that_is_remembered(
+    forge: Forge, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(root, "alice/blog", {"public/index.html": b"index"})
+    async with serving(forge) as pages:
+        slots = pages.forgejo._calls.slots
+        monkeypatch.setattr(slots, "patience", 0.01)
+        async with AsyncExitStack() as held:
+            for number in range(16):
+                await held.enter_async_context(slots.turns.turn(1.0, party=Party(f"o{number}")))
+            reply = await pages.get("alice", "/blog/")
+            assert reply.status == 503
+            assert int(reply.headers["retry-after"]) >= 1
+        assert (await pages.get("alice", "/blog/")).body == b"index"
