@@ -30,7 +30,7 @@ from resp.errors import (
     TooManyClients,
 )
 from resp.handshake import check, handshake, redacted
-from resp.interruptions import MAIN, signals, timer_handled
+from resp.interruptions import ALARM, MAIN, handler_of, signals
 from resp.protocol import LARGE_BUFFER, STEP
 from resp.stream import DONTWAIT, IOV_MAX, WAITALL, Stream
 from resp.values import INCOMPLETE, Push, Value
@@ -298,7 +298,7 @@ class Connection(Stream):
             elif taken != size:
                 self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
-            if now > signals.look_at or (not signals.handled and timer_handled()):
+            if now > signals.look_at or (ALARM and not signals.handled and handler_of(ALARM)):
                 signals.look(now)
             if signals.handled and timeout is not None and threading.get_ident() == MAIN:
                 self._wait_readable(sock, now + timeout)
