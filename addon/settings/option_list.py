@@ -147,8 +147,11 @@ class Options:
     cache_ttl: float = option(
         "cacheTTL", duration(), 300.0, "How long a branch is taken to be where it was without asking Forgejo."
     )
-    browser_cache_ttl: int = computed(
-        "browserCacheTTL", whole_seconds, "How long browsers keep files other than HTML; as `cacheTTL` unless set."
+    browser_cache_ttl: int = option(
+        "browserCacheTTL",
+        whole_seconds,
+        0,
+        "How long browsers keep what is neither HTML nor named by a hash without asking for it again.",
     )
     memory_cache_size: int = option(
         "memoryCacheSize", size(64 * _KIB), 256 * _MIB, "How much memory everything that is cached may take."
@@ -245,6 +248,12 @@ class Options:
     )
     dns_resolvers: tuple[str, ...] = listing(
         "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system."
+    )
+    max_domains_per_owner: int = option(
+        "maxDomainsPerOwner",
+        integer(0, 1_000_000),
+        200,
+        "The most custom domains and hosts of branches that all sites of one owner may have.",
     )
     public_addresses: tuple[Network, ...] = listing(
         "publicAddresses",
