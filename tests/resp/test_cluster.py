@@ -20,6 +20,7 @@ from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
 from resp.keys import key_slot
 from resp.tracking import State
 from tests.resp.certs import Certificates
+from tests.resp.chaos import ChaosProxy
 from tests.resp.fleets import Cluster, clustered
 from tests.resp.servers import ConsoleError, Server, wait_until
 
@@ -405,6 +406,52 @@ def test_a_lost_node_is_an_error_in_the_places_of_its_commands(breakable: Cluste
             assert isinstance(result, RespError) == (key in mine)
         with pytest.raises(RespError):
             client.pipeline().incr(next(iter(mine))).execute()
+
+
+def test_a_node_that_only_we_cannot_reach_costs_its_slots_and_nothing_else(
+    cluster: Cluster, chaos: Callable[..., ChaosProxy]
+) -> None:
+    """A partition between us and one node, of which the cluster knows nothing: no other node takes its place."""
+    proxies = {server.port: chaos(server.address) for server in cluster.servers}
+    mapped = {port: proxy.address for port, proxy in proxies.items()}
+
+    def translate(host: str, port: int) -> tuple[str, int]:
+        return mapped.get(port, (host, port))
+
+    first = cluster.primaries[0]
+    with Client(first.host, first.port, cluster=True, translate=translate, timeout=0.5) as client:
+        for key in KEYS:
+            client.set(key, 0)
+        lost = cluster.owner(key_slot(KEYS[0]))
+        mine = [key for key in KEYS if cluster.owner(key_slot(key)) is lost]
+        elsewhere = [key for key in KEYS if key not in mine]
+        acknowledged, maybe = dict.fromkeys(KEYS, 0), dict.fromkeys(KEYS, 0)
+
+        def count(keys: list[str]) -> int:
+            """Count each key up once; how many were acknowledged."""
+            done = 0
+            for key in keys:
+                try:
+                    client.incr(key)
+                    acknowledged[key] += 1
+                    done += 1
+                except RespError as error:
+                    maybe[key] += bool(getattr(error, "maybe_executed", False))
+            return done
+
+        assert count(KEYS) == len(KEYS)
+        proxies[lost.port].freeze()
+        for _ in range(3):
+            assert count(mine[:3]) == 0
+            assert count(elsewhere) == len(elsewhere)
+        assert client.pipeline().get(mine[0]).get(elsewhere[0]).execute(raise_on_error=False)[1] == b"4"
+        proxies[lost.port].thaw()
+        wait_until(lambda: count(mine[3:4]) == 1)
+        proxies[lost.port].reset()
+        wait_until(lambda: count(mine) == len(mine))
+        for key in KEYS:
+            found = int(client.get(key) or 0)
+            assert acknowledged[key] <= found <= acknowledged[key] + maybe[key], key
 
 
 # ---- listening -------------------------------------------------------------------------------------------------------
