@@ -425,6 +425,15 @@ def entity_tag(server: Server, load: Load) -> str:
     return tag if tag and asked(**{"If-None-Match": tag}).status == 304 else ""
 
 
+def visit_all(server: Server, load: Load) -> None:
+    """Ask for every path once: what is compared is not how files are fetched."""
+    client = http.client.HTTPConnection("127.0.0.1", server.port)
+    with contextlib.closing(client):
+        for number in range(PATHS):
+            client.request("GET", f"{load.path}p/{number}.html", headers={"Host": HOST} | BROWSER)
+            client.getresponse().read()
+
+
 def measured(server: Server, load: Load, seconds: float, folder: Path) -> Outcome:
     wrk = shutil.which("wrk")
     before, began = cpu_seconds(server.process.pid), time.monotonic()
@@ -496,6 +505,8 @@ def table(load: Load, servers: list[Server], rounds: int, seconds: float, folder
     """Measure all servers in turn, print and return the medians."""
     results: dict[str, list[Outcome]] = {server.name: [] for server in servers}
     for server in servers:
+        if load.rotating:
+            visit_all(server, load)
         measured(server, load, 1, folder)  # to warm up: the first requests of ours fetch the site
     for _ in range(rounds * (10 if load.requests else 1)):
         for server in servers:
