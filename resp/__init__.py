@@ -56,10 +56,13 @@ from resp.errors import (
     WritesRefused,
     WrongType,
 )
+from resp.metrics import Metrics
+from resp.observer import Observer
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
 from resp.protocol import Parser
 from resp.pubsub import PubSub
+from resp.retry import Retry
 from resp.tracking import State, Status, Tracking
 from resp.values import INCOMPLETE, Push
 
@@ -86,11 +89,13 @@ __all__ = [
     "LockError",
     "LockNotOwned",
     "MasterDown",
+    "Metrics",
     "Moved",
     "NoPermission",
     "NoProtocol",
     "NoScript",
     "NotEnoughReplicas",
+    "Observer",
     "OutOfMemory",
     "Parser",
     "PersistenceFailed",
@@ -104,6 +109,7 @@ __all__ = [
     "ReadOnly",
     "Redirected",
     "RespError",
+    "Retry",
     "Script",
     "ServerError",
     "State",

@@ -141,10 +141,15 @@ class Rounds:
         self.closed = True
         self._waker.ring()
         with self._condition:
+            if self._thread is None:
+                self._waker.close()  # the thread, if there is one, does it when it ends
             self._condition.notify_all()
 
     def __del__(self) -> None:
-        self._waker.ring()
+        if self._thread is None:
+            self._waker.close()
+        else:
+            self._waker.ring()
 
 
 def _run(reference: weakref.ref[Rounds], waker: Waker) -> None:

@@ -36,6 +36,7 @@ from resp.errors import (
 from resp.kinds import is_read, is_script
 from resp.listening import Line, Upstream
 from resp.node import HeldConnection, Node
+from resp.observer import tell
 from resp.rounds import Rounds
 from resp.sentinels import ASK_SECONDS, Address, Sentinels, as_text, hints, is_hint, is_master
 from resp.source import NO_STATS, Args, Batch, SourceStats, summed
@@ -252,6 +253,8 @@ class SentinelSource:
             return
         self.generation += 1
         logger.warning("the master %s is %s now, no more %s", self._sentinels.master, node.endpoint, before.endpoint)
+        if node.pool.observer is not None:
+            tell(node.pool.observer.moved, before.endpoint, node.endpoint)
         self._retire(before)
         for ring in list(self._rings):
             call = ring()

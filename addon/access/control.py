@@ -24,10 +24,12 @@ from typing import NamedTuple, Protocol
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from addon.access.cookies import HOST_PREFIX, LoginCookies, cookie_path, name_of
-from addon.access.guess_limits import Bounded, Busy, Guesses, GuessesInMemory, Turns, visitor_of
+from addon.access.guess_limits import Bounded, Guesses, GuessesInMemory
 from addon.access.locks import Lock, lock_of
-from addon.access.passwords import AccessFault, PasswordHash, Unchecked, verify
+from addon.access.passwords import AccessFault, PasswordHash, Unchecked, cost, verify
 from addon.access.signing_key import SigningKey
+from addon.access.visitors import Households, visitor_of
+from addon.net.turns import Dropped, Interest, Party, TooLate, Turns
 from addon.web.request_head import is_embedded
 
 __all__ = ["Access", "AccessFault", "Decision", "Lock", "Visit", "lock_of", "private", "return_target"]
@@ -40,6 +42,8 @@ REMEMBERED = 4096
 """Basic logins that are remembered."""
 AT_ONCE = 2
 """Passwords that are hashed at once: each takes a core and up to 128 MiB."""
+PATIENCE = 10.0
+"""Seconds in which a hash has to begin."""
 _BUSY_WAIT = 5
 _MAX_AUTHORIZATION = 8 * 1024
 _FORM = re.compile(rb"application/x-www-form-urlencoded[ \t]*(?:;.*)?", re.I | re.DOTALL)
@@ -156,9 +160,11 @@ class Access:
         self._executor = executor
         self._clock = clock
         self._check_password = check_password
-        self._turns = Turns(AT_ONCE)
+        self._turns = Turns(AT_ONCE, most_each=1, expected=0.2, clock=clock)
+        self._households = Households(clock)
+        self._knew: Bounded[tuple[str, str], None] = Bounded(REMEMBERED)  # households by the tally of a site
         self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
-        self._running: dict[bytes, asyncio.Task[_Verdict | Refused]] = {}
+        self._running: dict[bytes, tuple[asyncio.Task[_Verdict | Refused], Interest]] = {}
         self.adopted: Callable[[], object] = lambda: None
         """Told when logins have ended: of answers that are ready for them, nothing here knows."""
 
@@ -208,12 +214,15 @@ class Access:
 
     async def settle(self, lock: Lock, visit: Visit, attempt: Attempt) -> Decision:
         """What comes of an attempt: LoggedIn or Granted, Challenge, or Refused (429 and 503 with a wait)."""
-        task = self._running.get(attempt.key)
-        if task is None:
-            task = asyncio.create_task(self._decide(lock, visitor_of(visit.client), attempt))
-            self._running[attempt.key] = task
+        running = self._running.get(attempt.key)
+        if running is None:
+            interest = Interest()
+            task = asyncio.create_task(self._decide(lock, visitor_of(visit.client), attempt, interest))
+            self._running[attempt.key] = running = task, interest
             task.add_done_callback(lambda done: self._running.pop(attempt.key, None))
-        verdict = await asyncio.shield(task)
+        task, interest = running
+        with interest.waiting():
+            verdict = await asyncio.shield(task)
         if isinstance(verdict, Refused):
             return verdict
         if verdict is _Verdict.WRONG:
@@ -226,23 +235,32 @@ class Access:
 
     async def aclose(self) -> None:
         """Stop the attempts under way."""
-        tasks = list(self._running.values())
+        tasks = [task for task, _ in self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _decide(self, lock: Lock, visitor: str, attempt: Attempt) -> _Verdict | Refused:
+    async def _decide(self, lock: Lock, household: str, attempt: Attempt, interest: Interest) -> _Verdict | Refused:
+        interest.bind()
+        knew = (lock.tally, household) in self._knew
+        visitor = household if knew else self._households.visitor(lock.tally, household)
         admission = await self.guesses.admit(lock.tally, visitor)
         if admission.wait > 0:
             logger.debug("%s: %s has to wait before the next try", lock.tally, visitor)
             return Refused(429, math.ceil(admission.wait))
         checked = False
         try:
-            async with self._turns.turn(admission.first):
+            # The owner's turn, whoever's password it is: what is given back, for it was right, was work as well. Who
+            # failed here before is served beside, not before, those who did not.
+            owner = lock.site.partition("/")[0]
+            party = Party(owner if admission.first else f"{owner} again", visitor)
+            async with self._turns.turn(PATIENCE, cost(lock.hash), party=party):
                 loop = asyncio.get_running_loop()
                 right = await loop.run_in_executor(self._executor, self._check_password, lock.hash, attempt.password)
             checked = True
-        except Busy:
+        except TooLate as late:
+            return Refused(503, math.ceil(late.retry_after))
+        except Dropped:
             return Refused(503, _BUSY_WAIT)
         except Unchecked as error:
             logger.error("%s: a password could not be checked: %s", lock.tally, error)
@@ -251,7 +269,9 @@ class Access:
             if not checked:
                 await self.guesses.withdrawn(lock.tally, visitor)
         if not right:
+            self._households.failed(lock.tally, household)
             return _Verdict.WRONG
+        self._knew.put((lock.tally, household), None)
         await self.guesses.succeeded(lock.tally, visitor)
         return _Verdict.RIGHT
 

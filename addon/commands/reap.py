@@ -41,7 +41,8 @@ def reap_command(
 async def _reap(settings: Settings, store: DomainStore, dry_run: bool, force: bool, now: Callable[[], float]) -> int:
     async with AsyncExitStack() as stack:
         # Past Redis, whose copies of what Forgejo says may be old.
-        sources = open_sources(stack, settings, None, unknown_share=settings.workers, threads=2)
+        share = settings.forgejo_connections
+        sources = open_sources(stack, settings, None, unknown_share=share, threads=2)
         names, grace = DomainNames(settings), settings.release_grace
         reaper = Reaper(store, sources.library, sources.forgejo, names, grace=grace, now=now)
         return await _pass(store, reaper, TraefikRouters(settings, store), grace, dry_run, force)

@@ -187,6 +187,8 @@ class Http2Answering:
             if ready is None and fields.login is not None:
                 login_key = (key[0], fields.login)
                 ready = lane.ready.get(login_key, now)
+                if ready is not None and self._secure and ready.basis.plain_http:
+                    ready = None
                 key = key if ready is None else login_key
             if ready is not None:
                 repeat = lane.http2_repeats.get(head)

@@ -20,7 +20,6 @@ from mitmproxy.connection import Client
 from addon.admin.access_log import ABORTED, AccessLog
 from addon.admin.webhook import Delivery, Webhook, written
 from addon.lane.lane import GRACE_SECONDS
-from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
 from addon.mitm.flows import Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
 from addon.mitm.relay import Deposit, Relay
@@ -101,7 +100,7 @@ class FlowFace:
             if has_body(flow.request) and flow.killable:
                 flow.kill()  # to answer it, its body would have to be collected
             else:
-                respond(flow, http1.error_answer(500))
+                respond(flow, misshapen(status=500))
 
     async def _request(self, flow: http.HTTPFlow) -> None:
         server, through, client = self._server, self._through, flow.client_conn
@@ -177,7 +176,7 @@ class FlowFace:
         flow.metadata["pages_written"] = written(data.method.decode("latin-1"), data.path.decode("latin-1"))
         target = through.target(data.path)
         if target is None:
-            self._answer(flow, http1.error_answer(400))
+            self._answer(flow, misshapen(status=400))
             return
         data.path = target
         data.scheme = self._upstream.scheme.encode()
@@ -197,7 +196,7 @@ class FlowFace:
                 answer = await self._server.answer(request_of(flow, self._through, flow.request.raw_content))
             except Exception:
                 logger.exception("a form could not be handled")
-                answer = http1.error_answer(500)
+                answer = misshapen(status=500)
             if _MARK in flow.metadata:
                 flow.metadata["pages_cache"] = answer.cache
                 respond(flow, answer)
@@ -225,7 +224,7 @@ class FlowFace:
             self._close_after(flow)
         self._finished(flow, flow.response.status_code)
         key = flow.metadata.get("pages_written")
-        if key is not None and flow.response.status_code < 400:
+        if key is not None and 200 <= flow.response.status_code < 300:
             hint = asyncio.ensure_future(self._written_to(key))  # sooner than the webhook
             self._hints.add(hint)
             hint.add_done_callback(self._hints.discard)

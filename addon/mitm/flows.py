@@ -97,7 +97,8 @@ def request_of(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes 
     # A folded field (RFC 9112 §5.2), a bare CR or a NUL (RFC 9110 §5.5) would be passed on as it is, for others to read
     # as they like.
     odd = any(_CONTROLS.search(value) for _, value in fields.fields)
-    if len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
+    # mitmproxy reads `HTTP/2.0` in a request line as well; who comes here speaks HTTP/1.
+    if data.http_version in (b"HTTP/1.0", b"HTTP/1.1") and len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
         host = hosts[0]
     data.authority = b""
     if data.http_version == b"HTTP/1.0" and "expect" in fields:

@@ -18,9 +18,8 @@ import h11
 from mitmproxy.proxy import commands, events, server
 from mitmproxy.proxy.layers import http as layer
 
-from addon import templates
 from addon.mitm.relay import head_bytes
-from addon.serving.server import Answer
+from addon.serving.answers import misshapen
 
 IDLE_SECONDS = 60
 """How long a connection may be silent."""
@@ -34,23 +33,9 @@ _EMPTY_LINES = re.compile(rb"(?:\r?\n)*+")
 Commands = Generator[commands.Command, Any, None]
 
 
-def error_answer(status: int) -> Answer:
-    """A page of our own that says no more than its status."""
-    page = templates.error_page(status)
-    headers = [
-        (b"Content-Type", b"text/html; charset=utf-8"),
-        (b"Content-Security-Policy", templates.content_security_policy().encode()),
-        (b"Cache-Control", b"no-store"),
-        (b"X-Content-Type-Options", b"nosniff"),
-        (b"Referrer-Policy", b"no-referrer"),
-        (b"Content-Length", str(len(page)).encode()),
-    ]
-    return Answer(status, headers, page)
-
-
 def make_error_response(status_code: int, message: str = "") -> bytes:
     """mitmproxy's function of that name, without the message. The connection is closed after it."""
-    answer = error_answer(status_code)
+    answer = misshapen(status=status_code)
     answer.headers.append((b"Connection", b"close"))
     return head_bytes(answer) + answer.body
 

@@ -94,7 +94,7 @@ class Work:
     way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`;
     plain_http: one that counts only without TLS.
     facts: the look-ups it rests on; good_until: until when they need no new look, in monotonic seconds. anew: the
-    visitor asks for what is there now.
+    visitor asks for what is there now. owner: on whose account what is fetched is, beside the visitor's.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
@@ -105,6 +105,7 @@ class Work:
     facts: list[Fact] = field(default_factory=list)
     good_until: float = math.inf
     anew: bool = False
+    owner: str = ""
 
 
 _OWN_HEADERS: tuple[Header, ...] = (
@@ -122,8 +123,15 @@ def own_page(request: Request, status: int, page: bytes, cache: bytes = b"no-sto
 
 
 def misshapen(fault: str | None = None, status: int = 400) -> Answer:
-    """The answer to what is no request of the form that is looked at any further; fault: what about it."""
-    return own_page(UNREAD, status, templates.error_page(status, message=fault))
+    """The answer to what is no request of the form that is looked at any further; fault: what about it.
+
+    A head that is too large is so by cookies, most likely, and those a neighbour below the pages domain may have set:
+    with them, its visitor could come to no site here any more.
+    """
+    answer = own_page(UNREAD, status, templates.error_page(status, message=fault))
+    if status == 431:
+        answer.headers.append((b"Clear-Site-Data", b'"cookies"'))
+    return answer
 
 
 def trouble_page(request: Request, trouble: ForgejoError | None) -> Answer:

@@ -10,22 +10,38 @@ order.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from addon import templates
 from addon.access.control import Access, private
+from addon.access.visitors import visitor_of
 from addon.domains.resolver import Domains
-from addon.forgejo.errors import DeadlineExceeded
+from addon.forgejo.errors import DeadlineExceeded, Overloaded
 from addon.library.library import Library
+from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
-from addon.serving.answers import METHODS, OWN_HEADER, Answer, Header, Headers, Need, Request, Work, own_page
+from addon.serving.answers import (
+    METHODS,
+    OWN_HEADER,
+    Answer,
+    Header,
+    Headers,
+    Need,
+    Request,
+    Work,
+    own_page,
+    trouble_page,
+)
 from addon.serving.error_pages import ErrorPages
 from addon.serving.files import Files
 from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
+from addon.serving.mappings import Mappings
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
+from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
@@ -56,18 +72,22 @@ class PagesServer:
         """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
         access.adopted = library.renew
         self.access = access
+        self.measured: Callable[[Answer, float], object] = lambda answer, seconds: None
+        """Told of each answer that had to be made, and how long that took."""
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
+        self.reports = SitePages(library.blobs, library.age, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
+        mappings = Mappings(settings, domains if settings.enable_custom_domains else None)
         self._sites = Sites(
             settings,
             library.error_pages,
+            mappings,
             repositories,
             Locks(access),
-            Paths(library.blobs, files, SiteRules(settings, files)),
+            Paths(library.blobs, files, SiteRules(settings, files), self.reports),
             errors,
         )
-        domains = domains if settings.enable_custom_domains else None
-        self._hosts = Hosts(settings, domains, challenges, self._sites, errors)
+        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:
@@ -92,14 +112,24 @@ class PagesServer:
 
     async def answer(self, request: Request) -> Answer:
         """The answer, fetching what it takes. Raises nothing but cancellation: a fault of ours is a page, too."""
+        began = time.monotonic()
+        answer = await self._made(request)
+        self.measured(answer, time.monotonic() - began)
+        return answer
+
+    async def _made(self, request: Request) -> Answer:
         work = Work()
         try:
-            for _ in range(_MOST_NEEDS):
-                result = self._resolve(request, work)
-                if isinstance(result, Answer):
-                    return result
-                work.done[result.key] = await self._fulfil(result, work)
+            with on_account(visitor=visitor_of(request.visitor().address)):
+                for _ in range(_MOST_NEEDS):
+                    result = self._resolve(request, work)
+                    if isinstance(result, Answer):
+                        return result
+                    with on_account(owner=work.owner):
+                        work.done[result.key] = await self._fulfil(result, work)
             raise RuntimeError(f"more than {_MOST_NEEDS} needs for one request")
+        except TooLate as late:
+            return trouble_page(request, Overloaded(str(late), retry_after=math.ceil(late.retry_after)))
         except Exception:
             return self._fault(request)
 

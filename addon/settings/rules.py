@@ -25,7 +25,6 @@ def complete(values: dict[str, Any], defaults: Mapping[str, Any], environ: Mappi
     settled = {**defaults, **values}
     if "state_dir" not in values and (folder := _state_dir(environ)) is not None:
         values["state_dir"] = folder
-    values.setdefault("browser_cache_ttl", int(settled["cache_ttl"]))
     values.setdefault("max_cached_file_size", min(settled["max_cached_file_size"], settled["memory_cache_size"]))
     values.setdefault("redis_pool_size", min(settled["redis_pool_size"], settled["redis_max_connections"]))
     if public := values.get("forgejo_public_host"):

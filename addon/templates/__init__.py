@@ -49,6 +49,8 @@ __all__ = [
     "logged_out",
     "login",
     "password_not_usable",
+    "redirects_are_read",
+    "site_report",
     "status",
     "too_many_bytes",
     "too_many_files",
@@ -106,6 +108,7 @@ _LOGIN = _ENVIRONMENT.get_template("login.html")
 _LOG_OUT = _ENVIRONMENT.get_template("log_out.html")
 _LANDING = _ENVIRONMENT.get_template("landing.html")
 _STATUS = _ENVIRONMENT.get_template("status.html")
+_SITE_REPORT = _ENVIRONMENT.get_template("site_report.html")
 _POLICY = (
     "default-src 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
@@ -234,6 +237,16 @@ def logged_out(host: str) -> bytes:
     )
 
 
+def redirects_are_read(base: str) -> bytes:
+    """The page of status 200 at `/LOAD_REDIRECTS`; `base` is the site's path, ending in a slash."""
+    return error_page(
+        200,
+        title="Nothing has to be loaded here",
+        message="The redirects of this site are read with it, at each push, and are in force already.",
+        hint=f"`{base}.pages/site` tells which rules there are, and what is wrong with those that are not.",
+    )
+
+
 def listing(
     title_path: str,
     breadcrumbs: Sequence[str],
@@ -287,6 +300,20 @@ def status(sections: Mapping[str, Mapping[str, object]]) -> bytes:
         for title, rows in sections.items()
     ]
     return _STATUS.render(sections=shown).encode()
+
+
+def site_report(
+    name: str,
+    place: str,
+    sections: Sequence[tuple[str, Sequence[tuple[str, str]]]],
+    findings: Sequence[tuple[str, str, str]],
+) -> bytes:
+    """What a site's owner should know: sections of labelled lines, and findings (where, what, what to do).
+
+    Text between backticks is shown as code. `place` is the site's address.
+    """
+    shown = [(where, what, f"{do[:1].upper()}{do[1:]}") for where, what, do in findings]
+    return _SITE_REPORT.render(name=name, place=place, sections=sections, findings=shown).encode()
 
 
 def _worded(name: str, value: object) -> str:

@@ -450,10 +450,48 @@ async def test_too_many_at_once_are_told_to_come_again_and_not_counted(executor:
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=30)
     go.set()
     decisions = [await task for task in tasks]
-    assert decisions.count(Refused(503, 5)) == 100 - 64 - 2
-    assert sum(isinstance(decision, LoggedIn) for decision in decisions) == 66
-    assert {task.result() for task in done} == {Refused(503, 5)}
+    refused = [decision for decision in decisions if isinstance(decision, Refused)]
+    assert sum(isinstance(decision, LoggedIn) for decision in decisions) == 100 - len(refused)
+    # One at a time of one owner, 0.2 s each before any was measured: 50 in ten seconds.
+    assert 40 <= 100 - len(refused) <= 60
+    assert {(each.status, (each.wait or 0) >= 1) for each in refused} == {(503, True)}
+    assert {task.result() for task in done} <= set(refused)
     assert access.guesses.waiting(which.tally, "10.0.0.99") == 0
+
+
+async def test_readers_of_other_sites_do_not_wait_behind_an_owner_of_many(executor: Executor) -> None:
+    hashed: list[str] = []
+    go = threading.Event()
+
+    def slow(hash: PasswordHash, password: bytes) -> bool:
+        go.wait(30)
+        hashed.append(password.decode())
+        return True
+
+    access = Access(KEY, 3600, executor, check_password=slow)
+
+    async def attempt(which: Lock, n: int) -> Decision:
+        how = login(f"{which.site} {n}", client=f"10.0.0.{n}")
+        decision = access.check(which, how)
+        assert isinstance(decision, Attempt)
+        return await access.settle(which, how, decision)
+
+    locks = [lock(owner="mallory", repository=f"r{n}") for n in range(35)]
+    tasks = [asyncio.create_task(attempt(each, n)) for n, each in enumerate(locks)]
+    await asyncio.sleep(0)
+    mine = lock()
+    reader = asyncio.create_task(attempt(mine, 99))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    left = tasks[10:]
+    for task in left:
+        task.cancel()  # their clients leave: they are never hashed
+    await asyncio.gather(*left, return_exceptions=True)
+    go.set()
+    assert isinstance(await reader, LoggedIn)
+    assert hashed.index(f"{mine.site} 99") <= 2
+    await asyncio.gather(*tasks[:10])
+    assert len(hashed) == 11
 
 
 async def test_what_cannot_be_checked_is_refused_and_not_counted(

@@ -127,7 +127,7 @@ class Serving:
         """Wait until nothing goes on behind visitors' backs."""
         async with asyncio.timeout(30):
             while running := list(self.library._flights._running.values()):
-                await asyncio.wait(running)
+                await asyncio.wait([run for run, _ in running])
 
     def asked(self) -> list[str]:
         """The targets of the calls since the last time, below the API and without queries."""

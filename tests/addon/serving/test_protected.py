@@ -198,7 +198,7 @@ async def test_forgejo_in_trouble_opens_nothing(tmp_path: Path, fault: dict[str,
     forge.stop()
 
 
-@pytest.mark.parametrize(("path", "status"), [("/Members/big.bin", 502), ("/Members/large.iso", 200)])
+@pytest.mark.parametrize(("path", "status"), [("/Members/big.bin", 502), ("/Members/large.iso", 404)])
 async def test_what_is_said_instead_of_a_file_that_does_not_come_is_for_no_shared_cache(
     tmp_path: Path, path: str, status: int
 ) -> None:
@@ -211,8 +211,7 @@ async def test_what_is_said_instead_of_a_file_that_does_not_come_is_for_no_share
         with forge.fault(r"/raw/", status=404, body=b"{}", headers=(("Content-Type", "application/json"),)):
             reply = await served.get("alice", path, cookie=cookie)
         assert reply.status == status
-        if status == 200:
-            assert reply.body == pointer
+        assert pointer not in reply.body
         assert reply.headers["cache-control"] in ("private, no-cache", "no-store")
         assert reply.headers["vary"].endswith("Cookie, Authorization")
     forge.stop()
