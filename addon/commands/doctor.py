@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import resp
+from addon.commands.security import security_notes
 from addon.net.http_client import HttpClient, TransportError, origin_of
 from addon.serving.answers import OWN_HEADER
 from addon.settings.addresses import ListenAddress
@@ -65,6 +66,8 @@ def findings(path: Path, settings: Settings) -> Iterator[Finding]:
     yield from asyncio.run(forgejo(settings))
     yield from redis(settings)
     yield from addresses(settings)
+    for about, text in security_notes(settings):
+        yield Finding(Level.NOTE, about, text)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
