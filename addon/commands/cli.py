@@ -26,6 +26,7 @@ from addon import __version__
 from addon.settings.schema import Settings, SettingsError, load
 
 if TYPE_CHECKING:
+    from addon.preview.forge import Forge
     from addon.shared.mappings import Mapping
 
 VARIABLE = "PAGES_CONFIG"
@@ -59,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--name", metavar="OWNER[/REPOSITORY]", help="publish as this; default: the folder's name")
     preview.add_argument("--config", metavar="FILE", type=Path, help="take further options from a settings file")
     preview.set_defaults(run=_preview)
+
+    site = commands.add_parser("check-site", help="say what is wrong with the site in a folder, before it is pushed")
+    site.add_argument("directory", metavar="DIR", type=Path, help="a folder as for preview")
+    site.add_argument("--json", action="store_true", help="as JSON")
+    site.set_defaults(run=_check_site)
 
     check = commands.add_parser("check", help="say what is wrong with a settings file, without starting")
     check.add_argument("file", nargs="?", metavar="FILE", type=Path)
@@ -214,6 +220,12 @@ async def _leads_back(settings: Settings, timeout: float) -> bool:
 # doctor
 
 
+def _check_site(options: argparse.Namespace) -> int:
+    from addon.commands.check_site import check_site_command
+
+    return check_site_command(options.directory, as_json=options.json)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from addon.commands.doctor import doctor_command
 
@@ -347,7 +359,7 @@ def _preview(options: argparse.Namespace) -> int:
         lines += [f"  {address}" for address in forge.addresses(PREVIEW_DOMAIN, port)]
         lines.append("Changes are visible on reload. Ctrl+C ends the preview.")
         (folder / "state").mkdir(mode=0o700)
-        threading.Thread(target=_say_when_open, args=(port, lines), daemon=True).start()
+        threading.Thread(target=_say_when_open, args=(port, lines, forge), daemon=True).start()
         return _mitmdump(config, folder / "state", quiet=True)
 
 
@@ -375,8 +387,10 @@ def _preview_options(config: Path | None, forge: int, port: int, folder: Path) -
     }
 
 
-def _say_when_open(port: int, lines: list[str]) -> None:
-    """Print where the site is once somebody who reads it can go there."""
+def _say_when_open(port: int, lines: list[str], forge: "Forge") -> None:
+    """Print where the site is once somebody who reads it can go there; then what is to be mended, as it changes."""
+    from addon.commands.check_site import watch
+
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -385,6 +399,7 @@ def _say_when_open(port: int, lines: list[str]) -> None:
             time.sleep(0.05)
         else:
             print("\n".join(lines), flush=True)
+            watch(forge, lambda found: print("\n".join(found), flush=True))
             return
 
 
