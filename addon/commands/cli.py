@@ -168,7 +168,10 @@ def _check(options: argparse.Namespace) -> int:
         problem = asyncio.run(_forgejo_problem(settings))
         if problem:
             print(f"warning: {problem}")
-    print(f"{path}: in order. Sites at https://{{owner}}.{settings.pages_domain}/, from {settings.forgejo_host}")
+    place = (
+        f"{settings.pages_domain}/OWNER" if settings.address_style == "path" else f"{{owner}}.{settings.pages_domain}"
+    )
+    print(f"{path}: in order. Sites at https://{place}/, from {settings.forgejo_host}")
     return 0
 
 
@@ -300,8 +303,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 def work(config: str) -> int:
     """What a process does that the supervisor started."""
+    import faulthandler
+
     from addon.process.worker import joined
 
+    faulthandler.enable()  # where it stands is written before the supervisor ends it
     worker = joined()
     assert worker is not None
     return _mitmdump(Path(config), load(Path(config), text=worker.text).state_dir)
