@@ -26,6 +26,7 @@ from addon import __version__
 from addon.settings.schema import Settings, SettingsError, load
 
 if TYPE_CHECKING:
+    from addon.preview.forge import Forge
     from addon.shared.mappings import Mapping
 
 VARIABLE = "PAGES_CONFIG"
@@ -59,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--name", metavar="OWNER[/REPOSITORY]", help="publish as this; default: the folder's name")
     preview.add_argument("--config", metavar="FILE", type=Path, help="take further options from a settings file")
     preview.set_defaults(run=_preview)
+
+    site = commands.add_parser("check-site", help="say what is wrong with the site in a folder, before it is pushed")
+    site.add_argument("directory", metavar="DIR", type=Path, help="a folder as for preview")
+    site.add_argument("--json", action="store_true", help="as JSON")
+    site.set_defaults(run=_check_site)
 
     check = commands.add_parser("check", help="say what is wrong with a settings file, without starting")
     check.add_argument("file", nargs="?", metavar="FILE", type=Path)
@@ -162,7 +168,10 @@ def _check(options: argparse.Namespace) -> int:
         problem = asyncio.run(_forgejo_problem(settings))
         if problem:
             print(f"warning: {problem}")
-    print(f"{path}: in order. Sites at https://{{owner}}.{settings.pages_domain}/, from {settings.forgejo_host}")
+    place = (
+        f"{settings.pages_domain}/OWNER" if settings.address_style == "path" else f"{{owner}}.{settings.pages_domain}"
+    )
+    print(f"{path}: in order. Sites at https://{place}/, from {settings.forgejo_host}")
     return 0
 
 
@@ -212,6 +221,12 @@ async def _leads_back(settings: Settings, timeout: float) -> bool:
 
 
 # doctor
+
+
+def _check_site(options: argparse.Namespace) -> int:
+    from addon.commands.check_site import check_site_command
+
+    return check_site_command(options.directory, as_json=options.json)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -288,8 +303,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 def work(config: str) -> int:
     """What a process does that the supervisor started."""
+    import faulthandler
+
     from addon.process.worker import joined
 
+    faulthandler.enable()  # where it stands is written before the supervisor ends it
     worker = joined()
     assert worker is not None
     return _mitmdump(Path(config), load(Path(config), text=worker.text).state_dir)
@@ -347,7 +365,7 @@ def _preview(options: argparse.Namespace) -> int:
         lines += [f"  {address}" for address in forge.addresses(PREVIEW_DOMAIN, port)]
         lines.append("Changes are visible on reload. Ctrl+C ends the preview.")
         (folder / "state").mkdir(mode=0o700)
-        threading.Thread(target=_say_when_open, args=(port, lines), daemon=True).start()
+        threading.Thread(target=_say_when_open, args=(port, lines, forge), daemon=True).start()
         return _mitmdump(config, folder / "state", quiet=True)
 
 
@@ -375,8 +393,10 @@ def _preview_options(config: Path | None, forge: int, port: int, folder: Path) -
     }
 
 
-def _say_when_open(port: int, lines: list[str]) -> None:
-    """Print where the site is once somebody who reads it can go there."""
+def _say_when_open(port: int, lines: list[str], forge: "Forge") -> None:
+    """Print where the site is once somebody who reads it can go there; then what is to be mended, as it changes."""
+    from addon.commands.check_site import watch
+
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -385,6 +405,7 @@ def _say_when_open(port: int, lines: list[str]) -> None:
             time.sleep(0.05)
         else:
             print("\n".join(lines), flush=True)
+            watch(forge, lambda found: print("\n".join(found), flush=True))
             return
 
 
