@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from addon.preview.objects import ObjectMissing
-from addon.preview.repository import SUBMODULE, TREE, GitDirectory, Repository
+from addon.preview.repository import SUBMODULE, SYMLINK, TREE, GitDirectory, Repository
 
 _NAMED = 3
 """Files of one kind that are named; the rest is counted."""
@@ -96,7 +96,7 @@ def _committed(git: GitDirectory) -> Files:
     with suppress(ObjectMissing, ValueError):
         repository = Repository(git)
         rows = repository.listing(repository.commit(oid).tree, recursive=True)
-        return {row.path: row.id for row in rows if row.mode != TREE}
+        return {row.path: row.id for row in rows if row.mode not in (TREE, SYMLINK, SUBMODULE)}
     return {}
 
 
