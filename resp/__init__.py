@@ -14,6 +14,7 @@ One `Client` serves all threads of a program. Every call has a deadline, and eve
 
 from resp.breaker import Breaker
 from resp.client import Client, Stats
+from resp.cluster_tracking import ClusterTracking
 from resp.commands import Lock, Script
 from resp.connection import Connection
 from resp.encoding import encode_command
@@ -55,10 +56,12 @@ from resp.errors import (
     WritesRefused,
     WrongType,
 )
+from resp.observer import Observer
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
 from resp.protocol import Parser
 from resp.pubsub import PubSub
+from resp.retry import Retry
 from resp.tracking import State, Status, Tracking
 from resp.values import INCOMPLETE, Push
 
@@ -72,6 +75,7 @@ __all__ = [
     "Client",
     "ClientClosed",
     "ClusterDown",
+    "ClusterTracking",
     "Connection",
     "ConnectionLost",
     "CrossSlot",
@@ -89,6 +93,7 @@ __all__ = [
     "NoProtocol",
     "NoScript",
     "NotEnoughReplicas",
+    "Observer",
     "OutOfMemory",
     "Parser",
     "PersistenceFailed",
@@ -102,6 +107,7 @@ __all__ = [
     "ReadOnly",
     "Redirected",
     "RespError",
+    "Retry",
     "Script",
     "ServerError",
     "State",

@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, overload
 from resp.breaker import Breaker
 from resp.commands import B, Composed
 from resp.encoding import Argument
-from resp.endpoint import Endpoint, parse_url, tls_context
-from resp.errors import ServerError, WatchError
+from resp.endpoint import Credentials, Endpoint, parse_url, tls_context, unknown_option
+from resp.errors import InvalidArgument, ServerError, WatchError
 from resp.kinds import changes_connection, command_name, split
+from resp.observed import Observed
+from resp.observer import Observer
 from resp.pipeline import Pipeline, Transaction, pauses
 from resp.pubsub import PubSub
+from resp.retry import Retry
 from resp.source import Source
 from resp.sources import Addresses, Fleet, source_of
 from resp.tracking_status import Reporter
@@ -78,8 +81,10 @@ class Options(TypedDict, total=False):
     max_life_time: float | None
     protocol: int
     client_name: str | None
-    retries: int
+    retries: int | Retry
     breaker: Breaker | bool
+    credentials: Credentials
+    observer: Observer | None
     max_bulk: int
     max_elements: int
     sentinels: Addresses | None
@@ -105,9 +110,10 @@ class Client(Composed[B]):
     free one. max_idle_time, max_life_time: seconds after which a connection is replaced, None for never.
 
     protocol: 3 for RESP3 where the server knows it, 2 for RESP2. decode: True to get `str` instead of `bytes`.
-    client_name: shown by CLIENT LIST. retries: further attempts, with a growing pause and before the deadline, where
-    the server certainly did not execute the command (no connection, LOADING and its like). breaker: a
-    `resp.Breaker`, True for one with its defaults, False for none. max_bulk: longest value accepted, in bytes.
+    client_name: shown by CLIENT LIST. retries: further attempts (or a `resp.Retry`, which says how fast), with growing
+    pauses and before the deadline, where the server certainly did not execute the command (no connection, LOADING and
+    its like). breaker: a `resp.Breaker`, True for one with its defaults, False for none. max_bulk: longest value
+    accepted, in bytes.
 
     Many servers, one face. sentinels: addresses of sentinels (`"h1:26379,h2"`, a list of such or of pairs), with
     sentinel_master, the name of what they watch, and sentinel_username, sentinel_password, the credentials for them:
@@ -115,6 +121,9 @@ class Client(Composed[B]):
     addresses of some of its nodes: commands go to the node that has their key. read_from: "replica" to read from
     replicas, which may be behind. translate: from a host and port that sentinels or nodes name to those to connect to,
     where there is a network in between that renames them.
+
+    credentials: gives `(username, password)` anew for each connection, where they are tokens that expire. observer: a
+    `resp.Observer`, which is told of commands, connections and failovers.
 
     A client connects when it is first used. Calls raise `RespError` and nothing else.
     """
@@ -163,8 +172,10 @@ class Client(Composed[B]):
         protocol: int = 3,
         decode: bool = False,
         client_name: str | None = None,
-        retries: int = 0,
+        retries: int | Retry = 0,
         breaker: Breaker | bool = True,
+        credentials: Credentials = None,
+        observer: Observer | None = None,
         max_bulk: int = 512 * 1024 * 1024,
         max_elements: int = 1 << 25,
         sentinels: Addresses | None = None,
@@ -174,7 +185,10 @@ class Client(Composed[B]):
         cluster: bool | Addresses = False,
         read_from: str = "master",
         translate: Callable[[str, int], tuple[str, int]] | None = None,
+        **others: Any,
     ) -> None:
+        if others:
+            raise InvalidArgument(unknown_option(next(iter(others))))
         tls = None
         if isinstance(ssl, _ssl.SSLContext):
             tls = ssl
@@ -195,6 +209,7 @@ class Client(Composed[B]):
             tls=tls,
             username=username,
             password=password,
+            credentials=credentials,
             db=db,
             protocol=protocol,
             client_name=client_name,
@@ -209,9 +224,12 @@ class Client(Composed[B]):
             "wait_timeout": wait_timeout,
             "max_idle_time": max_idle_time,
             "max_life_time": max_life_time,
+            "observer": observer,
         }
         fleet = Fleet(sentinels, sentinel_master, sentinel_username, sentinel_password, cluster, read_from, translate)
         self._source: Source = source_of(endpoint, limits, breaker, retries, fleet)
+        if observer is not None:
+            self._source = Observed(self._source, observer)
         self._timeout = timeout
         self._decode = decode
 
@@ -298,6 +316,11 @@ class Client(Composed[B]):
 
     # ---- several commands ----------------------------------------------------------------------------------------
 
+    # Without a word it is said to be what it is on one server; on a cluster one says what one means.
+    @overload
+    def pipeline(self, transaction: Literal[True] | None = ...) -> Transaction: ...
+    @overload
+    def pipeline(self, transaction: bool) -> Pipeline: ...
     def pipeline(self, transaction: bool | None = None) -> Pipeline:
         """Many commands in one round trip: queue them, then `execute()`; see `resp.Pipeline`.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 import time as _time
+from binascii import crc_hqx
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
@@ -23,7 +24,7 @@ from resp.cluster_batches import exchange
 from resp.cluster_listening import ClusterUpstream
 from resp.cluster_tracking import ClusterTracking
 from resp.connection import Connection
-from resp.encoding import Request, encode_command, encode_request
+from resp.encoding import Request, encode_argument, encode_command, encode_request
 from resp.endpoint import Endpoint
 from resp.errors import (
     Ask,
@@ -40,7 +41,7 @@ from resp.errors import (
     Timeout,
     TryAgain,
 )
-from resp.keys import FINDERS, FIRST, key_slot, slot_of
+from resp.keys import LAST_SLOT, ONE_KEY, key_slot, slot_of
 from resp.kinds import is_read, is_script
 from resp.listening import Upstream
 from resp.node import HeldConnection, Node
@@ -78,6 +79,7 @@ class ClusterSource:
         self.topology = topology
         self.slot_of: Callable[[Args], int | None] | None = _queued_slot
         self._reads_copies = read_from != "master"
+        self._straight = not self._reads_copies
 
     @property
     def endpoint(self) -> Endpoint:
@@ -88,10 +90,17 @@ class ClusterSource:
 
     def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
         name = args[0]
-        node = None
-        if type(name) is str and FINDERS.get(name) is FIRST and len(args) > 1 and not last and not self._reads_copies:
+        if type(name) is str and name in ONE_KEY and self._straight and not last and len(args) > 1:
             # One key, which is the usual case: nothing else need be known of the command.
-            slot: int | None = (place := key_slot(args[1]))
+            key: Any = args[1]
+            if type(key) is not bytes:
+                key = encode_argument(key)
+                if type(key) is not bytes:
+                    key = bytes(key)
+                if len(args) == 2:
+                    args = (name, key)  # need not be encoded once more
+            place = key_slot(key) if b"{" in key else crc_hqx(key, 0) & LAST_SLOT
+            slot: int | None = place
             node = self.topology.owners[place]
             if node is not None:
                 now = monotonic()

@@ -30,7 +30,7 @@ from resp.errors import (
     TooManyClients,
 )
 from resp.handshake import check, handshake, redacted
-from resp.interruptions import MAIN, signals, timer_handled
+from resp.interruptions import ALARM, MAIN, handler_of, signals
 from resp.protocol import LARGE_BUFFER, STEP
 from resp.stream import DONTWAIT, IOV_MAX, WAITALL, Stream
 from resp.values import INCOMPLETE, Push, Value
@@ -105,14 +105,16 @@ class Connection(Stream):
         deadline = limit if deadline is None else min(deadline, limit)
         where = self.endpoint
         try:
+            # Before the connection is there: who gives credentials may have to ask for them first.
+            who = where.introduced()
             self._use(dial(where, deadline))
             try:
-                self._handshake(deadline)
+                self._handshake(who, deadline)
             except _HungUp:
                 # Some proxies (twemproxy) close at a command that they do not know, and HELLO is one.
                 self.close()
                 self._use(dial(where, deadline))
-                self._handshake(deadline, plain=True)
+                self._handshake(who, deadline, plain=True)
             if self.parser.get() is not INCOMPLETE or not (self.parser.idle or self.parser.in_push):
                 raise Desynchronised("more was received than the replies to the handshake")
         except (Timeout, TimeoutError, BlockingIOError):
@@ -144,13 +146,13 @@ class Connection(Stream):
         """Out-of-band messages received so far; take them out from the left."""
         return self.parser.pushes
 
-    def _handshake(self, deadline: float, *, plain: bool = False) -> None:
-        steps = handshake(self.endpoint, plain=plain)
+    def _handshake(self, who: Endpoint, deadline: float, *, plain: bool = False) -> None:
+        steps = handshake(who, plain=plain)
         commands = next(steps)
         first = not plain
         while True:
             try:
-                replies = self._introduce(commands, deadline)
+                replies = self._introduce(commands, deadline, who)
             except ConnectionLost as error:
                 # Only a connection that was closed by the other side, before it said a word.
                 if first and not self.parser.end:
@@ -163,7 +165,7 @@ class Connection(Stream):
                 self.protocol, self.server, self.client_id = end.value
                 return
 
-    def _introduce(self, commands: Iterable[tuple[Argument, ...]], deadline: float) -> list[Value]:
+    def _introduce(self, commands: Iterable[tuple[Argument, ...]], deadline: float, who: Endpoint) -> list[Value]:
         requests = [encode_command(*command) for command in commands]
         try:
             self._send(b"".join(requests), deadline)
@@ -181,7 +183,7 @@ class Connection(Stream):
                 check(replies)
                 raise
             if isinstance(reply, ServerError):
-                reply = redacted(reply, self.endpoint)
+                reply = redacted(reply, who)
                 if isinstance(reply, TooManyClients) or reply.code == "DENIED":
                     raise reply
             replies.append(reply)
@@ -296,7 +298,7 @@ class Connection(Stream):
             elif taken != size:
                 self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
-            if now > signals.look_at or (not signals.handled and timer_handled()):
+            if now > signals.look_at or (ALARM and not signals.handled and handler_of(ALARM)):
                 signals.look(now)
             if signals.handled and timeout is not None and threading.get_ident() == MAIN:
                 self._wait_readable(sock, now + timeout)

@@ -98,17 +98,44 @@ def encode_request(args: Sequence[Argument]) -> Request:
     if not args:
         raise InvalidArgument("a command needs at least its name")
     name = args[0]
-    head = _HEADS.get((len(args), name)) if type(name) is str else None
+    count = len(args)
+    head = None
+    if type(name) is str:
+        # The two most usual forms in one step: a name and a key; a name, a key, an option and a value.
+        if count == 2:
+            head = _TWO.get(name)
+            if head is not None:
+                key: Any = args[1]
+                if type(key) is not bytes:
+                    key = encode_argument(key)
+                if len(key) < LARGE_ARGUMENT:
+                    return b"%b$%d\r\n%b\r\n" % (head, len(key), key)
+        elif count == 4:
+            head = _FOUR.get(name)
+            if head is not None:
+                one: Any = args[1]
+                if type(one) is not bytes:
+                    one = encode_argument(one)
+                two: Any = encode_argument(args[2])
+                three: Any = args[3]
+                if type(three) is not bytes:
+                    three = encode_argument(three)
+                if len(one) + len(two) + len(three) < LARGE_ARGUMENT:
+                    return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+                        head,
+                        len(one),
+                        one,
+                        len(two),
+                        two,
+                        len(three),
+                        three,
+                    )
+        else:
+            head = _HEADS.get((count, name))
     if head is None:
         words: Any = args
-        small = [b"*%d\r\n" % len(args)]
+        small = [b"*%d\r\n" % count]
     else:
-        if len(args) == 2:
-            key: Any = args[1]
-            if type(key) is not bytes:
-                key = encode_argument(key)
-            if len(key) < LARGE_ARGUMENT:
-                return b"%b$%d\r\n%b\r\n" % (head, len(key), key)
         words = args[1:]
         if len(words) >= MANY and (together := _short_words(words)) is not None:
             return head + together
@@ -124,7 +151,10 @@ def encode_request(args: Sequence[Argument]) -> Request:
             small = [b"\r\n"]
     if not parts:
         if head is None and type(name) is str and len(_HEADS) < 1024 and len(name) < 32:
-            _HEADS[len(args), name] = b"".join(small[:2])
+            _HEADS[count, name] = b"".join(small[:2])
+            for number, heads in ((2, _TWO), (4, _FOUR)):
+                if count == number:
+                    heads[name] = _HEADS[count, name]
         return b"".join(small)
     parts.append(b"".join(small))
     return parts
@@ -132,6 +162,8 @@ def encode_request(args: Sequence[Argument]) -> Request:
 
 # How a command of so many words with this name begins; filled as they are used.
 _HEADS: Final[dict[tuple[int, str], bytes]] = {}
+_TWO: Final[dict[str, bytes]] = {}
+_FOUR: Final[dict[str, bytes]] = {}
 
 #: Small requests are sent together in pieces of about this size.
 _CHUNK: Final = 64 * 1024

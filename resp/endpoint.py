@@ -9,13 +9,18 @@ because a URL may hold a password even where one does not look for it (an unesca
 
 from __future__ import annotations
 
+import difflib
 import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from resp.errors import InvalidArgument
+from resp.errors import AuthenticationError, InvalidArgument
+
+#: Gives `(username, password)`, or `(password,)`, whenever a connection is made; or an object whose `get_credentials`
+#: does, as those of redis-py have it. Username None: the user `default`.
+Credentials = Any
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class Endpoint:
     """One server and how to log in there. Times in seconds.
 
     host, port: where it listens, unless `unix_socket_path` is given. tls: a context, or None for plain text.
-    username, password: for AUTH; a password alone means the user `default`. db: database number. protocol: 3 to use
+    username, password: for AUTH; a password alone means the user `default`. credentials: gives both anew for each
+    connection (tokens that expire). db: database number. protocol: 3 to use
     RESP3 where the server knows it, 2 to stay with RESP2. client_name: shown by CLIENT LIST. connect_timeout: for
     connecting including TLS and handshake. timeout: for one call, if the call does not say otherwise; None: forever.
     max_bulk, max_elements: limits for replies, see `resp.protocol.Parser`.
@@ -35,6 +41,7 @@ class Endpoint:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    credentials: Credentials | None = field(default=None, repr=False)
     db: int = 0
     protocol: int = 3
     client_name: str | None = None
@@ -46,6 +53,8 @@ class Endpoint:
     def __post_init__(self) -> None:
         _check_text("host", self.host)
         _check_text("unix_socket_path", self.unix_socket_path, optional=True)
+        if self.credentials is not None and (self.username is not None or self.password is not None):
+            raise InvalidArgument("credentials are given either as username and password or by a provider")
         for name in ("username", "password", "client_name"):
             _check_text(name, getattr(self, name), optional=True)
         _check_number("port", self.port, 1, 65535)
@@ -58,6 +67,23 @@ class Endpoint:
         _check_number("max_elements", self.max_elements, 1, 2**40)
         if self.client_name is not None and not all("!" <= char <= "~" for char in self.client_name):
             raise InvalidArgument("client_name may have printable ASCII characters without spaces only")
+
+    def introduced(self) -> Endpoint:
+        """This endpoint with the name and password to use now. Raises AuthenticationError if there are none."""
+        provider = self.credentials
+        if provider is None:
+            return self
+        try:
+            given = provider.get_credentials() if hasattr(provider, "get_credentials") else provider()
+            *name, password = (given,) if isinstance(given, str) else given
+            return replace(self, username=name[0] if name else None, password=password, credentials=None)
+        except Exception as error:
+            # Never with its text, which may repeat what it has of a credential.
+            failure = AuthenticationError("NOAUTH", f"the provider of credentials failed ({type(error).__name__})")
+        try:
+            raise failure
+        finally:
+            del failure  # no cycle of exception and frame
 
     def __str__(self) -> str:
         if self.unix_socket_path is not None:
@@ -163,6 +189,45 @@ _ALIASES: Final = {
     "socket_connect_timeout": "connect_timeout",
     "decode_responses": "decode",
 }
+# Options of redis-py that say here what is the case anyway, with the only values that do.
+_NEEDLESS: Final[dict[str, frozenset[str] | None]] = {
+    "socket_keepalive": _TRUE,
+    "retry_on_timeout": _FALSE,
+    "health_check_interval": None,
+    "encoding": frozenset({"utf-8", "utf8"}),
+    "encoding_errors": frozenset({"strict", "surrogateescape"}),
+    "socket_read_size": None,
+    "lib_name": None,
+    "lib_version": None,
+}
+# What to use in the place of options that redis-py has and that are not here.
+_INSTEAD: Final = {
+    **{theirs: f"it is called {ours} here" for theirs, ours in _ALIASES.items()},
+    "socket_keepalive": "it is always on",
+    "retry_on_timeout": "a command that may have been executed is never sent again; `retries` is for the others",
+    "retry_on_error": "a command that may have been executed is never sent again; `retries` is for the others",
+    "retry": "`retries` takes a number or a resp.Retry",
+    "health_check_interval": "idle connections are looked at before they are used, without asking the server",
+    "encoding": "text is UTF-8",
+    "encoding_errors": "bytes that are no UTF-8 come as surrogate escapes",
+    "credential_provider": "it is called credentials here",
+    "connection_pool": "a client makes its own: pool_size, max_connections",
+    "single_connection_client": "max_connections=1 comes near it",
+    "ssl_ca_path": "use ssl_ca_certs, or ssl=an ssl.SSLContext",
+    "ssl_min_version": "use ssl=an ssl.SSLContext",
+    "ssl_ciphers": "use ssl=an ssl.SSLContext",
+    "ssl_validate_ocsp": "use ssl=an ssl.SSLContext",
+    "cache_config": "resp.Tracking tells what to forget; the cache is yours",
+}
+
+
+def unknown_option(name: str) -> str:
+    """What to say of an option that nobody here knows."""
+    advice = _INSTEAD.get(name)
+    if advice is not None:
+        return f"no option {name!r}: {advice}"
+    near = difflib.get_close_matches(name, _OPTIONS, 1)
+    return f"no option {name[:40]!r}" + (f": is {near[0]!r} meant?" if near else "")
 
 
 def parse_url(url: str) -> dict[str, Any]:
@@ -280,11 +345,17 @@ def _query(parts: SplitResult) -> dict[str, Any]:
     except ValueError:
         raise InvalidArgument("the options of this URL cannot be read") from None
     for name, text in pairs:
+        lowered = text.lower()
+        if name in _NEEDLESS:
+            allowed = _NEEDLESS[name]
+            if allowed is None or lowered in allowed:
+                continue
+            raise InvalidArgument(f"{unknown_option(name)} (in a URL)")
         name = _ALIASES.get(name, name)
         kind = _OPTIONS.get(name)
         if kind is None:
-            raise InvalidArgument(f"unknown option {name[:40]!r} in a URL; known are: {', '.join(sorted(_OPTIONS))}")
-        lowered = text.lower()
+            known = ", ".join(sorted(_OPTIONS))
+            raise InvalidArgument(f"unknown option in a URL: {unknown_option(name)}; known are: {known}")
         try:
             if kind is bool:
                 if lowered not in _TRUE | _FALSE:

@@ -3,8 +3,8 @@
 """What signals do to a blocking system call, and when that matters.
 
 Python calls recv() anew after a signal handler returned, and the kernel's time limit begins anew with it: a timer that
-strikes every second would make a limit of five seconds one that never comes. Surprising: only the handlers of timers
-are looked at in every call; those of the other signals every 10 ms, since handlers hardly ever change and looking at
+strikes every second would make a limit of five seconds one that never comes. Surprising: only the handler of SIGALRM
+is looked at in every call; those of the other signals every 10 ms, since handlers hardly ever change and looking at
 all of them costs as much as parsing a reply.
 """
 
@@ -25,22 +25,9 @@ _REPEATING: Final = [
 
 
 # Without the enumeration that signal.getsignal makes of its answer, which takes ten times as long.
-_handler_of: Final[Callable[[int], Any]] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
-_TIMERS: Final = tuple(
-    int(getattr(signal, name)) for name in ("SIGALRM", "SIGVTALRM", "SIGPROF") if hasattr(signal, name)
-)
-
-if len(_TIMERS) == 3:
-    _ALARM, _VIRTUAL, _PROFILE = _TIMERS
-
-    def timer_handled() -> Any:
-        """True if somebody handles (or ignores) the signal of a timer."""
-        return _handler_of(_ALARM) or _handler_of(_VIRTUAL) or _handler_of(_PROFILE)
-
-else:
-
-    def timer_handled() -> Any:
-        return False
+handler_of: Final[Callable[[int], Any]] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+#: The signal of the timer that runs while a program waits, looked at in every call (0: there is none).
+ALARM: Final = int(getattr(signal, "SIGALRM", 0))
 
 
 class Signals:

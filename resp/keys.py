@@ -17,6 +17,7 @@ from resp.encoding import Argument, encode_argument
 from resp.errors import CrossSlot, InvalidArgument
 
 SLOTS: Final = 16384
+LAST_SLOT: Final = SLOTS - 1
 Args = Sequence[Argument]
 
 
@@ -142,5 +143,5 @@ _NAMES: Final[list[tuple[Callable[[Args], Args], str]]] = [
     (_migrated, "MIGRATE"),
 ]
 FINDERS: Final = {name: find for find, names in _NAMES for name in names.split()}
-#: Commands of one key that need no table.
-FIRST: Final = _first
+#: Commands of one key that are used most.
+ONE_KEY: Final = frozenset(_USUAL.split())

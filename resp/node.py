@@ -11,13 +11,12 @@ to decide.
 
 from __future__ import annotations
 
-import random
 import time as _time
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from resp.breaker import Breaker
+from resp.breaker import CLOSED, Breaker
 from resp.connection import Connection
 from resp.encoding import Argument, Request, chunks, encode_request
 from resp.endpoint import Endpoint
@@ -37,15 +36,15 @@ from resp.errors import (
 )
 from resp.kinds import is_blocking, is_read, is_script
 from resp.listening import Upstream, upstream_of
+from resp.observer import logger
 from resp.pool import Pool
+from resp.retry import Retry
 from resp.source import Args, Batch, SourceStats
 from resp.tracking import Tracking
 from resp.tracking_status import Reporter
 from resp.values import Value
 
 _T = TypeVar("_T")
-#: Seconds before the second of several attempts; doubled by each further one, with jitter.
-_PAUSE: Final = 0.02
 
 
 class NoBreaker(Breaker):
@@ -61,16 +60,16 @@ class NoBreaker(Breaker):
 class Node:
     """One server, as a source of its own or as one of several; see `resp.source.Source` for what the methods mean.
 
-    retries: further attempts, with a growing pause, where the server certainly did not execute the command.
+    retries: further attempts, or a `resp.Retry`, where the server certainly did not execute the command.
     """
 
     slot_of: Callable[[Args], int | None] | None = None
 
-    def __init__(self, endpoint: Endpoint, pool: Pool, breaker: Breaker, retries: int = 0) -> None:
+    def __init__(self, endpoint: Endpoint, pool: Pool, breaker: Breaker, retries: int | Retry = 0) -> None:
         self.endpoint = endpoint
         self.pool = pool
         self.breaker = breaker
-        self._retries = retries
+        self._retry = retries if isinstance(retries, Retry) else Retry(retries)
         self._retried = 0
 
     def __repr__(self) -> str:
@@ -97,9 +96,23 @@ class Node:
                         pool.release(connection)
                         return reply
                     self._settle(connection, (reply,))
-                    if not self._retries or not _not_executed(reply, args[0]):
+                    if not self._retry.attempts or not _not_executed(reply, args[0]):
                         return reply
                     refusal = reply
+
+        return self._call(request, args[0], now, timeout, last, fresh, refusal)
+
+    def _call(
+        self,
+        request: Request,
+        name: Argument,
+        now: float,
+        timeout: float | None,
+        last: bool,
+        fresh: bool,
+        refusal: Value,
+    ) -> Value:
+        """The rest of `call`, in a frame of its own: variables of a closure are slower, also where it is not made."""
 
         def attempt(connection: Connection) -> Value:
             reply = connection.roundtrip(request, monotonic(), _left(now, timeout))
@@ -107,7 +120,7 @@ class Node:
                 connection.expires = 0.0
             return reply
 
-        return self._perform(attempt, args[0], now, timeout, fresh, refusal)
+        return self._perform(attempt, name, now, timeout, fresh, refusal)
 
     def exchange(self, batch: Batch, timeout: float | None) -> list[Value]:
         return self.send(batch.wire(), timeout, last=batch.last, reads=lambda: batch.reads)
@@ -170,6 +183,8 @@ class Node:
                     if isinstance(error, ClientClosed) or not self._pause(tries, deadline):
                         raise
                 else:
+                    if breaker.state != CLOSED:
+                        logger.info("%s answers again", self.endpoint)
                     breaker.success()
                     if keep:
                         return result
@@ -202,9 +217,9 @@ class Node:
 
     def _pause(self, tries: int, deadline: float | None) -> bool:
         """Wait before another attempt; False if there is none left, or no time for it."""
-        if tries >= self._retries:
+        pause = self._retry.pause(tries)
+        if pause is None:
             return False
-        pause = _PAUSE * 2**tries * random.uniform(0.5, 1.0)
         if deadline is not None and monotonic() + pause >= deadline:
             return False
         _time.sleep(pause)
@@ -252,7 +267,10 @@ class Node:
             hasty = timeout is not None and (patience is None or timeout < 0.9 * patience)
             if hasty or (not callable(name) and is_blocking(name)):
                 return
+        closed = self.breaker.state == CLOSED
         self.breaker.failure()
+        if closed and self.breaker.state != CLOSED:
+            logger.warning("%s does not answer (%s): calls fail at once until it does", self.endpoint, error)
 
     def _settle(self, connection: Connection, replies: list[Value] | tuple[Value, ...]) -> None:
         """Give back a connection, unless one of the replies says that it is of no use."""

@@ -189,6 +189,11 @@ class Transaction(Pipeline, MayAnswer):
             self._do(words)
         return True
 
+    @property
+    def watching(self) -> bool:
+        """True from `watch` to the end: EXEC, reset, or the loss of the connection that watches."""
+        return self._held is not None and self._held.open
+
     def unwatch(self) -> bool:
         """Watch nothing any more; commands are queued from now on."""
         if self._held is not None and self._held.open:

@@ -23,7 +23,8 @@ from typing import Final, NamedTuple
 
 from resp.connection import Connection
 from resp.endpoint import Endpoint
-from resp.errors import ClientClosed, Desynchronised, InvalidArgument, PoolExhausted
+from resp.errors import ClientClosed, Desynchronised, InvalidArgument, PoolExhausted, RespError
+from resp.observer import Observer, logger, tell
 
 #: Seconds of idleness after which a connection is checked for late bytes and for its end before it is used.
 LOOK_AFTER: Final = 0.001
@@ -64,8 +65,8 @@ class Pool:
 
     pool_size: idle connections kept. max_connections: connections at the same time. wait_timeout: longest wait for a
     free one. max_idle_time, max_life_time: an older connection is replaced; life time varies by a tenth, so that not
-    all of them are replaced at once; None for no limit. factory: makes a connection, not
-    yet open.
+    all of them are replaced at once; None for no limit. factory: makes a connection, not yet open. observer: is told
+    of connections and of waiting for them.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Pool:
         max_idle_time: float | None = 240.0,
         max_life_time: float | None = 3600.0,
         factory: Callable[[Endpoint], Connection] = Connection,
+        observer: Observer | None = None,
     ) -> None:
         for name, number, least in (("pool_size", pool_size, 0), ("max_connections", max_connections, 1)):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
@@ -96,7 +98,9 @@ class Pool:
         self.wait_timeout = wait_timeout
         self.max_idle_time = max_idle_time
         self.max_life_time = max_life_time
+        self.observer = observer
         self._factory = factory
+        self._down = False  # the last attempt to connect failed
         self._created = self._failed = self._replaced = self._waited = self._exhausted = 0
         self.closed = False
         self._keep = pool_size  # 0 when closed
@@ -188,18 +192,35 @@ class Pool:
             return None
 
     def _connect(self, connection: Connection, deadline: float | None) -> Connection:
+        began = monotonic()
         try:
             connection.connect(deadline)
             if not connection.parser.idle:
                 raise Desynchronised("a message came unasked")
-        except BaseException:
+        except BaseException as error:
             self._failed += 1
             self.discard(connection)
+            self._note_failure(error)
             raise
         self._created += 1
+        if self._down:
+            self._down = False
+            logger.info("%s: connected again", self.endpoint)
+        if self.observer is not None:
+            tell(self.observer.connected, self.endpoint, monotonic() - began)
         life = self.max_life_time
         connection.expires = float("inf") if life is None else connection.born + life * random.uniform(0.9, 1.0)
         return connection
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Log the first of several failures, tell the observer of each."""
+        if not isinstance(error, RespError):
+            return  # an interruption says nothing about the server
+        if not self._down:
+            self._down = True
+            logger.info("%s: no connection: %s", self.endpoint, error)
+        if self.observer is not None:
+            tell(self.observer.failed, self.endpoint, error)
 
     def _wait(self, waiter: _Waiter, deadline: float | None) -> Connection:
         """The connection handed over; one that is not open is the permission to open it."""
@@ -223,6 +244,9 @@ class Pool:
             if not self._leave(waiter) and waiter.connection is not None:
                 self.release(waiter.connection)
             raise
+        finally:
+            if self.observer is not None:
+                tell(self.observer.waited, self.endpoint, monotonic() - began)
         if waiter.connection is None:
             raise ClientClosed
         return waiter.connection

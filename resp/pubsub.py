@@ -17,7 +17,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from resp.connection import Connection
 from resp.encoding import Argument, encode_argument
@@ -122,18 +123,19 @@ class PubSub:
         """The sharded channels, as `channels`."""
         return self._wanted("s")
 
-    def subscribe(self, *channels: Argument, **handlers: Handler) -> None:
-        """Subscribe to channels; a keyword names a function that is called with each message of its channel.
+    def subscribe(self, *channels: Argument | Mapping[Any, Handler], **handlers: Handler) -> None:
+        """Subscribe to channels; a keyword names a function that is called with each message of its channel, and so
+        does a mapping, for names that are no keywords: `{b"\\xff": function}`.
 
         Connects if need be. A server that is away is no error: the subscription is made when it is back.
         """
         self._add("", channels, handlers)
 
-    def psubscribe(self, *patterns: Argument, **handlers: Handler) -> None:
+    def psubscribe(self, *patterns: Argument | Mapping[Any, Handler], **handlers: Handler) -> None:
         """Subscribe to all channels that match the glob patterns."""
         self._add("p", patterns, handlers)
 
-    def ssubscribe(self, *channels: Argument, **handlers: Handler) -> None:
+    def ssubscribe(self, *channels: Argument | Mapping[Any, Handler], **handlers: Handler) -> None:
         """Subscribe to sharded channels (Redis 7, Valkey)."""
         self._add("s", channels, handlers)
 
@@ -149,8 +151,13 @@ class PubSub:
         """Leave sharded channels; all of them if none is named."""
         self._remove("s", channels)
 
-    def _add(self, kind: str, names: tuple[Argument, ...], handlers: dict[str, Handler]) -> None:
-        wanted: dict[bytes, Handler | None] = {bytes(encode_argument(name)): None for name in names}
+    def _add(
+        self, kind: str, names: tuple[Argument | Mapping[Any, Handler], ...], handlers: dict[str, Handler]
+    ) -> None:
+        wanted: dict[bytes, Handler | None] = {}
+        for name in names:
+            more: Mapping[Any, Handler | None] = name if isinstance(name, Mapping) else {name: None}
+            wanted |= {bytes(encode_argument(each)): handler for each, handler in more.items()}
         wanted |= {bytes(encode_argument(name)): handler for name, handler in handlers.items()}
         if not wanted:
             raise InvalidArgument(f"{kind}subscribe needs at least one name")

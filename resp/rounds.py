@@ -16,25 +16,39 @@ import threading
 import weakref
 from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from resp.errors import ConnectionLost, RespError
-from resp.listening import Waker, wait
+from resp.listening import Line, Waker, wait
 
 logger = logging.getLogger("resp")
 
 #: Least seconds between two rounds, however many ask.
 _GAP: Final = 0.03
+#: Seconds after which a silent line is asked for a sign of life, and given up after as many more.
+_SILENCE: Final = 5.0
 
 
 class Rounds:
     """work: a bound method, held weakly, that does one round and raises RespError if it came to nothing.
 
-    every, doubtful_every: seconds between rounds that nobody asked for, and between them while in doubt.
+    every, doubtful_every: seconds between rounds that nobody asked for, and between them while in doubt. ear, heed:
+    bound methods, too; one opens a line to listen to, the other says whether what came over it is a reason for a round.
     """
 
-    def __init__(self, work: Callable[[], None], name: str, *, every: float, doubtful_every: float) -> None:
+    def __init__(
+        self,
+        work: Callable[[], None],
+        name: str,
+        *,
+        every: float,
+        doubtful_every: float,
+        ear: Callable[[], Line | None] | None = None,
+        heed: Callable[[Any], bool] | None = None,
+    ) -> None:
         self._work = weakref.WeakMethod(work)
+        self._ear = None if ear is None else weakref.WeakMethod(ear)
+        self._heed = None if heed is None else weakref.WeakMethod(heed)
         self._name = name
         self.every = every
         self._doubtful_every = doubtful_every
@@ -105,24 +119,49 @@ class Rounds:
                 self._condition.notify_all()
         return monotonic() + (self._doubtful_every if self.doubt else self.every) * random.uniform(0.8, 1.2)
 
+    def _listened(self, line: Line | None) -> Line | None:
+        """Hear what came over the line; the line to listen to from now on, None if there is none."""
+        if line is not None:
+            try:
+                items = line.items()
+                line.probe(_SILENCE, _SILENCE)
+            except RespError:
+                line.close()
+                return None
+            heed = self._heed() if self._heed is not None else None
+            if heed is not None and any(map(heed, items)):
+                self.doubt = False
+                self.suspect()
+        elif self._ear is not None and self._done and not self.doubt:
+            ear = self._ear()
+            return ear() if ear is not None else None
+        return line
+
     def close(self) -> None:
         self.closed = True
         self._waker.ring()
         with self._condition:
+            if self._thread is None:
+                self._waker.close()  # the thread, if there is one, does it when it ends
             self._condition.notify_all()
 
     def __del__(self) -> None:
-        self._waker.ring()
+        if self._thread is None:
+            self._waker.close()
+        else:
+            self._waker.ring()
 
 
 def _run(reference: weakref.ref[Rounds], waker: Waker) -> None:
     next_round = earliest = 0.0
+    line: Line | None = None
     try:
         while True:
             rounds = reference()
             if rounds is None or rounds.closed or rounds._waker is not waker or rounds._work() is None:
                 return
             waker.clear()
+            line = rounds._listened(line)
             now = monotonic()
             if now >= next_round or (rounds._done < rounds._wanted and now >= earliest):
                 next_round = rounds._one()
@@ -130,8 +169,10 @@ def _run(reference: weakref.ref[Rounds], waker: Waker) -> None:
             soonest = earliest if rounds._done < rounds._wanted else next_round
             pause = max(0.0, soonest - monotonic())
             del rounds
-            wait((), waker, min(pause, 5.0))
+            wait((line,) if line is not None else (), waker, min(pause, _SILENCE))
     finally:
+        if line is not None:
+            line.close()
         waker.close()
 
 

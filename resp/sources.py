@@ -20,7 +20,9 @@ from resp.endpoint import PORT, SENTINEL_PORT, Endpoint, hosts
 from resp.errors import InvalidArgument
 from resp.node import NoBreaker, Node
 from resp.pool import Pool
-from resp.sentinel import ASK_SECONDS, MasterConnection, Sentinels, SentinelSource
+from resp.retry import Retry
+from resp.sentinel import MasterConnection, SentinelSource
+from resp.sentinels import ASK_SECONDS, Sentinels
 from resp.source import Source
 from resp.topology import Topology
 
@@ -42,10 +44,11 @@ class Fleet(NamedTuple):
     translate: Callable[[str, int], Address] | None
 
 
-def source_of(endpoint: Endpoint, limits: dict[str, Any], guard: Breaker | bool, retries: int, fleet: Fleet) -> Source:
+def source_of(
+    endpoint: Endpoint, limits: dict[str, Any], guard: Breaker | bool, retries: int | Retry, fleet: Fleet
+) -> Source:
     """The source for these options. endpoint: the settings for each server, and where a single one is."""
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise InvalidArgument("retries must be an int of at least 0")
+    again = retries if isinstance(retries, Retry) else Retry(retries)
     if fleet.read_from not in _READ_FROM:
         raise InvalidArgument(f"read_from must be one of {', '.join(_READ_FROM)}")
 
@@ -58,7 +61,7 @@ def source_of(endpoint: Endpoint, limits: dict[str, Any], guard: Breaker | bool,
         address: Address, factory: Callable[[Endpoint], Connection] = Connection, endpoint: Endpoint = endpoint
     ) -> Node:
         where = replace(endpoint, host=address[0], port=address[1], unix_socket_path=None)
-        return Node(where, Pool(where, **limits, factory=factory), breaker(), retries)
+        return Node(where, Pool(where, **limits, factory=factory), breaker(), again)
 
     if fleet.sentinels is not None:
         if not fleet.sentinel_master or fleet.cluster:
@@ -68,6 +71,7 @@ def source_of(endpoint: Endpoint, limits: dict[str, Any], guard: Breaker | bool,
             unix_socket_path=None,
             username=fleet.sentinel_username,
             password=fleet.sentinel_password,
+            credentials=None,
             db=0,
             connect_timeout=min(endpoint.connect_timeout, ASK_SECONDS),
             timeout=ASK_SECONDS,
@@ -93,4 +97,4 @@ def source_of(endpoint: Endpoint, limits: dict[str, Any], guard: Breaker | bool,
         return ClusterSource(topology, read_from=fleet.read_from)
     pool = Pool(endpoint, **limits)
     only = guard if isinstance(guard, Breaker) else breaker()
-    return Node(endpoint, pool, only, retries)
+    return Node(endpoint, pool, only, again)

@@ -69,9 +69,9 @@ def counted(keys: Keys, what: str = "key") -> list[Argument]:
 def numkeys_of(number: int, keys: Keys) -> list[Argument]:
     """The same where redis-py has the caller count; a wrong number is found here instead of at the server."""
     found = at_least_one(words(keys))
-    if number != len(found):
+    if str(number) != str(len(found)):
         raise InvalidArgument(f"{number} keys were announced and {len(found)} were given")
-    return [number, *found]
+    return [len(found), *found]
 
 
 def weighted(keys: Any) -> tuple[list[Argument], list[Argument]]:
@@ -83,7 +83,8 @@ def weighted(keys: Any) -> tuple[list[Argument], list[Argument]]:
 
 def one_of(given: Argument, *allowed: str) -> str:
     """A word that must be one of a few, in capitals."""
-    word = given.upper() if isinstance(given, str) else ""
+    word = given.decode("ascii", "replace") if isinstance(given, bytes) else given
+    word = word.upper() if isinstance(word, str) else ""
     if word not in allowed:
         raise InvalidArgument(f"expected one of {', '.join(allowed)}")
     return word

@@ -23,11 +23,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from addon.access.cookies import LoginCookies, cookie_path
-from addon.access.guess_limits import Bounded, Busy, Guesses, GuessesInMemory, Turns, visitor_of
+from addon.access.cookies import HOST_PREFIX, LoginCookies, cookie_path, name_of
+from addon.access.guess_limits import Bounded, Guesses, GuessesInMemory
 from addon.access.locks import Lock, lock_of
-from addon.access.passwords import AccessFault, PasswordHash, Unchecked, verify
+from addon.access.passwords import AccessFault, PasswordHash, Unchecked, cost, verify
 from addon.access.signing_key import SigningKey
+from addon.access.visitors import Households, visitor_of
+from addon.net.turns import Dropped, Interest, Party, TooLate, Turns
+from addon.web.request_head import is_embedded
 
 __all__ = ["Access", "AccessFault", "Decision", "Lock", "Visit", "lock_of", "private", "return_target"]
 
@@ -39,9 +42,14 @@ REMEMBERED = 4096
 """Basic logins that are remembered."""
 AT_ONCE = 2
 """Passwords that are hashed at once: each takes a core and up to 128 MiB."""
+PATIENCE = 10.0
+"""Seconds in which a hash has to begin."""
 _BUSY_WAIT = 5
 _MAX_AUTHORIZATION = 8 * 1024
 _FORM = re.compile(rb"application/x-www-form-urlencoded[ \t]*(?:;.*)?", re.I | re.DOTALL)
+_NOT_PRIVATE = frozenset(
+    (b"expires", b"pragma", b"access-control-allow-origin", b"timing-allow-origin", b"cross-origin-resource-policy")
+)
 _SAFE_PATH = "/%!$&'()*+,;=:@-._~"
 _SAFE_QUERY = "!$%&'()*+,-./:;=?@_~"
 
@@ -152,9 +160,11 @@ class Access:
         self._executor = executor
         self._clock = clock
         self._check_password = check_password
-        self._turns = Turns(AT_ONCE)
+        self._turns = Turns(AT_ONCE, most_each=1, expected=0.2, clock=clock)
+        self._households = Households(clock)
+        self._knew: Bounded[tuple[str, str], None] = Bounded(REMEMBERED)  # households by the tally of a site
         self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
-        self._running: dict[bytes, asyncio.Task[_Verdict | Refused]] = {}
+        self._running: dict[bytes, tuple[asyncio.Task[_Verdict | Refused], Interest]] = {}
         self.adopted: Callable[[], object] = lambda: None
         """Told when logins have ended: of answers that are ready for them, nothing here knows."""
 
@@ -166,9 +176,16 @@ class Access:
         self.guesses.adopt(key)
         self.adopted()
 
-    def logged_in(self, lock: Lock, cookies: bytes | None) -> float:
-        """Until when (monotonic seconds) a Cookie header alone opens a lock, whoever sends it; 0 where it does not."""
-        left = self._cookies.left(cookies, lock)
+    def logged_in(self, lock: Lock, header: Headers, *, secure: bool) -> float:
+        """Until when (monotonic seconds) a Cookie header alone opens a lock, whoever sends it; 0 where it does not.
+
+        secure: by the name that browsers take over HTTPS alone, so nobody has to know how the visitor came; else by the
+        one that counts for who is known to have come without.
+        """
+        cookies = header(b"cookie")
+        if cookies is None or (secure and HOST_PREFIX not in cookies) or _is_embedded(header):
+            return 0.0
+        left = self._cookies.left(cookies, lock, secure)
         return self._clock() + left if left > 0 else 0.0
 
     def check(self, lock: Lock | None, visit: Visit) -> Decision:
@@ -177,7 +194,7 @@ class Access:
             return Open()
         header = visit.header
         reason = Reason.UNKNOWN
-        if visit.method == "POST" and not _is_foreign(visit):
+        if visit.method == "POST" and not is_foreign(header, visit.host):
             reason = Reason.NO_FORM
             by_form = _FORM.fullmatch(header(b"content-type") or b"") is not None
             if by_form and (visit.body is None or len(visit.body) > MAX_FORM):
@@ -185,7 +202,7 @@ class Access:
             password = form_password(visit.body or b"") if by_form else None
             if password is not None:
                 return self._attempt(lock, visit, password, True)
-        if self._cookies.valid(header(b"cookie"), lock):
+        if not _is_embedded(header) and self._cookies.valid(header(b"cookie"), lock, visit.secure):
             return Granted()
         password = basic_password(header(b"authorization"))
         if password is None:
@@ -197,12 +214,15 @@ class Access:
 
     async def settle(self, lock: Lock, visit: Visit, attempt: Attempt) -> Decision:
         """What comes of an attempt: LoggedIn or Granted, Challenge, or Refused (429 and 503 with a wait)."""
-        task = self._running.get(attempt.key)
-        if task is None:
-            task = asyncio.create_task(self._decide(lock, visitor_of(visit.client), attempt))
-            self._running[attempt.key] = task
+        running = self._running.get(attempt.key)
+        if running is None:
+            interest = Interest()
+            task = asyncio.create_task(self._decide(lock, visitor_of(visit.client), attempt, interest))
+            self._running[attempt.key] = running = task, interest
             task.add_done_callback(lambda done: self._running.pop(attempt.key, None))
-        verdict = await asyncio.shield(task)
+        task, interest = running
+        with interest.waiting():
+            verdict = await asyncio.shield(task)
         if isinstance(verdict, Refused):
             return verdict
         if verdict is _Verdict.WRONG:
@@ -215,23 +235,32 @@ class Access:
 
     async def aclose(self) -> None:
         """Stop the attempts under way."""
-        tasks = list(self._running.values())
+        tasks = [task for task, _ in self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _decide(self, lock: Lock, visitor: str, attempt: Attempt) -> _Verdict | Refused:
+    async def _decide(self, lock: Lock, household: str, attempt: Attempt, interest: Interest) -> _Verdict | Refused:
+        interest.bind()
+        knew = (lock.tally, household) in self._knew
+        visitor = household if knew else self._households.visitor(lock.tally, household)
         admission = await self.guesses.admit(lock.tally, visitor)
         if admission.wait > 0:
             logger.debug("%s: %s has to wait before the next try", lock.tally, visitor)
             return Refused(429, math.ceil(admission.wait))
         checked = False
         try:
-            async with self._turns.turn(admission.first):
+            # The owner's turn, whoever's password it is: what is given back, for it was right, was work as well. Who
+            # failed here before is served beside, not before, those who did not.
+            owner = lock.site.partition("/")[0]
+            party = Party(owner if admission.first else f"{owner} again", visitor)
+            async with self._turns.turn(PATIENCE, cost(lock.hash), party=party):
                 loop = asyncio.get_running_loop()
                 right = await loop.run_in_executor(self._executor, self._check_password, lock.hash, attempt.password)
             checked = True
-        except Busy:
+        except TooLate as late:
+            return Refused(503, math.ceil(late.retry_after))
+        except Dropped:
             return Refused(503, _BUSY_WAIT)
         except Unchecked as error:
             logger.error("%s: a password could not be checked: %s", lock.tally, error)
@@ -240,7 +269,9 @@ class Access:
             if not checked:
                 await self.guesses.withdrawn(lock.tally, visitor)
         if not right:
+            self._households.failed(lock.tally, household)
             return _Verdict.WRONG
+        self._knew.put((lock.tally, household), None)
         await self.guesses.succeeded(lock.tally, visitor)
         return _Verdict.RIGHT
 
@@ -270,14 +301,14 @@ def challenge(lock: Lock, visit: Visit, reason: Reason) -> Challenge:
     realm = b'realm="Pages %b"' % cookie_path(visit.base)
     html = b"text/html" in (visit.header(b"accept") or b"").lower()
     if html or visit.header(b"sec-fetch-mode") is not None:
-        return Challenge(reason, b'Cookie %b, cookie-name="%b"' % (realm, lock.cookie))
+        return Challenge(reason, b'Cookie %b, cookie-name="%b"' % (realm, name_of(lock, visit.secure)))
     return Challenge(reason, b'Basic %b, charset="UTF-8"' % realm)
 
 
 def private(headers: list[Header]) -> list[Header]:
     """The headers of an answer that only who is logged in may see: for no shared cache, and never unasked from any.
 
-    `Cache-Control: no-store` stays; `Vary` keeps what it names.
+    `Cache-Control: no-store` stays; `Vary` keeps what it names. No other site's page may read or embed it.
     """
     kept: list[Header] = []
     vary: list[bytes] = []
@@ -288,8 +319,9 @@ def private(headers: list[Header]) -> list[Header]:
             control = value if b"no-store" in value else control
         elif lower == b"vary":
             vary.append(value)
-        elif lower not in (b"expires", b"pragma"):
+        elif lower not in _NOT_PRIVATE:
             kept.append((name, value))
+    kept.append((b"Cross-Origin-Resource-Policy", b"same-origin"))
     kept += [(b"Cache-Control", control), (b"Vary", b", ".join([*vary, b"Cookie, Authorization"]))]
     return kept
 
@@ -330,19 +362,24 @@ def basic_password(authorization: bytes | None) -> bytes | None:
     return password if colon else None
 
 
-def _is_foreign(visit: Visit) -> bool:
+def is_foreign(header: Headers, host: str) -> bool:
     """Whether another site's page sent this form: its visitors would guess for it, and wait for it.
 
     Our login page sends no referrer, which makes `Origin` null; `Sec-Fetch-Site` is there all the same. Neighbours
     below one pages domain are same-site, and foreign.
     """
-    site = visit.header(b"sec-fetch-site")
+    site = header(b"sec-fetch-site")
     if site is not None:
         return site.strip() not in (b"same-origin", b"none")
-    origin = visit.header(b"origin")
+    origin = header(b"origin")
     if origin is None or origin.strip() == b"null":
         return False
     try:
-        return urlsplit(origin.decode("latin-1")).hostname != urlsplit(f"//{visit.host}").hostname
+        return urlsplit(origin.decode("latin-1")).hostname != urlsplit(f"//{host}").hostname
     except ValueError:
         return True
+
+
+def _is_embedded(header: Headers) -> bool:
+    """Whether a login does not count, because another site's page has this fetched."""
+    return is_embedded(header(b"sec-fetch-site"), header(b"sec-fetch-mode"), header(b"sec-fetch-dest"))

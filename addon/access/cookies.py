@@ -3,9 +3,11 @@
 """The cookies of those who gave a site's password: made, checked, taken back. Pure, but for the time it is given.
 
 A value is `{expires}|{signature}`: unix seconds, and the HMAC-SHA-256, in hex, over site, kind, branch, password hash
-and expiry. So a new password ends old logins, and no cookie opens anything but what it was made for. The surprising
-decision: a site below a path also leaves a mark that only the log-out address is sent, because a cookie limited to
-`/blog` is not sent there, and a log-out that does not know of a login cannot end it.
+and expiry. So a new password ends old logins, and no cookie opens anything but what it was made for. Over HTTPS its
+name begins with `__Host-`, which no neighbour below the pages domain can set for it (RFC 6265bis §4.1.3.2); such a
+cookie is for the whole host, and no other counts there. The surprising decision: over plain HTTP, where the name is the
+Traefik plugin's, a site below a path also leaves a mark that only the log-out address is sent, because a cookie limited
+to `/blog` is not sent there, and a log-out that does not know of a login cannot end it.
 """
 
 import hmac
@@ -17,6 +19,7 @@ from addon.access.locks import Lock
 from addon.access.signing_key import SigningKey
 
 LOG_OUT = "/.pages/logout"
+HOST_PREFIX = b"__Host-"
 MAX_HEADER = 64 * 1024
 """Bytes of a Cookie header that are looked at."""
 _MAX_TRIES = 32
@@ -26,7 +29,8 @@ _SKEW = 60  # seconds by which the clocks of two of our processes may differ
 _SEPARATORS = b" \t;,"  # a comma joins two Cookie fields
 _VALUE = re.compile(rb"([1-9][0-9]{0,10})\|([0-9a-f]{64})(?=[ \t;,]|\Z)")
 _OURS = re.compile(
-    rb"(?<![^ \t;,])(pages_(?:branch_)?auth_[-.%\w]{1,400}|pages_login_[-.%\w]{1,400}(?:~[-.%\w]{1,400})?)=([-.%\w]*)"
+    rb"(?<![^ \t;,])((?:__Host-)?pages_(?:branch_)?auth_[-.%\w]{1,400}"
+    rb"|pages_login_[-.%\w]{1,400}(?:~[-.%\w]{1,400})?)=([-.%\w]*)"
 )
 _PAST = b"Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
@@ -39,37 +43,39 @@ class LoginCookies:
         self._key = key.derived(b"login cookie 1")
         self._duration = duration
         self._now = now
-        self._good: Bounded[tuple[bytes, bytes], int] = Bounded(_REMEMBERED)
+        self._good: Bounded[tuple[bytes, bytes, bytes], int] = Bounded(_REMEMBERED)
 
     def issue(self, lock: Lock, base: str, secure: bool) -> tuple[bytes, ...]:
-        """The Set-Cookie values of a login; the first is the cookie, a second is the mark for log-out.
+        """The Set-Cookie values of a login; the first is the cookie, a second (plain HTTP) is the mark for log-out.
 
         base: the site's own path on this host, `/` or `/blog/`. secure: the visitor came by HTTPS.
         """
         expires = b"%d" % (int(self._now()) + self._duration)
-        path = cookie_path(base)
+        path = b"/" if secure else cookie_path(base)
         ends = b"Max-Age=%d" % self._duration
-        cookie = _set_cookie(lock.cookie, expires + b"|" + self._signature(lock, expires), path, ends, secure)
+        cookie = _set_cookie(name_of(lock, secure), expires + b"|" + self._signature(lock, expires), path, ends, secure)
         if path == b"/":
             return (cookie,)
-        return (cookie, _set_cookie(_mark(lock.cookie, path[1:]), path[1:], LOG_OUT.encode(), ends, secure))
+        return (cookie, _set_cookie(_mark(lock.cookie, path[1:]), path[1:], LOG_OUT.encode(), ends, False))
 
-    def valid(self, header: bytes | None, lock: Lock) -> bool:
+    def valid(self, header: bytes | None, lock: Lock, secure: bool) -> bool:
         """Whether a Cookie header holds a login for this lock."""
-        return self.left(header, lock) > 0
+        return self.left(header, lock, secure) > 0
 
-    def left(self, header: bytes | None, lock: Lock) -> float:
+    def left(self, header: bytes | None, lock: Lock, secure: bool) -> float:
         """For how many seconds the login for this lock holds that a Cookie header has; 0 where it has none.
 
-        header: the field's value, several fields joined by commas or semicolons. A name that comes several times is
-        tried several times, because a neighbouring host can set cookies of this name as well.
+        header: the field's value, several fields joined by commas or semicolons. secure: whether the visitor came by
+        HTTPS, where the name is another. A name that comes several times is tried several times, because over plain
+        HTTP a neighbouring host can set cookies of this name as well.
         """
         if header is None:
             return 0.0
-        until = self._good.get((lock.context, header))
+        name = name_of(lock, secure)
+        until = self._good.get((name, lock.context, header))
         if until is not None and (left := until - self._now()) > 0:
             return left
-        needle = lock.cookie + b"="
+        needle = name + b"="
         tries = 0
         at = header.find(needle, 0, MAX_HEADER)
         while at >= 0:
@@ -79,7 +85,7 @@ class LoginCookies:
                 if match is not None:
                     if self._holds(lock, match[1], match[2]):
                         if len(header) <= _REMEMBERED_SIZE:
-                            self._good.put((lock.context, header), int(match[1]))
+                            self._good.put((name, lock.context, header), int(match[1]))
                         return int(match[1]) - self._now()
                     tries += 1
                     if tries >= _MAX_TRIES:
@@ -98,12 +104,18 @@ class LoginCookies:
         return hmac.digest(self._key, lock.context + expires, "sha256").hex().encode()
 
 
+def name_of(lock: Lock, secure: bool) -> bytes:
+    """The name of a lock's cookie."""
+    return HOST_PREFIX + lock.cookie if secure else lock.cookie
+
+
 def cleared(header: bytes | None, secure: bool) -> tuple[bytes, ...]:
     """The Set-Cookie values that end every login that a request to LOG_OUT shows, its marks included."""
     found: dict[bytes, None] = {}
     for name, value in _OURS.findall(header[:MAX_HEADER] if header else b"")[:_MAX_TRIES]:
         if not name.startswith(b"pages_login_"):
-            found[_set_cookie(name, b"", b"/", _PAST, secure)] = None
+            if secure or not name.startswith(HOST_PREFIX):
+                found[_set_cookie(name, b"", b"/", _PAST, secure)] = None
             continue
         login = name.partition(b"~")[0].replace(b"pages_login_", b"pages_auth_", 1)
         if value and name == _mark(login, value):

@@ -8,13 +8,8 @@ the other. The surprising decision: a site under attack has two limits, a low on
 high one for all others, and none for who knew the password before: nobody can lock a site's readers out by failing.
 """
 
-import asyncio
-import heapq
-import ipaddress
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from addon.access.signing_key import SigningKey
@@ -69,22 +64,6 @@ class Guesses(Protocol):
     async def admit(self, site: str, visitor: str) -> Admission: ...
     async def succeeded(self, site: str, visitor: str) -> None: ...
     async def withdrawn(self, site: str, visitor: str) -> None: ...
-
-
-def visitor_of(address: str) -> str:
-    """Whom an address stands for: IPv4 addresses one by one, IPv6 by /64, for that is what one household has.
-
-    What is no address at all is one visitor together.
-    """
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))
-    return str(ip)
 
 
 def wait_after(failures: int, limits: Limits = LIMITS) -> float:
@@ -211,68 +190,3 @@ class GuessesInMemory:
     def _level(self, levels: "Bounded[Key, _Level]", key: Key, now: float, rate: float) -> float:
         found = levels.get(key)
         return 0.0 if found is None else found.at(now, rate)
-
-
-class Busy(Exception):
-    """More attempts are waiting to be checked than is sensible."""
-
-
-@dataclass(order=True, slots=True)
-class _Waiter:
-    last: bool
-    number: int
-    turn: "asyncio.Future[None]"
-
-
-class Turns:
-    """At most so many checks at once; a bounded queue, in which those who never failed go first."""
-
-    def __init__(self, slots: int, most_waiting: int = 64) -> None:
-        self._free = slots
-        self._most = most_waiting
-        self._waiting: list[_Waiter] = []
-        self._number = 0
-
-    @asynccontextmanager
-    async def turn(self, first: bool) -> AsyncIterator[None]:
-        """Wait for a turn and hold it. Raises Busy when the queue is full, also later, for who goes first."""
-        await self._take(first)
-        try:
-            yield
-        finally:
-            self._give_back()
-
-    async def _take(self, first: bool) -> None:
-        if self._free > 0:
-            self._free -= 1
-            return
-        if len(self._waiting) >= self._most:
-            worst = max(self._waiting)
-            if not first or not worst.last:
-                raise Busy
-            self._leave(worst)
-            worst.turn.set_exception(Busy())
-        self._number += 1
-        waiter = _Waiter(not first, self._number, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._waiting, waiter)
-        try:
-            await waiter.turn
-        except asyncio.CancelledError:
-            if waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
-                self._give_back()  # the turn came together with the cancellation
-            else:
-                self._leave(waiter)
-            raise
-
-    def _give_back(self) -> None:
-        while self._waiting:
-            waiter = heapq.heappop(self._waiting)
-            if not waiter.turn.done():  # cancelled, and not yet run to say so
-                waiter.turn.set_result(None)
-                return
-        self._free += 1
-
-    def _leave(self, waiter: _Waiter) -> None:
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
-            heapq.heapify(self._waiting)

@@ -127,6 +127,11 @@ def verify(hash: PasswordHash, password: bytes) -> bool:
     return by_argon2 if hash.form is Form.ARGON2ID else by_sha256
 
 
+def cost(hash: PasswordHash) -> float:
+    """What a check costs, told before it: 1 for a hash as `pages hash` makes it, 2.7 at most."""
+    return hash.argon2.memory * hash.argon2.passes / (_DECOY.memory * _DECOY.passes)
+
+
 def make_hash(password: bytes, form: Form = Form.ARGON2ID) -> str:
     """The text for `.pages`. Raises Unchecked where argon2 is not to be had."""
     if form is Form.SHA256:

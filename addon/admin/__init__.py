@@ -2,6 +2,6 @@
 # Copyright (C) 2026 the contributors
 """For who runs it: the admin listener, its operations, the webhook, the access log.
 
-`listener` speaks HTTP on `adminListen`, `operations` does what it is asked, `webhook` hears of pushes, `access_log`
-writes a line a request. Begin with `listener`.
+`listener` speaks HTTP on `adminListen`, `operations` does what it is asked, `webhook` hears of pushes, `changes` tells
+of them to all who have to know, `access_log` writes a line a request. Begin with `listener`.
 """

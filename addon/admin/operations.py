@@ -35,6 +35,9 @@ _NEWEST = 10
 _MOST_OWNERS = 10_000
 _MOST_REFUSALS = 50
 
+FaceNumbers = Callable[[], Mapping[str, object]]
+"""What the faces have answered, and who is connected."""
+
 
 class PagesOperations:
     """The admin operations of a server, one object. Lives on the event loop. State: what was found out about owners."""
@@ -49,7 +52,7 @@ class PagesOperations:
         *,
         version: str,
         purge: Callable[[Key | None], Awaitable[bool]],
-        faces: Callable[[], Mapping[str, object]] = dict,
+        faces: FaceNumbers = dict,
         refusals: Callable[[int], Mapping[str, str]] = lambda most: {},
         certifiable: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,

@@ -3,7 +3,9 @@
 """`pages check`: what is wrong with a settings file, without starting anything."""
 
 import asyncio
+import contextlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from addon.commands.arguments import print_json
@@ -56,21 +58,20 @@ def _samples(settings: Settings) -> list[str]:
 
 async def _forgejo_problem(settings: Settings) -> str:
     """What is wrong with forgejoHost as seen from here; empty if Forgejo answers. It need not be up: a warning."""
-    from addon.forgejo.client import Forgejo
     from addon.forgejo.errors import ForgejoError, Refused
+    from addon.wiring import open_forgejo
 
     timeout = min(settings.forgejo_timeout, 5.0)
-    forgejo = Forgejo(settings.forgejo_host, timeout=timeout, ca_file=settings.forgejo_ca_file)
-    try:
-        if await _leads_back(settings, timeout):
-            return f"forgejoHost {settings.forgejo_host} leads back to a pages server: name Forgejo's own address"
-        await forgejo.version()
-    except Refused:
-        return "" if settings.forgejo_token is not None else "Forgejo wants a sign-in: set forgejoToken"
-    except ForgejoError as error:
-        return f"Forgejo at {settings.forgejo_host} does not answer: {error}"
-    finally:
-        await forgejo.aclose()
+    async with contextlib.AsyncExitStack() as stack:
+        forgejo = open_forgejo(stack, replace(settings, forgejo_timeout=timeout), None)
+        try:
+            if await _leads_back(settings, timeout):
+                return f"forgejoHost {settings.forgejo_host} leads back to a pages server: name Forgejo's own address"
+            await forgejo.version()
+        except Refused:
+            return "" if settings.forgejo_token is not None else "Forgejo wants a sign-in: set forgejoToken"
+        except ForgejoError as error:
+            return f"Forgejo at {settings.forgejo_host} does not answer: {error}"
     return ""
 
 

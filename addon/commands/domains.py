@@ -13,10 +13,9 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import replace
 
-import resp
 from addon.domains.claims import released
 from addon.domains.names import DomainNames, NameRefused, shown
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway, View, Writes, known_record
@@ -24,11 +23,11 @@ from addon.domains.traefik_routers import TraefikRouters
 from addon.domains.transactions import Planned, Value
 from addon.forgejo.answers import is_branch
 from addon.settings.schema import Settings
-from addon.shared.cache import Shared
 from addon.shared.domain_records import SiteDomains
 from addon.shared.mappings import Mapping, domains_key, forward_key, mapping_of, reverse_key, value_of
 from addon.shared.traefik_keys import Routers
 from addon.web.routing import is_owner_name, is_repository_name
+from addon.wiring import CannotStart, open_store, shared_of
 
 PATIENCE = 10.0
 """Seconds that Redis may take for an answer: nobody waits for a page."""
@@ -61,19 +60,17 @@ def with_store(settings: Settings, command: str, work: Callable[[DomainStore], A
     """Run work over the store that running proxies share; says what is wrong with it, and returns 1 then."""
 
     async def run() -> int:
-        shared = Shared.of(replace(settings, redis_timeout=max(settings.redis_timeout, PATIENCE)))
+        shared = shared_of(replace(settings, redis_timeout=max(settings.redis_timeout, PATIENCE)))
         if shared is None:
             return failed(
                 command, "there is no redisHost in the settings: without one, domains are known to the proxy alone"
             )
-        store = DomainStore(shared)
-        try:
-            return await work(store)
-        except StoreAway:
-            return failed(command, "Redis does not answer")
-        finally:
-            await store.aclose()
-            await shared.aclose()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(shared.aclose)
+            try:
+                return await work(open_store(stack, shared))
+            except StoreAway:
+                return failed(command, "Redis does not answer")
 
     with ExitStack() as stack:
         for name, rule in _LOGS.items():
@@ -82,8 +79,8 @@ def with_store(settings: Settings, command: str, work: Callable[[DomainStore], A
             stack.callback(logger.removeFilter, rule)
         try:
             return asyncio.run(run())
-        except resp.InvalidArgument as error:
-            return failed(command, f"Redis: {error}")
+        except CannotStart as fault:
+            return failed(command, str(fault))
 
 
 def failed(command: str, reason: str) -> int:

@@ -10,7 +10,7 @@ pass that would free more than a tenth of all domains frees none, since that is 
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -19,9 +19,8 @@ from addon.domains.names import DomainNames, shown
 from addon.domains.reaping import Found, Reaper, census, hosts_of
 from addon.domains.store import DomainStore
 from addon.domains.traefik_routers import TraefikRouters
-from addon.forgejo.client import forgejo_of
-from addon.library.library import Library
 from addon.settings.schema import Settings
+from addon.wiring import open_sources
 
 OK, FATAL, SOME_ERRORS = 0, 1, 2
 MOST_SHARE = 0.1
@@ -40,16 +39,13 @@ def reap_command(
 
 
 async def _reap(settings: Settings, store: DomainStore, dry_run: bool, force: bool, now: Callable[[], float]) -> int:
-    executor = ThreadPoolExecutor(2, "pages")
-    forgejo = forgejo_of(settings, executor, unknown_share=settings.workers)
-    library = Library(settings, forgejo, executor)
-    reaper = Reaper(store, library, forgejo, DomainNames(settings), grace=settings.release_grace, now=now)
-    try:
-        return await _pass(store, reaper, TraefikRouters(settings, store), settings.release_grace, dry_run, force)
-    finally:
-        await library.aclose()
-        await forgejo.aclose()
-        executor.shutdown(wait=False, cancel_futures=True)
+    async with AsyncExitStack() as stack:
+        # Past Redis, whose copies of what Forgejo says may be old.
+        share = settings.forgejo_connections
+        sources = open_sources(stack, settings, None, unknown_share=share, threads=2)
+        names, grace = DomainNames(settings), settings.release_grace
+        reaper = Reaper(store, sources.library, sources.forgejo, names, grace=grace, now=now)
+        return await _pass(store, reaper, TraefikRouters(settings, store), grace, dry_run, force)
 
 
 async def _pass(

@@ -7,18 +7,16 @@ what has to be written into the zone.
 """
 
 import asyncio
-import contextlib
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 
-from addon.domains.dns import Dns
 from addon.domains.dns_proof import DnsProver
 from addon.domains.names import DomainNames, NameRefused
 from addon.forgejo.answers import Repository
-from addon.forgejo.client import forgejo_of
 from addon.forgejo.errors import ForgejoError
 from addon.settings.schema import Settings
 from addon.shared.mappings import Mapping
+from addon.wiring import open_dns, open_forgejo
 
 
 def verify_command(settings: Settings, host: str, site: Mapping | None) -> int:
@@ -35,9 +33,8 @@ def verify_command(settings: Settings, host: str, site: Mapping | None) -> int:
 
 
 async def _verified(settings: Settings, host: str, site: Mapping | None) -> int:
-    resolver = Dns(settings.dns_resolvers)
-    prover = DnsProver(settings, resolver)
-    try:
+    async with AsyncExitStack() as stack:
+        prover = DnsProver(settings, open_dns(stack, settings))
         named = await prover.named_sites(host)
         for each in named:
             print(f"{host} names {_text(each)}")
@@ -48,8 +45,6 @@ async def _verified(settings: Settings, host: str, site: Mapping | None) -> int:
             print(f'  _pages.{host}. IN TXT "OWNER/REPOSITORY"')
             return 1
         proven = [await _proven(settings, prover, host, each) for each in sites]
-    finally:
-        await resolver.aclose()
     return 0 if any(proven) else 1
 
 
@@ -75,16 +70,13 @@ async def _proven(settings: Settings, prover: DnsProver, host: str, site: Mappin
 
 async def _repository(settings: Settings, site: Mapping) -> Repository | None:
     """The repository as Forgejo writes its name, and its number; None where it does not say, which is told."""
-    with ThreadPoolExecutor(1) as executor:
-        forgejo = forgejo_of(settings, executor)
+    async with AsyncExitStack() as stack:
+        forgejo = open_forgejo(stack, settings, None)
         try:
             return await forgejo.repository(site.owner, site.repository)
         except ForgejoError as error:
             print(f"{_text(site)}: Forgejo: {error}", file=sys.stderr)
             return None
-        finally:
-            with contextlib.suppress(ForgejoError):
-                await forgejo.aclose()
 
 
 def _text(site: Mapping) -> str:

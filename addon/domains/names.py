@@ -9,6 +9,7 @@ itself above all, and nobody's who can merely push a file; `claimableDomains` sa
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from addon.domains.public_suffixes import is_public_suffix, registrable_domain
@@ -16,6 +17,7 @@ from addon.settings.addresses import host_name
 from addon.settings.options import Expected
 from addon.settings.schema import Settings
 from addon.shared.mappings import branch_label
+from addon.sites.pages_file import PagesFile
 
 _SHOWN = 80
 
@@ -73,6 +75,21 @@ class DomainNames:
             raise NameRefused(name, "the host name would be longer than 253 characters")
         self._check(name)
         return name
+
+    def hosts_of(self, rules: PagesFile) -> dict[str, str | None]:
+        """The hosts that a `.pages` names, each with its branch: None for the domains themselves.
+
+        What may not be claimed is left out; the first domain alone has branch hosts.
+        """
+        hosts: dict[str, str | None] = {}
+        for text in rules.custom_domains:
+            with suppress(NameRefused):
+                hosts.setdefault(self.domain(text), None)
+        first = next(iter(hosts), None)
+        for branch in rules.enable_branches if first is not None else ():
+            with suppress(NameRefused):
+                hosts.setdefault(self.branch_host(branch, first or ""), branch)
+        return hosts
 
     def _check(self, name: str) -> None:
         if _is_at_or_below(name, self._pages_domain):

@@ -93,6 +93,11 @@ class CustomDomains:
         self.registry.notice(lookup)
         return self.registry.unsettled(lookup)
 
+    def states(self, owner: str, name: str) -> list[tuple[str, str, str]]:
+        """For a site's owner: each host that it names, what it is, and what it still needs."""
+        report = self.registry.report(owner, name) if self._enabled else None
+        return [] if report is None else report.states
+
     async def purge(self, key: Key | None) -> bool:
         """Look at a repository again, and at what it wants registered, though nobody ever visited it."""
         done = await self._library.purge(key)

@@ -32,7 +32,6 @@ from addon.settings.schema import Settings
 from addon.shared.lookup import DISABLED, Fault, Freshness, Key, Lookup, branch_of
 from addon.shared.mappings import Mapping as Shown
 from addon.shared.mappings import domains_key, reverse_key
-from addon.sites.pages_file import PagesFile
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +289,9 @@ class Registry:
         there = any(value is not None for value in known.values())
         if lookup.fault is Fault.ABSENT or repository is None:
             return await self._vanished(lookup.key, name, nothing) if there else nothing
-        pages_file = lookup.site.pages_file if lookup.site is not None and lookup.fault is None else PagesFile()
+        pages_file = await self._sites.governing(lookup)
+        if pages_file is None:
+            return replace(nothing, trouble=_FORGEJO_SAYS_NOTHING)
         if not there and not pages_file.custom_domains and not pages_file.enable_branches:
             return nothing if known else replace(nothing, trouble=_REDIS_SAYS_NOTHING)
         record = known_record(known.pop(record_name, None))

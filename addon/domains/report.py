@@ -11,6 +11,7 @@ from typing import Protocol
 
 from addon.shared.lookup import Freshness, Key, Lookup
 from addon.shared.mappings import Mapping as Shown
+from addon.sites.pages_file import PagesFile
 
 
 class Sites(Protocol):
@@ -19,6 +20,7 @@ class Sites(Protocol):
     def peek(self, key: Key) -> Lookup | None: ...
     def freshness(self, lookup: Lookup) -> Freshness: ...
     async def look(self, key: Key) -> Lookup: ...
+    async def governing(self, lookup: Lookup) -> PagesFile | None: ...
 
 
 class Hosts(Protocol):
@@ -66,3 +68,13 @@ class Report:
             ),
             *([f"{name}: {self.trouble}"] if self.trouble else []),
         )
+
+    @property
+    def states(self) -> list[tuple[str, str, str]]:
+        """For the owner: each host, what it is, and what it still needs."""
+        found = [(host, "registered", _NO_ROUTER if host in self.elsewhere else "") for host in self.held]
+        found += [(host, "refused", reason) for host, reason in self.refused.items()]
+        return found
+
+
+_NO_ROUTER = "DNS does not lead it here, nor does a record prove it: so no certificate is asked for yet"

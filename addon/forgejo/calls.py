@@ -40,6 +40,7 @@ from addon.net.http_client import (
     TimedOut,
     origin_of,
 )
+from addon.net.turns import account
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class Calls:
         self.streams = 0
         self._max_streams = max_streams
         share = max(1, concurrency // 4) if unknown_share is None else unknown_share
-        self.slots = Slots(concurrency, min(share, concurrency))
+        self.slots = Slots(concurrency, min(share, concurrency), timeout)
         self.breaker = Breaker(clock)
         self.http = HttpClient(ca_file=ca_file, max_idle=concurrency)
         if self.origin.scheme == "https":
@@ -178,24 +179,29 @@ class Calls:
 
     # One request -------------------------------------------------------------------------------------------------
 
-    async def fetch(self, target: str, *, token: bool = False, known: bool = True, limit: int) -> Answer:
-        """One GET below the forge's address and its whole body (at most `limit` bytes); any status."""
-        deadline = self.deadline()
-        async with self._attempt(known, deadline):
+    async def fetch(
+        self, target: str, *, owner: str = "", token: bool = False, known: bool = True, limit: int
+    ) -> Answer:
+        """One GET below the forge's address and its whole body (at most `limit` bytes); any status.
+
+        owner: on whose account, where it is known. The time of the call begins with its turn.
+        """
+        async with self._attempt(owner, known) as deadline:
             response = await self._send(target, token, (), deadline)
             body = await response.read(limit, deadline=deadline)
         return Answer(response, body)
 
-    async def open(self, target: str, *, token: bool = False, headers: Sequence[tuple[str, str]] = ()) -> Response:
+    async def open(
+        self, target: str, *, owner: str = "", token: bool = False, headers: Sequence[tuple[str, str]] = ()
+    ) -> Response:
         """One GET of which only the head is awaited; any status. Whoever calls closes it."""
-        deadline = self.deadline()
-        async with self._attempt(True, deadline):
+        async with self._attempt(owner, True) as deadline:
             return await self._send(target, token, headers, deadline)
 
     async def open_elsewhere(self, origin: Origin, target: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
         """One GET at another server (where Forgejo keeps its LFS objects), without the token and the breaker."""
-        deadline = self.deadline()
-        async with self.slots.held(known=True, deadline=deadline):
+        async with self.slots.held(account().owner, known=True):
+            deadline = self.deadline()
             self._count(target.partition("?")[0])  # its query is a signature: as good as a credential
             with translated():
                 return await self.http.get(origin, target, headers, deadline=deadline)
@@ -213,13 +219,13 @@ class Calls:
             self._on_call(target)
 
     @asynccontextmanager
-    async def _attempt(self, known: bool, deadline: float) -> AsyncIterator[None]:
+    async def _attempt(self, owner: str, known: bool) -> AsyncIterator[float]:
         self.breaker.check()
-        async with self.slots.held(known=known, deadline=deadline):
+        async with self.slots.held(owner, known=known):
             probe = self.breaker.admit()
             try:
                 with translated():
-                    yield
+                    yield self.deadline()
             except (Unreachable, DeadlineExceeded):
                 self.breaker.failed(probe)
                 raise
@@ -243,7 +249,7 @@ class Calls:
         """
 
         async def send(prefix: str, with_token: bool) -> Answer:
-            return await self.fetch(prefix + tail, token=with_token, known=known, limit=limit)
+            return await self.fetch(prefix + tail, owner=owner, token=with_token, known=known, limit=limit)
 
         return await self._negotiated(owner, name, API, repository, send)
 
@@ -253,7 +259,7 @@ class Calls:
         """The same, of which only the head is awaited; `web` for the routes outside the API."""
 
         async def send(prefix: str, with_token: bool) -> Response:
-            return await self.open(prefix + tail, token=with_token, headers=headers)
+            return await self.open(prefix + tail, owner=repository.owner, token=with_token, headers=headers)
 
         return await self._negotiated(repository.owner, repository.name, WEB if web else API, repository, send)
 
@@ -261,7 +267,7 @@ class Calls:
         """The repository itself, with the token and nothing else. Raises Refused where there is no usable one."""
 
         async def send(prefix: str, with_token: bool) -> Answer:
-            return await self.fetch(prefix, token=with_token, known=known, limit=limit)
+            return await self.fetch(prefix, owner=owner, token=with_token, known=known, limit=limit)
 
         if not self.token_usable:
             raise self._nothing_to_try(Access.TOKEN)

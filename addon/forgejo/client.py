@@ -32,7 +32,6 @@ from addon.forgejo.errors import (
 )
 from addon.forgejo.git_objects import GitObjects
 from addon.forgejo.large_files import LargeFiles
-from addon.settings.schema import Settings
 
 __all__ = [
     "Access",
@@ -203,24 +202,3 @@ class Forgejo:
     async def blobs(self, repository: Repository, wanted: Sequence[tuple[str, int]]) -> dict[str, bytes]:
         """The bytes of blobs, verified, by their ids; see `GitObjects.blobs`."""
         return await self._objects.blobs(repository, wanted)
-
-
-def forgejo_of(
-    settings: Settings,
-    executor: Executor,
-    *,
-    headers: Sequence[tuple[str, str]] = (),
-    unknown_share: int | None = None,
-) -> Forgejo:
-    """A client of the Forgejo that the settings name; headers, unknown_share: as in `Forgejo`."""
-    return Forgejo(
-        settings.forgejo_host,
-        settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
-        timeout=settings.forgejo_timeout,
-        lfs_storage_hosts=settings.lfs_storage_hosts,
-        ca_file=settings.forgejo_ca_file,
-        executor=executor,
-        concurrency=settings.workers,
-        unknown_share=unknown_share,
-        headers=headers,
-    )

@@ -32,3 +32,8 @@ def lfs_pointer(data: bytes) -> LfsPointer | None:
         return None
     match = _REST.match(data, len(_VERSION))
     return None if match is None else LfsPointer(match[1].decode(), int(match[2]))
+
+
+def is_pointer_with_crlf(data: bytes) -> bool:
+    """Whether it would be a pointer, but for line ends that Git LFS does not read and Forgejo neither."""
+    return b"\r\n" in data and lfs_pointer(data.replace(b"\r\n", b"\n")) is not None

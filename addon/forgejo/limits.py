@@ -2,102 +2,59 @@
 # Copyright (C) 2026 the contributors
 """How many calls to Forgejo may run, and whether any should be tried at all.
 
-`Slots` bounds what runs and what waits; `Breaker` fails fast while the forge is away. Neither knows HTTP. The surprise:
-look-ups of names not known to exist have a small share of the slots and a queue of their own, because anybody can ask
-for random names, and behind them the calls of real sites would wait.
+`Slots` gives turns (`net/turns.py`); `Breaker` fails fast while the forge is away. Neither knows HTTP. The surprise:
+look-ups of names not known to exist have a small share of the slots, and are on the account of who asks, not of the
+owner that they name: anybody can ask for random names, and each would be an owner of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
+import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from addon.forgejo.errors import Overloaded, Unreachable
+from addon.net.turns import Dropped, Party, TooLate, Turns, account
 
 logger = logging.getLogger(__name__)
 
-# How many may wait for each slot. More would wait longer than their deadline allows anyway.
-_QUEUE_FACTOR = 4
+_STRANGER = "?"
+"""Begins the party of a visitor among owners; no owner's name does."""
 
 
 class Slots:
-    """`total` calls at once, of which `unknown_share` at most are for names not known to exist.
+    """`total` calls at once, in fair turns of owners; of them `unknown_share` at most for names not known to exist.
 
-    State: the calls running, those of them for unknown names, and two queues of waiting calls.
+    patience: seconds in which a call has to begin.
     """
 
-    def __init__(self, total: int, unknown_share: int) -> None:
+    def __init__(self, total: int, unknown_share: int, patience: float) -> None:
         if not 1 <= unknown_share <= total:
             raise ValueError("the share of unknown names must be between 1 and all slots")
-        self.total = total
-        self.unknown_share = unknown_share
-        self.busy = 0
-        self.busy_unknown = 0
-        self._known: deque[asyncio.Future[None]] = deque()
-        self._unknown: deque[asyncio.Future[None]] = deque()
-        self._last_was_unknown = False
-
-    @property
-    def waiting(self) -> int:
-        """How many calls wait for a slot."""
-        return len(self._known) + len(self._unknown)
+        self.patience = patience
+        # One owner alone, however slow what it causes is, leaves places for the others.
+        self.turns = Turns(total, most_each=-(-3 * total // 4))
+        self.strangers = Turns(unknown_share)
 
     @asynccontextmanager
-    async def held(self, *, known: bool, deadline: float) -> AsyncIterator[None]:
-        """Hold a slot; waits until the loop's time `deadline` at most. Raises Overloaded."""
-        await self._acquire(known, deadline)
+    async def held(self, owner: str, *, known: bool) -> AsyncIterator[None]:
+        """Hold a slot on the account of an owner, or of who asks, where the name may be anybody's. Raises Overloaded.
+
+        known: whether there is such an owner, as far as anybody here knows.
+        """
+        visitor = account().visitor
+        party = Party(owner.lower(), visitor) if known else Party(f"{_STRANGER}{visitor}")
         try:
-            yield
-        finally:
-            self._release(known)
-
-    async def _acquire(self, known: bool, deadline: float) -> None:
-        queue, bound = (self._known, self.total) if known else (self._unknown, self.unknown_share)
-        if len(queue) >= _QUEUE_FACTOR * bound:
-            raise Overloaded("too many calls to Forgejo are waiting")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
-        self._grant()
-        if turn.done():
-            return
-        try:
-            async with asyncio.timeout_at(deadline):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():  # granted in the same moment
-                self._release(known)
-            else:
-                with suppress(ValueError):  # _grant may have passed it over already
-                    queue.remove(turn)
-            if isinstance(error, TimeoutError):
-                raise Overloaded("no call to Forgejo became free in time") from None
-            raise
-
-    def _release(self, known: bool) -> None:
-        self.busy -= 1
-        if not known:
-            self.busy_unknown -= 1
-        self._grant()
-
-    def _grant(self) -> None:
-        while self.busy < self.total:
-            may_unknown = bool(self._unknown) and self.busy_unknown < self.unknown_share
-            # Known names go first; of the others one may pass now and then, else they would starve in turn.
-            passes = may_unknown and self.busy_unknown == 0 and not self._last_was_unknown
-            if self._known and not passes:
-                turn, self._last_was_unknown = self._known.popleft(), False
-            elif may_unknown:
-                turn, self._last_was_unknown = self._unknown.popleft(), True
-            else:
-                return
-            if turn.cancelled():
-                continue
-            self.busy += 1
-            self.busy_unknown += self._last_was_unknown
-            turn.set_result(None)
+            async with AsyncExitStack() as held:
+                if not known:
+                    await held.enter_async_context(self.strangers.turn(self.patience, party=party))
+                await held.enter_async_context(self.turns.turn(self.patience, party=party))
+                yield
+        except TooLate as late:
+            raise Overloaded("too many calls to Forgejo are waiting", retry_after=math.ceil(late.retry_after)) from None
+        except Dropped:
+            raise Overloaded("nobody waits for this call to Forgejo any more") from None
 
 
 class Breaker:

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 
-from addon import templates
-from addon.serving.server import Answer
+from addon.serving.answers import Answer, misshapen
 from addon.web.forwarding import Visitor
 from addon.web.prepared_answers import LARGEST, Basis, PreparedAnswer
 from addon.web.request_head import KEYED, UNKEYED, Fields, RequestLine
@@ -20,7 +19,7 @@ from addon.web.request_head import KEYED, UNKEYED, Fields, RequestLine
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _DECIDABLE = KEYED | UNKEYED | {b"cache-control"}  # what that may change is in `Fields.plain`
-_BY_COOKIE = _DECIDABLE | {b"cookie"}
+_BY_COOKIE = _DECIDABLE | {b"cookie", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"}
 
 __all__ = ["CLOSE", "KEEP_ALIVE", "LARGEST", "Asked", "answer_bytes", "may_be_ready", "ready_answer", "refusal"]
 
@@ -107,15 +106,7 @@ def ready_answer(line: RequestLine, answer: Answer, start: bytes, rest: bytes) -
 
 @lru_cache(maxsize=16)
 def _refusal(status: int, head_only: bool) -> bytes:
-    page = templates.error_page(status)
-    headers = [
-        (b"Content-Type", b"text/html; charset=utf-8"),
-        (b"Content-Security-Policy", templates.content_security_policy().encode()),
-        (b"Cache-Control", b"no-store"),
-        (b"X-Content-Type-Options", b"nosniff"),
-        (b"Referrer-Policy", b"no-referrer"),
-    ]
-    return answer_bytes(Answer(status, headers, page), head_only)[1]
+    return answer_bytes(misshapen(status=status), head_only)[1]
 
 
 def refusal(status: int, date: bytes, head_only: bool) -> bytes:

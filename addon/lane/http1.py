@@ -19,8 +19,10 @@ from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
 from addon.lane.handover import Handler, hand_over
 from addon.lane.http1_bodies import AnswerWriter
+from addon.lane.http2.frames import PREFACE_LINE
+from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
-from addon.lane.stalling import untaken
+from addon.lane.stalling import end_writing, untaken
 from addon.serving.server import Answer, Request
 from addon.web.prepared_answers import Key, Repeat
 from addon.web.request_head import END, Fields, RequestLine, request_line, strays
@@ -109,7 +111,18 @@ class Connection(asyncio.BufferedProtocol):
         self._bare = False
         self._since = monotonic()
         if alpn == "h2" and not self._ended:
-            self._hand_over(0, [])
+            self._become_http2(b"")
+
+    def _become_http2(self, data: bytes) -> None:
+        """Go on in HTTP/2; data: what was read of it already."""
+        self._ended = True
+        self._held, self._at = b"", 0
+        if not self._reading:
+            self._transport.resume_reading()
+        other = Http2Connection(self._lane, self._transport, self._client, self._secure)
+        self._lane.replace(self, other)
+        if data:
+            other.received(data)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # One buffer for all connections: it is read out before anybody else can be called.
@@ -195,6 +208,9 @@ class Connection(asyncio.BufferedProtocol):
         """Cut the connection."""
         self._transport.abort()
 
+    def warn(self) -> None:
+        """HTTP/1.1 says it with the last answer."""
+
     def retire(self) -> None:
         """Close if nothing is under way; what is under way is answered, and says that it was the last."""
         if not self._busy and not self._partial and not self._ended:
@@ -206,6 +222,8 @@ class Connection(asyncio.BufferedProtocol):
         """Answer what was asked before, byte for byte, if that answer is ready still. This is most of the traffic."""
         lane, answer = self._lane, again.answer
         if lane.retiring or self._requests + 1 == lane.most_requests:
+            return False
+        if self._secure and answer.basis.plain_http:
             return False
         now = monotonic()
         if now >= lane.date_until:
@@ -255,6 +273,10 @@ class Connection(asyncio.BufferedProtocol):
             if end + 4 - start > lane.most_head:
                 self._refuse(431, out)
                 return
+            if lane.http2_plain and not self._secure and not self._requests and data.startswith(PREFACE_LINE, start):
+                self._write(out)
+                self._become_http2(data[start:])
+                return
             fields = lane.fields(data[middle + 2 : end])
             parsed = None
             if fields is not None:
@@ -262,6 +284,8 @@ class Connection(asyncio.BufferedProtocol):
                 ready = lane.ready.get(key, now) if fields.plain and not self._bare else None
                 if ready is None and fields.login is not None and fields.plain and not self._bare:
                     ready = lane.ready.get((line, fields.login), now)
+                    if ready is not None and self._secure and ready.basis.plain_http:
+                        ready = None
                     key = key if ready is None else (line, fields.login)
                 parsed = ready.line if ready is not None else request_line(line)
             if fields is None or parsed is None:
@@ -420,7 +444,8 @@ class Connection(asyncio.BufferedProtocol):
         if not linger or self._eof or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._transport.write_eof()
+        if not end_writing(self._transport):
+            return
         self._since = monotonic()
         if not self._reading:
             self._reading = True

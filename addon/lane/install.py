@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from addon.admin.access_log import AccessLog
+from addon.admin.webhook import Webhook
 from addon.lane.handover import Direct, Handler
 from addon.lane.http1 import Connection
 from addon.lane.lane import Lane
@@ -46,6 +47,7 @@ def install(
     *,
     log: AccessLog | None,
     facts: Facts,
+    webhook: Webhook | None = None,
     certificates: Mapping[str, Certificates] = NO_CERTIFICATES,
     worker: Worker | None = None,
 ) -> Lane | None:
@@ -71,7 +73,7 @@ def install(
             "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
         )
         return None
-    lane = Lane(server, settings, through, log=log, facts=facts) if settings.lane else None
+    lane = Lane(server, settings, through, log=log, facts=facts, webhook=webhook) if settings.lane else None
     original = ReverseInstance.listen
     ours = frozenset(certificates if lane is None and worker is None else modes)
 

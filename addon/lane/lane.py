@@ -14,9 +14,13 @@ from functools import lru_cache
 from typing import Protocol
 
 from addon.admin.access_log import AccessLog
+from addon.admin.webhook import Webhook
+from addon.lane.http2.answers import Repeat as Http2Repeat
+from addon.lane.http2.header_encoder import date_field
+from addon.lane.http2.heads import Commons, Head
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
-from addon.web.forwarding import Forwarding, Visitor
+from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
 from addon.web.http_dates import http_date
 from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
 from addon.web.request_head import Fields, fields
@@ -39,6 +43,7 @@ _SLICE = 500
 _CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto")
 _LONGEST_CLAIMS = 512
 """Bytes up to which who asks is remembered: of strangers' fields of any length, thousands are no small thing."""
+_HOP = HOP_HEADER.lower().encode()
 _NO_CLAIMS = (None,) * len(_CLAIMS)
 
 
@@ -48,6 +53,9 @@ class Connected(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered, or an answer not taken yet."""
+
+    def warn(self) -> None:
+        """Say that the end is near, where the protocol has a word for it."""
 
     def check(self, now: float) -> None:
         """Close what has waited too long; now: monotonic seconds."""
@@ -70,7 +78,14 @@ class Lane:
     """What the lane's connections share. State: the connections, and how many there are by address."""
 
     def __init__(
-        self, server: PagesServer, settings: Settings, through: Forwarding, *, log: AccessLog | None, facts: Facts
+        self,
+        server: PagesServer,
+        settings: Settings,
+        through: Forwarding,
+        *,
+        log: AccessLog | None,
+        facts: Facts,
+        webhook: Webhook | None = None,
     ) -> None:
         """through: who is trusted. facts: the memory that holds what answers are made from."""
         self.server = server
@@ -79,6 +94,7 @@ class Lane:
         self.ready = PreparedAnswers(facts, prepared_share(settings) - prepared_share(settings) // 4)
         self.redirects_plain = settings.redirect_https
         """Whether who comes by plain HTTP is sent to HTTPS, and so gets nothing that is ready for others."""
+        self.http2_plain = settings.http2_plain
         self.most_head = settings.max_head_size
         self.header_timeout = settings.header_timeout
         self.idle_timeout = settings.idle_timeout
@@ -89,6 +105,8 @@ class Lane:
         self.loop = asyncio.get_running_loop()
         self.retiring = False
         self.date = b""
+        """The Date line of this second; `date_field` is the same in HPACK."""
+        self.date_field = b""
         self.date_until = 0.0
         self.faults = 0
         self.handed_over = 0
@@ -97,6 +115,9 @@ class Lane:
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connected, None] = {}
         self._addresses: dict[str, int] = {}
+        self.webhook = webhook
+        self.commons = Commons()
+        self.http2_repeats: dict[Head, Http2Repeat] = {}
         self.repeats: dict[bytes, Repeat] = {}
         self._repeat_bytes = 0
         self._most_repeat_bytes = prepared_share(settings) // 4
@@ -128,14 +149,25 @@ class Lane:
 
     def remember(self, data: bytes, key: Key, answer: PreparedAnswer, found: Fields) -> None:
         """Know a request, as a whole, the next time it comes."""
-        nbytes = _REPEAT_COST + 2 * len(data) + 2 * len(answer.rest)
+        if self._is_room(2 * len(data) + 2 * len(answer.rest)):
+            self.repeats[data] = Repeat(key, answer, found)
+
+    def remember_http2(self, head: Head, repeat: Http2Repeat) -> None:
+        """The same for a head of HTTP/2."""
+        if self._is_room(len(head.target) + repeat.cost):
+            self.http2_repeats[head] = repeat
+
+    def _is_room(self, nbytes: int) -> bool:
+        """Whether one more repeat is worth its bytes, which are counted if so."""
+        nbytes += _REPEAT_COST
         if nbytes > _LARGEST_REPEAT:
-            return
+            return False
         self._repeat_bytes += nbytes
         if self._repeat_bytes > self._most_repeat_bytes:
             self.repeats.clear()
+            self.http2_repeats.clear()
             self._repeat_bytes = nbytes
-        self.repeats[data] = Repeat(key, answer, found)
+        return True
 
     def dated(self) -> bytes:
         """The Date line of this moment, for what is sent after a wait."""
@@ -147,8 +179,15 @@ class Lane:
     def tell_time(self, now: float) -> None:
         """Make the Date line of the present second; now: monotonic seconds."""
         wall = time.time()
-        self.date = b"Date: %b\r\n" % http_date(int(wall))
+        date = http_date(int(wall))
+        self.date = b"Date: %b\r\n" % date
+        self.date_field = date_field(date)
         self.date_until = now + 1.0 - wall % 1.0
+
+    def loops(self, found: Fields) -> bool:
+        """Whether a request was sent by ourselves, and came back."""
+        hop = found.values.get(_HOP)
+        return hop is not None and self._through.loops(Claims({HOP_HEADER.lower(): hop.decode("latin-1")}))
 
     def visitor(self, found: Fields, peer: str, secure: bool) -> Visitor:
         """Who asks: the peer, or whom it names, if it is a trusted proxy. secure: the peer came over TLS."""
@@ -174,6 +213,11 @@ class Lane:
         self._connections[connection] = None
         self._none_left.clear()
         return True
+
+    def replace(self, connection: Connected, other: Connected) -> None:
+        """The same client speaks another protocol from now on."""
+        del self._connections[connection]
+        self._connections[other] = None
 
     def hand_over(self, connection: Connected) -> None:
         """The connection is another's now; its address has it still, until `lost`."""
@@ -236,6 +280,8 @@ class Lane:
         Waits without a limit of its own. What was handed over is not waited for.
         """
         self.retiring = True
+        for connection in list(self._connections):
+            connection.warn()
         for _ in range(3):  # rounds of the loop, until we are told of a connection that it has just accepted
             await asyncio.sleep(0)
         # Who asks in this time is answered and told that it was the last; who was just let in has time to ask at all.

@@ -8,27 +8,75 @@ many ask for it: nothing here raises a ForgejoError but a stream, and `many`, wh
 """
 
 import asyncio
+import hashlib
+import logging
+import math
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TypeVar
 
 from addon.forgejo.answers import Repository
+from addon.forgejo.blobs import object_hash
 from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound, Overloaded, RateLimited, Refused
 from addon.forgejo.lfs import LfsPointer, lfs_pointer
 from addon.library.memory import Memory, SingleFlight
+from addon.net.turns import Dropped, TooLate, Turns
 from addon.shared.cache import Shared
 from addon.shared.lookup import TROUBLE_PAUSE, Blob, Failure, Key, Lookup, without_frames
 from addon.sites.site import File
 from addon.sites.tree import Entry
-from addon.web.codings import encode
+from addon.web.codings import Decoder, decodes, encode
+from addon.web.content_types import HEAD_SIZE
 from addon.web.representation import Representation
+
+logger = logging.getLogger(__name__)
 
 _TOO_LARGE_TTL = 3600.0
 """Seconds for which it is believed that Forgejo does not give a blob in one piece."""
 
+_ENOUGH_DECODED = 64 * 1024 * 1024
+"""Bytes after which a file is taken to be in the coding that its name says."""
+_PATIENCE = 10.0
+"""Seconds in which work on a thread has to begin."""
+_FORM_BYTES = 128 * 1024
+"""Bytes whose encoding costs as much again as a small file's."""
+
 T = TypeVar("T")
+
+
+class FormCheck:
+    """Whether pieces of bytes decode to a file, told by its id alone: so that file need not be there."""
+
+    def __init__(self, coding: str, digest: str, size: int) -> None:
+        """digest: a blob id, or `sha256:` and that of the bytes themselves; size: of the file in bytes."""
+        algorithm, _, plain = digest.rpartition(":")
+        self._wanted = plain
+        self._hash = hashlib.sha256() if algorithm else object_hash(plain, size)
+        self._left = size
+        self._decoder: Decoder | None = Decoder(coding)
+
+    def feed(self, data: bytes) -> bool:
+        """Whether it may still be that file; takes milliseconds, for a thread."""
+        if self._decoder is None:
+            return False
+        try:
+            for piece in self._decoder.feed(data):
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise ValueError("longer than the file")
+                self._hash.update(piece)
+        except ValueError:
+            self._decoder = None
+        return self._decoder is not None
+
+    def passed(self) -> bool:
+        """Whether all of it was the file."""
+        complete = self._decoder is not None and self._decoder.complete and not self._left
+        return complete and self._hash.hexdigest() == self._wanted
 
 
 class Blobs:
@@ -52,6 +100,11 @@ class Blobs:
         self._shared = shared
         self._clock = clock
         self._changed = changed
+        # What is written in Python holds the interpreter: two at once, and never two of one owner, leave the loop its
+        # share. Encoders let go of it, and may have the cores.
+        self._computing = Turns(2, most_each=1)
+        cores = os.cpu_count() or 1
+        self._encoding = Turns(cores, most_each=max(1, cores // 2))
 
     # What is on hand.
 
@@ -73,6 +126,16 @@ class Blobs:
         """The encoded form of the bytes with this entity; empty where encoding does not make them smaller."""
         found = self._memory.get(("form", identity, coding))
         return found if isinstance(found, bytes) else None
+
+    def held_head(self, id: str) -> bytes | None:
+        """The first bytes of a file that is streamed."""
+        found = self._memory.get(("head", id))
+        return found if isinstance(found, bytes) else None
+
+    def held_verdict(self, key: tuple[str, ...]) -> bool | None:
+        """What looking at bytes has shown."""
+        found = self._memory.get(key)
+        return found if isinstance(found, bool) else None
 
     def held_page(self, name: tuple[str, ...]) -> bytes | None:
         """A page of ours that was made before."""
@@ -134,15 +197,107 @@ class Blobs:
 
     async def form(self, identity: str, coding: str, data: bytes) -> bytes:
         """Data in a content coding, made on a thread once; empty where that makes it no smaller."""
-        return await self._made(("form", identity, coding), lambda: encode(data, coding) or b"")
+        price = 1 + len(data) / _FORM_BYTES
+        return await self._made(("form", identity, coding), lambda: encode(data, coding) or b"", self._encoding, price)
+
+    async def head(
+        self, lookup: Lookup, file: File, pointer: LfsPointer | None, id: str, size: int
+    ) -> bytes | ForgejoError:
+        """The first bytes of a file that is streamed: they say what it is, and nobody is shown them."""
+        key = ("head", id)
+
+        async def fetch() -> bytes:
+            data = bytearray()
+            async with self.stream(lookup, file, pointer, 0, min(size, HEAD_SIZE)) as chunks:
+                async for chunk in chunks:
+                    data += chunk
+            self._memory.put(key, bytes(data), len(data) + 150)
+            return bytes(data)
+
+        return await self._fetched(lookup, key, fetch)
+
+    async def decodes(self, key: tuple[str, ...], data: bytes, coding: str, *, whole: bool) -> bool:
+        """Whether a file is in a content coding, by all or the first of its bytes; held under the key."""
+
+        async def look() -> bool:
+            verdict = await self.on_thread(lambda: decodes(data, coding, whole=whole, most=_ENOUGH_DECODED))
+            return self._verdict(key, verdict)
+
+        return await self._flights.do(key, look)
+
+    async def check_form(
+        self,
+        key: tuple[str, ...],
+        lookup: Lookup,
+        file: File,
+        beside: File,
+        data: bytes,
+        coding: str,
+        digest: str,
+        size: int,
+    ) -> bool:
+        """Whether data, which lies beside a file, is that file in a content coding; held under the key.
+
+        digest: the file's blob id, or `sha256:` and the id of its Git LFS object; size: in bytes.
+        """
+
+        async def look() -> bool:
+            check = FormCheck(coding, digest, size)
+            return self._form_checked(
+                key, lookup, file, beside, await self.on_thread(lambda: check.feed(data) and check.passed())
+            )
+
+        return await self._flights.do(key, look)
+
+    def check_form_soon(
+        self, key: tuple[str, ...], lookup: Lookup, file: File, beside: File, coding: str, digest: str, size: int
+    ) -> None:
+        """The same of what is too large for memory, with nobody waiting: it is read through once."""
+
+        async def look() -> None:
+            check = FormCheck(coding, digest, size)
+            try:
+                async with self.stream(lookup, beside, None, 0, beside.entry.size) as chunks:
+                    async for chunk in chunks:
+                        if not await self.on_thread(partial(check.feed, chunk)):
+                            break
+            except ForgejoError:
+                return  # another visitor will ask again
+            self._form_checked(key, lookup, file, beside, check.passed())
+
+        self._flights.start(key, look)
+
+    def _form_checked(self, key: tuple[str, ...], lookup: Lookup, file: File, beside: File, passed: bool) -> bool:
+        if not passed:
+            logger.warning(
+                "%s/%s: %s is not %s in another coding, so the file itself is sent: it is of another build, or no such"
+                " form at all",
+                *lookup.key,
+                beside.path,
+                file.path,
+            )
+        return self._verdict(key, passed)
+
+    def _verdict(self, key: tuple[str, ...], verdict: bool) -> bool:
+        self._memory.put(key, verdict, sum(map(len, key)) + 30)
+        return verdict
 
     async def page(self, name: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
         """A page of ours, made on a thread once."""
-        return await self._made(("page", *name), make)
+        return await self._made(("page", *name), make, self._computing)
 
     async def on_thread(self, work: Callable[[], T]) -> T:
-        """What a function returns that would hold up the loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        """What a function returns that would hold up the loop. Raises Overloaded."""
+        try:
+            return await self._in_turn(self._computing, work)
+        except TooLate as late:
+            raise Overloaded("too much work is waiting", retry_after=math.ceil(late.retry_after)) from None
+        except Dropped:
+            raise Overloaded("nobody waits for this work any more") from None
+
+    async def _in_turn(self, turns: Turns, work: Callable[[], T], price: float = 1.0) -> T:
+        async with turns.turn(_PATIENCE, price):
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def stream(
         self, lookup: Lookup, file: File, pointer: LfsPointer | None, start: int, end: int
@@ -199,9 +354,9 @@ class Blobs:
 
         return await self._flights.do(key, fetch_or_tell)
 
-    async def _made(self, key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+    async def _made(self, key: tuple[str, ...], make: Callable[[], bytes], turns: Turns, price: float = 1.0) -> bytes:
         async def run() -> bytes:
-            made = await self.on_thread(make)
+            made = await self._in_turn(turns, make, price)
             self._memory.put(key, made, len(made) + sum(map(len, key)) + 150)
             return made
 

@@ -17,14 +17,15 @@ from dataclasses import replace
 
 from addon.forgejo.answers import Repository
 from addon.forgejo.client import Forgejo
-from addon.forgejo.errors import ForgejoError
+from addon.forgejo.errors import ForgejoError, Overloaded
 from addon.library.blobs import Blobs
 from addon.library.memory import Memory, SingleFlight
 from addon.library.refresh import SharedRefresh
 from addon.library.site_loader import SiteLoader
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
-from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, Wanted, repository_of
+from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, Wanted, key_of, repository_of
+from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site
 from addon.web.prepared_answers import prepared_share
 
@@ -79,6 +80,10 @@ class Library:
 
     # What is known, at once.
 
+    def age(self, looked: float) -> float:
+        """Seconds since a look."""
+        return max(0.0, self._clock() - looked)
+
     def peek(self, key: Key) -> Lookup | None:
         """What memory holds of a repository, or of one of its branches; never waits."""
         found = self.memory.get(("site", *key))
@@ -121,16 +126,16 @@ class Library:
         wanted: the path (segments, slash) a visitor waits for: its bytes come in the same batch as `.pages`.
         """
         if self.shared_looks is None:
-            return await asyncio.shield(self._start_look(key, wanted))
+            return await self._look_of(key, wanted)
         known = self.peek(key)
         self.shared_looks.awaited(key)
-        found = await asyncio.shield(self._start_look(key, wanted))
+        found = await self._look_of(key, wanted)
         if known is None and self.freshness(found) is Freshness.OLD:
             # The first to ask for what Redis knows from yesterday.
             with suppress(TimeoutError):
                 async with asyncio.timeout(REFRESH_PATIENCE):
                     self.shared_looks.awaited(key)
-                    found = await asyncio.shield(self._start_look(key, wanted))
+                    found = await self._look_of(key, wanted)
         return found
 
     def may_look_anew(self, lookup: Lookup) -> bool:
@@ -180,7 +185,9 @@ class Library:
     # What a look by way of Redis needs.
 
     def keep(self, lookup: Lookup) -> Lookup:
-        """Hold what is known of a repository now."""
+        """Hold what is known of a repository now; that there were too many calls is no knowledge of it."""
+        if lookup.fault is Fault.TROUBLE and isinstance(lookup.trouble, Overloaded):
+            return lookup
         nbytes = 1200 + sum(map(len, lookup.key)) + (lookup.site.nbytes if lookup.site is not None else 0)
         self.memory.put(("site", *lookup.key), lookup, nbytes)
         return lookup
@@ -202,6 +209,27 @@ class Library:
         """What Forgejo says of a repository; trouble is noted beside what is known."""
         return await self._loader.find(key, known, wanted)
 
+    async def governing(self, lookup: Lookup) -> PagesFile | None:
+        """What governs a site: its `.pages`, or the names of domains on a branch that needs none; None: nobody knows.
+
+        Without either, what a `.pages` says that says nothing.
+        """
+        if lookup.site is not None:
+            return lookup.site.pages_file if lookup.fault is None else PagesFile()
+        repository = lookup.repository
+        if lookup.fault is not Fault.UNCONFIGURED or lookup.reason or repository is None or not repository.public:
+            return PagesFile()
+        for name in self._settings.pages_branches:
+            key = key_of(*repository_of(lookup.key), name)
+            there = self.peek(key)
+            if there is None or self.freshness(there) is not Freshness.FRESH:
+                there = await self.look(key)
+            if there.trouble is not None or there.fault is Fault.TROUBLE:
+                return None
+            if there.site is not None:
+                return there.site.pages_file if there.fault is Fault.UNCONFIGURED and not there.reason else PagesFile()
+        return PagesFile()
+
     def lies_right(self, key: Key, site: Site | None, repository: Repository) -> bool:
         """Whether a site's files are those that are served under a key: what governs them may say otherwise by now."""
         return self._loader.lies_right(key, site, repository)
@@ -216,6 +244,9 @@ class Library:
 
     def _start_look(self, key: Key, wanted: Wanted | None) -> "asyncio.Future[Lookup]":
         return self._flights.start(("site", *key), lambda: self._looked(key, wanted))
+
+    async def _look_of(self, key: Key, wanted: Wanted | None) -> Lookup:
+        return await self._flights.do(("site", *key), lambda: self._looked(key, wanted))
 
     async def _looked(self, key: Key, wanted: Wanted | None) -> Lookup:
         found = await self._look(key, wanted)

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from addon.net.turns import Interest
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -73,40 +75,55 @@ class Memory(Generic[Key, Value]):
 
 
 class SingleFlight(Generic[Key]):
-    """Concurrent calls for one key share one run; the run goes on when a waiter is cancelled."""
+    """Concurrent calls for one key share one run.
+
+    The run goes on when a waiter is cancelled; when the last one is, what it has not begun (`net/turns.py`) is dropped.
+    """
 
     def __init__(self) -> None:
-        self._running: dict[Key, asyncio.Future[Any]] = {}
+        self._running: dict[Key, tuple[asyncio.Future[Any], Interest]] = {}
 
     def __len__(self) -> int:
         return len(self._running)
 
     def running(self, key: Key) -> bool:
-        task = self._running.get(key)
-        return task is not None and not task.done()
+        known = self._running.get(key)
+        return known is not None and not known[0].done()
 
     def start(self, key: Key, work: Callable[[], Awaitable[Result]]) -> "asyncio.Future[Result]":
         """The run for this key, begun now if there is none. Its failure is raised to every waiter, or to nobody."""
-        task = self._running.get(key)
-        if task is None or task.done():
-            task = asyncio.ensure_future(work())
-            self._running[key] = task
-            task.add_done_callback(lambda done: self._finished(key, done))
-        return task
+        return self._started(key, work)[0]
 
     async def do(self, key: Key, work: Callable[[], Awaitable[Result]]) -> Result:
         """The result for this key, from the run under way or a new one."""
-        return await asyncio.shield(self.start(key, work))
+        run, interest = self._started(key, work)
+        with interest.waiting():
+            return await asyncio.shield(run)
+
+    def _started(self, key: Key, work: Callable[[], Awaitable[Result]]) -> "tuple[asyncio.Future[Result], Interest]":
+        known = self._running.get(key)
+        if known is None or known[0].done():
+            interest = Interest()
+
+            async def run() -> Result:
+                interest.bind()
+                return await work()
+
+            task = asyncio.ensure_future(run())
+            self._running[key] = known = task, interest
+            task.add_done_callback(lambda done: self._finished(key, done))
+        return known
 
     async def aclose(self) -> None:
         """Cancel what runs and wait for it."""
-        tasks = list(self._running.values())
+        tasks = [task for task, _ in self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _finished(self, key: Key, task: "asyncio.Future[Any]") -> None:
-        if self._running.get(key) is task:
+        known = self._running.get(key)
+        if known is not None and known[0] is task:
             del self._running[key]
         if not task.cancelled():
             task.exception()  # seen: a failure that nobody waits for is no "never retrieved" at exit

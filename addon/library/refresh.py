@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import resp
 from addon.access.guess_limits import Bounded
 from addon.forgejo.answers import Repository
 from addon.settings.schema import Settings
@@ -23,6 +22,7 @@ from addon.shared.cache import Shared
 from addon.shared.lookup import Fault, Freshness, Key, Lookup, Wanted, branch_of, key_of, repository_of
 from addon.shared.mappings import FORWARD
 from addon.shared.reads import Held
+from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site
 from addon.sites.tree import MODE_LINK
 from resp.tracking import State, Status, Tracking
@@ -161,7 +161,8 @@ class SharedRefresh:
             return [about, *(key for key in self._formerly.get(about, ()) if self._host.peek(key) is not None)]
         under_way = [key for key in self._tickets if repository_of(key) == site]
         known = self._host.peek(site)
-        named = known.site.pages_file.enable_branches if known is not None and known.site is not None else ()
+        rules = known.site.pages_file if known is not None and known.site is not None else PagesFile()
+        named = filter(None, (*rules.enable_branches, rules.branch, *self._settings.pages_branches))
         return list(dict.fromkeys((site, *under_way, *(key_of(*site, branch) for branch in named))))
 
     def everything(self) -> None:
@@ -456,12 +457,3 @@ def _going(found: Lookup, known: Lookup | None) -> list[str]:
         return []
     ids = {oid for _, mode, oid, _ in known.site.tree.rows() if mode != MODE_LINK}
     return list(ids)[:_MOST_GOING]
-
-
-def shared_of(settings: Settings) -> Shared | None:
-    """The shared level that the settings name, if they name one; one that cannot be is said, not raised."""
-    try:
-        return Shared.of(settings)
-    except resp.InvalidArgument as error:
-        logger.error("Redis: %s", error)
-        return None

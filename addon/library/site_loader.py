@@ -14,12 +14,14 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from addon.access.guess_limits import Bounded
 from addon.forgejo.answers import Access, Branch, Repository, TreeEntry, is_branch
 from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import (
     BadAnswer,
     ForgejoError,
     NotFound,
+    Overloaded,
     Refused,
     ServerTrouble,
     TooManyFiles,
@@ -43,11 +45,13 @@ logger = logging.getLogger(__name__)
 
 PAGES_FILE = ".pages"
 ATTRIBUTES_FILE = ".gitattributes"
+_ATTRIBUTES_BELOW = "/.gitattributes"
 MAX_LINKS = 2_000
 _MAX_ATTRIBUTES = 4
 _ATTRIBUTES_BYTES = 64 * 1024
 _NOT_FOUND_BYTES = 64 * 1024
 """A 404.html up to this size comes with the site: the first missing path is often the same visitor's favicon."""
+_MOST_SEEN = 50_000
 MAX_PATH = 4096
 """Characters of a path: Linux has no longer one."""
 ROW_BYTES = 40
@@ -106,6 +110,8 @@ class SiteLoader:
         self._clock = clock
         self._now = now
         self._health = HealthLog(clock)
+        # Repositories that were there once: who asks for them is no stranger, also when memory has lost the site.
+        self._seen: Bounded[Key, None] = Bounded(_MOST_SEEN)
         # What memory could not hold with others beside it would be read again for every visit.
         self._most_bytes = min(settings.max_site_bytes, max(settings.memory_cache_size // 2, LEAST_BYTES))
 
@@ -166,8 +172,11 @@ class SiteLoader:
                     return await self._site(key, repository, branch, known, wanted)
         private = self._settings.serve_private_repositories
         asked = await self._forgejo.repository(
-            *repository_of(key), allow_token_private=private, known=repository is not None
+            *repository_of(key),
+            allow_token_private=private,
+            known=repository is not None or repository_of(key) in self._seen,
         )
+        self._seen.put(repository_of(key), None)
         if asked.empty or not (asked.public or private):
             return Lookup(key, self._clock(), fault=Fault.ABSENT)
         if branch is None or repository is None or not _same_place(asked, repository):
@@ -363,7 +372,7 @@ class SiteLoader:
                     governing[path] = row
                 if path.startswith(prefix) and is_content(path, prefix):
                     rows.append(row)
-                if path == ATTRIBUTES_FILE or (path.endswith(f"/{ATTRIBUTES_FILE}") and _bears_on(path, prefix)):
+                if path == ATTRIBUTES_FILE or (path.endswith(_ATTRIBUTES_BELOW) and _bears_on(path, prefix)):
                     attributes.append(row)
             if len(rows) > self._settings.max_site_files:
                 return _Listed([], attributes, governing, len(rows))
@@ -411,11 +420,14 @@ class SiteLoader:
                 await self._forgejo.version()
             except ForgejoError as trouble:
                 return self._troubled(key, known, trouble)
+        self._seen.drop(repository_of(key))
         return Lookup(key, self._clock(), fault=Fault.ABSENT)
 
     def _troubled(self, key: Key, known: Lookup | None, trouble: ForgejoError) -> Lookup:
         if known is None:
             return unknown(key, trouble, self._clock())
+        if isinstance(trouble, Overloaded):  # which says nothing of Forgejo, nor of this repository
+            return known
         return known.troubled(trouble, self._clock(), self._settings.stale_ttl)
 
 

@@ -26,8 +26,6 @@ _KEEPALIVE = (
 )
 
 
-_GO_AWAY = b"\0\0\x08\x07\0\0\0\0\0" + b"\x7f\xff\xff\xff" + b"\0\0\0\0"
-"""In HTTP/2: ask nothing more here; what was asked is answered (RFC 9113 §6.8)."""
 _LOOK_AGAIN = 0.002
 """Seconds after which a client is paused that asyncio's own flow control had paused, and has let go since."""
 
@@ -73,14 +71,6 @@ class Connections:
         stack = self._held.pop(key, None)
         if stack is not None:
             stack.close()
-
-    def retire(self) -> None:
-        """Have clients over HTTP/2 ask on other connections from now on."""
-        for handler in list(self._handlers().values()):
-            client = getattr(handler, "client", None)
-            transport = _transport(handler, client)
-            if getattr(client, "http2", None) is not None and transport is not None and not transport.is_closing():
-                transport.write(_GO_AWAY)  # mitmproxy writes whole frames, so this one stands between two
 
     async def gone(self, patience: float) -> None:
         """Wait until all clients have left, at most so many seconds."""

@@ -59,9 +59,7 @@ def nothing(chunk: bytes) -> list[bytes]:
 
 
 def has_body(request: http.Request) -> bool:
-    """Whether a body follows, perhaps an empty one. Of HTTP/2 `http1.mend` knows; if it does not, one may."""
-    if request.is_http2:
-        return bool(getattr(request, "body_follows", True))
+    """Whether a body follows, perhaps an empty one."""
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip() != "0"
 
 
@@ -96,19 +94,17 @@ def request_of(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes 
     hosts = fields.get_all("host")
     authority = data.authority.decode("utf-8", "surrogateescape")
     host: str | None = None
-    if data.http_version.startswith(b"HTTP/1"):
-        # A folded field (RFC 9112 §5.2), a bare CR or a NUL (RFC 9110 §5.5) would be passed on as it is, for others to
-        # read as they like.
-        odd = any(_CONTROLS.search(value) for _, value in fields.fields)
-        if len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
-            host = hosts[0]
-        data.authority = b""
-        if data.http_version == b"HTTP/1.0" and "expect" in fields:
-            del fields["expect"]  # it knows no 100 Continue
-        if "connection" in fields:
-            fields["connection"] = fields["connection"].lower()  # mitmproxy would not see that it says `Close`
-    elif all(value == authority for value in hosts):
-        host = authority
+    # A folded field (RFC 9112 §5.2), a bare CR or a NUL (RFC 9110 §5.5) would be passed on as it is, for others to read
+    # as they like.
+    odd = any(_CONTROLS.search(value) for _, value in fields.fields)
+    # mitmproxy reads `HTTP/2.0` in a request line as well; who comes here speaks HTTP/1.
+    if data.http_version in (b"HTTP/1.0", b"HTTP/1.1") and len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
+        host = hosts[0]
+    data.authority = b""
+    if data.http_version == b"HTTP/1.0" and "expect" in fields:
+        del fields["expect"]  # it knows no 100 Continue
+    if "connection" in fields:
+        fields["connection"] = fields["connection"].lower()  # mitmproxy would not see that it says `Close`
     path, mark, query = data.path.decode("utf-8", "surrogateescape").partition("?")
 
     def header(name: bytes) -> bytes | None:

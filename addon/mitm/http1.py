@@ -3,29 +3,23 @@
 """mitmproxy's HTTP/1 made fit for the public: what it lacks as a server, put in place from outside.
 
 Its own error pages name its version and addresses behind it; trailer fields crash the connection, which then hangs; a
-request behind an empty line is left lying; an interim answer (103 Early Hints) is taken for the answer; a body of
-HTTP/2 without a length is passed on unframed, to be read as the next request, and what its client does not take is held
-as a whole; an answer that comes amid its request's body is not ended before that body is; the size of a head, and of
-what a client sends ahead, is not limited. Each mend replaces a function or two of mitmproxy 11.0 to 12.2 (the pin in
-pyproject.toml); where mitmproxy is not as expected, `mend` says which ones are missing, and everything else still
-works.
+request behind an empty line is left lying; an interim answer (103 Early Hints) is taken for the answer; an answer that
+comes amid its request's body is not ended before that body is; the size of a head, and of what a client sends ahead, is
+not limited. Each mend replaces a function or two of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml); where mitmproxy
+is not as expected, `mend` says which ones are missing, and all else still works. Its HTTP/2 is reached by nobody.
 """
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-import h2.errors
-import h2.events
 import h11
 from mitmproxy.proxy import commands, events, server
 from mitmproxy.proxy.layers import http as layer
 
-from addon import templates
 from addon.mitm.relay import head_bytes
-from addon.serving.server import Answer
+from addon.serving.answers import misshapen
 
 IDLE_SECONDS = 60
 """How long a connection may be silent."""
@@ -33,34 +27,15 @@ MAX_HEAD = 64 * 1024
 """Bytes of a request's head. Forgejo itself (Go) takes 1 MiB; nobody's cookies are that large."""
 MAX_AHEAD = 256 * 1024
 """Bytes that a client may send after a request before it has the answer."""
-MAX_UNSENT = 256 * 1024
-"""Bytes of an answer that are held for a client over HTTP/2 that does not take them."""
-MAX_GIVEN_UP = 200
-"""Requests over HTTP/2 that a client may give up, where those are most of what it asks. A browser that leaves a page
-has at most 100 under way."""
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}[ \r\n]")
 _EMPTY_LINES = re.compile(rb"(?:\r?\n)*+")
 
 Commands = Generator[commands.Command, Any, None]
 
 
-def error_answer(status: int) -> Answer:
-    """A page of our own that says no more than its status."""
-    page = templates.error_page(status)
-    headers = [
-        (b"Content-Type", b"text/html; charset=utf-8"),
-        (b"Content-Security-Policy", templates.content_security_policy().encode()),
-        (b"Cache-Control", b"no-store"),
-        (b"X-Content-Type-Options", b"nosniff"),
-        (b"Referrer-Policy", b"no-referrer"),
-        (b"Content-Length", str(len(page)).encode()),
-    ]
-    return Answer(status, headers, page)
-
-
 def make_error_response(status_code: int, message: str = "") -> bytes:
     """mitmproxy's function of that name, without the message. The connection is closed after it."""
-    answer = error_answer(status_code)
+    answer = misshapen(status=status_code)
     answer.headers.append((b"Connection", b"close"))
     return head_bytes(answer) + answer.body
 
@@ -92,9 +67,6 @@ def mend() -> list[str]:
         ("trailer fields make a connection hang", _trailers),
         ("interim answers (103) are taken for the answer", _interim_answers),
         ("an answer that comes before its request is complete is not ended", _early_answers),
-        ("bodies of HTTP/2 that do not say how long they are are not passed on", _bodies_without_length),
-        ("answers over HTTP/2 to slow readers are held in memory as a whole", _slow_readers),
-        ("a client over HTTP/2 may ask and give up without end", _given_up),
         ("what follows an empty line between requests is not read", _empty_lines),
         ("the size of what clients send before they are answered is not limited", _limits),
     ]
@@ -155,7 +127,7 @@ def _early_answers(module: Any) -> None:
         # Bound methods: a state is equal to itself, never identical.
         early = self.client_state == self.state_stream_request_body and self.server_state == self.state_done
         chunked = already_streamed and "chunked" in self.flow.response.headers.get("transfer-encoding", "").lower()
-        if early and chunked and not self.flow.request.is_http2:
+        if early and chunked:
             yield layer.SendHttp(EarlyEnd(self.stream_id), self.context.client)
 
     def send_once(self: Any, event: Any) -> Commands:
@@ -169,99 +141,6 @@ def _early_answers(module: Any) -> None:
 
     layer.HttpStream.send_response = send_response_and_end  # type: ignore[method-assign]  # that is what a mend does
     module.Http1Server.send = send_once
-
-
-def _bodies_without_length(module: Any) -> None:
-    """Note whether a body follows a request of HTTP/2, which may say so by its frames alone (`flows.has_body`).
-
-    To HTTP/1 mitmproxy would pass it on without any frame, where it is read as the next request: whoever passes one on
-    adds `Transfer-Encoding`, and what has no frame all the same is not sent. Trailer fields are dropped, as above.
-    """
-    from mitmproxy.proxy.layers.http._events import RequestData, RequestHeaders, RequestTrailers
-
-    wait, send = layer.HttpStream.state_wait_for_request_headers, module.Http1Client.send
-
-    def wait_and_note(self: Any, event: Any) -> Commands:
-        event.request.body_follows = not event.end_stream
-        yield from wait(self, event)
-
-    def send_framed(self: Any, event: Any) -> Commands:
-        if isinstance(event, RequestTrailers):
-            return
-        if isinstance(event, RequestData) and event.data and self.request.is_http2:
-            names = self.request.headers
-            if "content-length" not in names and "transfer-encoding" not in names:
-                yield commands.CloseConnection(self.conn)
-                return
-        if isinstance(event, RequestHeaders):
-            self.conn.answers_stream = event.stream_id  # for `_slow_readers`
-        yield from send(self, event)
-
-    layer.HttpStream.state_wait_for_request_headers = wait_and_note  # type: ignore[method-assign]  # as above
-    module.Http1Client.send = send_framed
-
-
-def _slow_readers(module: Any) -> None:
-    """Read on from a server only when a client over HTTP/2 has taken most of what came.
-
-    Every stream has a window of its own, so that what a client does not take stays here, and not in the kernel, where
-    waiting for its socket would be enough. 600 MB to a client that read nothing took 680 MB.
-    """
-    from mitmproxy.proxy.layers.http._http2 import Http2Server
-
-    make = Http2Server.__init__
-    drain: Callable[[Any], Awaitable[None]] = server.ConnectionHandler.drain_writers
-
-    def make_known(self: Any, context: Any) -> None:
-        make(self, context)
-        context.client.http2 = self.h2_conn
-
-    async def drain_streams(self: Any) -> None:
-        await drain(self)
-        connection = getattr(self.client, "http2", None)
-        if connection is None:
-            return
-        task = asyncio.current_task()
-        source = next((each for each, io in self.transports.items() if io.handler is task), None)
-        if source is self.client:  # it may have opened a window, or given a stream up
-            if (moved := getattr(self, "windows_moved", None)) is not None:
-                moved.set()
-            return
-        while _unsent(connection, getattr(source, "answers_stream", None)) > MAX_UNSENT:
-            self.windows_moved = getattr(self, "windows_moved", None) or asyncio.Event()
-            self.windows_moved.clear()
-            await self.windows_moved.wait()
-
-    Http2Server.__init__ = make_known  # type: ignore[method-assign]  # as above
-    server.ConnectionHandler.drain_writers = drain_streams  # type: ignore[method-assign]  # as above
-
-
-def _unsent(connection: Any, stream: int | None) -> int:
-    """Bytes that a stream of a connection over HTTP/2 may not send yet."""
-    return sum(len(each.data) for each in connection.stream_buffers.get(stream, ()))
-
-
-def _given_up(module: Any) -> None:
-    """End the connection of a client over HTTP/2 that asks and gives up, over and over (CVE-2023-44487).
-
-    What is given up does not count against the number of requests under way, and costs us as much as if it did not:
-    4000 requests in 100 KiB held all others up for 0.8 s.
-    """
-    from mitmproxy.proxy.layers.http._http2 import Http2Server
-
-    handle = Http2Server.handle_h2_event
-
-    def handle_counted(self: Any, event: Any) -> Generator[commands.Command, Any, bool]:
-        if isinstance(event, h2.events.RequestReceived):
-            self.asked = getattr(self, "asked", 0) + 1
-        elif isinstance(event, h2.events.StreamReset):
-            self.given_up = getattr(self, "given_up", 0) + 1
-            if self.given_up > MAX_GIVEN_UP and self.given_up * 2 > getattr(self, "asked", 0):
-                yield from self.protocol_error("too many requests given up", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
-                return True
-        return (yield from handle(self, event))
-
-    Http2Server.handle_h2_event = handle_counted  # type: ignore[method-assign]  # as above
 
 
 def _empty_lines(module: Any) -> None:

@@ -18,8 +18,8 @@ from mitmproxy import ctx
 from addon.mitm import http1
 from addon.settings.schema import Settings
 
-HTTP2_SAFE = (12, 2)
-"""The version of mitmproxy from which on its HTTP/2 parser has no known fault."""
+PARSERS_SAFE = (12, 2)
+"""The version of mitmproxy from which on its parsers have no known fault."""
 
 
 def version() -> tuple[int, ...]:
@@ -46,7 +46,7 @@ def set_options(settings: Settings) -> None:
         "onboarding": False,  # else the Host mitm.it is answered before us
         "rawtcp": True,  # upgraded connections (WebSocket) are relayed as they are
         "websocket": False,  # else every message is parsed and kept for the connection's life
-        "http2": settings.http2 and version() >= HTTP2_SAFE,
+        "http2": False,  # the lane speaks it; mitmproxy's is for one user at a time
         "validate_inbound_headers": True,
         "anticache": False,
         "anticomp": False,

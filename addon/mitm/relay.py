@@ -114,6 +114,14 @@ class Relay:
         return True
 
 
+async def open_relay(stack: contextlib.AsyncExitStack) -> Relay:
+    """A relay that listens, until the stack is unwound."""
+    relay = Relay()
+    stack.push_async_callback(relay.aclose)
+    await relay.start()
+    return relay
+
+
 def head_bytes(answer: Answer) -> bytes:
     """Status line and header fields of an answer, ready to be sent over HTTP/1.1."""
     try:

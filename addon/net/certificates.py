@@ -2,7 +2,8 @@
 # Copyright (C) 2026 the contributors
 """The certificates of a listener: read, checked, chosen by the name that is asked for, read again when they change.
 
-Nothing is ever signed here, and a name that no certificate has is refused in the handshake. All sessions begin with one
+Nothing is ever signed here, and a name that no certificate has is refused in the handshake, as is who speaks no
+protocol of ours. Names that are not for HTTP/2, Forgejo's own, are offered HTTP/1.1 alone. All sessions begin with one
 context that holds no certificate and lives as long as the process: it has the keys of session tickets, so that clients
 resume across a renewal. Only what it hands out is replaced.
 """
@@ -12,7 +13,7 @@ import contextlib
 import datetime
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,11 @@ LOOK_SECONDS = 3.0
 """How often the files are looked at."""
 _MOST_BYTES = 1024 * 1024
 _HTTP1, _HTTP2 = "http/1.1", "h2"
+_ONLY_HTTP1, _BOTH = frozenset((b"http/1.1",)), frozenset((b"http/1.1", b"h2"))
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: none without forward secrecy, none in CBC mode (RFC 9113 §9.2.2 forbids those to HTTP/2)."""
+_NO_APPLICATION_PROTOCOL = 120
+"""RFC 7301 §3.2"""
 
 
 class CertificateFiles(NamedTuple):
@@ -39,9 +45,10 @@ class CertificateFault(Exception):
 
 
 class Certificate(NamedTuple):
-    """A certificate in use. names: host names in lower case, a wildcard as `*.example.org`."""
+    """A certificate in use. names: host names in lower case, a wildcard as `*.example.org`. http1: offers no HTTP/2."""
 
     context: ssl.SSLContext
+    http1: ssl.SSLContext
     names: frozenset[str]
     expires: datetime.datetime
 
@@ -61,7 +68,7 @@ def read(files: CertificateFiles, *, http2: bool = True) -> Certificate:
         raise CertificateFault(
             f"the certificate in {files.cert} names no host (subjectAltName): no client could ask for it"
         )
-    context = _context(http2)
+    context, http1 = _context(http2), _context(False)
     encrypted = []
 
     def password() -> str:
@@ -69,7 +76,8 @@ def read(files: CertificateFiles, *, http2: bool = True) -> Certificate:
         return ""
 
     try:
-        context.load_cert_chain(files.cert, files.key, password)
+        for each in (context, http1):
+            each.load_cert_chain(files.cert, files.key, password)
     except ssl.SSLError as error:
         if encrypted:
             reason = f"the key in {files.key} has a password: take it off (openssl pkey -in FILE -out NEW)"
@@ -82,7 +90,7 @@ def read(files: CertificateFiles, *, http2: bool = True) -> Certificate:
         raise CertificateFault(reason) from None
     except OSError as error:
         raise CertificateFault(f"{files.key} cannot be read ({error.strerror})") from None
-    return Certificate(context, names, leaf.not_valid_after_utc)
+    return Certificate(context, http1, names, leaf.not_valid_after_utc)
 
 
 def certificate_warning(files: CertificateFiles, certificate: Certificate) -> str | None:
@@ -121,6 +129,7 @@ def _context(http2: bool) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # then a write never waits for something to be read
     context.options |= ssl.OP_NO_COMPRESSION
+    context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols([_HTTP2, _HTTP1] if http2 else [_HTTP1])
     return context
 
@@ -144,23 +153,26 @@ def _stamp(files: CertificateFiles) -> Stamp:
 class Certificates:
     """The certificates of one listener. State: what each pair of files held when it was last read without a fault."""
 
-    def __init__(self, files: Sequence[CertificateFiles], *, http2: bool) -> None:
-        """Reads them all; blocks. Raises CertificateFault."""
+    def __init__(
+        self, files: Sequence[CertificateFiles], *, http2: bool, http1_names: Collection[str] = frozenset()
+    ) -> None:
+        """Reads them all; blocks. http1_names: those that are offered HTTP/1.1 alone. Raises CertificateFault."""
         self._files = tuple(files)
         self._http2 = http2
+        self._http1_names = frozenset(http1_names)
         self._stamps = {each: _stamp(each) for each in self._files}
         self._known = {each: read(each, http2=http2) for each in self._files}
-        self._by_name: dict[str, ssl.SSLContext] = {}
+        self._by_name: dict[str, Certificate] = {}
         self._arrange()
         self.context = _context(http2)
         self.context.sni_callback = self._choose
 
     def _arrange(self) -> None:
         """The first that has a name is the one for it."""
-        by_name: dict[str, ssl.SSLContext] = {}
+        by_name: dict[str, Certificate] = {}
         for each in self._files:
             for name in self._known[each].names:
-                by_name.setdefault(name, self._known[each].context)
+                by_name.setdefault(name, self._known[each])
         self._by_name = by_name
 
     def chosen(self, name: str | None) -> ssl.SSLContext | None:
@@ -169,9 +181,15 @@ class Certificates:
         A wildcard stands for one label (RFC 6125 §6.4.3). Without a name: the certificate, if there is only one.
         """
         if not name:
-            return self._known[self._files[0]].context if len(self._files) == 1 else None
+            if len(self._files) != 1:
+                return None
+            only = self._known[self._files[0]]
+            return only.http1 if self._http1_names else only.context  # it may be for one of those
         name = name.lower().removesuffix(".")
-        return self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
+        found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
+        if found is None:
+            return None
+        return found.http1 if name in self._http1_names else found.context
 
     def _choose(self, session: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
         try:
@@ -182,7 +200,16 @@ class Certificates:
         if context is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         session.context = context
+        # What the transport has read of the hello, for OpenSSL would go on without a protocol.
+        offered = getattr(session, "offered", None)
+        if offered is not None and not self._protocols(name).intersection(offered):
+            return _NO_APPLICATION_PROTOCOL
         return None
+
+    def _protocols(self, name: str | None) -> frozenset[bytes]:
+        http1 = not self._http2 or (not name and self._http1_names)
+        http1 = http1 or (name or "").lower().removesuffix(".") in self._http1_names
+        return _ONLY_HTTP1 if http1 else _BOTH
 
     def look(self) -> list[tuple[CertificateFiles, Certificate]]:
         """Read what has changed since the last look; blocks. A fault is logged, once, and what was known stays."""

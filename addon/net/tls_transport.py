@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from addon.net.client_hello import Reading, offered_protocols
+
 RECORD = 16 * 1024 + 512
 """Bytes read from the socket at one time: about a TLS record. OpenSSL's buffers never shrink again."""
 PIECE = 16 * 1024
@@ -39,6 +41,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_eof",
         "_eof_told",
         "_full",
+        "_hello",
         "_incoming",
         "_outgoing",
         "_paused",
@@ -65,6 +68,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(
             handshake_timeout, self._too_slow
         )
+        self._hello: bytes | None = b""  # the client's, until it is complete
         self._ready = False  # the handshake is done
         self._paused = False  # the one above wants nothing more
         self._reading = False  # it is being given something: what it asks for meanwhile is not for a second one to do
@@ -87,7 +91,21 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._incoming.write(self._buffer[:nbytes])
+        if self._hello is not None and not self._heard(bytes(self._buffer[:nbytes])):
+            return
         self._read()
+
+    def _heard(self, data: bytes) -> bool:
+        """Whether the client's hello is complete; then what it offers is noted for who chooses the certificate."""
+        assert self._hello is not None
+        self._hello += data
+        offered = offered_protocols(self._hello)
+        if offered is Reading.INCOMPLETE:
+            return False
+        self._hello = None
+        if not isinstance(offered, Reading):
+            self._ssl.offered = offered  # type: ignore[attr-defined]  # what `ssl` does not tell
+        return True
 
     def eof_received(self) -> bool:
         # OpenSSL is not told: it would take the whole connection for broken, also what is still to be sent.
@@ -140,6 +158,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         finally:
             self._flush()
         self._ready = True
+        self._ssl.offered = None  # type: ignore[attr-defined]  # as above
         self._end_timer()
         cast(Secured, self._above).secured(self._ssl.selected_alpn_protocol())
         return True

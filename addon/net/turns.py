@@ -109,6 +109,7 @@ class _Work:
     price: float
     turn: asyncio.Future[None]
     party: Party
+    queue: _Queue
 
 
 @dataclass(slots=True, eq=False)
@@ -240,10 +241,10 @@ class Turns:
             if late > 0 or len(self._queues) >= _MOST_PARTIES:
                 self.refused += 1
                 raise TooLate(max(1.0, math.ceil(late)))
-        work = _Work(price, asyncio.get_running_loop().create_future(), party)
         queue = self._queues.get(party.owner)
         if queue is None:
             queue = self._queues[party.owner] = _Queue()
+        work = _Work(price, asyncio.get_running_loop().create_future(), party, queue)
         queue.visitors.setdefault(party.visitor, deque()).append(work)
         queue.backlog += price
         self._backlog += price
@@ -277,8 +278,7 @@ class Turns:
     def _left(self, work: _Work) -> None:
         """It waits no longer."""
         self._waiting -= 1
-        queue = self._queues[work.party.owner]
-        queue.backlog -= work.price
+        work.queue.backlog -= work.price  # which nobody has any more, where this was all that waited in it
         self._backlog -= work.price
         self._grant()
 
@@ -316,7 +316,7 @@ class Turns:
     def _done(self, work: _Work) -> None:
         took = self._clock() - self._running.pop(work)
         self._pace += _LEARNT * (took / work.price - self._pace)
-        queue = self._queues[work.party.owner]
+        queue = work.queue
         queue.running -= 1
         if queue.head() is not None:
             if not queue.listed:

@@ -77,6 +77,7 @@ def share_of(settings: Settings, count: int) -> Settings:
         settings,
         memory_cache_size=settings.memory_cache_size // count,
         max_connections_per_address=part(settings.max_connections_per_address),
+        forgejo_connections=part(settings.forgejo_connections),
         redis_max_connections=max(2, part(settings.redis_max_connections)),
         redis_pool_size=max(1, part(settings.redis_pool_size)),
     )
@@ -139,3 +140,4 @@ class Bus:
             self._task.cancel()
         if self._writer is not None:
             self._writer.close()
+            self._writer = None

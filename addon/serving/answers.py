@@ -91,18 +91,21 @@ class Work:
     """What was fetched for one request, or why it could not be, by need: no need is asked for twice.
 
     It stands in for a memory that has no room. fetched: whether Forgejo was waited for. locked: a lock was met on the
-    way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`.
+    way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`;
+    plain_http: one that counts only without TLS.
     facts: the look-ups it rests on; good_until: until when they need no new look, in monotonic seconds. anew: the
-    visitor asks for what is there now.
+    visitor asks for what is there now. owner: on whose account what is fetched is, beside the visitor's.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
     fetched: bool = False
     locked: bool = False
     by_cookie: bool = False
+    plain_http: bool = False
     facts: list[Fact] = field(default_factory=list)
     good_until: float = math.inf
     anew: bool = False
+    owner: str = ""
 
 
 _OWN_HEADERS: tuple[Header, ...] = (
@@ -117,6 +120,18 @@ def own_page(request: Request, status: int, page: bytes, cache: bytes = b"no-sto
     """A page of our own."""
     headers = [*_OWN_HEADERS, (b"Cache-Control", cache), (b"Content-Length", str(len(page)).encode())]
     return Answer(status, headers, b"" if request.method == "HEAD" else page)
+
+
+def misshapen(fault: str | None = None, status: int = 400) -> Answer:
+    """The answer to what is no request of the form that is looked at any further; fault: what about it.
+
+    A head that is too large is so by cookies, most likely, and those a neighbour below the pages domain may have set:
+    with them, its visitor could come to no site here any more.
+    """
+    answer = own_page(UNREAD, status, templates.error_page(status, message=fault))
+    if status == 431:
+        answer.headers.append((b"Clear-Site-Data", b'"cookies"'))
+    return answer
 
 
 def trouble_page(request: Request, trouble: ForgejoError | None) -> Answer:
@@ -185,3 +200,7 @@ def redirect(request: Request, location: str) -> Answer:
         (b"Access-Control-Allow-Origin", b"*"),
     ]
     return Answer(301, headers)
+
+
+UNREAD = Request("GET", None, "/", None, lambda name: None, lambda: Visitor("", False))
+"""Stands for a request that was not understood."""

@@ -32,7 +32,12 @@ class ErrorPages:
         if status != 404:
             return self.error(request, status, work, path=path)
         if not len(entered.site.tree):
-            hint = "This repository has no files below `public/`: that folder is what is served."
+            where = (
+                f"no files below `{entered.site.prefix}`: that folder is"
+                if entered.site.prefix
+                else "no files: they are"
+            )
+            hint = f"This repository has {where} what is served."
         return self.error(request, 404, work, message=templates.FILE_NOT_FOUND, hint=hint, path=path)
 
     def error(

@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""A file's answer: which form of it, which bytes, out of memory or streamed.
+"""The last step: a file's answer, which form of it, which bytes, out of memory or streamed.
 
-Says what it needs instead of waiting for it, as `PagesServer` does, which calls it. Bytes are asked for only where the
-answer has a body, or where they decide what it says: a file that may be a Git LFS pointer (of the right size, in a
-commit whose `.gitattributes` speak of LFS) and a file whose name tells no type are looked at first, even for HEAD.
+Says what it needs instead of waiting for it, as all steps do. Bytes are asked for only where the answer has a body, or
+where they decide what it says: a file that may be a Git LFS pointer (of the right size, in a commit whose
+`.gitattributes` speak of LFS) and a file whose name tells no type are looked at first, even for HEAD. Text says whether
+it is UTF-8; where nobody has looked yet, HEAD leaves that out (RFC 9110 §9.3.2). The surprise: what lies beside a file
+as its encoded form is sent only once it was seen to decode to this very file (`app.js.gz` may be of the build before,
+`index.html.br` Breton).
 """
 
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from addon import templates
+from addon.access.guess_limits import Bounded
 from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound, Refused
-from addon.forgejo.lfs import MAX_POINTER, LfsPointer
+from addon.forgejo.lfs import MAX_POINTER, LfsPointer, is_pointer_with_crlf
 from addon.library.blobs import Blobs
 from addon.serving.answers import Answer, Need, Request, Work, own_page, trouble_page
 from addon.serving.site_headers import NONE, SiteHeaders, encoded_as_said
@@ -23,23 +28,48 @@ from addon.shared.lookup import Blob, Lookup
 from addon.sites.site import File, Site
 from addon.sites.tree import Entry
 from addon.web.codings import IDENTITY, SUFFIXES
-from addon.web.content_types import content_type, depends_on_head, is_html
+from addon.web.content_types import content_type, depends_on_head, is_fallback, is_html, is_prose
+from addon.web.encoded_names import encoded_name
+from addon.web.hashed_names import is_hashed
 from addon.web.negotiation import negotiate
-from addon.web.representation import Plan, Representation, cache_control, encoded_forms
+from addon.web.representation import (
+    SMALLEST_WORTH_ENCODING,
+    Beside,
+    Plan,
+    Representation,
+    cache_control,
+    encoded_forms,
+)
 
 logger = logging.getLogger(__name__)
 
 MIN_POINTER = 120
 """Bytes below which no blob is a Git LFS pointer: version, oid and size take 125."""
-HEAD_SIZE = 1024
-"""Bytes of a file without a telling name that its content type is guessed from."""
+_LARGEST_DECODED = 256 * 1024 * 1024
+"""Bytes of a file above which nobody looks whether what lies beside it is that file."""
+_MOST_TOLD = 1000
+NO_OBJECT = "This file is kept in Git LFS, and Forgejo does not have its content."
+NO_OBJECT_HINT = "Push it from a clone that has it: `git lfs push --all origin`."
+CRLF_HINT = (
+    "What git holds of it is a pointer with Windows line ends (CRLF), which Git LFS does not read. Add the file again"
+    " in a clone with Git LFS: `git rm --cached FILE`, then `git add FILE`, commit and push."
+)
+
+
+class MissingObject(NotFound):
+    """A Git LFS pointer that leads to nothing; its text is no answer to who asks for the file. hint: for the owner."""
+
+    def __init__(self, hint: str) -> None:
+        super().__init__("a Git LFS pointer without its object")
+        self.hint = hint
 
 
 class Source(NamedTuple):
     """Where a file's own bytes come from.
 
     size, tag: of the file, or of the LFS object it stands for. held: they are served out of memory, not streamed.
-    data: the bytes, where they are on hand. error: why they cannot be had.
+    data: the bytes, where they are on hand; head: the first of them, where they are not held. error: why they cannot be
+    had.
     """
 
     file: File
@@ -49,6 +79,7 @@ class Source(NamedTuple):
     held: bool
     data: bytes | None
     error: ForgejoError | None
+    head: bytes | None = None
 
 
 class Files:
@@ -59,6 +90,7 @@ class Files:
         self._browser_cache_ttl = settings.browser_cache_ttl
         self._blobs = blobs
         self._now = now
+        self._told: Bounded[str, bool] = Bounded(_MOST_TOLD)  # of which objects the log has said that they are missing
 
     def file(
         self,
@@ -71,16 +103,46 @@ class Files:
         said: SiteHeaders = NONE,
     ) -> Answer | Need:
         """The file under a status (404 for a site's own 404.html); said: what the site's `_headers` say of it."""
-        source = self._source(lookup, file, work)
+        known = self._blobs.held_representation(lookup, file, said.key)
+        source = self._source(lookup, file, work, looked=known is not None)
+        if known is not None and isinstance(source, Source) and not _fits(known, source):
+            known = None  # of the pointer's text, or of bytes that are not held any more
+            source = self._source(lookup, file, work, looked=False)
         if isinstance(source, Need):
-            return source
+            return self._without_looking(request, lookup, site, file, status, work, said) or source
         if source.error is not None and (
-            depends_on_head(file.path) or (source.pointer is None and _may_be_pointer(lookup, file))
+            isinstance(source.error, MissingObject)
+            or (known is None and _reads_head(file))
+            or (source.pointer is None and _may_be_pointer(lookup, file))
         ):
             return _lost(request, source.error)
-        if said.coding and source.held and source.data is None and source.error is None:
+        if known is None and said.coding and source.held and source.data is None and source.error is None:
             return self._fetch(request, lookup, source)
-        representation = self._representation(lookup, site, source, said)
+        if known is None:
+            prepared = self._prepared(site, source, work, said)
+            if isinstance(prepared, Need):
+                return prepared
+            known = self._keep(lookup, file, prepared, said)
+        if request.header(b"if-match") is not None:  # it may name any form
+            checked = self._all_checked(lookup, site, source, known, work, said)
+            if isinstance(checked, Need):
+                return checked
+            known = checked
+        return self._negotiated(request, lookup, site, source, known, status, work, said)
+
+    def _negotiated(
+        self,
+        request: Request,
+        lookup: Lookup,
+        site: Site,
+        source: Source,
+        representation: Representation,
+        status: int,
+        work: Work,
+        said: SiteHeaders,
+    ) -> Answer | Need:
+        """The form that the client wants, made or looked at first where that was not done yet."""
+        file = source.file
         while True:
             plan = negotiate(request.method, request.header, representation, self._now(), status)
             form = plan.form
@@ -91,43 +153,90 @@ class Files:
             if form.blob is not None:
                 beside = site.sibling(file, SUFFIXES[form.coding])
                 assert beside is not None
-                blob = self._blob(beside.entry, work)
-                if isinstance(blob, Blob) and blob.pointer is not None:  # the form itself lies elsewhere
-                    representation = self._keep(lookup, file, representation.without(form.coding), said)
+                if form.size is None:
+                    checked = self._checked(lookup, source, beside, form.coding, representation, work, said)
+                    if isinstance(checked, Need):
+                        return checked
+                    representation = checked
                     continue
-                return self._own_bytes(
-                    request, lookup, site, _plain(beside, blob, self._largest), plan, status, work, said
-                )
+                blob = self._blob(beside.entry, work)
+                form_source = _plain(beside, blob, self._largest)
+                return self._own_bytes(request, lookup, site, form_source, plan, status, work, said)
             body = self._encoded(request, lookup, source, form.coding, work)
             if not isinstance(body, bytes):
                 return body
             if body and not plan.pending:
                 return _planned(plan, body[plan.start : plan.end], lookup, work)
-            known = representation.made(form.coding, len(body)) if body else representation.without(form.coding)
-            representation = self._keep(lookup, file, known, said)
+            made = representation.made(form.coding, len(body)) if body else representation.without(form.coding)
+            representation = self._keep(lookup, file, made, said)
 
     # Where the bytes come from.
 
-    def _source(self, lookup: Lookup, file: File, work: Work) -> Source | Need:
+    def _source(self, lookup: Lookup, file: File, work: Work, *, looked: bool) -> Source | Need:
+        """looked: what the first bytes say is known."""
         entry = file.entry
         blob = self._blob(entry, work)
-        if blob is None and (
-            _may_be_pointer(lookup, file) or (depends_on_head(file.path) and entry.size <= self._largest)
-        ):
+        wants_head = not looked and _reads_head(file)
+        if blob is None and (_may_be_pointer(lookup, file) or (wants_head and entry.size <= self._largest)):
             return self._need_blob(lookup, entry)
         pointer = blob.pointer if isinstance(blob, Blob) else None
         if pointer is None:
-            return _plain(file, blob, self._largest)
-        held = pointer.size <= self._largest
-        found = self._object(lookup, file, pointer, held, work)
-        if isinstance(found, NotFound):  # a text that looks like a pointer, and is all there is
-            work.good_until = -math.inf  # for the object may be uploaded yet
-            return _plain(file, blob, self._largest)
-        if found is None and held and depends_on_head(file.path):
-            return self._need_object(lookup, file, pointer)
-        data = found if isinstance(found, bytes) else None
-        error = found if isinstance(found, ForgejoError) else None
-        return Source(file, pointer, pointer.size, pointer.oid, held, data, error)
+            source = _plain(file, blob, self._largest)
+            if self._is_broken_pointer(lookup, file, source.data):
+                return source._replace(error=MissingObject(CRLF_HINT))
+        else:
+            held = pointer.size <= self._largest
+            found = self._object(lookup, file, pointer, held, work)
+            if isinstance(found, NotFound):
+                work.good_until = -math.inf  # for the object may be uploaded yet
+                source = _plain(file, blob, self._largest)
+                if is_prose(file.path):  # a text that looks like a pointer, and is all there is
+                    return source
+                self._tell(lookup, file, pointer.oid, "Forgejo does not have its Git LFS object")
+                return source._replace(error=MissingObject(NO_OBJECT_HINT))
+            data = found if isinstance(found, bytes) else None
+            error = found if isinstance(found, ForgejoError) else None
+            source = Source(file, pointer, pointer.size, pointer.oid, held, data, error)
+            if found is None and held and wants_head:
+                return self._need_object(lookup, file, pointer)
+        if wants_head and not source.held and source.error is None:
+            return self._with_head(lookup, source, work)
+        return source
+
+    def _with_head(self, lookup: Lookup, source: Source, work: Work) -> Source | Need:
+        """The first bytes of a file that is streamed."""
+        key = ("head", source.tag)
+        head = self._blobs.held_head(source.tag) or work.done.get(key)
+        if isinstance(head, bytes):
+            return source._replace(head=head)
+        if isinstance(head, ForgejoError):  # what is streamed will tell
+            return source
+        file, pointer = source.file, source.pointer
+        return Need(key, lambda: self._blobs.head(lookup, file, pointer, source.tag, source.size))
+
+    def _is_broken_pointer(self, lookup: Lookup, file: File, data: bytes | None) -> bool:
+        if data is None or not _may_be_pointer(lookup, file) or is_prose(file.path) or not is_pointer_with_crlf(data):
+            return False
+        self._tell(lookup, file, file.entry.id, "its Git LFS pointer has Windows line ends (CRLF)")
+        return True
+
+    def _tell(self, lookup: Lookup, file: File, id: str, what: str) -> None:
+        """Say once in the log why a file is not served."""
+        if id not in self._told:
+            self._told.put(id, True)
+            logger.warning("%s/%s: %s: %s", *lookup.key, file.path, what)
+
+    def _without_looking(
+        self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work, said: SiteHeaders
+    ) -> Answer | None:
+        """An answer without content about a file whose name tells its type: it says nothing of the charset, then."""
+        if _may_be_pointer(lookup, file) or is_fallback(file.path) or encoded_name(file.path) or said.coding:
+            return None
+        source = _plain(file, None, self._largest)
+        representation = self._as_named(site, source, content_type(file.path), said, forms=True)
+        plan = negotiate(request.method, request.header, representation, self._now(), status)
+        bodiless = plan.form is None or (plan.head_only and not plan.pending)
+        return _planned(plan, b"", lookup, work) if bodiless else None
 
     def _fetch(self, request: Request, lookup: Lookup, source: Source) -> Answer | Need:
         """Bytes that memory should hold and does not."""
@@ -221,33 +330,106 @@ class Files:
             return Need(key, lambda: blobs.form(tag, coding, data), from_forgejo=False)
         return body
 
-    def _representation(self, lookup: Lookup, site: Site, source: Source, said: SiteHeaders) -> Representation:
+    def _prepared(self, site: Site, source: Source, work: Work, said: SiteHeaders) -> Representation | Need:
         """What answers about the file depend on, prepared once for each commit."""
+        head = source.data if source.data is not None else source.head
+        encoded = encoded_name(source.file.path)
+        if said.coding and source.data is not None and encoded_as_said(said.coding, source.data):
+            representation = self._as_named(site, source, content_type(source.file.path, head), said, forms=False)
+            return replace(representation, coding=said.coding)
+        if encoded is None or head is None:
+            return self._as_named(site, source, content_type(source.file.path, head), said, forms=encoded is None)
+        key = ("decodes", source.tag, encoded.coding)
+        decodes = self._blobs.held_verdict(key)
+        if decodes is None:
+            done = work.done.get(key)
+            if not isinstance(done, bool):
+                whole = source.data is not None
+                check = self._blobs.decodes
+                return Need(key, lambda: check(key, head, encoded.coding, whole=whole), from_forgejo=False)
+            decodes = done
+        kind = content_type(encoded.name, None if decodes else head)
+        representation = self._as_named(site, source, kind, said, forms=not decodes)
+        return replace(representation, coding=encoded.coding) if decodes else representation
+
+    def _as_named(self, site: Site, source: Source, kind: str, said: SiteHeaders, *, forms: bool) -> Representation:
         file = source.file
-        known = self._blobs.held_representation(lookup, file, said.key)
-        if known is not None and known.tag == source.tag and (source.held or not _made_by_us(known)):
-            return known
-        kind = content_type(file.path, source.data[:HEAD_SIZE] if source.data is not None else None)
         own = next((value for name, value in said.fields if name == b"Content-Type"), None)
         kind = kind if own is None else own.decode("ascii")
-        true = said.coding and source.data is not None and encoded_as_said(said.coding, source.data)
-        coded = ((b"Content-Encoding", said.coding.encode()),) if true else ()
-        beside = {
-            suffix: (found.entry.id, found.entry.size)
-            for suffix in SUFFIXES.values()
-            if (found := site.sibling(file, suffix)) is not None
-        }
-        representation = Representation(
+        beside: dict[str, Beside] = {}
+        for coding, suffix in SUFFIXES.items() if forms else ():
+            found = site.sibling(file, suffix)
+            if found is not None:
+                verdict = self._blobs.held_verdict(_form_key(source, found, coding))
+                if verdict is not False:
+                    beside[suffix] = Beside(found.entry.id, found.entry.size, verdict is True)
+        return Representation(
             kind,
             source.size,
             source.tag,
             int(site.modified),
-            cache_control(is_html(kind), self._browser_cache_ttl),
-            () if coded else encoded_forms(kind, source.size, makeable=source.held, beside=beside),
-            (*said.fields, *coded),
+            cache_control(is_html(kind), self._browser_cache_ttl, hashed=is_hashed(file.path)),
+            encoded_forms(kind, source.size, makeable=source.held, beside=beside) if forms else (),
+            said.fields,
             said.removed,
+            nosniff=own is not None or not is_fallback(file.path),
         )
-        return self._keep(lookup, file, representation, said)
+
+    def _all_checked(
+        self,
+        lookup: Lookup,
+        site: Site,
+        source: Source,
+        representation: Representation,
+        work: Work,
+        said: SiteHeaders,
+    ) -> Representation | Need:
+        for form in representation.encoded:
+            beside = site.sibling(source.file, SUFFIXES[form.coding])
+            if form.blob is None or form.size is not None or beside is None:
+                continue
+            checked = self._checked(lookup, source, beside, form.coding, representation, work, said)
+            if isinstance(checked, Need):
+                return checked
+            representation = checked
+        return representation
+
+    def _checked(
+        self,
+        lookup: Lookup,
+        source: Source,
+        beside: File,
+        coding: str,
+        representation: Representation,
+        work: Work,
+        said: SiteHeaders,
+    ) -> Representation | Need:
+        """The representation once it was looked whether what lies beside the file decodes to it."""
+        key = _form_key(source, beside, coding)
+        verdict = self._blobs.held_verdict(key)
+        if verdict is None:
+            done = work.done.get(key)
+            verdict = done if isinstance(done, bool) else None
+        if verdict is None and source.size <= _LARGEST_DECODED:
+            digest = source.tag if source.pointer is None else f"sha256:{source.tag}"
+            if beside.entry.size > self._largest:  # which takes a while: behind the visitor's back
+                self._blobs.check_form_soon(key, lookup, source.file, beside, coding, digest, source.size)
+                return representation.without(coding)
+            blob = self._blob(beside.entry, work)
+            if blob is None:
+                return self._need_blob(lookup, beside.entry)
+            if isinstance(blob, Blob) and blob.pointer is None:
+                data, file, check = blob.data, source.file, self._blobs.check_form
+                return Need(
+                    key,
+                    lambda: check(key, lookup, file, beside, data, coding, digest, source.size),
+                    from_forgejo=False,
+                )
+        if verdict:
+            return self._keep(lookup, source.file, representation.made(coding, beside.entry.size), said)
+        own = source.held and source.size >= SMALLEST_WORTH_ENCODING
+        changed = representation.made_by_us(coding) if own else representation.without(coding)
+        return self._keep(lookup, source.file, changed, said)
 
     def _keep(self, lookup: Lookup, file: File, representation: Representation, said: SiteHeaders) -> Representation:
         self._blobs.keep_representation(lookup, file, representation, said.key)
@@ -256,6 +438,8 @@ class Files:
 
 def _lost(request: Request, error: ForgejoError) -> Answer:
     """Bytes of a known commit that Forgejo does not give: trouble, whatever it calls it."""
+    if isinstance(error, MissingObject):
+        return own_page(request, 404, templates.error_page(404, message=NO_OBJECT, hint=error.hint))
     if isinstance(error, NotFound | Refused):
         error = BadAnswer("a file of a known commit is missing")
     return trouble_page(request, error)
@@ -274,9 +458,20 @@ def _plain(file: File, blob: Blob | ForgejoError | None, largest: int) -> Source
     return Source(file, None, entry.size, entry.id, held, data, error)
 
 
-def _made_by_us(representation: Representation) -> bool:
-    """Whether it promises forms that only who has the bytes can make."""
-    return any(form.blob is None for form in representation.encoded)
+def _reads_head(file: File) -> bool:
+    """Whether the first bytes of a file say what it is."""
+    return depends_on_head(file.path) or encoded_name(file.path) is not None
+
+
+def _form_key(source: Source, beside: File, coding: str) -> tuple[str, ...]:
+    """Under which key it is held whether one blob is another in a coding."""
+    return ("form-of", source.tag, coding, beside.entry.id)
+
+
+def _fits(representation: Representation, source: Source) -> bool:
+    """Whether it is of these bytes, and promises no forms that only who has them can make."""
+    made_by_us = any(form.blob is None for form in representation.encoded)
+    return representation.tag == source.tag and (source.held or not made_by_us)
 
 
 def _planned(plan: Plan, body: bytes, lookup: Lookup, work: Work) -> Answer:

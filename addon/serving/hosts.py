@@ -11,8 +11,8 @@ from collections.abc import Awaitable
 
 from addon import templates
 from addon.access import login
-from addon.domains.resolver import Domains, Resolved
-from addon.domains.store import NO_ANSWER, NoAnswer
+from addon.access.control import is_foreign
+from addon.domains.store import NO_ANSWER
 from addon.forgejo.errors import Overloaded
 from addon.serving import acme_challenges
 from addon.serving.acme_challenges import Challenges
@@ -32,6 +32,8 @@ from addon.serving.answers import (
 )
 from addon.serving.error_pages import ErrorPages
 from addon.serving.host_redirects import to_https, to_twin
+from addon.serving.mappings import Mappings
+from addon.serving.site_page import JSON, PAGE
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
 from addon.shared.mappings import Mapping
@@ -47,6 +49,7 @@ from addon.web.routing import (
     Route,
     SiteRequest,
     host_name,
+    owner_of,
     owns,
     route,
 )
@@ -63,22 +66,27 @@ class Hosts:
     def __init__(
         self,
         settings: Settings,
-        domains: Domains | None,
+        mappings: Mappings,
         challenges: Challenges | None,
         sites: Sites,
         errors: ErrorPages,
     ) -> None:
-        """domains: None where sites have no domains of their own. challenges: None makes them 404."""
+        """challenges: None makes them 404."""
         self._settings = settings
-        self._domains = domains
+        self._mappings = mappings
         self._challenges = challenges
         self._sites = sites
         self._errors = errors
 
     def route(self, host: str | None, path: str) -> Route:
         """What host and path alone say."""
+        settings = self._settings
         return route(
-            host, path, pages_domain=self._settings.pages_domain, forgejo_host=self._settings.forgejo_public_host
+            host,
+            path,
+            pages_domain=settings.pages_domain,
+            forgejo_host=settings.forgejo_public_host,
+            by_path=settings.address_style == "path",
         )
 
     def host(self, request: Request, work: Work) -> Answer | Need:
@@ -96,6 +104,8 @@ class Hosts:
             and target.path.segments[:2] == acme_challenges.PREFIX
         ):
             return self._challenge(request, target.path, work)
+        elif isinstance(target, OwnRequest) and target.path.segments in (PAGE, JSON):
+            target = self._of_site(request, target)
         if isinstance(target, OtherHost):
             return self._domain(request, target, work)
         if not isinstance(target, OwnRequest):
@@ -104,6 +114,8 @@ class Hosts:
                 return upgrade
         if isinstance(target, SiteRequest):
             return self._sites.site_of_owner(request, target, work)
+        if isinstance(target, OwnRequest) and target.path.segments[1:] == LOGOUT and request.method == "POST":
+            return self._log_out(request)
         unread = answer_to_method(request)
         if unread is not None:
             return unread
@@ -111,17 +123,33 @@ class Hosts:
             return redirect(request, target.location)
         if isinstance(target, OwnRequest):
             if target.path.segments[1:] == LOGOUT:
-                secure = request.visitor().secure
-                return told(request, login.logged_out(request.header(b"cookie"), secure, request.host or ""))
+                return own_page(request, 200, templates.log_out(request.host or ""))
             return own_not_found(request, str(target.path))
         return self._sites.site_of_operator(request, target.path, work)
+
+    def _of_site(self, request: Request, target: OwnRequest) -> OwnRequest | OtherHost | SiteRequest:
+        """Whose report is asked for: that of the site at the host's root."""
+        host, domain = host_name(request.host or "") or "", self._settings.pages_domain
+        if host in (domain, self._settings.forgejo_public_host):
+            return target
+        owner = owner_of(host, domain)
+        if owner is None:
+            return OtherHost(host, target.path)
+        return target if self._settings.address_style == "path" else SiteRequest(owner, target.path)
+
+    def _log_out(self, request: Request) -> Answer:
+        """End the logins that the browser shows: by our button, which no page of somebody else's can press."""
+        host = request.host or ""
+        if is_foreign(request.header, host):
+            return own_page(request, 403, templates.error_page(403, host=host))
+        return told(request, login.logged_out(request.header(b"cookie"), request.visitor().secure, host))
 
     def _domain(self, request: Request, target: OtherHost, work: Work) -> Answer | Need:
         """A domain of a site, or of one of its branches; else its twin (with or without `www.`), else a stranger."""
         host, path = target
-        if self._domains is None:
+        if self._mappings.domains is None:
             return self._errors.error(request, 400, work, message=templates.INVALID_DOMAIN, host=host)
-        found = self._mapping(self._domains, host, work)
+        found = self._mappings.mapping(host, work)
         if isinstance(found, Need):
             return found
         if isinstance(found, Mapping):
@@ -130,7 +158,7 @@ class Hosts:
             )
         twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
         sought = found is None and _may_be_domain(twin)
-        other = self._mapping(self._domains, twin, work, seek=False) if sought else None
+        other = self._mappings.mapping(twin, work, seek=False) if sought else None
         if isinstance(other, Need):
             return other
         if isinstance(other, Mapping) and other.branch is None:
@@ -142,21 +170,6 @@ class Hosts:
             f" push, and open the site at its address below `{self._settings.pages_domain}` once."
         )
         return self._errors.error(request, 404, work, message=templates.DOMAIN_NOT_CONFIGURED, hint=hint, host=host)
-
-    def _mapping(
-        self, domains: Domains, host: str, work: Work, *, seek: bool = True
-    ) -> Mapping | NoAnswer | Need | None:
-        """What is registered of a host. seek: look for a site that names a host which nobody has registered."""
-        key = ("domain", host)
-        resolved = domains.peek(host, seek=seek)
-        if resolved is not None:
-            work.facts.extend(domains.facts(resolved))
-            work.good_until = min(work.good_until, domains.good_until(resolved))
-            return resolved.mapping
-        done = work.done.get(key)
-        if isinstance(done, Resolved):
-            return done.mapping
-        return Need(key, lambda: domains.resolve(host, seek=seek), from_forgejo=False)
 
     def _challenge(self, request: Request, path: Path, work: Work) -> Answer | Need:
         """Only the operator's ACME client may answer for a host of ours."""

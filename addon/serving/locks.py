@@ -69,7 +69,12 @@ class Locks:
         except AccessFault as fault:
             return told(request, login.closed(fault.reason))
         # Most of all visits; who they are by, nobody has to know.
-        until = self._access.logged_in(lock, request.header(b"cookie")) if lock and request.method != "POST" else 0.0
+        until = 0.0
+        if lock and request.method != "POST":
+            until = self._access.logged_in(lock, request.header, secure=True)
+            if not until and _is_plain_http(request):
+                until = self._access.logged_in(lock, request.header, secure=False)
+                work.plain_http = until > 0
         if until:
             work.by_cookie = True
             work.good_until = min(work.good_until, until)
@@ -99,3 +104,9 @@ class Locks:
         if not isinstance(decision, Open | Granted):
             raise RuntimeError(f"an undecided request at the lock of {lookup.key}")
         return Entered(lookup, site)
+
+
+def _is_plain_http(request: Request) -> bool:
+    """Whether a visitor surely came without TLS: not to us, and nobody in front says anything else."""
+    header = request.header
+    return not request.tls and header(b"x-forwarded-proto") is None and header(b"forwarded") is None

@@ -13,14 +13,15 @@ from functools import partial
 
 from addon import templates
 from addon.library.blobs import Blobs
-from addon.serving.answers import Answer, Need, Request, Work, own_page, redirect
+from addon.serving.answers import Answer, Need, Request, Work, own_not_found, own_page, redirect
 from addon.serving.files import Files, cache_status
 from addon.serving.locks import Entered
+from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.shared.lookup import Lookup
 from addon.sites.site import INDEX, File, Listing, Missing, Site, ToFolder
 from addon.templates.names import natural_order
-from addon.web.routing import PROFILE, Path, encode_path
+from addon.web.routing import OWN_PREFIX, PROFILE, Path, encode_path
 
 ROWS = 1_000
 """Rows of one page of a listing."""
@@ -32,10 +33,11 @@ _PAGE = re.compile(r"page=([1-9][0-9]{0,4})")
 class Paths:
     """What paths mean in sites."""
 
-    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules) -> None:
+    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules, reports: SitePages) -> None:
         self._blobs = blobs
         self._files = files
         self._rules = rules
+        self._reports = reports
 
     def missing(
         self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
@@ -48,6 +50,10 @@ class Paths:
     ) -> Answer | Need | int | None:
         """What a path gets in a site; None where the site has nothing there."""
         lookup, site = entered
+        if segments and segments[0] == OWN_PREFIX:
+            place = f"{request.host or ''}{encode_path(path.segments[: len(path.segments) - len(segments)], True)}"
+            report = self._reports.answer(request, entered, segments, place, work)
+            return own_not_found(request, str(path)) if report is None else report
         if site.rules.forced:
             ruled = self._rules.before_files(request, entered, segments, path, work)
             if ruled is not None:
@@ -75,10 +81,10 @@ class Paths:
             if number > 1:
                 return None
             return self._listed(request, lookup, _listing_page(site, listing, _order(site, listing.folder), 1), work)
-        name = ("listing", site.commit, listing.path, str(number))
+        name = ("listing", site.commit, site.prefix or "", listing.path, str(number))
         page = self._blobs.held_page(name) or work.done.get(name)
         if not isinstance(page, bytes):
-            key = ("order", site.commit, listing.folder)
+            key = ("order", site.commit, site.prefix or "", listing.folder)
             order = self._blobs.held_page(key) or work.done.get(key)
             if not isinstance(order, bytes):
                 sort = partial(_order, site, listing.folder)

@@ -27,6 +27,10 @@ class Repositories:
     def __init__(self, library: Library) -> None:
         self._library = library
 
+    async def look(self, key: Key, wanted: Wanted | None) -> Lookup:
+        """A new look at a repository, or a branch of one."""
+        return await self._library.look(key, wanted)
+
     def lookup(
         self,
         key: Key,

@@ -10,22 +10,38 @@ order.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from addon import templates
 from addon.access.control import Access, private
+from addon.access.visitors import visitor_of
 from addon.domains.resolver import Domains
-from addon.forgejo.errors import DeadlineExceeded
+from addon.forgejo.errors import DeadlineExceeded, Overloaded
 from addon.library.library import Library
+from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
-from addon.serving.answers import METHODS, OWN_HEADER, Answer, Header, Headers, Need, Request, Work, own_page
+from addon.serving.answers import (
+    METHODS,
+    OWN_HEADER,
+    Answer,
+    Header,
+    Headers,
+    Need,
+    Request,
+    Work,
+    own_page,
+    trouble_page,
+)
 from addon.serving.error_pages import ErrorPages
 from addon.serving.files import Files
 from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
+from addon.serving.mappings import Mappings
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
+from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
@@ -57,17 +73,19 @@ class PagesServer:
         access.adopted = library.renew
         self.access = access
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
+        self.reports = SitePages(library.blobs, library.age, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
+        mappings = Mappings(settings, domains if settings.enable_custom_domains else None)
         self._sites = Sites(
             settings,
             library.error_pages,
+            mappings,
             repositories,
             Locks(access),
-            Paths(library.blobs, files, SiteRules(settings, files)),
+            Paths(library.blobs, files, SiteRules(settings, files), self.reports),
             errors,
         )
-        domains = domains if settings.enable_custom_domains else None
-        self._hosts = Hosts(settings, domains, challenges, self._sites, errors)
+        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:
@@ -94,12 +112,16 @@ class PagesServer:
         """The answer, fetching what it takes. Raises nothing but cancellation: a fault of ours is a page, too."""
         work = Work()
         try:
-            for _ in range(_MOST_NEEDS):
-                result = self._resolve(request, work)
-                if isinstance(result, Answer):
-                    return result
-                work.done[result.key] = await self._fulfil(result, work)
+            with on_account(visitor=visitor_of(request.visitor().address)):
+                for _ in range(_MOST_NEEDS):
+                    result = self._resolve(request, work)
+                    if isinstance(result, Answer):
+                        return result
+                    with on_account(owner=work.owner):
+                        work.done[result.key] = await self._fulfil(result, work)
             raise RuntimeError(f"more than {_MOST_NEEDS} needs for one request")
+        except TooLate as late:
+            return trouble_page(request, Overloaded(str(late), retry_after=math.ceil(late.retry_after)))
         except Exception:
             return self._fault(request)
 
@@ -113,7 +135,7 @@ class PagesServer:
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             _keep_private(result)
         if isinstance(result, Answer) and work.facts and not work.done and (work.by_cookie or not work.locked):
-            result.basis = Basis(tuple(work.facts), work.good_until)
+            result.basis = Basis(tuple(work.facts), work.good_until, work.plain_http)
         return result
 
     async def _fulfil(self, need: Need, work: Work) -> object:

@@ -9,13 +9,13 @@ neighbours below the pages domain have not agreed to it), `Service-Worker-Allowe
 
 from typing import NamedTuple
 
-import brotli  # type: ignore[import-untyped]  # it comes without annotations
-
 from addon.sites.headers import NOTHING, Added
+from addon.web.codings import decodes
 from addon.web.representation import Headers
 
-_MAGIC = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd"}
 _LOOKED_AT = 4096
+_MOST_DECODED = 1024 * 1024
+"""Bytes that are made to find out: within a millisecond or two."""
 
 
 class SiteHeaders(NamedTuple):
@@ -54,13 +54,7 @@ def site_headers(added: Added, *, base: str, own_domain: bool) -> SiteHeaders:
 
 def encoded_as_said(coding: str, data: bytes) -> bool:
     """Whether bytes begin as something in this content coding does."""
-    if coding in _MAGIC:
-        return data.startswith(_MAGIC[coding])
-    try:
-        brotli.Decompressor().process(data[:_LOOKED_AT])
-    except brotli.error:
-        return False
-    return bool(data)
+    return decodes(data[:_LOOKED_AT], coding, whole=len(data) <= _LOOKED_AT, most=_MOST_DECODED)
 
 
 def _written(name: str) -> bytes:

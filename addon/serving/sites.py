@@ -4,7 +4,8 @@
 
 An owner's host may mean several repositories, tried in order; a domain means one, or a branch of it; the pages domain
 itself is the operator's site. Each way leads through the site's lock (`locks.py`) to the path (`paths.py`). Here end:
-repositories that are no site, or a broken one, and paths that no site has.
+repositories that are no site, or a broken one, visitors of an address that is not the canonical one, and paths that no
+site has.
 """
 
 import math
@@ -13,13 +14,20 @@ from collections.abc import Callable
 from addon import templates
 from addon.serving.answers import Answer, Need, Request, Work, answer_to_method, own_page, redirect, trouble_page
 from addon.serving.error_pages import ErrorPages
+from addon.serving.host_redirects import to_domain
 from addon.serving.locks import Entered, Locks, entered_by_all
+from addon.serving.mappings import Mappings
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories, wanted_with
+from addon.serving.sources import Sources
 from addon.settings.schema import Settings
 from addon.shared.lookup import Fault, Key, Lookup, key_of
 from addon.shared.mappings import Mapping, shows_branch
-from addon.web.routing import Path, SiteRequest, candidates, encode_path, is_owner_name, profile_decides
+from addon.sites.site import Site
+from addon.web.content_types import is_html
+from addon.web.routing import OWN_PREFIX, Path, SiteRequest, candidates, encode_path, is_owner_name, profile_decides
+
+_NO_INDEX = (b"X-Robots-Tag", b"noindex")
 
 
 class Sites:
@@ -29,6 +37,7 @@ class Sites:
         self,
         settings: Settings,
         operators: Key | None,
+        mappings: Mappings,
         repositories: Repositories,
         locks: Locks,
         paths: Paths,
@@ -39,44 +48,63 @@ class Sites:
         """As `PagesServer.visited`."""
         self._settings = settings
         self._operators = operators
+        self._mappings = mappings
         self._repositories = repositories
+        self._sources = Sources(settings, repositories)
         self._locks = locks
         self._paths = paths
         self._errors = errors
 
     def site_of_owner(self, request: Request, target: SiteRequest, work: Work) -> Answer | Need:
-        """A path on an owner's host: the repository that its first segment names, else the owner's profile."""
-        owner, path = target
+        """A path on an owner's host: the repository that its first segment names, else the owner's root."""
+        owner, below, prefix = target
+        work.owner = owner
+        path = Path((*prefix, *below.segments), below.slash)
         missing: tuple[Entered, tuple[str, ...]] | None = None
-        unconfigured = False
+        unconfigured = rooted = False
         doubts: list[Need] = []
-        for candidate in candidates(path) if is_owner_name(owner) else ():
+        for candidate in candidates(below, self._settings.profile_repositories) if is_owner_name(owner) else ():
+            if rooted and not candidate.base:
+                continue  # the first that is a site is the root
+            base = (*prefix, *candidate.base)
             wanted = wanted_with(request, candidate.segments, path.slash or not candidate.segments)
             lookup = self._repositories.lookup(key_of(owner, candidate.repository), wanted, work, doubts)
             if isinstance(lookup, Need):
                 return lookup
-            if not lookup.is_site:
+            shown = self._sources.shown(lookup, wanted, work, doubts)
+            if isinstance(shown, Need):
+                return shown
+            if shown is None:
                 unconfigured |= lookup.fault is Fault.UNCONFIGURED and bool(candidate.base)
                 continue
+            rooted |= not candidate.base
             if self.visited(lookup):
                 work.good_until = -math.inf  # an answer that is ready would come without a visit
-            if lookup.fault is not None or lookup.site is None:
-                return self._errors.faulty(request, lookup, f"{owner}/{candidate.repository}", work)
-            entered = self._locks.lock(request, lookup, lookup.site, candidate.base, path, work)
+            if shown.fault is not None or shown.governing is None:
+                return self._errors.faulty(request, shown.lookup, f"{owner}/{candidate.repository}", work)
+            elsewhere = self._at_its_domain(request, shown.governing, candidate.segments, path, work)
+            if elsewhere is not None and not isinstance(elsewhere, str):
+                return elsewhere
+            if prefix and (shown.governing.pages_file.password or lookup.added):
+                return self._not_by_path(request)
+            entered = self._locks.lock(request, lookup, shown.governing, candidate.base, path, work)
             if not isinstance(entered, Entered):
                 return entered
+            at = shown.entered(entered)
+            if at is None:
+                return doubts[-1] if doubts else self._no_branch(request, shown.governing, path, work)
             unread = answer_to_method(request)
             if unread is not None:
                 return unread
-            if candidate.base and not candidate.segments and not path.slash:
-                return redirect(request, encode_path(candidate.base, True))
-            answer = self._paths.path(request, entered, candidate.segments, path, work)
+            if base and not candidate.segments and not path.slash:
+                return redirect(request, encode_path(base, True))
+            answer = self._paths.path(request, at, candidate.segments, path, work)
             if isinstance(answer, int):
-                return self._errors.missing(request, entered, path, work, answer)
+                return self._errors.missing(request, at, path, work, answer)
             if answer is not None:
-                return answer
-            missing = missing or (entered, candidate.segments)
-            if candidate.base or profile_decides(path):
+                return _with_canonical(answer, elsewhere, candidate.segments, path.slash)
+            missing = missing or (at, candidate.segments)
+            if candidate.base or profile_decides(below):
                 break
         if doubts:  # a new repository would change this answer: ask again before saying no
             return doubts[0]
@@ -89,38 +117,57 @@ class Sites:
 
     def site_of_domain(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
         """A path on a domain, whose root is the site's. A branch is served as the default one's `.pages` says."""
+        answer = self._of_domain(request, host, path, mapping, work)
+        if mapping.branch is None or not isinstance(answer, Answer):
+            return answer
+        if not any(name.lower() == b"x-robots-tag" for name, _ in answer.headers):
+            answer.headers.append(_NO_INDEX)
+        return answer
+
+    def _of_domain(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
         owner, repository, branch = mapping
+        work.owner = owner.lower()
+        name = f"{owner}/{repository}"
         doubts: list[Need] = []
         wanted = wanted_with(request, path.segments, path.slash)
         lookup = self._repositories.lookup(key_of(owner, repository), wanted if branch is None else None, work, doubts)
         if isinstance(lookup, Need):
             return lookup
-        governing = lookup.site
-        if lookup.is_site and (lookup.fault is not None or governing is None):
-            return self._errors.faulty(request, lookup, f"{owner}/{repository}", work)
+        shown = self._sources.shown(lookup, wanted, work, doubts, branch)
+        if isinstance(shown, Need):
+            return shown
+        if shown is not None and (shown.fault is not None or shown.governing is None):
+            return self._errors.faulty(request, shown.lookup, name, work)
         entered: Entered | None = None
-        if governing is not None:
-            passed = self._locks.lock(request, lookup, governing, (), path, work, branch)
+        if shown is not None and shown.governing is not None:
+            elsewhere = self._at_its_domain(request, shown.governing, path.segments, path, work, host)
+            if branch is None and elsewhere is not None and not isinstance(elsewhere, str):
+                return elsewhere
+            passed = self._locks.lock(request, lookup, shown.governing, (), path, work, branch)
             if not isinstance(passed, Entered):
                 return passed
             entered = passed
             if branch is not None:
-                shown: Lookup | Need = lookup
-                rules = governing.pages_file
+                rules = shown.governing.pages_file
+                there: Lookup | Need = lookup
                 listed = shows_branch(host, branch, rules.custom_domains, rules.enable_branches)
                 if listed:
-                    shown = self._repositories.lookup(key_of(owner, repository, branch), wanted, work, doubts)
-                if isinstance(shown, Need):
-                    return shown
-                if listed and shown.site is None and shown.is_site:
-                    return self._errors.faulty(request, shown, f"{owner}/{repository}@{branch}", work)
-                entered = entered.at(shown) if listed else None
+                    there = self._sources.branch(lookup, branch, rules.prefix, wanted, work, doubts)
+                if isinstance(there, Need):
+                    return there
+                if listed and there.site is None and there.is_site:
+                    return self._errors.faulty(request, there, f"{name}@{branch}", work)
+                entered = entered.at(there) if listed else None
+            else:
+                entered = shown.entered(entered)
         if entered is None and doubts:
-            return doubts[0]
+            return doubts[-1]
         unread = answer_to_method(request)
         if unread is not None:
             return unread
         if entered is None:
+            if shown is not None and shown.governing is not None and branch is None:
+                return self._no_branch(request, shown.governing, path, work)
             return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, host=host, path=path)
         answer = self._paths.path(request, entered, path.segments, path, work)
         if answer is None and doubts:
@@ -128,6 +175,41 @@ class Sites:
         if answer is None:
             return self._missing(request, entered, path.segments, path, work)
         return self._errors.missing(request, entered, path, work, answer) if isinstance(answer, int) else answer
+
+    def _at_its_domain(
+        self,
+        request: Request,
+        site: Site,
+        segments: tuple[str, ...],
+        path: Path,
+        work: Work,
+        host: str | None = None,
+    ) -> Answer | Need | str | None:
+        """Where a site has a domain of its own: a redirect there, or the domain, where visitors may stay here.
+
+        host: the domain that the visitor asked; None on the pages domain. The site's own wish counts, or that of the
+        operator.
+        """
+        if not site.pages_file.custom_domains or segments[:1] == (OWN_PREFIX,):
+            return None
+        leads = site.pages_file.canonical or self._settings.redirect_to_custom_domain
+        if host is not None and not leads:
+            return None
+        domain = self._mappings.canonical(site, work)
+        if not isinstance(domain, str) or domain == host:
+            return domain if isinstance(domain, Need) else None
+        return to_domain(request, domain, encode_path(segments, path.slash)) if leads else domain
+
+    def _no_branch(self, request: Request, site: Site, path: Path, work: Work) -> Answer | Need:
+        hint = f"`.pages` says `branch: {site.pages_file.branch}`, and there is no such branch."
+        message = templates.REPOSITORY_NOT_FOUND
+        return self._errors.error(request, 404, work, message=message, hint=hint, path=path)
+
+    def _not_by_path(self, request: Request) -> Answer:
+        """A site with a password, where all sites share one origin: each could read what the others show."""
+        message = "This site has a password, and at this address other sites could read it."
+        hint = "Give it a domain of its own by `custom_domain` in `.pages`; there it asks for its password."
+        return own_page(request, 403, templates.error_page(403, message=message, hint=hint))
 
     def _missing(
         self,
@@ -149,6 +231,7 @@ class Sites:
         """The pages domain itself: the operator's site where there is one, else a page of ours."""
         cache = b"public, max-age=300"
         if self._operators is not None:
+            work.owner = self._operators[0]
             wanted = wanted_with(request, path.segments, path.slash)
             lookup = self._repositories.lookup(self._operators, wanted, work, [])
             if isinstance(lookup, Need):
@@ -170,3 +253,15 @@ class Sites:
         scheme = self._settings.forgejo_public_scheme or "https"
         page = templates.landing(self._settings.pages_domain, f"{scheme}://{forgejo}" if forgejo else None)
         return own_page(request, 200, page, cache)
+
+
+def _with_canonical(answer: Answer | Need, domain: str | None, segments: tuple[str, ...], slash: bool) -> Answer | Need:
+    """A page that tells search engines where it is at home; not a locked one, which is at home nowhere."""
+    if domain is None or not isinstance(answer, Answer) or answer.status != 200:
+        return answer
+    if any(name == b"Content-Type" and is_html(value.decode("latin-1")) for name, value in answer.headers):
+        place = f'<https://{domain}{encode_path(segments, slash)}>; rel="canonical"'.encode()
+        others = [value for name, value in answer.headers if name.lower() == b"link"]
+        answer.headers = [pair for pair in answer.headers if pair[0].lower() != b"link"]
+        answer.headers.append((b"Link", b", ".join([*others, place])))
+    return answer

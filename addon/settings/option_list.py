@@ -35,6 +35,7 @@ from addon.settings.options import (
     any_secret,
     at_least_a_second,
     boolean,
+    branches,
     computed,
     duration,
     file_path,
@@ -42,6 +43,7 @@ from addon.settings.options import (
     listing,
     one_of,
     option,
+    plain_repositories,
     plain_text,
     redis_url,
     repository_name,
@@ -73,6 +75,9 @@ class Options:
     forgejo_timeout: float = option(
         "forgejoTimeout", duration(0.001, 3600), 10.0, "How long one call to Forgejo may take."
     )
+    forgejo_connections: int = option(
+        "forgejoConnections", integer(1, 1024), 16, "How many calls to Forgejo are made at one time."
+    )
     lfs_storage_hosts: tuple[str, ...] = listing(
         "lfsStorageHosts", host_names, (), "Hosts to which Forgejo may send us for the content of LFS files."
     )
@@ -87,6 +92,32 @@ class Options:
         public_host,
         None,
         "The host under which visitors reach Forgejo itself through this server.",
+    )
+
+    # Which repositories are sites, and at which address
+    profile_repositories: tuple[str, ...] = listing(
+        "profileRepositories",
+        plain_repositories,
+        (".profile",),
+        "The names of the repository that is its owner's root; the first that is a site counts.",
+    )
+    pages_branches: tuple[str, ...] = listing(
+        "pagesBranches",
+        branches,
+        (),
+        "Branches that make a repository without `.pages` a site, as Codeberg and GitHub have it.",
+    )
+    address_style: str = option(
+        "addressStyle",
+        one_of("subdomain", "path"),
+        "subdomain",
+        "Whether a site is at owner.pages.example.com/repository/ or at pages.example.com/owner/repository/.",
+    )
+    redirect_to_custom_domain: bool = option(
+        "redirectToCustomDomain",
+        boolean,
+        False,
+        "Whether a site's other addresses lead to its first custom domain, whatever its `.pages` says.",
     )
 
     # Where it listens, whom it believes, what it writes
@@ -116,8 +147,11 @@ class Options:
     cache_ttl: float = option(
         "cacheTTL", duration(), 300.0, "How long a branch is taken to be where it was without asking Forgejo."
     )
-    browser_cache_ttl: int = computed(
-        "browserCacheTTL", whole_seconds, "How long browsers keep files other than HTML; as `cacheTTL` unless set."
+    browser_cache_ttl: int = option(
+        "browserCacheTTL",
+        whole_seconds,
+        0,
+        "How long browsers keep what is neither HTML nor named by a hash without asking for it again.",
     )
     memory_cache_size: int = option(
         "memoryCacheSize", size(64 * _KIB), 256 * _MIB, "How much memory everything that is cached may take."
@@ -244,7 +278,7 @@ class Options:
         later=True,
     )
     max_redirects: int = option(
-        "maxRedirects", integer(0, 100_000), 25, "The most rules that are read from a `.redirects` file.", later=True
+        "maxRedirects", integer(0, 100_000), 25, "The most rules that are read from a `.redirects` file."
     )
     redirect_https: bool = option("redirectHTTPS", boolean, False, "Whether plain HTTP is redirected to HTTPS.")
     acme_challenge_upstream: str | None = option(
@@ -281,8 +315,11 @@ class Options:
     auth_cookie_duration: int = option("authCookieDuration", at_least_a_second, 3600, "How long a login is good.")
 
     # The fast lane and the process
-    lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1.")
-    http2: bool = option("http2", boolean, True, "Whether HTTP/2 is offered over TLS.")
+    lane: bool = option("lane", boolean, True, "Whether the fast protocol of our own serves HTTP/1.1 and HTTP/2.")
+    http2: bool = option("http2", boolean, True, "Whether HTTP/2 is offered over TLS, to pages hosts.")
+    http2_plain: bool = option(
+        "http2Plain", boolean, False, "Whether HTTP/2 is understood without TLS, from clients that know (h2c)."
+    )
     max_head_size: int = option("maxHeadSize", size(1024), 16 * _KIB, "The most that the head of a request may take.")
     header_timeout: float = option(
         "headerTimeout", duration(0.001), 10.0, "How long the head of a request may take to arrive."

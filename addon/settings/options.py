@@ -265,6 +265,24 @@ def repository_name(text: str) -> str:
     return text
 
 
+def plain_repositories(text: str) -> list[str]:
+    """Names of repositories, without an owner, in the characters that Forgejo allows; with commas between."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) or name in (".", ".."):
+            raise Expected("the name of a repository, such as .profile", "without an owner" if "/" in name else "")
+    return names
+
+
+def branches(text: str) -> list[str]:
+    """Names of branches, with commas between."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if not re.fullmatch(r"(?!-)[!-~]{1,250}", name) or set(name) & set("~^:?*[\\") or ".." in name:
+            raise Expected("the name of a branch, such as gh-pages")
+    return names
+
+
 def url_path(text: str) -> str:
     """A path on our own host, such as `/.pages/webhook`."""
     if not re.fullmatch(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*|/\.[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", text):

@@ -9,7 +9,9 @@ secret: never what came out of the environment or stands in a secret's place, be
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -109,6 +111,10 @@ class Reader:
         try:
             with (self.base / file_path(text or "/")).open("rb") as opened:
                 data = opened.read(_SECRET_FILE_MOST_BYTES + 1)
+                if os.fstat(opened.fileno()).st_mode & stat.S_IROTH:
+                    self.notes.append(
+                        f"{file.place}: {file.name}: everybody on this machine can read that file; chmod o-r it"
+                    )
             content = data.decode("utf-8-sig").rstrip("\r\n")
         except OSError as error:
             message = f"expected a file that can be read: {error.strerror or 'no such file'}{where}"

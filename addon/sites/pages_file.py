@@ -114,7 +114,8 @@ def parse(data: bytes) -> PagesFile:
 
     Raises PagesFileError, and nothing else, for what is no flat YAML mapping of known shapes, is no UTF-8, or is above
     64 KiB. Keys that nobody knows and keys given twice (the last wins) are warnings; a password that is misspelt,
-    stands too deep, or is followed by an empty one is an error, for it would leave open what its owner believes locked.
+    stands too deep, or is followed by an empty one is an error, for it would leave open what its owner believes locked,
+    and so is a misspelt `enabled: false`.
     """
     if len(data) > MAX_BYTES:
         raise PagesFileError(None, f"the file is larger than {MAX_BYTES // 1024} KiB")
@@ -127,7 +128,7 @@ def parse(data: bytes) -> PagesFile:
     try:
         for key, value in _pairs(_Events(text)):
             if key not in _KNOWN:
-                warnings.append(_unknown(key, value.line))
+                warnings.append(_unknown(key, value))
                 continue
             if key in values:
                 if key in _TEXTS and _text(values, key) and not (value.text or "").strip():
@@ -291,8 +292,19 @@ def _protection(key: str) -> str | None:
     return "branchesPassword" if "branch" in letters else "password"
 
 
-def _unknown(key: str, line: int) -> str:
-    known = _protection(key)
+def _takes_down(key: str, value: _Value) -> str | None:
+    """The line that was meant, where a name that nobody knows was to take the site down."""
+    letters = re.sub(r"[^a-z]", "", key[:100].lower())
+    if not difflib.get_close_matches(letters, ("enable", "enabled", "disable", "disabled"), 1, 0.8):
+        return None
+    word = (value.text or "").strip().lower()
+    harmless = _FALSE - {""} if letters.startswith("dis") else _TRUE
+    return None if word in harmless else "enabled: false"
+
+
+def _unknown(key: str, value: _Value) -> str:
+    line = value.line
+    known = _protection(key) or _takes_down(key, value)
     if known is not None:
         raise PagesFileError(line, f"unknown name; did you mean {known}?")
     near = difflib.get_close_matches(key[:100].lower(), _KNOWN, 1, 0.8)

@@ -49,6 +49,7 @@ __all__ = [
     "logged_out",
     "login",
     "password_not_usable",
+    "site_report",
     "status",
     "too_many_bytes",
     "too_many_files",
@@ -103,8 +104,10 @@ _ENVIRONMENT.globals["style"] = _STYLE
 _ERROR = _ENVIRONMENT.get_template("error.html")
 _LISTING = _ENVIRONMENT.get_template("listing.html")
 _LOGIN = _ENVIRONMENT.get_template("login.html")
+_LOG_OUT = _ENVIRONMENT.get_template("log_out.html")
 _LANDING = _ENVIRONMENT.get_template("landing.html")
 _STATUS = _ENVIRONMENT.get_template("status.html")
+_SITE_REPORT = _ENVIRONMENT.get_template("site_report.html")
 _POLICY = (
     "default-src 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
@@ -217,6 +220,11 @@ def login(
     ).encode()
 
 
+def log_out(host: str) -> bytes:
+    """The page of `/.pages/logout`: a button, for a link that anybody can set must log nobody out."""
+    return _LOG_OUT.render(place=host).encode()
+
+
 def logged_out(host: str) -> bytes:
     """The page of status 200 after a log-out."""
     return error_page(
@@ -282,6 +290,20 @@ def status(sections: Mapping[str, Mapping[str, object]]) -> bytes:
         for title, rows in sections.items()
     ]
     return _STATUS.render(sections=shown).encode()
+
+
+def site_report(
+    name: str,
+    place: str,
+    sections: Sequence[tuple[str, Sequence[tuple[str, str]]]],
+    findings: Sequence[tuple[str, str, str]],
+) -> bytes:
+    """What a site's owner should know: sections of labelled lines, and findings (where, what, what to do).
+
+    Text between backticks is shown as code. `place` is the site's address.
+    """
+    shown = [(where, what, f"{do[:1].upper()}{do[1:]}") for where, what, do in findings]
+    return _SITE_REPORT.render(name=name, place=place, sections=sections, findings=shown).encode()
 
 
 def _worded(name: str, value: object) -> str:

@@ -46,7 +46,8 @@ BY_STATUS: dict[int, Wording] = {
     429: Wording("One moment, please", "There were too many requests in a short time. Please wait a little."),
     431: Wording(
         "The request is too large",
-        "Your browser sent more than the server reads. Deleting this site's cookies often helps.",
+        "Your browser sent more than the server reads: most likely cookies, which a site at a neighbouring address may"
+        " have set. It was asked to forget them; please reload the page.",
     ),
     500: Wording("Something went wrong here", f"The server could not make this page. {_LATER}"),
     501: Wording("This is not possible here", "The server does not know how to do what was asked."),

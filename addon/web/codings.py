@@ -3,11 +3,13 @@
 """Content codings (RFC 9110 §8.4, §12.5.3): what a client accepts, what we make, and what lies beside a file.
 
 Encoding takes milliseconds and happens once for each file; reading `Accept-Encoding` takes a microsecond and happens
-for each request, so what browsers send is remembered.
+for each request, so what browsers send is remembered. Decoding is for files that others encoded: their bytes are
+anybody's, so no step makes more than a few MiB, whatever it is made of.
 """
 
 import re
 import zlib
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import brotli  # type: ignore[import-untyped]  # it comes without annotations
@@ -17,6 +19,8 @@ IDENTITY = "identity"
 # What we can make, best first: the order among codings that the client likes equally.
 CODINGS = ("br", "zstd", "gzip")
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # of files that lie beside the one they encode
+
+_PIECE = 64 * 1024
 
 _CODING = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")
 
@@ -64,3 +68,83 @@ def encode(data: bytes, coding: str) -> bytes | None:
     else:
         raise ValueError(f"no such content coding: {coding!r}")
     return encoded if len(encoded) < len(data) else None
+
+
+class Decoder:
+    """Takes off a content coding, piece by piece; raises ValueError where bytes are not what the coding makes."""
+
+    def __init__(self, coding: str) -> None:
+        self._steps: Callable[[bytes], Iterator[bytes]]
+        match coding:
+            case "br":
+                self._brotli = brotli.Decompressor()
+                self._steps = self._of_brotli
+            case "zstd":
+                # RFC 9659: browsers may refuse a window of more than 8 MiB.
+                self._zstd = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
+                self._steps = self._of_zstd
+            case "gzip":
+                self._gzip = zlib.decompressobj(wbits=31)
+                self._steps = self._of_gzip
+            case _:
+                raise ValueError(f"no such content coding: {coding!r}")
+        self.complete = False
+        """Whether the end was reached, and nothing came after it."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What the next bytes stand for."""
+        if data and self.complete:
+            raise ValueError("bytes after the end")
+        try:
+            yield from self._steps(data)
+        except (brotli.error, zlib.error, zstandard.ZstdError) as error:
+            raise ValueError("not of this coding") from error
+
+    def _of_gzip(self, data: bytes) -> Iterator[bytes]:
+        piece = b"more"
+        while (data or piece) and not self._gzip.eof:  # what waits inside comes without any input
+            piece = self._gzip.decompress(data, _PIECE)
+            yield piece
+            data = self._gzip.unconsumed_tail
+        if self._gzip.unused_data:
+            raise ValueError("bytes after the end")
+        self.complete = self._gzip.eof
+
+    def _of_brotli(self, data: bytes) -> Iterator[bytes]:
+        if hasattr(self._brotli, "can_accept_more_data"):
+            piece = self._brotli.process(data, output_buffer_limit=_PIECE)
+            yield piece
+            # More may wait inside, whether or not it would take more.
+            while not self._brotli.is_finished() and (piece or not self._brotli.can_accept_more_data()):
+                piece = self._brotli.process(b"", output_buffer_limit=_PIECE)
+                yield piece
+            if self._brotli.is_finished() and not self._brotli.can_accept_more_data():
+                raise ValueError("bytes after the end")
+        else:  # before 1.2 without a limit, and a copy that a few bytes ask for may have 16 MiB
+            for start in range(0, len(data), 4):
+                yield self._brotli.process(data[start : start + 4])
+        self.complete = self._brotli.is_finished()
+
+    def _of_zstd(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), 64):  # a block of 128 KiB may take four bytes
+            if self._zstd.eof:
+                raise ValueError("bytes after the end")
+            yield self._zstd.decompress(data[start : start + 64])
+        if self._zstd.unused_data:
+            raise ValueError("bytes after the end")
+        self.complete = self._zstd.eof
+
+
+def decodes(data: bytes, coding: str, *, whole: bool, most: int) -> bool:
+    """Whether bytes are of a coding, as far as `most` bytes of what they stand for say. whole: there are no more."""
+    size = 0
+    try:
+        decoder = Decoder(coding)
+        for start in range(0, len(data), _PIECE):
+            for piece in decoder.feed(data[start : start + _PIECE]):
+                size += len(piece)
+                if size > most:
+                    return True
+    except ValueError:
+        return False
+    return bool(data) and (decoder.complete or not whole)

@@ -4,10 +4,11 @@
 """File name to content type, and what follows from the type: is it HTML, is it worth compressing.
 
 The table is ours and not the system's `mimetypes`, which differs between machines; names are the registered ones
-(IANA, WHATWG), `text/javascript` for every script (RFC 9239). All text is served as UTF-8, and every text-like type
-says so. Surprising: JSON does too. RFC 8259 defines no charset for it and calls one harmless, and a browser that is
-shown the bare file then never guesses. Content is looked at only to tell text from binary in names that say nothing:
-HTML is never found that way, so that no upload becomes a page by its bytes.
+(IANA, WHATWG), `text/javascript` for every script (RFC 9239). The file's first bytes decide two things: that it is
+UTF-8, which text then says of itself (JSON too: RFC 8259 calls a charset harmless, and a browser that is shown the bare
+file never guesses), and text or binary where the name says nothing. HTML is never found that way, so that no upload
+becomes a page by its bytes. The surprise: XML never says a charset, for its own first line does (RFC 7303 §3.2), and a
+charset of ours would be believed before it.
 """
 
 import codecs
@@ -17,7 +18,7 @@ from functools import lru_cache
 _TEXT = "text/plain"
 BINARY = "application/octet-stream"
 
-# Extensions by type. Types that hold text get `; charset=utf-8` below.
+# Extensions by type.
 _EXTENSIONS_OF: dict[str, str] = {
     # Pages, scripts, data
     "text/html": "html htm",
@@ -79,7 +80,7 @@ _EXTENSIONS_OF: dict[str, str] = {
         "dot gv csl sha1 sha256 sha512 md5 sum robots lrc ass ssa sub"
     ),
     # Images
-    "image/svg+xml": "svg",
+    "image/svg+xml": "svg svgz",  # .svgz: under its Content-Encoding, see `encoded_name`
     "image/png": "png",
     "image/apng": "apng",
     "image/jpeg": "jpg jpeg jpe jfif pjpeg pjp",
@@ -167,7 +168,7 @@ _EXTENSIONS_OF: dict[str, str] = {
     "application/vnd.oasis.opendocument.formula": "odf",
     # Archives and programs
     "application/zip": "zip",
-    "application/gzip": "gz tgz svgz",  # .svgz: an image only under Content-Encoding, which a file name cannot ask for
+    "application/gzip": "gz tgz",
     "application/x-brotli": "br",
     "application/zstd": "zst",
     "application/x-tar": "tar",
@@ -234,15 +235,14 @@ def _is_text(essence: str) -> bool:
     return essence.startswith("text/") or essence in _TEXT_APPLICATIONS or essence.endswith(_TEXT_SUFFIXES)
 
 
-def _labelled(essence: str) -> str:
-    return f"{essence}; charset=utf-8" if _is_text(essence) else essence
+def _is_xml(essence: str) -> bool:
+    return essence.endswith("+xml") or essence in ("application/xml", "application/xml-dtd")
 
 
 _BY_EXTENSION = {
-    extension: _labelled(essence) for essence, extensions in _EXTENSIONS_OF.items() for extension in extensions.split()
+    extension: essence for essence, extensions in _EXTENSIONS_OF.items() for extension in extensions.split()
 }
-PLAIN_TEXT = _labelled(_TEXT)
-_JSON = _labelled("application/json")
+_JSON = "application/json"
 
 # Names without an extension that people put on sites and expect to read, lower case.
 _READABLE_NAMES = _words(
@@ -271,40 +271,91 @@ _WELL_KNOWN = {
     "uma2-configuration": _JSON,
     "web-identity": _JSON,
     "acme": _JSON,
-    "webfinger": _labelled("application/jrd+json"),
-    "host-meta": _labelled("application/xrd+xml"),
-    "traffic-advice": _labelled("application/trafficadvice+json"),
-    "api-catalog": _labelled("application/linkset+json"),
-    "void": _labelled("text/turtle"),
-    "atproto-did": PLAIN_TEXT,
-    "discord": PLAIN_TEXT,
-    "apple-developer-merchantid-domain-association": PLAIN_TEXT,
-    "openpgpkey/policy": PLAIN_TEXT,
+    "webfinger": "application/jrd+json",
+    "host-meta": "application/xrd+xml",
+    "traffic-advice": "application/trafficadvice+json",
+    "api-catalog": "application/linkset+json",
+    "void": "text/turtle",
+    "atproto-did": _TEXT,
+    "discord": _TEXT,
+    "apple-developer-merchantid-domain-association": _TEXT,
+    "openpgpkey/policy": _TEXT,
 }
 # WHATWG MIME Sniffing, "binary data byte".
 _BINARY_BYTES = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+# ISO 2022 (Japanese, Korean, Chinese mail of old): ASCII bytes that are no ASCII.
+_ISO_2022 = re.compile(rb"\x1b(?:\$[@-Z()]|\([IJ])")
+HEAD_SIZE = 4096
+"""Bytes of a file that are looked at where not all of it is on hand; HTML's own look-ahead is 1024."""
+_PRESCAN = 1024
+_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+_META_CHARSET = re.compile(
+    rb"<meta[^>]{0,300}?charset[ \t\r\n]*=[ \t\r\n]*[\"']?[ \t\r\n]*([^ \t\r\n\"'/>;]+)", re.IGNORECASE
+)
+_CSS_CHARSET = re.compile(rb'@charset "([^"\r\n]{1,60})"')
+# WHATWG Encoding: labels of UTF-8; HTML §13.2.3.2 takes UTF-16 in a `meta` for it, too.
+_UTF_8 = frozenset(
+    b"utf-8 utf8 unicode-1-1-utf-8 unicode11utf8 unicode20utf8 x-unicode20utf8 utf-16 utf-16le utf-16be".split()
+)
+# What mirrors leave behind a name: `jquery.min.js?ver=3.6.0`, `plugin.js@v=2` (where a name may have no question mark),
+# `main.js;jsessionid=1`.
+_BEHIND_A_NAME = re.compile(r"\?|;|@(?=[\w.-]{1,40}=)")
+# `css?family=Lato`: addresses whose whole name is what they give.
+_NAMES_OF_MIRRORS = {"css": "text/css", "css2": "text/css", "js": "text/javascript"}
+# Wget's `--adjust-extension` writes these behind all of it, and means them.
+_ADJUSTED = ("text/html", "text/css")
 
 
 def content_type(name: str, head: bytes | None = None) -> str:
     """The `Content-Type` of a file by its name or path, without regard to case.
 
-    `head`, the first bytes of the file (512 are plenty), matters only where `depends_on_head(name)`; it then decides
-    between UTF-8 text and `application/octet-stream`, never anything that a browser would run. Without it such a file
-    is `application/octet-stream` (`.ts`: `video/mp2t`).
+    `head`, the file or its first bytes (`HEAD_SIZE` are plenty), matters only where `depends_on_head(name)`: it says
+    whether text is UTF-8, and where the name says nothing, whether it is text at all; never anything that a browser
+    would run. Without it there is no charset, and such a file is `application/octet-stream` (`.ts`: `video/mp2t`).
     """
     found = _by_name(name)
-    if found is not None:
-        return found
-    if head is None:
-        return "video/mp2t" if _extension(name) == "ts" else BINARY
-    if _looks_like_text(head):
-        return PLAIN_TEXT
-    return "video/mp2t" if _extension(name) == "ts" else BINARY
+    if found is None:
+        if head is None or not _looks_like_text(head[:HEAD_SIZE]):
+            return "video/mp2t" if _extension(name) == "ts" else BINARY
+        found = _TEXT
+    return f"{found}; charset=utf-8" if head is not None and _is_utf8(found, head) else found
 
 
 def depends_on_head(name: str) -> bool:
-    """Whether `content_type` needs the first bytes: names that say nothing, and `.ts` (TypeScript or MPEG)."""
-    return _by_name(name) is None
+    """Whether `content_type` needs the first bytes: of text, and of what may be text."""
+    found = _by_name(name)
+    return found is None or (_is_text(found) and not _is_xml(found))
+
+
+def is_fallback(name: str) -> bool:
+    """Whether the name says nothing of the type, so that a browser may know better than we do."""
+    found = _by_name(name)
+    return found is None or found == BINARY
+
+
+def is_prose(name: str) -> bool:
+    """Whether the file is text for people, by its name: what may be about anything."""
+    return _by_name(name) in (_TEXT, "text/markdown")
+
+
+def _is_utf8(essence: str, head: bytes) -> bool:
+    """Whether text may be called UTF-8: its bytes are, as far as they are known, and it does not say otherwise."""
+    if not _is_text(essence) or _is_xml(essence):
+        return False
+    declared = None
+    if essence == "text/html":
+        declared = _META_CHARSET.search(_COMMENT.sub(b"", head[:_PRESCAN]))
+    elif essence == "text/css":
+        declared = _CSS_CHARSET.match(head)
+    if declared is not None and declared[1].lower() not in _UTF_8:
+        return False
+    if b"\0" in head or _ISO_2022.search(head[:HEAD_SIZE]):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut off
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def has_known_extension(name: str) -> bool:
@@ -313,7 +364,7 @@ def has_known_extension(name: str) -> bool:
     Source code does not count: its extensions are top-level domains (`alice.org`) and parts of repository names, too.
     """
     extension = _extension(name)
-    return extension in ("txt", "ts") or _BY_EXTENSION.get(extension, PLAIN_TEXT) != PLAIN_TEXT
+    return extension in ("txt", "ts") or _BY_EXTENSION.get(extension, _TEXT) != _TEXT
 
 
 def is_html(content_type: str) -> bool:
@@ -337,11 +388,17 @@ def _by_name(path: str) -> str | None:
     if fixed := _FIXED_NAMES.get(name):
         return fixed
     extension = _extension(name)
+    stem, behind = name, _BEHIND_A_NAME.search(name)
+    if behind is not None and behind.start() and _BY_EXTENSION.get(extension) not in _ADJUSTED:
+        stem = name[: behind.start()]
+        if (fixed := _NAMES_OF_MIRRORS.get(stem)) is not None:
+            return fixed
+        extension = _extension(stem)
     if extension == "ts":
         return None
     if extension:
         return _BY_EXTENSION.get(extension, BINARY)
-    return PLAIN_TEXT if name in _READABLE_NAMES else None
+    return _TEXT if stem in _READABLE_NAMES else None
 
 
 def _extension(name: str) -> str:

@@ -87,9 +87,14 @@ class Forwarding:
     def target(self, path: bytes) -> bytes | None:
         """The path and query at Forgejo: below the path of forgejoHost, where it has one.
 
-        None where dots could lead out of there, to another application on that host: also behind `%2e` and `%2f`.
+        None where dots could lead out of there, to another application on that host: also behind `%2e` and `%2f`; and
+        for what is no path, which could name another host.
         """
-        if not self._base or not path.startswith(b"/"):
+        if path == b"*":  # of OPTIONS: about the server as such
+            return path
+        if not path.startswith(b"/"):
+            return None
+        if not self._base:
             return path
         decoded = unquote_to_bytes(path.partition(b"?")[0])
         if any(segment.partition(b";")[0] in (b".", b"..") for segment in re.split(rb"[/\\]", decoded)):

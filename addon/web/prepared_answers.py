@@ -37,11 +37,13 @@ class Facts(Protocol):
 class Basis(NamedTuple):
     """What an answer was made from: the facts that decided it, and when (monotonic seconds) one is not fresh any more.
 
-    Header fields are not among them: those that were looked at are seen by who makes the request.
+    Header fields are not among them: those that were looked at are seen by who makes the request. plain_http: it is for
+    who came without TLS alone, for what opened a site counts nowhere else.
     """
 
     facts: tuple[Fact, ...]
     until: float
+    plain_http: bool = False
 
 
 class PreparedAnswer(NamedTuple):
@@ -95,7 +97,7 @@ class PreparedAnswers:
 
     def holds(self, basis: Basis, now: float) -> bool:
         """Whether all that an answer was made from is held and fresh."""
-        facts, until = basis
+        facts, until, _ = basis
         if now >= until:
             return False
         held = self._facts.get

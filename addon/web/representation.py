@@ -25,16 +25,35 @@ NO_STORE = (b"Cache-Control", b"no-store")
 EMPTY = (b"Content-Length", b"0")
 
 
-def cache_control(html: bool, max_age: int) -> str:
-    """HTML is asked for again each time, so that a deploy is seen; all else may be kept for `max_age` seconds."""
-    return "public, max-age=0, must-revalidate" if html else f"public, max-age={max_age}"
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATED = "public, max-age=0, must-revalidate"
+
+
+def cache_control(html: bool, max_age: int, *, hashed: bool = False) -> str:
+    """How long caches keep a file: a hashed one (`hashed_names`) for a year; HTML, or all with `max_age` 0, not at all.
+
+    So what a browser shows is of one deploy: pages and what they name are asked for again each time, and a name that
+    bears a hash is the same file in all of them.
+    """
+    if hashed and not html:
+        return IMMUTABLE
+    return REVALIDATED if html or not max_age else f"public, max-age={max_age}"
+
+
+class Beside(NamedTuple):
+    """An encoded form that lies beside a file: blob id, size in bytes, and whether it was seen to be that file."""
+
+    blob: str
+    size: int
+    checked: bool
 
 
 class Form(NamedTuple):
     """The file in one content coding: the file itself (`identity`) or compressed.
 
-    `size` is in bytes, None while nobody has made this form yet. `blob` is the id of the blob that holds the bytes:
-    the file's own, that of `x.br` or `x.gz` beside it, or None for a form that `encode` makes.
+    `size` is in bytes, None while nobody has made this form yet, or has looked whether it is one. `blob` is the id of
+    the blob that holds the bytes: the file's own, that of `x.br` or `x.gz` beside it, or None for a form that `encode`
+    makes.
     """
 
     coding: str
@@ -90,10 +109,11 @@ class Representation:
 
     `content_type` and `cache_control` are header values; `size` is in bytes; `tag` is the blob id that entity tags are
     made of (None: no entity tags); `last_modified` is in seconds since the epoch (None: unknown). `encoded` are the
-    other forms that may be sent, see `encoded_forms`. `extra` headers are the site's; one with the name of a header of
-    ours replaces it, except `Vary`, which is joined; of ours, those that `removed` names (in lower case) go. They have
-    to be valid and none may be of those that frame a message or describe a form (`Content-Length`, `ETag`, …): the
-    caller checks. `Content-Encoding` among them says that the file itself is encoded.
+    other forms that may be sent, see `encoded_forms`. `nosniff`: browsers are to believe the type, which the name says.
+    `coding`: what the file itself is in (`encoded_names`). `extra` headers are the site's; one with the name of a
+    header of ours replaces it, except `Vary`, which is joined; of ours, those that `removed` names (in lower case) go.
+    They have to be valid and none may be of those that frame a message or describe a form (`Content-Length`,
+    `Content-Encoding`, `ETag`, …): the caller checks.
     """
 
     content_type: str
@@ -104,6 +124,8 @@ class Representation:
     encoded: tuple[Form, ...] = ()
     extra: Headers = ()
     removed: frozenset[bytes] = frozenset()
+    nosniff: bool = True
+    coding: str = ""
     # Filled as forms are asked for; always with the same values, whoever asks.
     _answers: dict[str, FormAnswers] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -114,6 +136,11 @@ class Representation:
     def without(self, coding: str) -> "Representation":
         """The same without a form that turned out no smaller than the file."""
         return replace(self, encoded=tuple(form for form in self.encoded if form.coding != coding))
+
+    def made_by_us(self, coding: str) -> "Representation":
+        """The same with a form that we make instead of the one that lies beside the file."""
+        own = Form(coding, None, None)
+        return replace(self, encoded=tuple(own if form.coding == coding else form for form in self.encoded))
 
     @property
     def weight(self) -> int:
@@ -147,17 +174,21 @@ class Representation:
         vary += [value for name, value in self.extra if name.lower() == b"vary"]
         extra = [pair for pair in self.extra if pair[0].lower() != b"vary"]
         replaced = {name.lower() for name, _ in extra} | self.removed
-        etag = entity_tag(form.blob or self.tag, form.coding) if self.tag is not None else b""
+        unchecked = form.size is None and form.blob is not None  # its tag names nothing that was ever sent
+        etag = entity_tag(form.blob or self.tag, form.coding) if self.tag is not None and not unchecked else b""
         modified = [] if self.last_modified is None else [(b"Last-Modified", http_date(self.last_modified))]
 
         def ours(*pairs: tuple[bytes, bytes]) -> Headers:
             return tuple(pair for pair in pairs if pair[0].lower() not in replaced)
 
         tagged = ((b"ETag", etag),) if etag else ()
-        guiding = ours((b"Cache-Control", self.cache_control.encode("latin-1")), CORS, NOSNIFF)
+        guiding = ours(
+            (b"Cache-Control", self.cache_control.encode("latin-1")), CORS, *((NOSNIFF,) if self.nosniff else ())
+        )
         if vary:
             guiding += ((b"Vary", b", ".join(vary)),)
-        coded = () if form.coding == IDENTITY else ((b"Content-Encoding", form.coding.encode()),)
+        coding = self.coding if form.coding == IDENTITY else form.coding
+        coded = ((b"Content-Encoding", coding.encode()),) if coding else ()
         typed = ours((b"Content-Type", self.content_type.encode("latin-1")))
         shared = (*typed, *coded, *tagged, *modified, ACCEPT_RANGES, *guiding, *extra)
         headers = shared if form.size is None else ((b"Content-Length", b"%d" % form.size), *shared)
@@ -179,22 +210,22 @@ def entity_tag(blob: str, coding: str) -> bytes:
 
 
 def encoded_forms(
-    content_type: str, size: int, *, makeable: bool = True, beside: Mapping[str, tuple[str, int]] | None = None
+    content_type: str, size: int, *, makeable: bool = True, beside: Mapping[str, Beside] | None = None
 ) -> tuple[Form, ...]:
     """The encoded forms worth offering of a file of `size` bytes; none of what is compressed already.
 
     `makeable`: its bytes are held, so that `encode` can make forms; small files (below 256 bytes) are not worth it.
-    `beside`: what lies beside it in the repository by suffix (`.br`, `.zst`, `.gz`): blob id and size in bytes. Such a
-    form is used instead of one of ours, if it is smaller than the file.
+    `beside`: what lies beside it in the repository by suffix (`.br`, `.zst`, `.gz`). Such a form is used instead of one
+    of ours, if it is smaller than the file.
     """
     if not compressible(content_type):
         return ()
     found = beside or {}
     forms = []
     for coding, suffix in SUFFIXES.items():
-        blob, encoded_size = found.get(suffix, ("", size))
-        if encoded_size < size:
-            forms.append(Form(coding, encoded_size, blob))
+        lying = found.get(suffix)
+        if lying is not None and lying.size < size:
+            forms.append(Form(coding, lying.size if lying.checked else None, lying.blob))
         elif makeable and size >= SMALLEST_WORTH_ENCODING:
             forms.append(Form(coding, None, None))
     return tuple(forms)

@@ -59,7 +59,8 @@ class Fields:
 
     host: the Host as it came. values: by lower-case name, repeated fields joined by `, `. closes, keeps: what the
     Connection field asks for. plain: without any of UNKEYED, and without a wish for a new look. key: the host and the
-    values of KEYED, unambiguously. login: the same with the Cookie field; None where there is none.
+    values of KEYED, unambiguously. login: the same with the Cookie field, and whether the request is embedded; None
+    where there is no such field.
     """
 
     host: str
@@ -109,12 +110,28 @@ def fields(block: bytes) -> Fields | None:
             return None
         closes = b"close" in options
         keeps = b"keep-alive" in options and not closes
+    return derived(host, values, closes, keeps)
+
+
+def derived(host: bytes, values: dict[bytes, bytes], closes: bool = False, keeps: bool = False) -> Fields:
+    """What answers depend on, of fields that have been checked. host: the one that the request is for."""
     # A value holds neither LF nor NUL, so the parts cannot run into each other; absent is not the same as empty.
     key = b"\n".join((host, *(values.get(name, b"\0") for name in _KEY_ORDER)))
     cookies = values.get(b"cookie")
-    login = None if cookies is None else b"%b\n%b" % (key, cookies)
+    login = None if cookies is None else b"%b\n%d%b" % (key, _is_embedded_by(values), cookies)
     plain = UNKEYED.isdisjoint(values) and not (b"cache-control" in values and asks_anew(values[b"cache-control"]))
-    return Fields(host.decode("ascii"), values, closes, keeps, plain, key, login)
+    return Fields(host.decode("latin-1"), values, closes, keeps, plain, key, login)
+
+
+def is_embedded(site: bytes | None, mode: bytes | None, dest: bytes | None) -> bool:
+    """Whether another site's page has this fetched, as a picture, a script, a frame or by `fetch`.
+
+    By Sec-Fetch-Site, -Mode and -Dest (Fetch Metadata, W3C); a browser that sends none is believed. Neighbours below
+    one pages domain are same-site, and other sites all the same. A link that is followed is no embedding.
+    """
+    if site is None or site.strip() in (b"same-origin", b"none"):
+        return False
+    return mode is None or mode.strip() != b"navigate" or (dest is not None and dest.strip() != b"document")
 
 
 def asks_anew(cache_control: bytes) -> bool:
@@ -132,3 +149,8 @@ def strays(start: bytes) -> bool:
     if not rest or rest == b"\r":
         return False
     return not 0x41 <= rest[0] <= 0x5A or _BARE_LF.search(rest) is not None
+
+
+def _is_embedded_by(values: dict[bytes, bytes]) -> bool:
+    site = values.get(b"sec-fetch-site")
+    return site is not None and is_embedded(site, values.get(b"sec-fetch-mode"), values.get(b"sec-fetch-dest"))

@@ -10,6 +10,7 @@ An encoded slash is refused: it can name no file in git, and whoever decodes it 
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
@@ -52,10 +53,11 @@ class Path:
 
 
 class SiteRequest(NamedTuple):
-    """A path on `{owner}.{pagesDomain}`."""
+    """A path on `{owner}.{pagesDomain}`; or, with a prefix, one on the pages domain that begins with the owner."""
 
     owner: str
     path: Path
+    prefix: tuple[str, ...] = ()
 
 
 class PagesDomain(NamedTuple):
@@ -217,8 +219,12 @@ def _decoded(part: bytes) -> bytes:
     return _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), part) if b"%" in part else part
 
 
-def route(host: str | None, raw_path: str, *, pages_domain: str, forgejo_host: str | None) -> Route:
+def route(
+    host: str | None, raw_path: str, *, pages_domain: str, forgejo_host: str | None, by_path: bool = False
+) -> Route:
     """What a request is for.
+
+    by_path: owners are named by the first part of a path on the pages domain, and have no hosts of their own.
 
     host: the Host header as it came (None: there was none). raw_path: the request target up to the first `?`.
     pages_domain and forgejo_host: normalised host names; without a forgejo_host nothing passes through.
@@ -238,32 +244,41 @@ def route(host: str | None, raw_path: str, *, pages_domain: str, forgejo_host: s
     if path.segments and path.segments[0] == OWN_PREFIX:
         return OwnRequest(path)
     if name == pages_domain:
-        return PagesDomain(path)
+        return (_owner_by_path(path) if by_path else None) or PagesDomain(path)
     owner = owner_of(name, pages_domain)
-    if owner is not None:
+    if owner is not None and not by_path:
         return SiteRequest(owner, path)
     return OtherHost(name, path)
 
 
-def candidates(path: Path) -> tuple[Candidate, ...]:
+def _owner_by_path(path: Path) -> SiteRequest | None:
+    """The owner that a path on the pages domain begins with; a single part with a dot is a file of the operator's."""
+    segments = path.segments
+    if not segments or not is_owner_name(segments[0].lower()):
+        return None
+    if len(segments) == 1 and not path.slash and "." in segments[0]:
+        return None
+    return SiteRequest(segments[0].lower(), Path(segments[1:], path.slash), segments[:1])
+
+
+def candidates(path: Path, profiles: Sequence[str] = (PROFILE,)) -> tuple[Candidate, ...]:
     """The repositories that may answer a path on an owner's host, the first that is a site deciding.
 
     `/blog/…` is repository `blog`; where that is no site, the profile's folder `blog`. A single segment that looks like
-    a file (`/about.html`) is the profile's, and only then a repository of that name.
+    a file (`/about.html`) is the profile's, and only then a repository of that name. profiles: names of the repository
+    that is the owner's root; of those, too, the first that is a site decides.
     """
     segments = path.segments
-    if not segments:
-        return (Candidate(PROFILE, (), ()),)
-    profile = Candidate(PROFILE, segments, ())
+    roots = tuple(Candidate(name, segments, ()) for name in profiles)
+    if not segments or segments[0] == OWN_PREFIX or not is_repository_name(segments[0]):
+        return roots
     first = segments[0]
-    if not is_repository_name(first):
-        return (profile,)
     repository = Candidate(first, segments[1:], segments[:1])
-    if first.lower() == PROFILE:
+    if first.lower() in (name.lower() for name in profiles):
         return (repository,)
     if len(segments) == 1 and not path.slash and "." in first:
-        return (profile, repository)
-    return (repository, profile)
+        return (*roots, repository)
+    return (repository, *roots)
 
 
 def profile_decides(path: Path) -> bool:

@@ -154,6 +154,7 @@ class Composed(Commands[B]):
         blocking: bool = True,
         blocking_timeout: float | None = None,
         thread_local: bool = True,
+        raise_on_release_error: bool = True,
     ) -> Lock:
         """A lock that all clients of the server share: see `resp.Lock`, and what it cannot do."""
-        return Lock(self, name, timeout, sleep, blocking, blocking_timeout, thread_local)
+        return Lock(self, name, timeout, sleep, blocking, blocking_timeout, thread_local, raise_on_release_error)

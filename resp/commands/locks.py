@@ -13,6 +13,7 @@ itself (a number that only rises, compared by whoever stores it).
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import threading
@@ -24,6 +25,8 @@ from resp.commands.scripting import Script
 from resp.commands.strings import Strings
 from resp.errors import InvalidArgument, LockError, LockNotOwned
 from resp.words import Key
+
+logger: Final = logging.getLogger("resp.locks")
 
 #: Delete the key if it holds our token.
 _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -56,7 +59,8 @@ class Lock:
 
     timeout: the server ends the lock after this, None for never. sleep: between two attempts, about. blocking: wait
     for it; blocking_timeout: at most so long, None for ever. thread_local: a thread does not see what another one
-    holds, so that it cannot give it back; False where one thread takes and another gives back.
+    holds, so that it cannot give it back; False where one thread takes and another gives back. raise_on_release_error:
+    False to have the end of a `with` block only log that the lock had ended before.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Lock:
         blocking: bool = True,
         blocking_timeout: float | None = None,
         thread_local: bool = True,
+        raise_on_release_error: bool = True,
     ) -> None:
         for what, value in (("timeout", timeout), ("blocking_timeout", blocking_timeout)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
@@ -81,6 +86,7 @@ class Lock:
         self.sleep = sleep
         self.blocking = blocking
         self.blocking_timeout = blocking_timeout
+        self.raise_on_release_error = raise_on_release_error
         self._client = client
         self._held: _Token | _Shared = _Token() if thread_local else _Shared()
         self._release = Script(client, _RELEASE)
@@ -169,4 +175,9 @@ class Lock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        try:
+            self.release()
+        except LockError as lost:
+            if self.raise_on_release_error:
+                raise
+            logger.warning("%s", lost)

@@ -96,10 +96,10 @@ class Strings(CommandGroup[B]):
         ifdeq, ifdne: the same for its digest (Redis 8.4).
         """
         args: list[Argument] = ["SET", name, value, *expiry(ex, px, exat, pxat, keepttl, "KEEPTTL")]
-        if nx and xx:
-            raise InvalidArgument("only one of nx and xx can be given")
-        args += conditions(nx, xx, False, False)
-        args += comparison(ifeq, ifne, ifdeq, ifdne)
+        when = [*conditions(nx, xx, False, False), *comparison(ifeq, ifne, ifdeq, ifdne)]
+        if (nx and xx) or ((nx or xx) and len(when) > 1):
+            raise InvalidArgument("only one of nx, xx, ifeq, ifne, ifdeq and ifdne can be given")
+        args += when
         if get:
             args.append("GET")
         return self._do(args, None if get else ok_or_none)

@@ -17,19 +17,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from addon.access.control import Access
 from addon.access.signing_key import SigningKey, Source
-from addon.forgejo.client import Forgejo
 from addon.library.library import Library
 from addon.serving.answers import Request
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import Visitor
+from addon.wiring import open_access, open_server, open_sources
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 
@@ -89,16 +87,10 @@ def resident() -> int:
 async def _server(url: str, capacity: int) -> AsyncIterator[tuple[PagesServer, Library]]:
     options = {"pagesDomain": _DOMAIN, "forgejoHost": url, "memoryCacheSize": capacity, "cacheTTL": 3600}
     settings = Settings.from_mapping(options)
-    executor = ThreadPoolExecutor(settings.workers)
-    forgejo = Forgejo(url, executor=executor)
-    library = Library(settings, forgejo, executor)
-    access = Access(SigningKey(b"k" * 32, Source.SETTINGS), settings.auth_cookie_duration, executor)
-    try:
-        yield PagesServer(settings, library, access), library
-    finally:
-        await library.aclose()
-        await forgejo.aclose()
-        executor.shutdown()
+    async with AsyncExitStack() as stack:
+        sources = open_sources(stack, settings, None)
+        access = open_access(stack, sources, SigningKey(b"k" * 32, Source.SETTINGS))
+        yield open_server(stack, sources, access, None), sources.library
 
 
 async def _measured(url: str, capacity: int) -> Growth:

@@ -25,7 +25,7 @@ from mitmproxy import ctx
 
 def say():
     addon = ctx.master.addons.get("forgejo_pages")
-    held = [len(each) for each in (addon._flows, addon._inflight, addon._connections, addon._relay)]
+    held = addon.server.flows.held
     with open("held.new", "w") as file:
         json.dump(held, file)
     os.replace("held.new", "held.json")
@@ -105,7 +105,7 @@ def test_connections_that_end_anyhow_at_any_moment_leave_nothing_behind(
         with Wire(proxy.port) as wire:
             assert echo(wire)["method"] == "GET"
         path = folder / "held.json"
-        return path.exists() and json.loads(path.read_text()) == [0, 0, 0, 0]
+        return path.exists() and not any(json.loads(path.read_text()).values())
 
     eventually(nothing_is_held, 30)
     eventually(lambda: odd.connections == 0)

@@ -57,7 +57,9 @@ def test_a_browser_logs_in_looks_around_and_logs_out(club: Proxy) -> None:
     assert page.headers["cache-control"] == "private, no-cache"
     large = club.get("alice", "/club/a.bin", {"Cookie": cookie})
     assert (large.status, len(large.body), large.headers["cache-control"]) == (200, 3 << 20, "private, no-cache")
-    left = club.get("alice", "/.pages/logout", {"Cookie": cookie})
+    asked = club.get("alice", "/.pages/logout", {"Cookie": cookie})
+    assert (asked.status, asked.headers.get("set-cookie")) == (200, None)
+    left = club.get("alice", "/.pages/logout", {"Cookie": cookie, **FORM}, "POST", b"")
     assert "Max-Age=0" in left.headers["set-cookie"]
 
 
@@ -76,6 +78,25 @@ def test_over_https_the_cookie_says_so(club: Proxy) -> None:
     ]
     assert "Secure" not in plain
     assert "Secure" in secure
+    assert secure.startswith("__Host-")
+
+
+def test_a_login_over_plain_http_is_none_over_https(club: Proxy) -> None:
+    plain = post(club, PASSWORD).headers["set-cookie"].partition(";")[0]
+    for _ in range(3):  # also once it is ready to be sent again
+        assert club.get("alice", "/club/", {"Cookie": plain}).status == 200
+        assert club.get("alice", "/club/", {"Cookie": plain, "X-Forwarded-Proto": "https"}).status == 401
+
+
+def test_no_neighbour_embeds_what_its_reader_may_see(club: Proxy) -> None:
+    cookie = post(club, PASSWORD).headers["set-cookie"].partition(";")[0]
+    neighbour = {"Cookie": cookie, "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}
+    for _ in range(3):
+        page = club.get("alice", "/club/", {"Cookie": cookie})
+        assert (page.status, page.headers["cross-origin-resource-policy"]) == (200, "same-origin")
+        assert "access-control-allow-origin" not in page.headers
+        assert club.get("alice", "/club/", neighbour).status == 401
+        assert club.get("alice", "/club/", {**neighbour, "Sec-Fetch-Mode": "navigate"}).status == 200
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ async def test_a_reader_logs_in_mistypes_waits_and_logs_out(tmp_path: Path) -> N
                 assert await tab.evaluate("location.pathname + location.search") == "/club/?page=2"
                 assert await tab.evaluate("document.cookie") == ""  # no script reads the login
                 await tab.open(f"{base}/.pages/logout")
-                await tab.shows("ogged out")
+                await tab.shows("Log out")
+                await tab.evaluate("document.querySelector('button').click()")
+                await tab.shows("You are logged out")
                 await tab.open(f"{base}/club/")
                 await tab.shows("Password Protected")
                 for number in range(5):

@@ -17,7 +17,6 @@ import h2.connection
 import h2.events
 import pytest
 
-from addon.mitm.options import HTTP2_SAFE, version
 from addon.preview.forge import Forge
 from addon.process.worker import share_of
 from addon.settings.schema import Settings
@@ -214,7 +213,6 @@ def taken(connection: socket.socket) -> bytes:
     return data
 
 
-@pytest.mark.skipif(version() < HTTP2_SAFE, reason="this mitmproxy has no HTTP/2 that is safe")
 def test_the_end_tells_clients_over_http2_to_ask_elsewhere(tmp_path: Path, web: Forge) -> None:
     pair = make_pair(tmp_path, "pages", f"*.{PAGES_DOMAIN}")
     secure = free_port()

@@ -298,6 +298,21 @@ def test_names_must_be_given(valkey: Server, subscriber: PubSubs) -> None:
         pubsub.subscribe()
     with pytest.raises(InvalidArgument):
         pubsub.subscribe(None)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(InvalidArgument):
+        pubsub.subscribe({})
+
+
+def test_handlers_can_be_given_for_names_that_are_no_text(valkey: Server, subscriber: PubSubs) -> None:
+    pubsub = subscriber(valkey.address, ignore_subscribe_messages=True)
+    heard: list[Message] = []
+    pubsub.subscribe({b"\xff\x00": heard.append}, "plain")
+    pubsub.psubscribe({b"\xfe*": heard.append})
+    wait_until(lambda: pubsub.get_message() is None and valkey.ask("PUBSUB", "NUMPAT") == 1)
+    for channel in (b"\xff\x00", b"\xfe1", b"plain"):
+        valkey.ask("PUBLISH", channel, "x")
+    found: list[Message | None] = []
+    wait_until(lambda: found.append(pubsub.get_message()) or any(found))  # type: ignore[func-returns-value]  # for its effect
+    assert [one["channel"] for one in heard] == [b"\xff\x00", b"\xfe1"]
 
 
 def test_the_child_of_a_fork_takes_nothing_from_its_parent(valkey: Server, subscriber: PubSubs) -> None:

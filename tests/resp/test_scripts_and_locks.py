@@ -116,6 +116,14 @@ def test_who_comes_too_late_does_not_give_back_what_is_anothers(client: Any) -> 
     other.release()
 
 
+def test_the_end_of_a_lost_lock_can_be_a_line_in_the_log(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with client.lock("l", timeout=30, raise_on_release_error=False):
+        client.delete("l")
+    assert "had ended" in caplog.text
+    with pytest.raises(LockNotOwned), client.lock("l", timeout=30):
+        client.delete("l")
+
+
 def test_a_lock_can_be_held_for_longer(client: Any) -> None:
     lock = client.lock("l", timeout=10)
     lock.acquire()

@@ -38,7 +38,7 @@ def cookies(clock: Clock | None = None, key: SigningKey = KEY, duration: int = D
 
 def login_at(which: Lock, base: str = "/", clock: Clock | None = None, key: SigningKey = KEY) -> bytes:
     """The Cookie header of a browser that logged in."""
-    return cookie_of(cookies(clock, key).issue(which, base, True)[0])
+    return cookie_of(cookies(clock, key).issue(which, base, False)[0])
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------
@@ -131,15 +131,34 @@ def test_nothing_of_a_hash_is_in_the_repr_of_a_lock() -> None:
 
 
 def test_a_login_has_the_attributes_that_keep_it_where_it_belongs() -> None:
-    cookie, mark = cookies().issue(lock(), "/blog/", True)
+    (cookie,) = cookies().issue(lock(), "/blog/", True)
+    value, *attributes = cookie.decode().split("; ")
+    assert value.startswith("__Host-pages_auth_alice_blog=1700003600|")
+    assert attributes == ["Path=/", "Max-Age=3600", "HttpOnly", "SameSite=Lax", "Secure"]
+    cookie, mark = cookies().issue(lock(), "/blog/", False)
     value, *attributes = cookie.decode().split("; ")
     assert value.startswith("pages_auth_alice_blog=1700003600|")
-    assert attributes == ["Path=/blog", "Max-Age=3600", "HttpOnly", "SameSite=Lax", "Secure"]
-    assert mark == b"pages_login_alice_blog=blog; Path=/.pages/logout; Max-Age=3600; HttpOnly; SameSite=Lax; Secure"
+    assert attributes == ["Path=/blog", "Max-Age=3600", "HttpOnly", "SameSite=Lax"]
+    assert mark == b"pages_login_alice_blog=blog; Path=/.pages/logout; Max-Age=3600; HttpOnly; SameSite=Lax"
     (alone,) = cookies().issue(lock(branch="dev"), "/", False)
     value, *attributes = alone.decode().split("; ")
     assert value.startswith("pages_branch_auth_alice_blog=1700003600|")
     assert attributes == ["Path=/", "Max-Age=3600", "HttpOnly", "SameSite=Lax"]
+
+
+@pytest.mark.parametrize("branch", [None, "dev"])
+def test_over_https_only_the_name_counts_that_no_neighbour_can_set(branch: str | None) -> None:
+    which = lock(branch=branch)
+    secure, plain = (cookie_of(cookies().issue(which, "/blog/", each)[0]) for each in (True, False))
+    assert secure.startswith(b"__Host-pages_")
+    assert cookies().valid(secure, which, True)
+    assert cookies().valid(plain, which, False)
+    # The same value under the other's name is what a neighbour, or somebody on the way, may have set.
+    tossed = plain.replace(b"pages_", b"x__Host-pages_", 1)
+    for header in (plain, tossed, b"a=b; " + plain, plain.replace(b"pages_", b"__host-pages_", 1)):
+        assert not cookies().valid(header, which, True)
+    assert not cookies().valid(secure, which, False)
+    assert cookies().valid(b"; ".join([plain, secure]), which, True)
 
 
 def test_the_value_is_what_is_documented() -> None:
@@ -162,13 +181,13 @@ def test_the_path_of_a_cookie_is_its_site(base: str, path: bytes) -> None:
     [("/blog", 1), ("/blog/", 1), ("/blog/a/b?c", 1), ("/blogger", 0), ("/", 0), ("/other/", 0), ("/.pages/logout", 1)],
 )
 def test_a_browser_sends_a_login_to_its_site_and_a_mark_to_the_log_out(path: str, sent: int) -> None:
-    jar = browser(cookies(Clock(START * 2)).issue(lock(), "/blog/", True))
-    request = Request(f"https://alice.pages.example.org{path}")
+    jar = browser(cookies(Clock(START * 2)).issue(lock(), "/blog/", False), "http://alice.pages.example.org/blog/")
+    request = Request(f"http://alice.pages.example.org{path}")
     jar.add_cookie_header(request)
     header = request.get_header("Cookie") or ""
     assert len(header.split("; ")) == sent if sent else not header
     assert ("pages_login" in header) == (path == "/.pages/logout")
-    valid = cookies(Clock(START * 2)).valid(header.encode(), lock())
+    valid = cookies(Clock(START * 2)).valid(header.encode(), lock(), False)
     assert valid == (bool(sent) and path != "/.pages/logout")
 
 
@@ -186,13 +205,13 @@ def test_a_login_is_good_until_it_expires_and_not_a_moment_longer() -> None:
     header = login_at(lock(), clock=clock)
     for seconds, good in [(0, True), (3599.9, True), (3600, False), (10**9, False)]:
         clock.now = START + seconds
-        assert cookies(clock).valid(header, lock()) == good
+        assert cookies(clock).valid(header, lock(), False) == good
 
 
 def test_a_shorter_duration_ends_longer_logins() -> None:
     header = login_at(lock())
-    assert cookies(duration=3600).valid(header, lock())
-    assert not cookies(duration=600).valid(header, lock())
+    assert cookies(duration=3600).valid(header, lock(), False)
+    assert not cookies(duration=600).valid(header, lock(), False)
 
 
 HERE = lock(A, B, "dev")
@@ -213,21 +232,21 @@ REFUSED = {
 def test_no_login_opens_anything_but_what_it_was_made_for(name: str) -> None:
     foreign = login_at(REFUSED[name])
     renamed = HERE.cookie + b"=" + foreign.partition(b"=")[2]
-    assert cookies().valid(foreign, REFUSED[name])
-    assert cookies().valid(login_at(HERE), HERE)
-    assert not cookies().valid(renamed, HERE)
-    assert not cookies().valid(b"; ".join([foreign, renamed]), HERE)
+    assert cookies().valid(foreign, REFUSED[name], False)
+    assert cookies().valid(login_at(HERE), HERE, False)
+    assert not cookies().valid(renamed, HERE, False)
+    assert not cookies().valid(b"; ".join([foreign, renamed]), HERE, False)
 
 
 def test_no_login_of_another_key_is_good() -> None:
     for key in (b"K" * 32, b"k" * 31, b"k" * 33, b""):
-        assert not cookies().valid(login_at(lock(), key=SigningKey(key, Source.FILE)), lock())
+        assert not cookies().valid(login_at(lock(), key=SigningKey(key, Source.FILE)), lock(), False)
 
 
 def test_case_of_names_and_of_the_hash_makes_no_other_login() -> None:
     one, other = lock(SECRET), lock(SECRET.upper(), owner="Alice", repository="Blog")
     value = login_at(one).partition(b"=")[2]
-    assert cookies().valid(other.cookie + b"=" + value, other)
+    assert cookies().valid(other.cookie + b"=" + value, other, False)
 
 
 def origin_cookie(secret: bytes, issued: int) -> bytes:
@@ -273,10 +292,10 @@ def forged() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", forged())
 def test_a_forged_login_is_refused(name: str) -> None:
-    assert cookies().valid(login_at(lock()), lock())
+    assert cookies().valid(login_at(lock()), lock(), False)
     header = forged()[name]
-    assert not cookies().valid(header, lock())
-    assert not cookies().valid(b"; ".join([header] * 500), lock())
+    assert not cookies().valid(header, lock(), False)
+    assert not cookies().valid(b"; ".join([header] * 500), lock(), False)
 
 
 @given(st.binary(max_size=200), st.integers(0, 300), st.binary(min_size=1, max_size=3))
@@ -286,9 +305,11 @@ def test_any_change_to_a_login_ends_it(noise: bytes, place: int, change: bytes) 
     name, _, value = good.partition(b"=")
     harmless = changed.startswith(good) and changed[len(good) : len(good) + 1] in (b" ", b"\t", b";", b",")
     if changed != good and not harmless:
-        assert cookies().valid(changed, lock()) == (name + b"=" + value in changed.replace(b",", b";").split(b";"))
-    assert not cookies().valid(noise, lock())
-    assert not cookies().valid(name + b"=" + noise, lock())
+        assert cookies().valid(changed, lock(), False) == (
+            name + b"=" + value in changed.replace(b",", b";").split(b";")
+        )
+    assert not cookies().valid(noise, lock(), False)
+    assert not cookies().valid(name + b"=" + noise, lock(), False)
 
 
 @pytest.mark.parametrize(
@@ -307,12 +328,12 @@ def test_any_change_to_a_login_ends_it(noise: bytes, place: int, change: bytes) 
     ],
 )
 def test_a_login_is_found_wherever_it_stands(around: bytes) -> None:
-    assert cookies().valid(around % login_at(lock()), lock())
+    assert cookies().valid(around % login_at(lock()), lock(), False)
 
 
 def test_a_neighbours_cookies_of_the_same_name_hide_no_login() -> None:
     header = b"; ".join([*(b"pages_auth_alice_blog=1700003600|" + b"%064x" % n for n in range(30)), login_at(lock())])
-    assert cookies().valid(header, lock())
+    assert cookies().valid(header, lock(), False)
 
 
 def test_thousands_of_forged_logins_cost_no_more_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,10 +348,10 @@ def test_thousands_of_forged_logins_cost_no_more_than_a_few(monkeypatch: pytest.
     monkeypatch.setattr(hmac, "digest", counted)
     for value in (b"1700003600|" + b"0" * 64, b"1600000000|" + b"0" * 64, b"x", b"", b"1700003600|" + b"0" * 100_000):
         made.clear()
-        assert not checker.valid(b"; ".join([which.cookie + b"=" + value] * 10_000), which)
+        assert not checker.valid(b"; ".join([which.cookie + b"=" + value] * 10_000), which, False)
         assert len(made) <= 32
     made.clear()
-    assert not checker.valid(b"pages_auth_alice_blo" * 1_000_000, which)
+    assert not checker.valid(b"pages_auth_alice_blo" * 1_000_000, which, False)
     assert not made
 
 
@@ -345,28 +366,28 @@ def test_a_login_that_was_good_is_not_signed_again_and_ends_when_it_should(monke
         return digest(key, message, how)
 
     monkeypatch.setattr(hmac, "digest", counted)
-    assert all(checker.valid(header, which) for _ in range(100))
+    assert all(checker.valid(header, which, False) for _ in range(100))
     assert len(made) == 1
-    assert not checker.valid(header, lock(OTHER))
-    assert not checker.valid(header, lock(repository="other"))
-    assert not checker.valid(header[:-1], which)
+    assert not checker.valid(header, lock(OTHER), False)
+    assert not checker.valid(header, lock(repository="other"), False)
+    assert not checker.valid(header[:-1], which, False)
     clock.now += DURATION
-    assert not checker.valid(header, which)
+    assert not checker.valid(header, which, False)
 
 
 def test_headers_that_were_good_take_little_memory() -> None:
     checker, header = cookies(), login_at(lock())
     for n in range(5_000):
-        assert checker.valid(b"n=%d; %b" % (n, header), lock())
-        assert checker.valid(b"n=%d; %b; %b" % (n, header, b"x" * 1024), lock())
+        assert checker.valid(b"n=%d; %b" % (n, header), lock(), False)
+        assert checker.valid(b"n=%d; %b; %b" % (n, header, b"x" * 1024), lock(), False)
     held = checker._good._entries
     assert len(held) <= 2048
-    assert all(len(header) <= 1024 for _, header in held)
+    assert all(len(header) <= 1024 for _, _, header in held)
 
 
 def test_no_cookie_at_all_is_no_login() -> None:
-    assert not cookies().valid(None, lock())
-    assert not cookies().valid(b"", lock())
+    assert not cookies().valid(None, lock(), False)
+    assert not cookies().valid(b"", lock(), False)
 
 
 # --- log-out ----------------------------------------------------------------------------------------------------------
@@ -383,14 +404,16 @@ def test_no_cookie_at_all_is_no_login() -> None:
         (lock(branch="dev"), "/"),
     ],
 )
-def test_a_log_out_ends_the_login_in_a_browser(which: Lock, base: str) -> None:
-    jar = browser(cookies(Clock(START * 2)).issue(which, base, True), f"https://h.example{base}")
-    assert len(jar) == 1 + (base != "/")
-    request = Request("https://h.example/.pages/logout")
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_log_out_ends_the_login_in_a_browser(which: Lock, base: str, secure: bool) -> None:
+    origin = "https://h.example" if secure else "http://h.example"
+    jar = browser(cookies(Clock(START * 2)).issue(which, base, secure), origin + base)
+    assert len(jar) == 1 + (base != "/" and not secure)
+    request = Request(f"{origin}/.pages/logout")
     jar.add_cookie_header(request)
     header = request.get_header("Cookie")
     assert header
-    for path, name in map(named, cleared(header.encode(), True)):
+    for path, name in map(named, cleared(header.encode(), secure)):
         jar.clear("h.example", path, name)  # raises KeyError for a cookie that is not there
     assert len(jar) == 0
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from addon.domains.registration import CustomDomains
 from addon.domains.report import Report
 from addon.preview.forge import Forge
 from addon.shared.mappings import Mapping
+from addon.wiring import open_registration
 from tests.addon.preview.sites import Site
 from tests.addon.shared.nodes import Node, until
 from tests.resp.servers import Server
@@ -57,18 +57,9 @@ class Proxy(Node):
         # Routers are another matter, and have tests of their own.
         super().__init__(forge_url, redis, folder, **{"traefikRedisRouterEnabled": False, **options})
         self.dns = dns
-        self.registration = CustomDomains(
-            self.settings,
-            self.library,
-            self.forgejo,
-            self.store,
-            self.domains,
-            dns,
-            clock=self.clock,
-            now=lambda: time.time() + self.skipped,
-        )
+        told = replace(self.sources, now=lambda: time.time() + self.skipped)
+        self.registration = open_registration(self._closing, told, self.store, self.domains, dns)
         self.registry = self.registration.registry
-        self.registration.start()
         self.server.visited = self.registration.visited
 
     async def visit(self, owner: str, path: str) -> int:

@@ -26,6 +26,7 @@ from addon.forgejo.client import (
     Unreachable,
 )
 from addon.forgejo.limits import Breaker, Slots
+from addon.library.memory import SingleFlight
 from tests.addon.conftest import Clock, Connect
 from tests.addon.forgejo.lying_forge import BLOBS, COMMIT, FILES, KNOWN, LARGE, WANTED, blob_id, but, honest
 from tests.addon.net.scripted import (
@@ -82,8 +83,10 @@ async def test_a_thousand_unknown_names_do_not_delay_a_known_site(connect: Conne
         assert slowest < 0.3
         assert most == 4
         answers = await asyncio.gather(*guesses)
-        assert answers.count(NotFound) == 4 + 4 * 4
-        assert answers.count(Overloaded) == 1000 - 20
+        # In 10 s at 0.5 s each, four at a time: 80, and the four that ran. Before the first was measured, more were let
+        # in, which were told at their time.
+        assert 40 <= answers.count(NotFound) <= 90
+        assert answers.count(Overloaded) == 1000 - answers.count(NotFound)
 
 
 async def test_unknown_names_are_answered_while_known_ones_press(connect: Connect) -> None:
@@ -107,7 +110,7 @@ async def test_unknown_names_are_answered_while_known_ones_press(connect: Connec
         await asyncio.gather(*pressing)
 
 
-async def test_no_more_calls_run_and_wait_than_allowed(connect: Connect) -> None:
+async def test_no_more_calls_run_than_allowed_and_as_many_wait_as_will_be_in_time(connect: Connect) -> None:
     gate = asyncio.Event()
 
     async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
@@ -116,14 +119,59 @@ async def test_no_more_calls_run_and_wait_than_allowed(connect: Connect) -> None
 
     async with scripted(answer) as server:
         forgejo = connect(server, concurrency=2)
-        calls = [asyncio.ensure_future(outcome(forgejo.repository("alice", "blog"))) for _ in range(12)]
-        assert await eventually(lambda: len(server.requests) == 2 and calls[-1].done())
-        assert [call.done() for call in calls] == [False] * 10 + [True] * 2
-        assert calls[-1].result() is Overloaded
+        # 150 small files at once, as a gallery asks for them: all of them are done in a moment, so none is refused.
+        calls = [asyncio.ensure_future(outcome(forgejo.repository("alice", "blog"))) for _ in range(150)]
+        assert await eventually(lambda: len(server.requests) == 2)
+        assert not any(call.done() for call in calls)
         gate.set()
         answers = await asyncio.gather(*calls)
-        assert answers.count(Overloaded) == 2
+        assert answers.count(Overloaded) == 0
         assert server.connections == 2
+
+
+async def test_the_calls_of_one_owner_do_not_delay_those_of_another(connect: Connect) -> None:
+    gate = asyncio.Event()
+
+    async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
+        if "/mallory/" in seen.target:
+            await gate.wait()
+        return honest(seen) if "/alice/" in seen.target else api_error()
+
+    async with scripted(answer) as server:
+        forgejo = connect(server, concurrency=4)
+        flood = [asyncio.ensure_future(outcome(forgejo.repository("mallory", f"r{n}"))) for n in range(200)]
+        assert await eventually(lambda: len(server.requests) == 3)  # of four: one place is left for others
+        for _ in range(20):
+            assert (await forgejo.repository("alice", "blog")).name == "blog"
+        assert len(server.requests) == 3 + 20
+        gate.set()
+        await asyncio.gather(*flood)
+
+
+async def test_a_call_for_which_nobody_waits_any_more_is_not_made(connect: Connect) -> None:
+    gate = asyncio.Event()
+
+    async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
+        await gate.wait()
+        return honest(seen)
+
+    async with scripted(answer) as server:
+        forgejo = connect(server, concurrency=1)
+        flights: SingleFlight[int] = SingleFlight()
+        holder = asyncio.ensure_future(forgejo.repository("alice", "blog"))
+        assert await eventually(lambda: len(server.requests) == 1)
+        waiters = [
+            asyncio.ensure_future(flights.do(number % 5, lambda: forgejo.repository("alice", "blog")))
+            for number in range(10)
+        ]
+        await asyncio.sleep(0)
+        for waiter in waiters[:9]:
+            waiter.cancel()
+        await asyncio.gather(*waiters[:9], return_exceptions=True)
+        gate.set()
+        await asyncio.gather(holder, waiters[9])
+        assert await eventually(lambda: not len(flights))
+        assert len(server.requests) == 2
 
 
 async def test_who_waits_for_a_free_call_waits_until_the_deadline(connect: Connect) -> None:
@@ -148,18 +196,18 @@ async def test_cancelled_calls_free_their_place_and_close_their_connection(conne
             assert await asyncio.gather(*hanging, return_exceptions=True)
             assert all(call.cancelled() for call in hanging)
             assert (await forgejo.repository("alice", "blog")).name == "blog"
-        slots = forgejo._calls.slots
-        assert (slots.busy, slots.busy_unknown, slots.waiting) == (0, 0, 0)
+        turns = forgejo._calls.slots.turns
+        assert (turns.busy, turns.waiting) == (0, 0)
         assert forgejo._calls.http.connections <= 1
 
 
 async def test_places_are_never_lost_whatever_is_cancelled_when() -> None:
-    slots = Slots(3, 1)
+    slots = Slots(3, 1, 5.0)
 
     async def work(known: bool, hold: int) -> None:
-        async with slots.held(known=known, deadline=asyncio.get_running_loop().time() + 5):
-            assert slots.busy <= 3
-            assert slots.busy_unknown <= 1
+        async with slots.held("alice", known=known):
+            assert slots.turns.busy <= 3
+            assert slots.strangers.busy <= 1
             for _ in range(hold):
                 await asyncio.sleep(0)
 
@@ -169,7 +217,7 @@ async def test_places_are_never_lost_whatever_is_cancelled_when() -> None:
             tasks[(step * 7 + turn * 5) % 12].cancel()
             await asyncio.sleep(0)
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert (slots.busy, slots.busy_unknown, slots.waiting) == (0, 0, 0)
+        assert (slots.turns.busy, slots.strangers.busy, slots.turns.waiting, slots.strangers.waiting) == (0, 0, 0, 0)
 
 
 async def test_one_large_question_does_not_fill_the_queue_by_itself(connect: Connect) -> None:
@@ -207,7 +255,7 @@ async def test_the_first_failure_ends_a_question_of_many_calls(connect: Connect)
         with pytest.raises(ServerTrouble):
             await forgejo.tree(KNOWN, COMMIT, max_entries=1000)
         assert len(server.requests) < 20
-        assert forgejo._calls.slots.busy == 0
+        assert forgejo._calls.slots.turns.busy == 0
 
 
 # The breaker
@@ -334,7 +382,7 @@ async def test_two_hundred_slow_readers_hold_no_place_and_stop_the_server(connec
         for _ in range(200):
             readers.append(asyncio.ensure_future(read_slowly()))
             assert await eventually(lambda: entered == len(readers))
-        assert forgejo._calls.slots.busy == 0
+        assert forgejo._calls.slots.turns.busy == 0
         for _ in range(20):
             assert (await forgejo.repository("alice", "blog")).name == "blog"
         with pytest.raises(Overloaded):

@@ -25,7 +25,7 @@ from addon.settings.schema import Settings
 from addon.web.forwarding import Forwarding
 from addon.web.prepared_answers import Basis
 from addon.web.routing import Route, route
-from tests.addon.net.tls_wire import open_secure
+from tests.addon.net.tls_wire import client_context, open_secure
 
 HOST = "alice.pages.test"
 FORGEJO = "git.test"
@@ -62,6 +62,7 @@ class Pages:
         self.seen: list[tuple[str, str]] = []
         self.asked: list[str] = []
         self.cancelled = 0
+        self.open_streams = 0
         self.release = asyncio.Event()
         self.release.set()
         self.facts: dict[tuple[str, ...], object] = {("site", "alice", "x"): object()}
@@ -141,7 +142,11 @@ class Pages:
             if path == "/cut":
                 raise ServerTrouble("made up")
 
-        yield chunks()
+        self.open_streams += 1
+        try:
+            yield chunks()
+        finally:
+            self.open_streams -= 1
 
 
 class RunningLane:
@@ -170,6 +175,10 @@ class RunningLane:
             reader, writer = await open_secure(self.port, HOST)
             return reader, cast(asyncio.StreamWriter, writer)
         return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 24)
+
+    async def connect_http2(self) -> tuple[asyncio.StreamReader, Any]:
+        """Over TLS, with HTTP/2 agreed upon."""
+        return await open_secure(self.port, HOST, client_context("h2"))
 
     def connection(self) -> Connection:
         """The one connection that there is, from the lane's side."""

@@ -238,6 +238,7 @@ async def test_a_head_above_the_limit_is_answered_431(complete: bool) -> None:
         for head in (get("/hit", "X-Long: " + "a" * 2000), get("/" + "a" * 2000), get("/", "A: " + "b" * 90000)):
             status, fields, _ = answers(await running.talk(head if complete else head[:-2]))[0]
             assert (status, fields["connection"]) == (431, "close")
+            assert fields["clear-site-data"] == '"cookies"'  # most likely a neighbour has set too many
         post = b"POST / HTTP/1.1\r\nHost: git.test\r\nX: " + b"a" * 3000
         assert answers(await running.talk(post))[0][0] == 431
         assert running.handed == []
@@ -733,3 +734,18 @@ async def test_an_idle_connection_takes_little_memory(over: str) -> None:
         for _, writer in held:
             writer.transport.abort()
         await running.until(lambda: len(running.lane) == 0)
+
+
+@pytest.mark.parametrize("over", ["plain"], indirect=True)
+async def test_who_leaves_before_being_refused_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The system says ENOTCONN to whoever says goodbye to a connection that was reset."""
+    async with running_lane(maxHeadSize=1024) as running:
+        unhandled: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unhandled.append(context))
+        for _ in range(50):
+            _, writer = await running.connect()
+            writer.write(get("/" + "a" * 2000))
+            reset(writer)
+        await running.until(lambda: len(running.lane) == 0)
+        assert unhandled == []
+        assert caplog.records == []

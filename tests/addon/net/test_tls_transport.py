@@ -25,6 +25,7 @@ from addon.web.request_head import fields
 from tests.addon.lane.lane_running import (
     BIG,
     DEADLINE,
+    FORGEJO,
     HOST,
     LAST,
     RunningLane,
@@ -127,28 +128,62 @@ async def test_older_tls_is_refused(single: Certificates) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "http2", "agreed", "handed"),
+    ("offered", "http2", "name", "agreed"),
     [
-        (("h2", "http/1.1"), True, "h2", True),
-        (("http/1.1",), True, "http/1.1", False),
-        ((), True, None, False),
-        (("spdy/3",), True, None, False),
-        (("h2", "http/1.1"), False, "http/1.1", False),
+        (("h2", "http/1.1"), True, HOST, "h2"),
+        (("http/1.1",), True, HOST, "http/1.1"),
+        ((), True, HOST, None),
+        (("h2", "http/1.1"), False, HOST, "http/1.1"),
+        (("h2", "http/1.1"), True, FORGEJO, "http/1.1"),
+        (("h2", "http/1.1"), True, "GIT.test", "http/1.1"),
+        (("spdy/3",), True, HOST, "no_application_protocol"),
+        (("h2",), False, HOST, "no_application_protocol"),
+        (("h2",), True, FORGEJO, "no_application_protocol"),
+        (("spdy/3", "http/1.1"), True, FORGEJO, "http/1.1"),
     ],
 )
-async def test_http2_is_handed_over_at_once_and_the_rest_is_the_lanes(
-    tmp_path: Path, offered: tuple[str, ...], http2: bool, agreed: str | None, handed: bool
+async def test_what_is_spoken_is_agreed_upon_by_name(
+    tmp_path: Path, offered: tuple[str, ...], http2: bool, name: str, agreed: str | None
 ) -> None:
-    certificates = Certificates([make_pair(tmp_path, "one", HOST)], http2=http2)
+    """RFC 7301 §3.2. Forgejo's host has no HTTP/2, and who speaks nothing of ours is told so."""
+    pair = make_pair(tmp_path, "one", HOST, FORGEJO)
+    certificates = Certificates([pair], http2=http2, http1_names=[FORGEJO])
     async with running_lane(certificates=certificates) as running:
-        reader, writer = await open_secure(running.port, HOST, client_context(*offered))
+        if agreed == "no_application_protocol":
+            with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+                await open_secure(running.port, name, client_context(*offered))
+            return
+        reader, writer = await open_secure(running.port, name, client_context(*offered))
         assert writer.session.selected_alpn_protocol() == agreed
-        writer.write(get("/hit", LAST))
-        status = answers(await asyncio.wait_for(reader.read(), DEADLINE))[0][0]
-        assert (status, running.lane.handed_over) == ((299, 1) if handed else (200, 0))
-        if handed:
-            assert running.handed == [get("/hit", LAST)]
+        if agreed != "h2":
+            writer.write(get("/hit", LAST))
+            assert answers(await asyncio.wait_for(reader.read(), DEADLINE))[0][0] == 200
         writer.close()
+
+
+async def test_a_hello_may_come_byte_by_byte_and_is_not_waited_for_without_end(single: Certificates) -> None:
+    async with running_lane(certificates=single) as running:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = client_context("h2").wrap_bio(incoming, outgoing, server_hostname=HOST)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            session.do_handshake()
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        for byte in outgoing.read():
+            writer.write(bytes((byte,)))
+            await writer.drain()
+        assert (await asyncio.wait_for(reader.read(1), DEADLINE)) == b"\x16"
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA384", "AES128-GCM-SHA256"])
+async def test_tls12_has_no_cbc_and_nothing_without_forward_secrecy(single: Certificates, cipher: str) -> None:
+    """RFC 9113 §9.2.2, Appendix A"""
+    context = client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(cipher)
+    async with running_lane(certificates=single) as running:
+        with pytest.raises(ssl.SSLError):
+            await open_secure(running.port, HOST, context)
 
 
 async def test_visitors_came_by_https(single: Certificates) -> None:

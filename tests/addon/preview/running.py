@@ -8,8 +8,11 @@ repositories, and the four tokens, whose secrets are `TOKENS`.
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
+
+import brotli  # type: ignore[import-untyped]  # it comes without annotations
 
 from addon.preview.forge import Forge
 from addon.preview.settings import OwnerSettings, RepositorySettings, Token
@@ -25,13 +28,25 @@ TOKENS = {
 RENAMES = {"alice/oldname": "alice/newname", "alice/moving": "acme/moving", "oldie": "newbie"}
 
 
+READY_SCRIPT = b"// a script with its encoded forms beside it\n" * 40
+READY_GZIP = gzip.compress(READY_SCRIPT, 9, mtime=1)
+READY_BROTLI = bytes(brotli.compress(READY_SCRIPT, quality=11))
 LONG_PAGE = b"<!doctype html><title>Long</title>" + b"<p>All work and no play makes a page compress well.</p>\n" * 200
+
+
+COMPRESS = {
+    ".pages": b"enabled: true\n",
+    "public/long.html": LONG_PAGE,
+    "public/ready.js": READY_SCRIPT,
+    "public/ready.js.gz": READY_GZIP,
+    "public/ready.js.br": READY_BROTLI,
+}
 
 
 def everything_forge(root: Path) -> Forge:
     """The recorded forge over its repositories, made below `root`; and `compress/page`: LONG_PAGE as `long.html`."""
     make_repositories(root)
-    Site(root / "compress" / "page.git", {".pages": b"enabled: true\n", "public/long.html": LONG_PAGE})
+    Site(root / "compress" / "page.git", COMPRESS)
     return recorded_forge(root)
 
 

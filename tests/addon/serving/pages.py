@@ -7,15 +7,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from addon.access.control import Access
 from addon.access.signing_key import SigningKey, Source
-from addon.domains.assembly import domains_of
-from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
 from addon.library.library import Library
 from addon.preview.forge import Forge
@@ -24,6 +21,7 @@ from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.shared.lookup import Lookup, key_of
 from addon.web.forwarding import Visitor
+from addon.wiring import open_access, open_resolver, open_server, open_sources
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import DAY, EPOCH
 
@@ -129,7 +127,7 @@ class Serving:
         """Wait until nothing goes on behind visitors' backs."""
         async with asyncio.timeout(30):
             while running := list(self.library._flights._running.values()):
-                await asyncio.wait(running)
+                await asyncio.wait([run for run, _ in running])
 
     def asked(self) -> list[str]:
         """The targets of the calls since the last time, below the API and without queries."""
@@ -147,30 +145,18 @@ async def serving(
     forge: Forge, *, token: str | None = None, on_call: Callable[[str], None] | None = None, **options: Any
 ) -> AsyncIterator[Serving]:
     """options: those of the settings file. on_call: told the target of every call to the forge."""
-    settings = Settings.from_mapping({"pagesDomain": PAGES_DOMAIN, "forgejoHost": forge.url, **options})
+    mapping = {"pagesDomain": PAGES_DOMAIN, "forgejoHost": forge.url, **options}
+    if token is not None:
+        mapping["forgejoToken"] = token
+    settings = Settings.from_mapping(mapping)
     clock, today = Clock(), Clock(float(TODAY))
-    executor = ThreadPoolExecutor(2)
-    forgejo = Forgejo(
-        settings.forgejo_host,
-        token,
-        timeout=settings.forgejo_timeout,
-        concurrency=settings.workers,
-        lfs_storage_hosts=settings.lfs_storage_hosts,
-        executor=executor,
-        clock=clock,
-        on_call=on_call,
-    )
-    library = Library(settings, forgejo, executor, clock=clock, now=today)
-    access = Access(SigningKey(b"k" * 32, Source.SETTINGS), settings.auth_cookie_duration, executor, clock=clock)
-    domains = domains_of(settings, library, DomainStore(None))
-    server = PagesServer(settings, library, access, domains, now=today)
-    forge.forget_calls()
-    try:
-        yield Serving(forge, settings, forgejo, library, access, server, clock, today)
-    finally:
-        await library.aclose()
-        await forgejo.aclose()
-        executor.shutdown()
+    async with AsyncExitStack() as stack:
+        sources = open_sources(stack, settings, None, threads=2, clock=clock, now=today, on_call=on_call)
+        access = open_access(stack, sources, SigningKey(b"k" * 32, Source.SETTINGS))
+        _, resolver = open_resolver(stack, sources)
+        server = open_server(stack, sources, access, resolver)
+        forge.forget_calls()
+        yield Serving(forge, settings, sources.forgejo, sources.library, access, server, clock, today)
 
 
 async def until(condition: Any, seconds: float = 10.0) -> None:

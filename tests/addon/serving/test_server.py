@@ -9,13 +9,18 @@ import gzip
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import brotli  # type: ignore[import-untyped]  # it comes without annotations
 import pytest
+import zstandard
 
 from addon import templates
 from addon.library.site_loader import _target
+from addon.net.turns import Party
 from addon.preview.forge import Forge
 from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
 from tests.addon.preview import fixtures
@@ -292,26 +297,208 @@ async def test_an_lfs_object_stands_in_for_its_pointer(forge: Forge, lfs: Site, 
 
 
 @pytest.mark.parametrize(("path", "content"), [("gone.bin", GONE_OBJECT), ("large-gone.bin", LARGE_GONE_OBJECT)])
-async def test_a_pointer_to_an_object_that_forgejo_lacks_is_the_text_that_it_is(
-    forge: Forge, lfs: Site, path: str, content: bytes
+async def test_a_pointer_to_an_object_that_forgejo_lacks_is_no_picture_of_it(
+    forge: Forge, lfs: Site, path: str, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(forge, maxCachedFileSize="64KiB") as pages:
         await pages.get("alice", "/blog/")
         for _ in range(2):
             reply = await pages.get("alice", f"/blog/{path}")
-            assert (reply.status, reply.body) == (200, lfs_pointer(content))
-            assert reply.headers["content-length"] == str(len(reply.body))
+            assert (reply.status, reply.headers["cache-control"]) == (404, "no-store")
+            assert b"git lfs push" in reply.body
+            assert b"sha256" not in reply.body
         assert len([target for target in pages.asked() if "/media/" in target]) == 1
+        assert caplog.text.count(f"alice/blog: {path}: Forgejo does not have its Git LFS object") == 1
         lfs.upload_lfs(content)
         pages.clock.pass_(3)
         assert (await pages.get("alice", f"/blog/{path}")).body == content
+
+
+async def test_a_text_that_looks_like_a_pointer_is_the_text_that_it_is(forge: Forge, lfs: Site) -> None:
+    lfs.commit({"public/how-lfs-works.txt": lfs_pointer(GONE_OBJECT), "public/lfs.md": lfs_pointer(GONE_OBJECT)})
+    async with serving(forge) as pages:
+        for path in ("how-lfs-works.txt", "lfs.md"):
+            reply = await pages.get("alice", f"/blog/{path}")
+            assert (reply.status, reply.body) == (200, lfs_pointer(GONE_OBJECT))
+            assert reply.headers["content-type"].startswith("text/")
+
+
+async def test_a_pointer_with_windows_line_ends_is_told_of(
+    forge: Forge, lfs: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    lfs.commit({"public/photo.png": lfs_pointer(SMALL_OBJECT).replace(b"\n", b"\r\n")})
+    async with serving(forge) as pages:
+        for _ in range(2):
+            reply = await pages.get("alice", "/blog/photo.png")
+            assert (reply.status, b"CRLF" in reply.body) == (404, True)
+        assert caplog.text.count("photo.png: its Git LFS pointer has Windows line ends (CRLF)") == 1
+
+
+# What lies beside a file.
+
+OTHER = b"<p>The build before this one was another one altogether.</p>\n" * 20
+FORMS: dict[str, Any] = {
+    "br": (".br", lambda data: bytes(brotli.compress(data, quality=11)), brotli.decompress),
+    "gzip": (".gz", lambda data: gzip.compress(data, 9, mtime=7), gzip.decompress),
+    "zstd": (".zst", zstandard.ZstdCompressor(level=19).compress, zstandard.ZstdDecompressor().decompress),
+}
+
+
+@pytest.mark.parametrize("coding", list(FORMS))
+async def test_an_encoded_form_beside_a_file_is_sent_where_it_is_that_file(
+    forge: Forge, root: Path, coding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    suffix, encoded, decoded = FORMS[coding]
+    ready = encoded(LONG)
+    make(root, "alice/blog", {"public/app.js": LONG, f"public/app.js{suffix}": ready, "public/index.html": b"index"})
+    async with serving(forge) as pages:
+        await pages.get("alice", "/blog/")
+        pages.asked()
+        head = await pages.get("alice", "/blog/app.js", "HEAD", accept_encoding=coding)
+        assert (head.status, head.headers["content-length"]) == (200, str(len(ready)))
+        reply = await pages.get("alice", "/blog/app.js", accept_encoding=coding)
+        assert (reply.body, decoded(reply.body)) == (ready, LONG)
+        assert (reply.headers["content-encoding"], reply.headers["etag"]) == (coding, head.headers["etag"])
+        assert reply.headers["content-type"] == "text/javascript; charset=utf-8"
+        again = await pages.get("alice", "/blog/app.js", accept_encoding=coding, if_none_match=reply.headers["etag"])
+        assert (again.status, again.recalled) == (304, True)
+        assert pages.count() == 2  # the two blobs
+        pages.library.memory.drop(("prepared", "alice", "blog", pages.known("alice", "blog").commit or "", "app.js"))
+        assert (await pages.get("alice", "/blog/app.js", accept_encoding=coding)).recalled  # looked at once a pair
+    assert not caplog.text
+
+
+LIES: dict[str, Any] = {
+    "another build": lambda encoded: encoded(OTHER),
+    "another build of the same length": lambda encoded: encoded(LONG[:-2] + b"!\n"),
+    "empty": lambda encoded: b"",
+    "a page in Breton": lambda encoded: b"<p>Demat</p>",
+    "cut off": lambda encoded: encoded(LONG)[:-4],
+    "more behind it": lambda encoded: encoded(LONG) + b"x",
+    "longer by one byte": lambda encoded: encoded(LONG + b"x"),
+    "a bomb": lambda encoded: encoded(bytes(3_000_000)),
+}
+
+
+@pytest.mark.parametrize("lie", list(LIES))
+@pytest.mark.parametrize("coding", list(FORMS))
+async def test_what_is_not_that_file_is_not_sent_as_it(
+    forge: Forge, root: Path, coding: str, lie: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    suffix, encoded, decoded = FORMS[coding]
+    page = LONG + LONG  # so that each lie is smaller
+    make(root, "alice/blog", {"public/index.html": page, f"public/index.html{suffix}": LIES[lie](encoded)})
+    async with serving(forge) as pages:
+        for _ in range(2):
+            reply = await pages.get("alice", "/blog/", accept_encoding=coding)
+            assert (reply.status, decoded(reply.body)) == (200, page)
+            assert (await pages.get("alice", "/blog/")).body == page
+        stale = f'"{Site(root / "alice" / "blog.git").blob_id(LIES[lie](encoded))}-{coding}"'
+        # A browser that was sent the wrong one before is not told that it holds the right one.
+        assert (await pages.get("alice", "/blog/", accept_encoding=coding, if_none_match=stale)).status == 200
+        assert caplog.text.count(f"index.html{suffix} is not index.html in another coding") == 1
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_form_too_large_for_memory_is_read_through_before_it_is_sent(
+    forge: Forge, root: Path, right: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = noise(40_000, 9).hex().encode() * 3
+    ready = bytes(brotli.compress(data if right else data[:-1] + b"?", quality=1))
+    assert len(ready) > 32 * 1024
+    make(root, "alice/blog", {"public/app.js": data, "public/app.js.br": ready})
+    async with serving(forge, maxCachedFileSize="32KiB") as pages:
+        first = await pages.get("alice", "/blog/app.js", accept_encoding="br")
+        assert (first.body, "content-encoding" in first.headers) == (data, False)
+        await pages.settle()
+        again = await pages.get("alice", "/blog/app.js", accept_encoding="br")
+        assert again.body == (ready if right else data)
+        assert again.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert ("is not app.js in another coding" in caplog.text) is not right
+
+
+async def test_a_form_that_only_a_condition_names_is_looked_at_too(forge: Forge, root: Path) -> None:
+    site = make(root, "alice/blog", {"public/app.js": LONG, "public/app.js.gz": FORMS["gzip"][1](LONG)})
+    tag = f'"{site.blob_id(FORMS["gzip"][1](LONG))}-gzip"'
+    async with serving(forge) as pages:
+        reply = await pages.get("alice", "/blog/app.js", accept_encoding="br, gzip", if_match=tag)
+        assert (reply.status, gzip.decompress(reply.body)) == (200, LONG)
+
+
+async def test_what_is_encoded_as_it_lies_there_is_served_as_what_is_inside(forge: Forge, root: Path) -> None:
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg'>" + b"<path/>" * 200 + b"</svg>"
+    data = noise(80_000, 11)
+    files = {
+        "logo.svgz": gzip.compress(svg),
+        "Build/game.js.br": brotli.compress(LONG),
+        "Build/game.data.gz": gzip.compress(data),
+        "Build/large.wasm.br": brotli.compress(noise(90_000, 12)),
+        "rows.csv.gz": gzip.compress(LONG),
+        "index.html.br": b"<p>Demat</p>",
+        "plain.svgz": svg,
+    }
+    make(root, "alice/blog", {f"public/{name}": data for name, data in files.items()})
+    async with serving(forge, maxCachedFileSize="85KiB") as pages:
+        for name, coding, kind in (
+            ("logo.svgz", "gzip", "image/svg+xml"),
+            ("Build/game.js.br", "br", "text/javascript"),
+            ("Build/game.data.gz", "gzip", "application/octet-stream"),
+            ("Build/large.wasm.br", "br", "application/wasm"),
+            ("rows.csv.gz", None, "application/gzip"),
+            ("index.html.br", None, "text/html; charset=utf-8"),
+        ):
+            for method in ("HEAD", "GET", "GET"):
+                reply = await pages.get("alice", f"/blog/{name}", method, accept_encoding="gzip, br")
+                assert (reply.status, reply.headers.get("content-encoding")) == (200, coding), name
+                assert reply.headers["content-type"] == kind
+                assert reply.headers["content-length"] == str(len(files[name]))
+                assert reply.body == (files[name] if method == "GET" else b"")
+        reply = await pages.get("alice", "/blog/plain.svgz")
+        assert (reply.headers["content-type"], reply.body) == ("image/svg+xml", svg)
+
+
+async def test_the_head_of_a_large_text_says_what_it_is(forge: Forge, root: Path) -> None:
+    texts = {"utf8.txt": "Grüße, Welt\n".encode() * 9000, "latin.txt": "Grüße, Welt\n".encode("latin-1") * 9000}
+    make(root, "alice/blog", {f"public/{name}": data for name, data in texts.items()} | {"public/LIES": b"A " * 40000})
+    async with serving(forge, maxCachedFileSize="64KiB") as pages:
+        for name, kind in (("utf8.txt", "text/plain; charset=utf-8"), ("latin.txt", "text/plain")):
+            for _ in range(2):
+                reply = await pages.get("alice", f"/blog/{name}")
+                assert (reply.headers["content-type"], reply.body) == (kind, texts[name])
+        reply = await pages.get("alice", "/blog/LIES")
+        assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+        assert "x-content-type-options" not in reply.headers
+        pages.asked()
+        await pages.get("alice", "/blog/utf8.txt")
+        assert pages.count() == 1
+
+
+async def test_names_that_mirrors_leave_have_their_types(forge: Forge, root: Path) -> None:
+    names = {
+        "jquery.min.js?ver=3.6.0": "text/javascript; charset=utf-8",
+        "plugin.js@v=2": "text/javascript; charset=utf-8",
+        "css?family=Lato": "text/css; charset=utf-8",
+        "main.js;jsessionid=1": "text/javascript; charset=utf-8",
+    }
+    make(root, "alice/blog", {f"public/{name}": b"/* text */" for name in names} | {"public/blob.xyz": b"data"})
+    async with serving(forge) as pages:
+        for name, kind in names.items():
+            reply = await pages.get("alice", f"/blog/{quote(name)}")
+            assert (reply.status, reply.headers["content-type"]) == (200, kind)
+            assert reply.headers["x-content-type-options"] == "nosniff"
+        reply = await pages.get("alice", "/blog/blob.xyz")
+        assert (reply.headers["content-type"], "x-content-type-options" in reply.headers) == (
+            "application/octet-stream",
+            False,
+        )
 
 
 async def test_a_ready_made_encoding_that_is_a_pointer_is_not_sent_as_one(forge: Forge, lfs: Site) -> None:
     async with serving(forge) as pages:
         for _ in range(2):
             reply = await pages.get("alice", "/blog/app.js", accept_encoding="br")
-            assert (reply.status, reply.body, "content-encoding" in reply.headers) == (200, LONG * 20, False)
+            assert (reply.status, brotli.decompress(reply.body)) == (200, LONG * 20)
+            assert reply.headers["content-encoding"] == "br"
 
 
 async def test_a_pointer_where_no_attributes_speak_of_lfs_is_resolved_all_the_same(forge: Forge, root: Path) -> None:
@@ -427,6 +614,8 @@ async def test_a_listing_of_any_length_is_made_once_a_commit(forge: Forge, root:
         assert (await pages.get("alice", "/blog/missing/")).status == 404
         site.commit({"public/files/a-new": b"new"})
         pages.clock.pass_(700)
+        await pages.get("alice", "/blog/files/")
+        await pages.settle()  # a look may take longer than a visitor waits
         assert b"a-new" in (await pages.get("alice", "/blog/files/")).body
 
 
@@ -526,3 +715,43 @@ async def test_an_encoded_form_that_is_held_needs_not_the_file_it_was_made_of(fo
         pages.asked()
         again = await pages.get("alice", "/blog/app.js", accept_encoding="gzip")
         assert (again.body, again.recalled, pages.count()) == (first.body, True, 0)
+
+
+# A crowd.
+
+
+async def test_a_gallery_that_nobody_has_seen_is_whole_at_the_first_visit(forge: Forge, root: Path) -> None:
+    pictures = {f"public/p{number:03}.png": noise(2000, number) for number in range(150)}
+    make(root, "alice/gallery", pictures | {"public/index.html": b"gallery"})
+    make(root, "bob/blog", {"public/style.css": b"a{}", "public/index.html": b"bob"})
+    async with serving(forge) as pages:
+        assert (await pages.get("bob", "/blog/")).status == 200
+        replies = await asyncio.gather(
+            *(pages.get("alice", f"/gallery/p{number:03}.png") for number in range(150)),
+            pages.get("bob", "/blog/style.css"),
+        )
+        assert [reply.status for reply in replies] == [200] * 151
+
+
+async def test_eighty_sites_at_once_after_a_start_are_all_there(forge: Forge, root: Path) -> None:
+    for number in range(80):
+        make(root, f"o{number}/blog", {"public/index.html": b"site %d" % number})
+    async with serving(forge) as pages:
+        replies = await asyncio.gather(*(pages.get(f"o{number}", "/blog/") for number in range(80)))
+        assert [reply.body for reply in replies] == [b"site %d" % number for number in range(80)]
+
+
+async def test_too_many_calls_are_no_trouble_that_is_remembered(
+    forge: Forge, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(root, "alice/blog", {"public/index.html": b"index"})
+    async with serving(forge) as pages:
+        slots = pages.forgejo._calls.slots
+        monkeypatch.setattr(slots, "patience", 0.01)
+        async with AsyncExitStack() as held:
+            for number in range(16):
+                await held.enter_async_context(slots.turns.turn(1.0, party=Party(f"o{number}")))
+            reply = await pages.get("alice", "/blog/")
+            assert reply.status == 503
+            assert int(reply.headers["retry-after"]) >= 1
+        assert (await pages.get("alice", "/blog/")).body == b"index"

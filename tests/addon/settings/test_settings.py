@@ -59,7 +59,7 @@ def test_a_block_out_of_a_traefik_file_works_as_it_is(text: str, tmp_path: Path)
     assert settings.pages_domain == "pages.example.org"
     assert (settings.redis_host, settings.redis_port, settings.redis_pool_size) == ("redis", 6380, 5)
     assert (settings.cache_ttl, settings.enable_custom_domains, settings.forgejo_token) == (600, False, None)
-    assert settings.not_used_yet == ("maxRedirects",)
+    assert (settings.max_redirects, settings.not_used_yet) == (30, ())
     assert settings.warnings == ()
 
 

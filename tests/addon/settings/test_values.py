@@ -286,8 +286,8 @@ def test_the_public_host_keeps_the_scheme_that_it_was_given_with() -> None:
     assert made(forgejoPublicHost="git.example.org").forgejo_public_scheme is None
 
 
-def test_browsers_keep_files_as_long_as_we_unless_told_otherwise() -> None:
-    assert made(cacheTTL="1m").browser_cache_ttl == 60
+def test_browsers_ask_for_files_each_time_unless_told_otherwise() -> None:
+    assert made(cacheTTL="1m").browser_cache_ttl == 0
     assert made(cacheTTL="1m", browserCacheTTL=10).browser_cache_ttl == 10
 
 
@@ -406,5 +406,7 @@ def test_a_wrong_option_does_not_make_others_seem_wrong() -> None:
 
 
 def test_options_that_nothing_uses_yet_are_named_when_set() -> None:
-    settings = made(maxRedirects=25, webhookSecretFile=None, processes=2, workers=4, adminToken="")
-    assert settings.not_used_yet == ("maxRedirects",)
+    settings = made(
+        customDomainCacheTTL=5, maxRedirects=25, webhookSecretFile=None, processes=2, workers=4, adminToken=""
+    )
+    assert settings.not_used_yet == ("customDomainCacheTTL",)

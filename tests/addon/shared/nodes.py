@@ -7,22 +7,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from addon.access.control import Access
 from addon.access.signing_key import SigningKey, Source
-from addon.domains.assembly import domains_of
-from addon.domains.store import DomainStore
-from addon.forgejo.client import Forgejo
-from addon.library.library import Library
 from addon.library.refresh import SharedRefresh
 from addon.serving.answers import Request
-from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.web.forwarding import Visitor
+from addon.wiring import open_access, open_resolver, open_server, open_sources, shared_of
 
 PAGES_DOMAIN = "pages.test"
 VISITOR = Visitor("192.0.2.7", True)
@@ -54,17 +49,13 @@ class Node:
         elif redis is not None:
             mapping |= {"redisHost": redis[0], "redisPort": redis[1]}
         self.settings = Settings.from_mapping(mapping, environ={})
-        self.executor = ThreadPoolExecutor(4)
-        self.forgejo = Forgejo(forge_url, executor=self.executor, timeout=self.settings.forgejo_timeout)
         self.skipped = 0.0
-        shared = Shared.of(self.settings)
-        self.library = Library(self.settings, self.forgejo, self.executor, shared=shared, clock=self.clock)
-        access = Access(SigningKey(b"k" * 32, Source.SETTINGS), 3600, self.executor)
-        self.store = DomainStore(shared)
-        self.domains = domains_of(self.settings, self.library, self.store)
-        self.server = PagesServer(self.settings, self.library, access, self.domains)
-        if self.library.shared_looks is not None:
-            self.library.shared_looks.start()
+        self._closing = stack = AsyncExitStack()
+        self.sources = open_sources(stack, self.settings, shared_of(self.settings), threads=4, clock=self.clock)
+        self.forgejo, self.library = self.sources.forgejo, self.sources.library
+        access = open_access(stack, self.sources, SigningKey(b"k" * 32, Source.SETTINGS))
+        self.store, self.domains = open_resolver(stack, self.sources)
+        self.server = open_server(stack, self.sources, access, self.domains)
 
     def clock(self) -> float:
         """Seconds that pass by themselves, and by `skipped`."""
@@ -110,11 +101,7 @@ class Node:
         return Page(answer.status, body, answer.cache, time.monotonic() - began, at_once)
 
     async def aclose(self) -> None:
-        await self.domains.aclose()
-        await self.store.aclose()
-        await self.library.aclose()
-        await self.forgejo.aclose()
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        await self._closing.aclose()
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:

@@ -93,7 +93,8 @@ def test_of_a_name_given_twice_the_last_counts_and_is_warned_about() -> None:
     ("line", "warning"),
     [
         ("custom_domains: x", "line 1: unknown name; did you mean custom_domain?"),
-        ("Enabled: false", "line 1: unknown name; did you mean enabled?"),
+        ("Enabled: true", "line 1: unknown name; did you mean enabled?"),
+        ("disabled: false", "line 1: unknown name"),
         ("colour: blue", "line 1: unknown name"),
         ("theme: {dark: [1, {2: 3}], x: y}", "line 1: unknown name"),
         ("? x\n: - - a\n  - {}", "line 1: unknown name"),
@@ -353,3 +354,31 @@ def test_it_counts_what_it_takes_in_memory() -> None:
     tracemalloc.stop()
     assert taken * 0.8 < found.nbytes < taken * 1.5
     assert parse(b"").nbytes < 1_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Enabled: false",
+        "enable: false",
+        "ENABLED: no",
+        "enabled_: off",
+        "enabeld: false",
+        "disabled: true",
+        "disable: true",
+        "Disabled: yes",
+        "disabled:",
+        "enable:",
+        "enable: [false]",
+        "enable: nope",
+    ],
+)
+def test_a_site_that_its_owner_meant_to_take_down_is_not_served(text: str) -> None:
+    with pytest.raises(PagesFileError, match=r"line 2: unknown name; did you mean enabled: false\?"):
+        parse(f"custom_domain: www.example.org\n{text}\n".encode())
+
+
+@pytest.mark.parametrize("text", ["Enable: true", "disabled: false", "disable: no", "enable_branch: dev"])
+def test_what_takes_nothing_down_is_a_warning(text: str) -> None:
+    assert parse(text.encode()).enabled
+    assert len(parse(text.encode()).warnings) == 1

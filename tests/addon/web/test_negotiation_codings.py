@@ -13,8 +13,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addon.web.codings import CODINGS, IDENTITY, encode
-from addon.web.representation import Form, Representation, encoded_forms
+from addon.web.codings import CODINGS, IDENTITY, Decoder, decodes, encode
+from addon.web.representation import Beside, Form, Representation, encoded_forms
 from tests.addon.web.negotiation_cases import BLOB, BR, HTML, IMAGE, MODIFIED, PAGE, SIZES, ask, coding, header
 
 # ---------------------------------------------------------------- Accept-Encoding
@@ -152,7 +152,74 @@ def test_forms_are_offered_of_what_shrinks_and_files_beside_it_go_first(
     beside: dict[str, tuple[str, int]],
     expected: list[tuple[str, int | None, str | None]],
 ) -> None:
-    assert [tuple(form) for form in encoded_forms(content_type, size, makeable=makeable, beside=beside)] == expected
+    for checked in (True, False):  # how large a form is that nobody looked at is not known
+        lying = {suffix: Beside(*each, checked) for suffix, each in beside.items()}
+        forms = encoded_forms(content_type, size, makeable=makeable, beside=lying)
+        assert [tuple(form) for form in forms] == [(c, s if checked else None, blob) for c, s, blob in expected]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_form_that_nobody_looked_at_waits_and_has_no_tag_that_a_client_could_hold(method: str) -> None:
+    blob = "c0ffee" * 6 + "c0ff"
+    page = replace(PAGE, encoded=(Form("br", None, blob),))
+    for condition in ({}, {"If-None-Match": f'"{blob}-br"'}, {"If-None-Match": '""'}):
+        plan = ask({"Accept-Encoding": "br", **condition}, page, method)
+        assert (plan.status, plan.pending, plan.form) == (200, True, Form("br", None, blob))
+    seen = page.made("br", 3000)
+    assert ask({"Accept-Encoding": "br", "If-None-Match": f'"{blob}-br"'}, seen).status == 304
+    ours = ask({"Accept-Encoding": "br"}, page.made_by_us("br"))
+    assert (ours.pending, ours.form, header(ours, "ETag")) == (True, Form("br", None, None), BR)
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_a_decoder_undoes_what_the_coding_did_and_nothing_else(name: str) -> None:
+    encoded = encode(TEXT, name)
+    assert encoded is not None
+    for step in (1, 777, len(encoded)):
+        decoder = Decoder(name)
+        pieces = [p for start in range(0, len(encoded), step) for p in decoder.feed(encoded[start : start + step])]
+        assert (b"".join(pieces), decoder.complete) == (TEXT, True)
+    assert decodes(encoded, name, whole=True, most=1 << 30)
+    assert not decodes(encoded[:-1], name, whole=True, most=1 << 30)
+    assert decodes(encoded[: len(encoded) // 2], name, whole=False, most=1 << 30)
+    for wrong in (b"", TEXT, b"<!doctype html>", encoded + b"more", encode(TEXT, "gzip" if name != "gzip" else "br")):
+        assert not decodes(wrong or b"", name, whole=True, most=1 << 30)
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_a_bomb_is_taken_apart_in_small_steps_and_not_further_than_asked(name: str) -> None:
+    bomb = {
+        "br": lambda data: bytes(brotli.compress(data, quality=9, lgwin=24)),
+        "zstd": lambda data: zstandard.ZstdCompressor(level=3).compress(data),
+        "gzip": lambda data: gzip.compress(data, 9),
+    }[name](bytes(64 * 1024 * 1024))
+    largest = made = 0
+    for piece in Decoder(name).feed(bomb):
+        largest, made = max(largest, len(piece)), made + len(piece)
+        if made > 8 * 1024 * 1024:
+            break
+    assert largest <= 17 * 1024 * 1024
+    assert decodes(bomb, name, whole=True, most=1024)
+
+
+@pytest.mark.parametrize("data", [b"\x00", b"x" * 100, bytes(1000), b"\x1f\x8b\x08", b"(\xb5/\xfd"])
+@pytest.mark.parametrize("name", CODINGS)
+def test_what_is_not_of_a_coding_is_a_value_error_or_incomplete(name: str, data: bytes) -> None:
+    decoder = Decoder(name)
+    try:
+        list(decoder.feed(data))
+    except ValueError:
+        return
+    assert not decoder.complete
+
+
+def test_zstd_that_browsers_need_not_read_is_no_form() -> None:
+    """RFC 9659: a window of more than 8 MiB may be refused."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=25, enable_ldm=True)
+    large = zstandard.ZstdCompressor(compression_params=parameters)
+    compressor = large.compressobj()
+    data = compressor.compress(bytes(range(256)) * 4096) + compressor.flush()
+    assert not decodes(data, "zstd", whole=True, most=1 << 30)
 
 
 def test_the_tag_of_a_form_that_lies_beside_the_file_is_made_of_its_own_blob() -> None:

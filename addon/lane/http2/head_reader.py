@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""From the header blocks of one connection to the heads of requests, with a memory of what came before.
+
+A block that leaves HPACK's table alone means the same until another changes it, so it is remembered until then. And
+since browsers send the path as a literal, among fields that are indexed, what stands around the path is remembered by
+itself: a new path costs two look-ups and no decoding of the rest.
+"""
+
+from addon.lane.http2.header_decoder import HeaderDecoder, HeaderList, decoded_string
+from addon.lane.http2.heads import Common, Commons, Head
+
+_MOST = 64
+"""Blocks that are remembered for a connection."""
+_LONGEST = 512
+_MOST_BEFORE = 6
+"""Indexed fields before the path: those that come first are three."""
+
+
+class HeadReader:
+    """Reads the blocks of one connection, all of them, in order. State: HPACK's, and what is remembered."""
+
+    __slots__ = ("_around", "_blocks", "_changed", "_commons", "_decoder")
+
+    def __init__(self, commons: Commons, most: int) -> None:
+        """commons: of all connections. most: bytes of a header list."""
+        self._commons = commons
+        self._decoder = HeaderDecoder(most)
+        self._changed = 0
+        self._blocks: dict[bytes, Head] = {}
+        self._around: dict[bytes, Common] = {}
+
+    def decode(self, block: bytes) -> HeaderList | None:
+        """The fields of any block; None where they are too many. Raises CompressionFault."""
+        headers = self._decoder.decode(block)
+        if self._decoder.changed != self._changed:
+            self._changed = self._decoder.changed
+            self._blocks.clear()
+            self._around.clear()
+        return headers
+
+    def head(self, block: bytes) -> Head | None:
+        """A block as a request; None where it is too long. Raises Malformed, CompressionFault."""
+        head = self._blocks.get(block)
+        if head is not None:
+            return head
+        at = 0
+        for byte in block[:_MOST_BEFORE]:
+            if byte < 0x80 or byte == 0xFF:
+                break
+            at += 1
+        around = b""
+        # A literal without indexing, or never indexed, whose name is the static `:path`, with a length of one byte.
+        if at + 2 < len(block) <= _LONGEST and block[at] & 0xEF == 0x04 and 0 < block[at + 1] & 0x7F < 0x7F:
+            end = at + 2 + (block[at + 1] & 0x7F)
+            around = block[: at + 1] + block[end:]
+            common = self._around.get(around)
+            if common is not None and end <= len(block):
+                return Head(common, decoded_string(block, at + 1, end))
+        changed = self._changed
+        headers = self.decode(block)
+        if headers is None:
+            return None
+        head = self._commons.head(headers)
+        if changed != self._changed or len(block) > _LONGEST:
+            return head
+        if around:
+            if len(self._around) >= _MOST:
+                self._around.clear()
+            self._around[around] = head.common
+        else:
+            if len(self._blocks) >= _MOST:
+                self._blocks.clear()
+            self._blocks[block] = head
+        return head

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What goes to the client: frames that are ready to be written, and bodies that wait for a window and for their turn.
+
+Bodies are cut into frames only when they are about to be written, so that what has become more urgent meanwhile need
+not wait for what was cut before it.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+from addon.lane.http2 import frames
+from addon.lane.http2.frames import (
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    HEAD_SIZE,
+    MAX_FRAME,
+    MAX_WINDOW,
+    ConnectionFault,
+    ErrorCode,
+    frame_head,
+)
+from addon.lane.http2.priorities import Turns
+from addon.lane.http2.streams import Stream
+
+
+class Outgoing:
+    """State: what is to be written, the client's windows, and whose turn it is.
+
+    out: to be written, in order. window: bytes of DATA that the client takes on all streams. initial_window: of a new
+    stream.
+    """
+
+    __slots__ = ("_over", "_taken", "initial_window", "out", "turns", "window")
+
+    def __init__(self, over: Callable[[Stream], None], taken: Callable[[Stream], None]) -> None:
+        """over: told of a stream whose last piece was cut. taken: of one whose piece was, and that has another."""
+        self._over = over
+        self._taken = taken
+        self.out: list[bytes | memoryview] = []
+        self.window = DEFAULT_WINDOW
+        self.initial_window = DEFAULT_WINDOW
+        self.turns = Turns()
+
+    def block(self, number: int, block: bytes, flags: int) -> None:
+        """A whole header block, in as many frames as it takes."""
+        if len(block) <= MAX_FRAME:
+            self.out += (frame_head(frames.HEADERS, flags | END_HEADERS, number, len(block)), block)
+            return
+        for at in range(0, len(block), MAX_FRAME):
+            part = block[at : at + MAX_FRAME]
+            last = END_HEADERS if at + MAX_FRAME >= len(block) else 0
+            kind, flags = (frames.CONTINUATION, 0) if at else (frames.HEADERS, flags)
+            self.out += (frame_head(kind, flags | last, number, len(part)), part)
+
+    def put(self, stream: Stream, data: bytes | memoryview, ends: bool) -> None:
+        """A piece of a body; the one before was taken."""
+        stream.body, stream.at, stream.ends = data, 0, ends
+        self.queue(stream)
+
+    def queue(self, stream: Stream) -> None:
+        """Give a stream its turn, if it has something to send and may."""
+        if not stream.queued and stream.pending and (stream.window > 0 or stream.at == len(stream.body)):
+            stream.queued = True
+            self.turns.add(stream)
+
+    def unqueue(self, stream: Stream) -> None:
+        if stream.queued:
+            stream.queued = False
+            self.turns.remove(stream)
+
+    def widen(self, increment: int) -> None:
+        """The client takes so many bytes more."""
+        if not increment:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that grows by nothing")
+        self.window += increment
+        if self.window > MAX_WINDOW:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+
+    @property
+    def sending(self) -> bool:
+        """Whether a body could go on now."""
+        if not self.turns:
+            return False
+        first = cast(Stream, self.turns.first())
+        return self.window > 0 or first.at == len(first.body)
+
+    def pump(self, most: int) -> int:
+        """Cut so many bytes of bodies, as far as windows allow; returns how many it were."""
+        sent, turns, out = 0, self.turns, self.out
+        while turns and sent < most:
+            stream = cast(Stream, turns.first())
+            left = len(stream.body) - stream.at
+            size = min(left, MAX_FRAME, stream.window, self.window)
+            if size <= 0 and left:
+                if stream.window > 0:
+                    break  # it is the connection's window that is full
+                self.unqueue(stream)
+                continue
+            ends = stream.ends and size == left
+            head = frame_head(frames.DATA, END_STREAM if ends else 0, stream.id, size)
+            if size == len(stream.body):
+                out += (head, stream.body)
+            else:
+                if not isinstance(stream.body, memoryview):
+                    stream.body = memoryview(stream.body)
+                out += (head, stream.body[stream.at : stream.at + size])
+            stream.at += size
+            stream.sent += size
+            stream.window -= size
+            self.window -= size
+            sent += size + HEAD_SIZE
+            if size < left:
+                turns.sent(stream, size)
+                continue
+            self.unqueue(stream)
+            stream.body, stream.at = b"", 0
+            if ends:
+                self._over(stream)
+            else:
+                self._taken(stream)
+        return sent

@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Who answers on a connection of HTTP/2: from a request's head to its answer, at once or by a task.
+
+What is prepared is answered within the read that brought it, as in HTTP/1.1; what memory has, at once as well, with a
+view of the body; for the rest each stream has a task, which ends with its stream: one that is reset, or whose client is
+gone, closes what it has open at Forgejo. Of bodies, forms and webhooks are read; all others are not waited for.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from addon.access.control import MAX_FORM
+from addon.admin.access_log import ABORTED
+from addon.admin.webhook import Delivery
+from addon.forgejo.errors import ForgejoError
+from addon.lane.answers import Asked, answer_bytes, may_be_ready, ready_answer
+from addon.lane.http2.answers import Repeat, block_of
+from addon.lane.http2.frames import ErrorCode
+from addon.lane.http2.header_encoder import status_field
+from addon.lane.http2.heads import Head
+from addon.lane.http2.protocol import ServerProtocol, Wire
+from addon.lane.http2.streams import Stream
+from addon.lane.lane import Lane
+from addon.serving.answers import UNREAD, Answer, Request, misshapen
+from addon.web.control_data import control_fault, divided
+from addon.web.request_head import RequestLine
+from addon.web.routing import ForgejoRequest
+
+logger = logging.getLogger(__name__)
+
+BODY_SECONDS = 30.0
+"""How long a body that is wanted may take."""
+
+
+class Job:
+    """What is known of a stream that is being answered."""
+
+    __slots__ = ("began", "body", "cache", "delivery", "moved", "moved_at", "request", "status", "task", "waiting")
+
+    def __init__(self, request: Request, began: float) -> None:
+        self.request = request
+        self.began = began
+        self.status = 0
+        self.cache = ""
+        self.task: asyncio.Task[None] | None = None
+        self.waiting: asyncio.Future[None] | None = None
+        self.body: bytearray | None = None  # of a form
+        self.delivery: Delivery | None = None
+        self.moved = 0  # bytes sent when it was last looked at
+        self.moved_at = began
+
+
+class Http2Answering:
+    """Answers one connection's requests; as `Answering`, which says what its methods are."""
+
+    __slots__ = ("_bare", "_client", "_flush", "_lane", "_secure", "ended", "protocol")
+
+    def __init__(self, lane: Lane, client: str, secure: bool, flush: Callable[[], None]) -> None:
+        """client: its address. secure: over TLS. flush: writes what the protocol has ready."""
+        self._lane = lane
+        self._client = client
+        self._secure = secure
+        self._bare = lane.redirects_plain and not secure
+        self._flush = flush
+        self.protocol = ServerProtocol(self, lane.commons, lane.most_head, monotonic())
+        self.ended = 0
+        """Streams that are over."""
+
+    def check(self, stream: Stream, now: float) -> None:
+        """Give up what has waited too long; now: monotonic seconds."""
+        job = stream.owner
+        if not isinstance(job, Job):
+            return
+        if stream.wanted and stream.receiving:
+            if now - job.began > BODY_SECONDS:
+                stream.wanted = False
+                _give_up(job)
+                self._respond(stream, misshapen(status=408))
+        elif stream.responding and stream.pending:
+            if stream.sent != job.moved:
+                job.moved, job.moved_at = stream.sent, now
+            elif now - job.moved_at > self._lane.stall_timeout:
+                self.protocol.reset(stream, ErrorCode.CANCEL)
+                self.gone(stream)
+        else:
+            job.moved_at = now
+
+    # What the protocol asks for.
+
+    def at_once(self, head: Head) -> Wire | None:
+        """As `Answering`. This is most of the traffic."""
+        lane = self._lane
+        repeat = lane.http2_repeats.get(head)
+        if repeat is None or self._bare:
+            return None
+        now = monotonic()
+        answer = repeat.answer
+        if repeat.date is not lane.date:  # once a second, so that it counts as used
+            if lane.ready.get(repeat.key, now) is not answer:
+                lane.http2_repeats.pop(head, None)
+                return None
+            repeat.tell(lane.date, lane.date_field)
+        elif not lane.ready.holds(answer.basis, now):
+            return None
+        lane.answered += 1
+        if lane.log is not None and repeat.wire is not None:
+            self._record(head, answer.status, answer.nbytes, 0.0, answer.cache)
+        return repeat.wire
+
+    def asked(self, stream: Stream) -> None:
+        """As `Answering`."""
+        lane, now, head = self._lane, monotonic(), stream.head
+        lane.answered += 1
+        if head is None:
+            stream.owner = Job(UNREAD, now)
+            self._respond(stream, misshapen(status=431))
+            return
+        common = head.common
+        fields = common.fields
+        path, query = divided(head.target)
+        asked = Asked(fields.values, partial(lane.visitor, fields, self._client, self._secure))
+        host = fields.host if common.authority_agrees else None
+        request = Request(common.method, host, path, query, asked.header, asked.visitor, tls=self._secure)
+        stream.owner = job = Job(request, now)
+        try:
+            self._answer(stream, job, head, asked, now)
+        except Exception:
+            self._fault(stream, job)
+
+    def _answer(self, stream: Stream, job: Job, head: Head, asked: Asked, now: float) -> None:
+        lane, server, request = self._lane, self._lane.server, job.request
+        common = head.common
+        fields = common.fields
+        fault = control_fault(common.method.encode("latin-1"), head.target, common.scheme.encode("latin-1"))
+        if fault is not None:
+            self._respond(stream, misshapen(fault))
+            return
+        if lane.loops(fields):
+            self._respond(stream, server.looped(request))
+            return
+        if isinstance(server.route(request.host, request.path), ForgejoRequest):
+            self._respond(stream, misshapen(status=421))  # it has connections of its own
+            return
+        if lane.webhook is not None and lane.webhook.takes(request):
+            self._delivered(stream, job, lane.webhook.delivery(request))
+            return
+        if _is_form(head):
+            self._collected(stream, job)
+            return
+        get = common.method in ("GET", "HEAD")
+        key = (b"%b %b HTTP/1.1" % (common.method.encode(), head.target), fields.key)
+        if get and request.query is None and fields.plain and not self._bare:
+            ready = lane.ready.get(key, now)
+            if ready is None and fields.login is not None:
+                login_key = (key[0], fields.login)
+                ready = lane.ready.get(login_key, now)
+                if ready is not None and self._secure and ready.basis.plain_http:
+                    ready = None
+                key = key if ready is None else login_key
+            if ready is not None:
+                repeat = lane.http2_repeats.get(head)
+                if repeat is None or repeat.answer is not ready:
+                    repeat = Repeat(key, ready, fields)
+                    lane.remember_http2(head, repeat)
+                job.status, job.cache = ready.status, ready.cache
+                self.protocol.respond(stream, repeat.block + lane.date_field, repeat.body)
+                return
+        answer = server.recall(request)
+        if answer is None or answer.stream is not None:
+            self._start(stream, job, lambda: self._work(stream, job, answer))
+            return
+        self._respond(stream, answer)
+        line = RequestLine(common.method, request.path, request.query, True)
+        if get and may_be_ready(line, fields, answer, asked):
+            kept = key if not answer.locked else (key[0], fields.login or b"")
+            start, rest = answer_bytes(answer, common.method == "HEAD")
+            lane.ready.put(kept, ready_answer(line, answer, start, rest))
+
+    def body(self, stream: Stream, data: bytes) -> None:
+        """As `Answering`."""
+        job = stream.owner
+        if not isinstance(job, Job):
+            return
+        if job.delivery is not None:
+            job.delivery.take(data)
+        elif job.body is not None:
+            job.body += data
+            if len(job.body) > MAX_FORM:
+                stream.wanted = False
+                self._form(stream, job, None)
+
+    def body_ended(self, stream: Stream) -> None:
+        """As `Answering`."""
+        job = stream.owner
+        if not isinstance(job, Job):
+            return
+        if job.delivery is not None:
+            job.delivery.take(b"")
+        elif job.body is not None:
+            self._form(stream, job, bytes(job.body))
+
+    def taken(self, stream: Stream) -> None:
+        """As `Answering`."""
+        job = stream.owner
+        if isinstance(job, Job) and job.waiting is not None and not job.waiting.done():
+            job.waiting.set_result(None)
+
+    def done(self, stream: Stream) -> None:
+        """As `Answering`."""
+        job = stream.owner
+        self.ended += 1
+        if isinstance(job, Job) and self._lane.log is not None:
+            self._log(stream, job, job.status)
+
+    def gone(self, stream: Stream) -> None:
+        """As `Answering`."""
+        job = stream.owner
+        stream.owner = None
+        self.ended += 1
+        if isinstance(job, Job):
+            _give_up(job)
+            if self._lane.log is not None:
+                self._log(stream, job, ABORTED)
+
+    # Answers that take longer.
+
+    def _delivered(self, stream: Stream, job: Job, delivery: Delivery | Answer) -> None:
+        """Read what a webhook says."""
+        if isinstance(delivery, Answer):
+            self._respond(stream, delivery)
+            return
+        job.delivery = delivery
+        self._want(stream, job)
+        self._start(stream, job, lambda: self._work(stream, job, None, delivery.answer))
+
+    def _collected(self, stream: Stream, job: Job) -> None:
+        """Read a form."""
+        job.body = bytearray()
+        self._want(stream, job)
+
+    def _want(self, stream: Stream, job: Job) -> None:
+        stream.wanted = True
+        if not stream.receiving:
+            self.body_ended(stream)
+        elif (job.request.header(b"expect") or b"").lower() == b"100-continue":
+            self.protocol.interim(stream, status_field(100))
+
+    def _form(self, stream: Stream, job: Job, body: bytes | None) -> None:
+        """A form is there, or is too large."""
+        request = job.request
+        job.body = None
+        job.request = whole = Request(
+            request.method,
+            request.host,
+            request.path,
+            request.query,
+            request.header,
+            request.visitor,
+            body,
+            request.tls,
+        )
+        self._start(stream, job, lambda: self._work(stream, job, None, lambda: self._lane.server.answer(whole)))
+
+    def _start(self, stream: Stream, job: Job, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._lane.loop.create_task(work())
+        if not task.done():  # on Python 3.12 and newer, mitmproxy's tasks begin at once
+            job.task = task
+
+    async def _work(
+        self,
+        stream: Stream,
+        job: Job,
+        answer: Answer | None,
+        make: Callable[[], Awaitable[Answer]] | None = None,
+    ) -> None:
+        """Answer one request. make: what makes the answer, where it is not the server's own way."""
+        try:
+            if answer is None:
+                answer = await (make() if make is not None else self._lane.server.answer(job.request))
+            if answer.stream is not None and job.request.method != "HEAD":
+                await self._stream(stream, job, answer)
+            else:
+                self._respond(stream, answer)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if isinstance(error, ForgejoError):
+                logger.warning("a stream was cut: %s", error)
+            else:
+                logger.error("the lane failed on %s", _shown(job.request), exc_info=error)
+            if stream.owner is job:
+                self._failed(stream, job)
+        finally:
+            job.task = None
+            self._flush()
+
+    async def _stream(self, stream: Stream, job: Job, answer: Answer) -> None:
+        """Send a body as it comes, and no faster than it is taken."""
+        assert answer.stream is not None
+        protocol = self.protocol
+        async with AsyncExitStack() as stack:
+            try:
+                chunks = await stack.enter_async_context(answer.stream())
+                chunk = await anext(chunks, b"")
+            except Exception as error:  # nothing was sent yet: a page can still say so
+                self._respond(stream, answer.otherwise(error))
+                return
+            job.status, job.cache = answer.status, answer.cache
+            protocol.respond(stream, block_of(answer) + self._date_field(), ends=not answer.length)
+            left = answer.length
+            while chunk:
+                left -= len(chunk)
+                if left < 0:
+                    raise ValueError("a stream is longer than was said")
+                job.waiting = self._lane.loop.create_future()
+                protocol.put(stream, chunk)
+                self._flush()
+                await job.waiting
+                chunk = await anext(chunks, b"")
+            if left:
+                raise ValueError("a stream is shorter than was said")
+            if answer.length:
+                protocol.put(stream, b"", ends=True)
+
+    def _respond(self, stream: Stream, answer: Answer) -> None:
+        """Send an answer that has its body."""
+        job = stream.owner
+        assert isinstance(job, Job)
+        block = block_of(answer)
+        job.status, job.cache = answer.status, answer.cache
+        bodiless = job.request.method == "HEAD" or answer.status in (204, 304)
+        self.protocol.respond(stream, block + self._date_field(), b"" if bodiless else answer.body)
+
+    def _date_field(self) -> bytes:
+        self._lane.dated()
+        return self._lane.date_field
+
+    # Ends.
+
+    def _fault(self, stream: Stream, job: Job) -> None:
+        """Something of ours is wrong: say so."""
+        logger.exception("the lane failed on %s", _shown(job.request))
+        self._lane.faults += 1
+        self._failed(stream, job)
+
+    def _failed(self, stream: Stream, job: Job) -> None:
+        """500 if the answer has not begun; else reset, for what was sent must not look like the whole."""
+        if stream.id not in self.protocol.streams:
+            return
+        if stream.responding:
+            self.protocol.reset(stream, ErrorCode.INTERNAL_ERROR)
+            job.status = 500
+            if self._lane.log is not None:
+                self._log(stream, job, 500)
+        else:
+            self._respond(stream, misshapen(status=500))
+
+    def _log(self, stream: Stream, job: Job, status: int) -> None:
+        if stream.head is None:
+            assert self._lane.log is not None
+            self._lane.log.record(
+                client=self._client, method="", host="", path="", status=status, nbytes=0, seconds=0.0, cache=""
+            )
+        else:
+            self._record(stream.head, status, stream.sent, monotonic() - job.began, job.cache)
+
+    def _record(self, head: Head, status: int, nbytes: int, seconds: float, cache: str) -> None:
+        lane, common = self._lane, head.common
+        assert lane.log is not None
+        lane.log.record(
+            client=lane.visitor(common.fields, self._client, self._secure).address,
+            method=common.method,
+            host=common.fields.host,
+            path=divided(head.target)[0],
+            status=status,
+            nbytes=0 if common.method == "HEAD" else nbytes,
+            seconds=seconds,
+            cache=cache,
+        )
+
+
+def _is_form(head: Head) -> bool:
+    """Whether a request may be a login: a form of at most MAX_FORM bytes, as far as it says."""
+    common = head.common
+    kind = common.fields.values.get(b"content-type", b"").strip().lower()
+    fits = common.length is None or common.length <= MAX_FORM
+    return common.method == "POST" and fits and kind.startswith(b"application/x-www-form-urlencoded")
+
+
+def _give_up(job: Job) -> None:
+    if job.task is not None:
+        job.task.cancel()
+    if job.delivery is not None:
+        job.delivery.end()
+
+
+def _shown(request: Request) -> str:
+    """A request for the log, without its query."""
+    return repr(f"{request.method} {request.path}"[:200])

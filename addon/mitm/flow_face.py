@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The flow face: what mitmproxy's hooks do with a request, answered here or passed through to Forgejo's own host.
+
+Everything is decided in `requestheaders`: a body is never collected, but a login's. It fails closed: an exception is
+answered 500, what came in by another listener is killed, and nothing reaches Forgejo but what `route` calls a
+ForgejoRequest. State: the flows being answered, by client, and which of them a shutdown waits for.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+
+from addon.admin.access_log import ABORTED, AccessLog
+from addon.admin.webhook import Delivery, Webhook, written
+from addon.lane.lane import GRACE_SECONDS
+from addon.mitm.connection_timeouts import Connections
+from addon.mitm.flows import Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
+from addon.mitm.relay import Deposit, Relay
+from addon.serving.answers import misshapen
+from addon.serving.server import Answer, PagesServer
+from addon.settings.schema import Settings
+from addon.shared.lookup import Key
+from addon.web import forwarding
+from addon.web.control_data import control_fault
+from addon.web.routing import ForgejoRequest
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 25.0
+"""How long SIGTERM waits for answers in flight; below the 30 s after which container runtimes kill."""
+_MARK = "pages"
+"""In a flow's metadata while its request is being answered; its value is when it began."""
+_FORM = "pages_form"
+_TICKET = "pages_ticket"
+
+
+class FlowFace:
+    """Answers mitmproxy's flows. Lives on the event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        server: PagesServer,
+        through: forwarding.Forwarding,
+        *,
+        modes: Collection[str],
+        relay: Relay,
+        connections: Connections,
+        webhook: Webhook,
+        written_to: Callable[[Key], Awaitable[None]],
+        log: AccessLog | None,
+    ) -> None:
+        """modes: of our listeners. written_to: told of a repository that somebody wrote to through us."""
+        self.answered = 0
+        self._modes = frozenset(modes)
+        self._server = server
+        self._through = through
+        self._relay = relay
+        self._connections = connections
+        self._webhook = webhook
+        self._written_to = written_to
+        self._log = log
+        self._upstream = urlsplit(settings.forgejo_host)
+        self._hints: set[asyncio.Future[None]] = set()
+        self._flows: dict[str, dict[str, http.HTTPFlow]] = {}  # being answered, by client
+        self._inflight: set[str] = set()  # those of them that a shutdown waits for
+        self._idle = asyncio.Event()
+        self._ending = False  # each answer is the last of its connection
+
+    @property
+    def held(self) -> dict[str, int]:
+        """What there is of flows at this moment; all of it is gone when their clients are."""
+        return {
+            "flows": len(self._flows),
+            "in flight": len(self._inflight),
+            "connections": len(self._connections),
+            "deposits": len(self._relay),
+        }
+
+    def is_ours(self, client: Client) -> bool:
+        """Whether a client came in by a listener of ours."""
+        return client.proxy_mode.full_spec in self._modes
+
+    # What a request gets.
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Answer a request, or see to it that it is answered once its body is there."""
+        try:
+            await self._request(flow)
+        except Exception:
+            logger.exception("a request could not be handled")
+            flow.request.stream = False
+            if has_body(flow.request) and flow.killable:
+                flow.kill()  # to answer it, its body would have to be collected
+            else:
+                respond(flow, misshapen(status=500))
+
+    async def _request(self, flow: http.HTTPFlow) -> None:
+        server, through, client = self._server, self._through, flow.client_conn
+        if flow.error is not None:
+            return  # mitmproxy has refused it already: CONNECT, faulty framing
+        if not self.is_ours(client):
+            flow.kill()
+            return
+        flow.metadata[_MARK] = time.monotonic()
+        self._flows.setdefault(client.id, {})[flow.id] = flow
+        self._inflight.add(flow.id)
+        self._idle.clear()
+        request = request_of(flow, through)
+        if self._log is not None:
+            flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
+            flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
+        fault = control_fault(flow.request.data.method, flow.request.data.path)
+        if fault is not None:
+            self._answer(flow, misshapen(fault))
+        elif through.loops(flow.request.headers):
+            self._answer(flow, server.looped(request))
+        elif isinstance(server.route(request.host, request.path), ForgejoRequest):
+            self._pass_through(flow)
+        elif self._webhook.takes(request):
+            self._delivered(flow, self._webhook.delivery(request))
+        elif is_form(flow.request):
+            flow.metadata[_FORM] = True  # few enough bytes to be collected; `request` goes on with them
+        elif (answer := server.recall(request)) is not None:
+            self._answer(flow, answer)
+        elif has_body(flow.request):
+            self._relayed(flow, lambda: server.answer(request))  # a body that comes meanwhile must go somewhere
+        else:
+            self._answer(flow, await server.answer(request))
+
+    def _answer(self, flow: http.HTTPFlow, answer: Answer) -> None:
+        if _MARK not in flow.metadata:
+            return  # the client went away meanwhile
+        flow.metadata["pages_cache"] = answer.cache
+        if answer.stream is not None:
+            self._connections.hold(flow.id, flow.client_conn)
+            self._relayed(flow, answer)
+        elif has_body(flow.request):
+            self._relayed(flow, answer)
+        else:
+            respond(flow, answer)
+
+    def _delivered(self, flow: http.HTTPFlow, delivery: Delivery | Answer) -> None:
+        """Read what a webhook says; the relay gives the answer when its body is there."""
+        if isinstance(delivery, Answer):
+            self._answer(flow, delivery)
+            return
+        if not has_body(flow.request):
+            delivery.take(b"")
+        self._relayed(flow, delivery.answer)
+        flow.request.stream = delivery.take
+
+    def _relayed(self, flow: http.HTTPFlow, deposit: Deposit) -> None:
+        """Make the relay, which holds the answer, the flow's upstream; a body is thrown away on the way there."""
+        # The connection's own state hangs on this request as well: whether it is HEAD, HTTP/1.0, the last one.
+        data = flow.request.data
+        kept = [(name, value) for name, value in data.headers.fields if name.lower() in (b"connection", b"expect")]
+        data.method = b"HEAD" if data.method == b"HEAD" else b"GET"
+        data.scheme, data.authority = b"http", b""
+        data.host, data.port = "127.0.0.1", self._relay.port
+        flow.metadata[_TICKET] = ticket = self._relay.deposit(deposit)
+        data.path = ticket.encode()
+        data.headers = http.Headers([(b"Host", b"relay"), *kept])
+        flow.request.stream = nothing
+
+    def _pass_through(self, flow: http.HTTPFlow) -> None:
+        """Send a request on to Forgejo, both bodies streamed."""
+        data, client, through = flow.request.data, flow.client_conn, self._through
+        flow.metadata["pages_written"] = written(data.method.decode("latin-1"), data.path.decode("latin-1"))
+        target = through.target(data.path)
+        if target is None:
+            self._answer(flow, misshapen(status=400))
+            return
+        data.path = target
+        data.scheme = self._upstream.scheme.encode()
+        data.host = self._upstream.hostname or ""
+        data.port = self._upstream.port or (443 if self._upstream.scheme == "https" else 80)
+        host = flow.request.host_header or ""
+        through.rewrite(flow.request.headers, client.peername[0], host, client.tls_established)
+        self._connections.hold(flow.id, client)
+        flow.request.stream = True
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Answer a form whose body is there now; end what `requestheaders` did not see."""
+        if flow.response is None and _MARK not in flow.metadata and flow.killable:
+            flow.kill()  # it goes nowhere
+        elif flow.metadata.pop(_FORM, False):
+            try:
+                answer = await self._server.answer(request_of(flow, self._through, flow.request.raw_content))
+            except Exception:
+                logger.exception("a form could not be handled")
+                answer = misshapen(status=500)
+            if _MARK in flow.metadata:
+                flow.metadata["pages_cache"] = answer.cache
+                respond(flow, answer)
+
+    # Its answer, on the way out.
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Stream what Forgejo or the relay answers."""
+        response = flow.response
+        if response is None or response.raw_content is not None:
+            return
+        self._close_after(flow)
+        if self._log is not None:
+            flow.metadata["pages_count"] = response.stream = Counted()
+        else:
+            response.stream = True
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            self._leave(flow)  # it has no end
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """An answer is complete."""
+        if flow.response is None:
+            return
+        if not flow.response.stream:  # else its head is sent
+            self._close_after(flow)
+        self._finished(flow, flow.response.status_code)
+        key = flow.metadata.get("pages_written")
+        if key is not None and flow.response.status_code < 400:
+            hint = asyncio.ensure_future(self._written_to(key))  # sooner than the webhook
+            self._hints.add(hint)
+            hint.add_done_callback(self._hints.discard)
+
+    def _close_after(self, flow: http.HTTPFlow) -> None:
+        """At the end, have mitmproxy close a connection after this answer, and say so."""
+        response = flow.response
+        if self._ending and response is not None and response.status_code != 101:
+            response.headers["Connection"] = "close"
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """A request has come to no good end."""
+        self._finished(flow, status_of_failure(flow))
+
+    def client_disconnected(self, client: Any) -> None:
+        """Forget all flows of a client, of which mitmproxy says nothing more."""
+        for flow in list(self._flows.get(client.id, {}).values()):
+            self._finished(flow, ABORTED)
+        self._connections.release(client.id)
+
+    def _leave(self, flow: http.HTTPFlow) -> None:
+        """A shutdown does not wait for this one."""
+        self._inflight.discard(flow.id)
+        if not self._inflight:
+            self._idle.set()
+
+    def _finished(self, flow: http.HTTPFlow, status: int) -> None:
+        began, client = flow.metadata.pop(_MARK, None), flow.client_conn
+        if began is None:
+            return
+        self.answered += 1
+        self._leave(flow)
+        self._relay.withdraw(flow.metadata.get(_TICKET, ""))
+        flows = self._flows.get(client.id, {})
+        flows.pop(flow.id, None)
+        if not flows:
+            self._flows.pop(client.id, None)
+        if status == 101:
+            self._connections.hand_on(flow.id, client.id)
+        else:
+            self._connections.release(flow.id)
+        if self._log is not None and "pages_line" in flow.metadata:
+            host, path, method = flow.metadata["pages_line"]
+            counted = flow.metadata.get("pages_count")
+            body = flow.response.raw_content if flow.response is not None else None
+            self._log.record(
+                client=flow.metadata["pages_client"],
+                method=method,
+                host=host,
+                path=path,
+                status=status,
+                nbytes=counted.size if counted is not None else len(body or b""),
+                seconds=time.monotonic() - began,
+                cache=flow.metadata.get("pages_cache", ""),
+            )
+
+    # The end.
+
+    async def drain(self) -> None:
+        """Wait until what is under way has been answered, and been told that it was the last."""
+        self._ending = True
+        await self._connections.gone(GRACE_SECONDS)  # who asks in this time, as clients do that know of no end
+        if not self._inflight:
+            return
+        logger.info("waiting for %d responses to finish", len(self._inflight))
+        try:
+            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
+        except TimeoutError:
+            logger.warning("%d responses were aborted after %d s", len(self._inflight), DRAIN_SECONDS)

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Where the parts are put together: `Settings` in, an `Application` out that is whole or does not exist.
+
+Knows how each wing's parts are made, what they have to know of each other, and nothing of mitmproxy: which sockets they
+are reached by is the affair of `plugin` and `mitm/`. Each function makes the parts of one wing and tells an exit stack
+how they are closed. So the end is the beginning backwards, and a start that fails half-way closes what it has opened,
+without a second list. Commands and tests take from here the groups they need, and are thereby made as the server is.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import resp
+from addon import __version__
+from addon.access.control import Access
+from addon.access.signing_key import KeyFault, SigningKey, Source, signing_key
+from addon.admin.access_log import AccessLog
+from addon.admin.changes import Changes
+from addon.admin.listener import Admin
+from addon.admin.operations import FaceNumbers, PagesOperations
+from addon.admin.webhook import Webhook
+from addon.domains.desired import Prover
+from addon.domains.dns import Dns
+from addon.domains.dns_proof import DnsProver
+from addon.domains.names import DomainNames
+from addon.domains.registration import CustomDomains
+from addon.domains.resolver import Domains
+from addon.domains.store import DomainStore
+from addon.forgejo.client import Forgejo
+from addon.library.library import Library
+from addon.process.worker import Bus, Worker
+from addon.serving.acme_challenges import Challenges
+from addon.serving.server import PagesServer
+from addon.settings.schema import Settings
+from addon.shared.cache import Shared
+from addon.shared.guess_counts import GuessesShared
+from addon.shared.login_key import KeptInStep, KeyInRedis
+from addon.shared.lookup import key_of
+from addon.shared.mappings import Mapping, host_of
+from addon.sites.pages_file import PagesFile
+from addon.web.forwarding import HOP_HEADER, Forwarding
+
+Clock = Callable[[], float]
+
+
+class CannotStart(Exception):
+    """A part cannot be made; says which option is at fault, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """All that one process serves with, running. Closed by `aclose`, once."""
+
+    settings: Settings
+    sources: "Sources"
+    custom_domains: "CustomDomainParts"
+    access: Access
+    server: PagesServer
+    forwarding: Forwarding
+    changes: Changes
+    webhook: Webhook
+    access_log: AccessLog | None
+    bus: Bus
+    worker: Worker | None
+    _closing: AsyncExitStack = field(repr=False)
+
+    async def aclose(self) -> None:
+        """End all parts, the last made first; one that fails keeps none of the others from their end."""
+        await self._closing.aclose()
+
+
+async def application(settings: Settings, worker: Worker | None = None) -> Application:
+    """Make and start all parts, on the loop that serves. worker: this process among its siblings.
+
+    Raises CannotStart; nothing is left open then, whatever was raised.
+    """
+    async with AsyncExitStack() as stack:
+        access_log = open_access_log(stack, settings)
+        bus, forwarding = Bus(worker), Forwarding(settings)
+        shared = shared_of(settings)
+        sources = open_sources(stack, settings, shared, headers=[(HOP_HEADER, forwarding.hop)])
+        store, resolver = open_resolver(stack, sources)
+        dns = open_dns(stack, settings)
+        registration = open_registration(stack, sources, store, resolver, DnsProver(settings, dns))
+        changes = Changes(registration, sources.library, bus)
+        stack.push_async_callback(bus.aclose)  # what siblings say is heard for as long as there is who does it
+        await bus.start(registration.purge, sources.library.hint, registration.registry.pushed)
+        if shared is None and settings.enable_custom_domains:
+            registration.registry.told = lambda key: bus.tell("settle", key)
+        access = open_access(stack, sources, *await settled_key(settings, shared))
+        server = open_server(stack, sources, access, resolver)
+        server.visited = registration.visited
+        server.reports.domains = registration.states
+        webhook = Webhook(settings, changes.purge)
+        domains = CustomDomainParts(store, resolver, dns, registration)
+        parts = (sources, domains, access, server, forwarding, changes, webhook, access_log, bus, worker)
+        app = Application(settings, *parts, closing := AsyncExitStack())
+        closing.push_async_exit(stack.pop_all())  # all is there, so nothing is closed before `aclose`
+        return app
+
+
+# ---- where sites come from: forgejo, shared, library -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is known of repositories and their files. clock: monotonic seconds. now: seconds since 1970."""
+
+    settings: Settings
+    executor: ThreadPoolExecutor
+    forgejo: Forgejo
+    shared: Shared | None
+    library: Library
+    clock: Clock
+    now: Clock
+
+
+def open_sources(
+    stack: AsyncExitStack,
+    settings: Settings,
+    shared: Shared | None,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    unknown_share: int | None = None,
+    threads: int | None = None,
+    clock: Clock = time.monotonic,
+    now: Clock = time.time,
+    on_call: Callable[[str], None] | None = None,
+) -> Sources:
+    """Forgejo, and a library over it and over `shared`, which is closed with the library.
+
+    headers, unknown_share, on_call: as for `Forgejo`. threads: instead of `workers`.
+    """
+    executor = open_executor(stack, threads or settings.workers)
+    forgejo = open_forgejo(
+        stack, settings, executor, headers=headers, unknown_share=unknown_share, clock=clock, on_call=on_call
+    )
+    library = Library(settings, forgejo, executor, shared=shared, clock=clock, now=now)
+    stack.push_async_callback(library.aclose)
+    if library.shared_looks is not None:
+        library.shared_looks.start()
+    return Sources(settings, executor, forgejo, shared, library, clock, now)
+
+
+def open_executor(stack: AsyncExitStack, threads: int) -> ThreadPoolExecutor:
+    """The threads for work that would hold up the loop."""
+    executor = ThreadPoolExecutor(threads, "pages")
+    stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+    return executor
+
+
+def open_forgejo(
+    stack: AsyncExitStack,
+    settings: Settings,
+    executor: ThreadPoolExecutor | None,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    unknown_share: int | None = None,
+    clock: Clock = time.monotonic,
+    on_call: Callable[[str], None] | None = None,
+) -> Forgejo:
+    """A client of the Forgejo that the settings name."""
+    forgejo = Forgejo(
+        settings.forgejo_host,
+        settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
+        timeout=settings.forgejo_timeout,
+        concurrency=settings.forgejo_connections,
+        unknown_share=unknown_share,
+        lfs_storage_hosts=settings.lfs_storage_hosts,
+        ca_file=settings.forgejo_ca_file,
+        executor=executor,
+        headers=headers,
+        clock=clock,
+        on_call=on_call,
+    )
+    stack.push_async_callback(forgejo.aclose)
+    return forgejo
+
+
+def shared_of(settings: Settings) -> Shared | None:
+    """What the settings' Redis is reached by; None where they name none. Raises CannotStart.
+
+    It opens nothing before it is asked something.
+    """
+    try:
+        return Shared.of(settings)
+    except resp.InvalidArgument as error:
+        raise CannotStart(f"Redis: {error}") from None
+
+
+# ---- custom domains --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CustomDomainParts:
+    """Where mappings stand, who knows them, and who makes them."""
+
+    store: DomainStore
+    resolver: Domains
+    dns: Dns
+    registration: CustomDomains
+
+
+def open_store(stack: AsyncExitStack, shared: Shared | None) -> DomainStore:
+    """Where mappings stand: in Redis, or in memory."""
+    store = DomainStore(shared)
+    stack.push_async_callback(store.aclose)
+    return store
+
+
+def open_resolver(stack: AsyncExitStack, sources: Sources) -> tuple[DomainStore, Domains]:
+    """The store, and what it says of hosts, in memory.
+
+    Redis tells the library of changes, which passes on what is about hosts; and the library is asked whether a site
+    still names a host.
+    """
+    library, looks = sources.library, sources.library.shared_looks
+    store = open_store(stack, sources.shared)
+    resolver = Domains(
+        store,
+        library.memory,
+        memory_ttl=sources.settings.memory_ttl,
+        told=lambda: looks is None or looks.live,
+        away=lambda: looks is not None and looks.shared.away,
+    )
+    stack.push_async_callback(resolver.aclose)
+    names = DomainNames(sources.settings)
+
+    async def claims(host: str, mapping: Mapping) -> bool:
+        key = key_of(mapping.owner, mapping.repository)
+        lookup = library.peek(key) or await library.look(key)
+        rules = await library.governing(lookup) or PagesFile()
+        return names.hosts_of(rules).get(host, "") == mapping.branch
+
+    def changed(name: bytes | None) -> None:
+        host = None if name is None else host_of(name)
+        if name is None:
+            resolver.everything()
+        elif host is not None:
+            resolver.changed(host)
+
+    resolver.claims = claims
+    if looks is not None:
+        looks.others = changed
+    return store, resolver
+
+
+def open_dns(stack: AsyncExitStack, settings: Settings) -> Dns:
+    """Who asks name servers."""
+    dns = Dns(settings.dns_resolvers)
+    stack.push_async_callback(dns.aclose)
+    return dns
+
+
+def open_registration(
+    stack: AsyncExitStack, sources: Sources, store: DomainStore, resolver: Domains, prover: Prover | None
+) -> CustomDomains:
+    """Who registers what sites name; it has begun."""
+    registration = CustomDomains(
+        sources.settings,
+        sources.library,
+        sources.forgejo,
+        store,
+        resolver,
+        prover,
+        clock=sources.clock,
+        now=sources.now,
+    )
+    registration.start()
+    stack.push_async_callback(registration.aclose)
+    return registration
+
+
+# ---- locked sites ----------------------------------------------------------------------------------------------------
+
+
+async def settled_key(settings: Settings, shared: Shared | None) -> tuple[SigningKey, KeyInRedis | None]:
+    """What logins are signed with, and where proxies find it unless the operator named it. Raises CannotStart."""
+    secret = settings.auth_secret_key
+    place = KeyInRedis(shared) if shared is not None else None
+    try:
+        key = await signing_key(secret.reveal() if secret is not None else None, settings.state_dir, place)
+    except KeyFault as fault:
+        raise CannotStart(str(fault)) from None
+    return key, None if key.source is Source.SETTINGS else place
+
+
+def open_access(stack: AsyncExitStack, sources: Sources, key: SigningKey, place: KeyInRedis | None = None) -> Access:
+    """Who may see a locked site. place: where the key is kept in step with other proxies."""
+    shared = sources.shared
+    guesses = GuessesShared(shared, key, sources.clock) if shared is not None else None
+    access = Access(key, sources.settings.auth_cookie_duration, sources.executor, guesses=guesses, clock=sources.clock)
+    stack.push_async_callback(access.aclose)
+    if place is not None:
+        in_step = KeptInStep(key, place, access.adopt)
+        in_step.start()
+        stack.push_async_callback(in_step.aclose)
+    return access
+
+
+# ---- serving, and those who look after it ----------------------------------------------------------------------------
+
+
+def open_server(stack: AsyncExitStack, sources: Sources, access: Access, resolver: Domains | None) -> PagesServer:
+    """Who answers requests, with the operator's ACME client where there is one."""
+    challenges = None
+    if sources.settings.acme_challenge_upstream is not None:
+        challenges = Challenges(sources.settings.acme_challenge_upstream)
+        stack.push_async_callback(challenges.aclose)
+    return PagesServer(sources.settings, sources.library, access, resolver, challenges=challenges, now=sources.now)
+
+
+def open_access_log(stack: AsyncExitStack, settings: Settings) -> AccessLog | None:
+    """The access log, where one is wanted. Raises CannotStart."""
+    if settings.access_log is None:
+        return None
+    try:
+        log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
+    except OSError as error:
+        raise CannotStart(f"accessLog: {error}") from None
+    stack.callback(log.close)
+    return log
+
+
+async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers) -> Admin | None:
+    """`adminListen`, where it is wanted and this process is the one to do it. Raises CannotStart."""
+    settings, worker, domains = app.settings, app.worker, app.custom_domains
+    if not settings.admin_listen or (worker is not None and worker.number):
+        return None
+    operations = PagesOperations(
+        settings,
+        app.sources.library,
+        app.sources.forgejo,
+        domains.store,
+        domains.resolver,
+        version=__version__,
+        faces=faces,
+        refusals=domains.registration.registry.refusals,
+        certifiable=domains.registration.registry.may_have_certificate,
+        purge=app.changes.purge,
+    )
+    admin = Admin(operations, settings.admin_token, settings.admin_hosts)
+    stack.push_async_callback(admin.aclose)
+    try:
+        await admin.start(settings.admin_listen, worker)
+    except OSError as error:
+        raise CannotStart(f"adminListen: {error}") from None
+    return admin

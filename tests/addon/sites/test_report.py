@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What an owner is told of rules that can never come true, each with its line and what to do."""
+
+import pytest
+
+from addon.sites import report, rules
+from addon.sites.findings import MOST, Finding
+from addon.sites.pages_file import PagesFile, parse
+from addon.sites.site import Site, files_below
+
+FILES = ("index.html", "about.html", "dir/index.html", "page.html", "gone.html")
+
+
+def a_site(redirects: str, pages_file: PagesFile | None = None, **others: str) -> Site:
+    rows = [(f"public/{path}", 0o100644, "a" * 40, 1) for path in FILES]
+    files = {"_redirects": redirects.encode(), **{name: text.encode() for name, text in others.items()}}
+    return Site("alice", "blog", "c" * 40, 1.0, pages_file or PagesFile(), files_below(rows), rules=rules.read(files))
+
+
+@pytest.mark.parametrize(
+    ("redirects", "told"),
+    [
+        ("/old /about", {}),
+        ("/about /old", {1: "a file is there"}),
+        ("/about.html /old", {1: "a file is there"}),
+        ("/dir /old", {1: "a file is there"}),
+        ("/about /old 301!", {}),
+        ("/* /new/:splat 302\n/old /about", {2: "line 1 takes this path"}),
+        ("/a/:x /about\n/a/b /page", {2: "line 1 takes this path"}),
+        ("/a/b /page\n/a/:x /about", {}),
+        ("/* id=1 /about\n/old /page", {}),
+        ("/a/* /about\n/a/:x/b /page", {2: "takes all its paths"}),
+        ("/a/:x/b /page\n/a/* /about", {}),
+        ("/a/:x /about\n/a/:y/* /page", {}),
+        ("https://x.example/* /about\n/a/:x /page", {}),
+        ("/a /a", {1: "leads to itself"}),
+        ("/a /b\n/b /a", {1: "lines 1, 2", 2: "lines 2, 1"}),
+        ("/a /b\n/b /c\n/c /about", {}),
+        ("/a /about\n/about /a 301!", {1: "lines 1, 2", 2: "lines 2, 1"}),
+        ("/:x/y /:x/y/z/y 302\n/:x/y/z/y /w/y", {1: "leads", 2: "leads"}),
+        ("/:a /b/:a\n/b/:a /:a", {1: "leads", 2: "leads"}),
+        ("/x /nothing.html 200", {1: "no `/nothing.html`"}),
+        ("/x /gone.html 410", {}),
+        ("/* /index.html 200", {}),
+        ("/x/* /:splat/y.html 200", {}),
+        ("/x https://e.example/\n/y //z", {2: "another host"}),
+    ],
+)
+def test_a_rule_that_cannot_come_true_is_told(redirects: str, told: dict[int, str]) -> None:
+    found = report.findings(a_site(redirects))
+    assert {finding.line for finding in found} == set(told)
+    for finding in found:
+        assert finding.line is not None
+        assert told[finding.line] in finding.reason
+        assert finding.remedy
+
+
+def test_all_files_are_told_of_and_the_report_is_bounded() -> None:
+    site = a_site("\n".join(f"/x{number} /nothing 200" for number in range(MOST + 50)), parse(b"enabeld: true"))
+    found = report.findings(site)
+    assert str(found[0]).startswith(".pages: line 1: unknown name")
+    assert len(found) == 1 + MOST + 1
+    assert found[-1].reason == "and 50 more like these"
+    both = a_site("/a /about", None, **{".redirects": "a:b", "_headers": "X: y"})
+    assert [finding.file for finding in report.findings(both)] == [".redirects", "_headers"]
+    assert str(Finding("_headers", 3, "what", "do")) == "_headers, line 3: what; do"
