@@ -25,6 +25,7 @@ from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
+from addon.admin import log_rates
 from addon.lane.lane import Lane
 from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
@@ -102,6 +103,7 @@ class PagesAddon:
             set_options(settings)
 
     def running(self) -> Any:
+        log_rates.install()
         # On hot reload mitmproxy calls this synchronously, on an addon that runs already: then there is nothing to do.
         return None if self._begun or self.settings is None else self._start(self.settings)
 

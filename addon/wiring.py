@@ -19,9 +19,11 @@ from addon import __version__
 from addon.access.control import Access
 from addon.access.signing_key import KeyFault, SigningKey, Source, signing_key
 from addon.admin.access_log import AccessLog
+from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
+from addon.admin.process_numbers import own_process
 from addon.admin.webhook import Webhook
 from addon.domains.desired import Prover
 from addon.domains.dns import Dns
@@ -32,6 +34,7 @@ from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
 from addon.library.library import Library
+from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
 from addon.serving.acme_challenges import Challenges
 from addon.serving.server import PagesServer
@@ -65,6 +68,8 @@ class Application:
     webhook: Webhook
     access_log: AccessLog | None
     bus: Bus
+    loop_watch: LoopWatch
+    meter: AnswerMeter
     worker: Worker | None
     _closing: AsyncExitStack = field(repr=False)
 
@@ -93,11 +98,26 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
             registration.registry.told = lambda key: bus.tell("settle", key)
         access = open_access(stack, sources, *await settled_key(settings, shared))
         server = open_server(stack, sources, access, resolver)
-        server.visited = registration.visited
+        meter = AnswerMeter()
+        server.visited, server.measured = registration.visited, meter.measure
         server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
+        loop_watch = open_loop_watch(stack, bus)
         domains = CustomDomainParts(store, resolver, dns, registration)
-        parts = (sources, domains, access, server, forwarding, changes, webhook, access_log, bus, worker)
+        parts = (
+            sources,
+            domains,
+            access,
+            server,
+            forwarding,
+            changes,
+            webhook,
+            access_log,
+            bus,
+            loop_watch,
+            meter,
+            worker,
+        )
         app = Application(settings, *parts, closing := AsyncExitStack())
         closing.push_async_exit(stack.pop_all())  # all is there, so nothing is closed before `aclose`
         return app
@@ -302,6 +322,17 @@ def open_access(stack: AsyncExitStack, sources: Sources, key: SigningKey, place:
     return access
 
 
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+
+def open_loop_watch(stack: AsyncExitStack, bus: Bus) -> LoopWatch:
+    """Who measures the event loop, and tells the supervisor that it goes on."""
+    watch = LoopWatch(bus.beat)
+    stack.push_async_callback(watch.aclose)
+    watch.start()
+    return watch
+
+
 # ---- serving, and those who look after it ----------------------------------------------------------------------------
 
 
@@ -327,10 +358,11 @@ def open_access_log(stack: AsyncExitStack, settings: Settings) -> AccessLog | No
 
 
 async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers) -> Admin | None:
-    """`adminListen`, where it is wanted and this process is the one to do it. Raises CannotStart."""
+    """`adminListen`, where it is wanted and this process is the one to do it; the others tell it what they count.
+
+    Raises CannotStart.
+    """
     settings, worker, domains = app.settings, app.worker, app.custom_domains
-    if not settings.admin_listen or (worker is not None and worker.number):
-        return None
     operations = PagesOperations(
         settings,
         app.sources.library,
@@ -342,7 +374,14 @@ async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers
         refusals=domains.registration.registry.refusals,
         certifiable=domains.registration.registry.may_have_certificate,
         purge=app.changes.purge,
+        process=lambda: own_process(worker, app.loop_watch),
+        meter=app.meter,
+        siblings=lambda: app.bus.ask("numbers"),
+        processes=worker.count if worker is not None else 1,
     )
+    app.bus.answers["numbers"] = operations.numbers
+    if not settings.admin_listen or (worker is not None and worker.number):
+        return None
     admin = Admin(operations, settings.admin_token, settings.admin_hosts)
     stack.push_async_callback(admin.aclose)
     try:

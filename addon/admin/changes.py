@@ -6,10 +6,16 @@ Knows the library, the registration of domains and the bus. The surprise: where 
 reach the siblings as well, so the bus is the way only where there is none, or where it does not answer.
 """
 
+import asyncio
+
 from addon.domains.registration import CustomDomains
 from addon.library.library import Library
+from addon.net.rates import Rates
 from addon.process.worker import Bus
 from addon.shared.lookup import Key
+
+HINTS_A_SECOND = 1.0
+"""Of one repository: a push is followed by one look, however many requests it is made of."""
 
 
 class Changes:
@@ -19,6 +25,8 @@ class Changes:
         self._registration = registration
         self._library = library
         self._bus = bus
+        self._hints = Rates(1, HINTS_A_SECOND)
+        self._later: set[Key] = set()
 
     async def purge(self, key: Key | None) -> bool:
         """Look again at a repository, or at everything, in every process; False: in others once Redis answers again."""
@@ -28,7 +36,16 @@ class Changes:
         return done
 
     async def hint(self, key: Key) -> None:
-        """Somebody wrote to a repository, through us."""
+        """Somebody wrote to a repository, through us; told once a second, the last one always."""
+        if key in self._later:
+            return
+        if not self._hints.allows(key):
+            self._later.add(key)
+            try:
+                await asyncio.sleep(self._hints.wait(key))
+            finally:
+                self._later.discard(key)
+            self._hints.allows(key)
         await self._library.hint(key)
         if self._library.shared_looks is None:
             self._bus.tell("hint", key)

@@ -23,6 +23,8 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 
 from addon import templates
+from addon.admin import metrics
+from addon.admin.process_numbers import Numbers
 from addon.process.worker import Worker
 from addon.settings.addresses import ListenAddress
 from addon.settings.options import Secret
@@ -50,6 +52,12 @@ class Operations(Protocol):
 
     async def health(self) -> tuple[bool, Mapping[str, object]]:
         """Whether pages are served, and in a few words how all that stands behind is."""
+
+    def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether visitors should be sent here, and why not."""
+
+    async def every(self) -> list[Numbers]:
+        """What each process counts."""
 
     async def status(self) -> Mapping[str, Mapping[str, object]]:
         """All that there is to tell, by section."""
@@ -174,6 +182,9 @@ class Admin:
             case "/health" if reading:
                 well, told = await self._operations.health()
                 return _Reply(200 if well else 503, _json(told))
+            case "/ready" if reading:
+                well, told = self._operations.ready()
+                return _Reply(200 if well else 503, _json(told))
             case "/ask" if reading:
                 (host,) = request.query.get("domain", [""])[:1] or [""]
                 if not host:
@@ -181,22 +192,34 @@ class Admin:
                 if await self._operations.may_have_certificate(host):
                     return _said(200, "this host is served here", ok=True)
                 return _said(404, "this host is not served here")
-            case "/" | "/status" | "/status.json" | "/purge" if not self._may_enter(request):
+            case "/" | "/status" | "/status.json" | "/metrics" | "/purge" if not self._may_enter(request):
                 challenge = (b"WWW-Authenticate", b'Basic realm="adminToken", charset="UTF-8"')
                 return _said(401, "say adminToken: Authorization: Bearer TOKEN")._replace(headers=(challenge,))
             case "/" if reading:
                 return _said(303, "see /status", ok=True)._replace(headers=((b"Location", b"/status"),))
             case "/status" | "/status.json" if reading:
+                if request.path == "/status.json" and "processes" in request.query:
+                    return _Reply(200, _json({"processes": await self._operations.every()}))
                 told_all = await self._operations.status()
                 if request.path == "/status" and b"text/html" in request.headers.get(b"accept", b""):
                     return _Reply(200, templates.status(told_all), b"text/html; charset=utf-8")
                 return _Reply(200, _json(told_all))
+            case "/metrics" if reading:
+                return await self._metrics(request)
             case "/purge" if request.method == "POST":
                 return await self._purge(request)
-            case "/health" | "/ask" | "/" | "/status" | "/status.json" | "/purge":
+            case "/health" | "/ready" | "/ask" | "/" | "/status" | "/status.json" | "/metrics" | "/purge":
                 allowed = b"POST" if request.path == "/purge" else b"GET, HEAD"
                 return _said(405, "another method")._replace(headers=((b"Allow", allowed),))
-        return _said(404, "here are /health, /status, /ask?domain=HOST and POST /purge")
+        return _said(404, "here are /health, /ready, /status, /metrics, /ask?domain=HOST and POST /purge")
+
+    async def _metrics(self, request: _Request) -> _Reply:
+        accepted = request.headers.get(b"accept", b"").decode("latin-1")
+        try:
+            body, kind = metrics.exposition(await self._operations.every(), accepted)
+        except metrics.NotInstalled as missing:
+            return _said(501, str(missing))
+        return _Reply(200, body, kind.encode())
 
     async def _purge(self, request: _Request) -> _Reply:
         if _from_another_page(request):
@@ -270,7 +293,9 @@ async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> _Re
     headers: dict[bytes, bytes] = {}
     for name, value in head.headers:
         headers[name] = value if name not in headers else headers[name] + b", " + value
-    return _Request(head.method.decode("latin-1"), target.path, parse_qs(target.query), headers, body)
+    return _Request(
+        head.method.decode("latin-1"), target.path, parse_qs(target.query, keep_blank_values=True), headers, body
+    )
 
 
 def _from_another_page(request: _Request) -> bool:

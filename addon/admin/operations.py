@@ -13,7 +13,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from addon.admin.answer_meter import AnswerMeter
 from addon.admin.listener import Purged
+from addon.admin.process_numbers import Numbers, Section, added_up, shown
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
@@ -34,6 +36,8 @@ _NEWEST = 10
 """Repositories of an owner that are looked at."""
 _MOST_OWNERS = 10_000
 _MOST_REFUSALS = 50
+STANDING: Final = 5000.0
+"""Milliseconds of lag from which on a process is not well."""
 
 FaceNumbers = Callable[[], Mapping[str, object]]
 """What the faces have answered, and who is connected."""
@@ -55,13 +59,18 @@ class PagesOperations:
         faces: FaceNumbers = dict,
         refusals: Callable[[int], Mapping[str, str]] = lambda most: {},
         certifiable: Callable[[str], Awaitable[bool]],
+        process: Callable[[], Section],
+        meter: AnswerMeter,
+        siblings: Callable[[], Awaitable[Mapping[int, Numbers]]],
+        processes: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """version: of this software. purge: in all processes. faces: counters of the lane and of mitmproxy's flows.
         clock: monotonic seconds.
 
         refusals: which domains were refused, and why; no more than it is told. certifiable: whether a certificate may
-        be asked for a custom domain that is registered.
+        be asked for a custom domain that is registered. process: what this one counts of itself. meter: of answers.
+        siblings: the `numbers` of those of the other processes that answer. processes: how many there are in all.
         """
         self._settings = settings
         self._library = library
@@ -73,6 +82,10 @@ class PagesOperations:
         self._faces = faces
         self._refusals = refusals
         self._certifiable = certifiable
+        self._process = process
+        self._meter = meter
+        self._siblings = siblings
+        self._processes = processes
         self._clock = clock
         self._began = clock()
         self._owners: OrderedDict[str, tuple[bool, float]] = OrderedDict()
@@ -81,19 +94,38 @@ class PagesOperations:
     # Health and numbers.
 
     async def health(self) -> tuple[bool, Mapping[str, object]]:
-        """Pages are served as long as this answers: neither Redis nor Forgejo being away is a reason to stop."""
-        return True, {"status": "ok", "redis": self._redis_state(), "forgejo": self._forgejo_state()}
+        """Pages are served as long as this answers: neither Redis nor Forgejo being away is a reason to stop.
 
-    async def status(self) -> Mapping[str, Mapping[str, object]]:
-        """By section."""
+        A process that stands still is replaced by the supervisor, and is left out of the count meanwhile.
+        """
+        lag = self._process()["event_loop_lag_ms"]
+        well = isinstance(lag, int | float) and lag < STANDING
+        return well, {
+            "status": "ok" if well else "the event loop is held up",
+            "redis": self._redis_state(),
+            "forgejo": self._forgejo_state(),
+            "processes": self._processes,
+            "processes_answering": 1 + len(await self._siblings()),
+        }
+
+    def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether visitors should be sent here: it listens (or nobody could ask), and there is what can be served."""
+        sites = self._sites()
+        well = self._library.trouble is None or sites > 0
+        return well, {
+            "status": "ready" if well else "Forgejo does not answer, and no site is known",
+            "forgejo": self._forgejo_state(),
+            "redis": self._redis_state(),
+            "sites": sites,
+        }
+
+    def numbers(self) -> Numbers:
+        """What this process counts."""
         memory = self._library.memory
         looked = memory.hits + memory.misses
-        told: dict[str, Mapping[str, object]] = {
-            "Server": {
-                "version": self._version,
-                "pages_domain": self._settings.pages_domain,
-                "running_seconds": round(self._clock() - self._began),
-            },
+        return {
+            "process": {**self._process(), "version": self._version, "processes": self._processes},
+            "meters": self._meter.told(),
             "Requests": dict(self._faces()),
             "Memory": {
                 "used_bytes": memory.used,
@@ -103,20 +135,43 @@ class PagesOperations:
                 "hits": memory.hits,
                 "misses": memory.misses,
                 "hit_rate": memory.hits / looked if looked else None,
-                "sites": sum(lookup.site is not None for lookup in self._library.lookups()),
+                "sites": self._sites(),
             },
-            "Forgejo": {
-                "state": self._forgejo_state(),
-                "calls": self._forgejo.calls,
-            },
-            "Redis or Valkey": await self._redis(),
+            "Forgejo": {"state": self._forgejo_state(), "calls": self._forgejo.calls},
+            "Redis or Valkey": self._redis(),
             "Custom domains": {
                 "enabled": self._settings.enable_custom_domains,
                 "pending_writes": self._store.owes,
             },
         }
+
+    async def every(self) -> list[Numbers]:
+        """What each process counts, by number; those that do not answer are left out."""
+        told = [self.numbers(), *(await self._siblings()).values()]
+        return sorted(told, key=lambda numbers: str(numbers["process"]["number"]).zfill(6))
+
+    async def status(self) -> Mapping[str, Mapping[str, object]]:
+        """By section, of all processes together; `Processes` says which is which."""
+        every = await self.every()
+        told: dict[str, Mapping[str, object]] = {
+            "Server": {
+                "version": self._version,
+                "pages_domain": self._settings.pages_domain,
+                "running_seconds": round(self._clock() - self._began),
+                "processes": self._processes,
+                "processes_answering": len(every),
+            },
+        }
+        sections = added_up(every)
+        if self._library.shared_looks is not None:
+            sections["Redis or Valkey"]["latency_ms"] = await self._latency()
+        told |= sections
+        told["Processes"] = shown(numbers["process"] for numbers in every)
         refused = self._refusals(_MOST_REFUSALS)
         return told | {"Refused domains": refused} if refused else told
+
+    def _sites(self) -> int:
+        return sum(lookup.site is not None for lookup in self._library.lookups())
 
     def _forgejo_state(self) -> str:
         trouble = self._library.trouble
@@ -128,22 +183,28 @@ class PagesOperations:
             return "none"
         return "away" if looks.shared.away else "answers"
 
-    async def _redis(self) -> Mapping[str, object]:
+    def _redis(self) -> Mapping[str, object]:
         looks = self._library.shared_looks
         told: dict[str, object] = {"state": self._redis_state()}
         if looks is None:
             return told
         shared, stats = looks.shared, looks.shared.client.stats()
-        began = time.perf_counter()
-        answered = await shared.run(_ping)
-        told["latency_ms"] = (time.perf_counter() - began) * 1000 if answered else None
         told["client_tracking"] = looks.live
         told["round_trips"] = shared.trips
-        told["connections"] = f"{stats.in_use} in use, {stats.idle} idle, of {stats.max_connections}"
+        told["connections_in_use"] = stats.in_use
+        told["connections_idle"] = stats.idle
+        told["connections_limit"] = stats.max_connections
         told["connections_opened"] = stats.created
         told["connections_failed"] = stats.failed
         told["waits_for_a_connection"] = stats.waited
         return told
+
+    async def _latency(self) -> float | None:
+        """Milliseconds that Redis takes for an answer; None where there is none."""
+        looks = self._library.shared_looks
+        began = time.perf_counter()
+        answered = looks is not None and await looks.shared.run(_ping)
+        return (time.perf_counter() - began) * 1000 if answered else None
 
     # Purging.
 
@@ -182,6 +243,8 @@ class PagesOperations:
         if name in (self._settings.pages_domain, self._settings.forgejo_public_host):
             return True
         owner = owner_of(name, self._settings.pages_domain)
+        if owner is not None and self._settings.address_style == "path":
+            return False
         if owner is not None:
             return is_owner_name(owner) and await self._has_site(owner)
         if not self._settings.enable_custom_domains or "." not in name:

@@ -38,7 +38,10 @@ def check_command(path: Path, *, offline: bool, as_json: bool) -> int:
         return 1
     for warning in warnings:
         print(f"warning: {warning}")
-    print(f"{path}: in order. Sites at https://{{owner}}.{settings.pages_domain}/, from {settings.forgejo_host}")
+    place = (
+        f"{settings.pages_domain}/OWNER" if settings.address_style == "path" else f"{{owner}}.{settings.pages_domain}"
+    )
+    print(f"{path}: in order. Sites at https://{place}/, from {settings.forgejo_host}")
     return 0
 
 

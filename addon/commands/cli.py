@@ -141,6 +141,17 @@ def _starting(commands: Commands) -> None:
     takes_settings(check, positional=True)
     takes_json(check)
 
+    check_site = command(
+        commands,
+        "check-site",
+        _check_site,
+        "Say what is wrong with the site in a folder, before it is pushed.",
+        examples=("pages check-site ~/my-site",),
+        codes=("0  nothing is wrong", "1  something has to be changed", "2  there is nothing to look at"),
+    )
+    completes_folders(check_site.add_argument("directory", metavar="DIR", type=Path, help="a folder as for preview"))
+    takes_json(check_site)
+
     files = command(
         commands,
         "files",
@@ -292,6 +303,12 @@ def _check(options: argparse.Namespace) -> int:
     from addon.commands.check import check_command
 
     return check_command(settings_file(options), offline=options.offline, as_json=options.json)
+
+
+def _check_site(options: argparse.Namespace) -> int:
+    from addon.commands.check_site import check_site_command
+
+    return check_site_command(options.directory, as_json=options.json)
 
 
 def _files(options: argparse.Namespace) -> int:

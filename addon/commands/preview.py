@@ -123,6 +123,9 @@ class _Preview:
         print("\n".join(lines), flush=True)
         if self._options.open and addresses:
             webbrowser.open(addresses[0])
+        from addon.commands.check_site import watch
+
+        watch(self._forge, lambda found: print("\n".join(found), flush=True))
 
     async def _start(self) -> None:
         await self._front.start(self._listener)

@@ -30,8 +30,11 @@ def unusable(path: Path, settings: Settings, *, make: bool = False) -> bool:
 
 def work(config: str) -> int:
     """What a process does that the supervisor started."""
+    import faulthandler
+
     from addon.process.worker import joined
 
+    faulthandler.enable()  # where it stands is written before the supervisor ends it
     worker = joined()
     assert worker is not None
     return run_mitmdump(Path(config), load(Path(config), text=worker.text).state_dir)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from addon.net.turns import Dropped, Party, TooLate, Turns, account
 from addon.settings.addresses import split_port
 
 try:
@@ -26,6 +27,8 @@ try:
     import dns.nameserver
     import dns.rdatatype
     import dns.resolver
+
+    from addon.domains.dns_server import BoundedServer
 except ModuleNotFoundError:  # mitmproxy does not bring it
     INSTALLED = False
 else:
@@ -36,8 +39,6 @@ logger = logging.getLogger(__name__)
 TIMEOUT: Final = 5.0
 """Seconds for one question, all servers and repetitions included."""
 AT_ONCE: Final = 16
-MOST_WAITING: Final = 64
-"""Questions that wait for their turn; further ones are silence at once."""
 REMEMBERED_FOR: Final = 15.0
 SILENT_FOR: Final = 3.0
 """Seconds for which a name that nothing is said of is not asked about again."""
@@ -61,8 +62,8 @@ class Dns:
         self._servers = tuple(servers)
         self._clock = clock
         self._resolver: dns.asyncresolver.Resolver | None = None
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        # Names that nobody answers for hold a place for five seconds: of one party only some do.
+        self._turns = Turns(AT_ONCE, most_each=AT_ONCE // 4, expected=0.1)
         self._known: OrderedDict[tuple[str, str], tuple[float, tuple[str, ...] | str]] = OrderedDict()  # str: silence
         self._asking: dict[tuple[str, str], asyncio.Task[tuple[str, ...]]] = {}
         self._said_missing = False
@@ -107,8 +108,6 @@ class Dns:
             return known[1]
         task = self._asking.get(key)
         if task is None:
-            if self._waiting >= MOST_WAITING:
-                raise DnsSilence("too many questions at one time")
             task = asyncio.ensure_future(self._ask(*key))
             self._asking[key] = task
             task.add_done_callback(lambda done: self._done(key, done))
@@ -128,9 +127,9 @@ class Dns:
             self._known.popitem(last=False)
 
     async def _ask(self, name: str, kind: str) -> tuple[str, ...]:
-        self._waiting += 1
+        party = account()
         try:
-            async with asyncio.timeout(TIMEOUT), self._turns:
+            async with self._turns.turn(TIMEOUT, party=party if party.owner else Party(f"?{party.visitor}")):
                 absolute = dns.name.from_text(name)
                 answer = await self._ready().resolve(
                     absolute, kind, lifetime=TIMEOUT, raise_on_no_answer=False, search=False
@@ -139,8 +138,8 @@ class Dns:
             return ()
         except (dns.exception.DNSException, OSError, TimeoutError, ValueError, UnicodeError) as error:
             raise DnsSilence(f"{name}: {type(error).__name__}") from None
-        finally:
-            self._waiting -= 1
+        except (TooLate, Dropped):
+            raise DnsSilence("too many questions at one time") from None
         if answer.rrset is None:
             return ()
         if kind == "CNAME":
@@ -159,6 +158,9 @@ class Dns:
                 raise DnsSilence("the system names no DNS server; set dnsResolvers") from None
             if self._servers:
                 resolver.nameservers = [_server(text) for text in self._servers]
+            else:
+                found = [each for each in resolver.nameservers if isinstance(each, str)]
+                resolver.nameservers = [BoundedServer(each, resolver.port) for each in found]
             resolver.cache = None
             resolver.use_edns(0, 0, 1232)  # larger answers come over TCP
             resolver.timeout = TIMEOUT / 2
@@ -176,7 +178,7 @@ class Dns:
 
 def _server(text: str) -> dns.nameserver.Nameserver:
     host, port = split_port(text, "an IP address") if text.count(":") <= 1 or text.startswith("[") else (text, None)
-    return dns.nameserver.Do53Nameserver(host.strip("[]"), port or 53)
+    return BoundedServer(host.strip("[]"), port or 53)
 
 
 def _text(strings: Iterable[bytes]) -> str:

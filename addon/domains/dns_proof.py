@@ -135,8 +135,9 @@ class DnsProver:
     async def named_sites(self, host: str) -> tuple[Mapping, ...]:
         """The sites that a host names: by its TXT at `_pages.{host}`, then by what it is an alias for.
 
-        `{owner}.{pagesDomain}` is the owner's profile, `{repository}.{owner}.{pagesDomain}` that repository; a dotted
-        name is first taken for a user's. Where DNS does not answer, fewer.
+        `{owner}.{pagesDomain}` is the owner's profile, `{repository}.{owner}.{pagesDomain}` that repository, and never
+        the profile of a user with a dot in the name, who could have taken that name for it: such a user needs the TXT.
+        Where DNS does not answer, fewer.
         """
         texts, aliases = await asyncio.gather(
             self._resolver.texts(f"{NAMES}.{host}"), self._resolver.aliases(host), return_exceptions=True
@@ -156,11 +157,12 @@ class DnsProver:
         name = owner_of(alias, self._pages_domain)
         if name is None:
             return []
-        found = [Mapping(name, PROFILE)] if is_owner_name(name) else []
         repository, dot, owner = name.partition(".")
-        if dot and is_owner_name(owner) and is_repository_name(repository):
-            found.append(Mapping(owner, repository))
-        return found
+        if not dot:
+            return [Mapping(name, PROFILE)] if is_owner_name(name) else []
+        if is_owner_name(owner) and is_repository_name(repository):
+            return [Mapping(owner, repository)]
+        return []
 
 
 def keyed_proof(key: str, repository_id: int, domain: str) -> str:

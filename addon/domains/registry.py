@@ -5,7 +5,8 @@
 A site's `.pages` says what it wants, `domain_names` what of that may be, DNS whose it is, `claims` what becomes of it.
 Only definite answers change anything: while Forgejo or DNS is in trouble, what is registered stays registered. A name
 that another site has makes us look at that one, too: it may have given it up, be gone, or be this one under its former
-name; else only a proof that it has not decides. One site is settled at a time by one task, at most four at once.
+name; else only a proof that it has not decides. One site is settled at a time, by one task, and
+of one owner at most two.
 """
 
 import asyncio
@@ -20,22 +21,35 @@ from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from addon.domains import claims
-from addon.domains.claims import Outcome
+from addon.domains.claims import DesiredDomain, Outcome
 from addon.domains.desired import DesiredDomains, Forge, Prover
 from addon.domains.names import DomainNames, NameRefused
+from addon.domains.public_suffixes import registrable_domain
 from addon.domains.report import Hosts, Report, Routers, Sites
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway, known_record
 from addon.domains.transactions import Value
 from addon.forgejo.answers import Repository
 from addon.forgejo.errors import ForgejoError
+from addon.net.rates import Rates
+from addon.net.turns import Interest, TooLate, Turns, account, on_account
 from addon.settings.schema import Settings
+from addon.shared.domain_records import SiteDomains
 from addon.shared.lookup import DISABLED, Fault, Freshness, Key, Lookup, branch_of
 from addon.shared.mappings import Mapping as Shown
 from addon.shared.mappings import domains_key, reverse_key
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 4
+_AT_ONCE = 64
+"""Sites that are settled at one time: most of it is waiting for DNS, which has a limit of its own."""
+_OF_ONE_OWNER = 2
+"""Of them, of one owner: a zone that never answers holds up nobody else."""
+_PATIENCE = 3600.0
+_LONGEST_PAUSE = 300.0
+"""Seconds until what was refused again and again may be tried once more; a push ends them."""
+_UNKNOWN_HOSTS = (20, 1.0)
+"""Hosts that nobody registered and that DNS is asked about: so many at once for a visitor and for a domain, then so
+many a second."""
 _MOST_WAITING = 10_000
 _MOST_KNOWN = 20_000
 _SOON: Final = 10.0
@@ -69,6 +83,7 @@ class _Noticed:
     mark: "_Mark"
     due: float
     report: Report
+    refusals: int = 0
 
 
 class Registry:
@@ -96,13 +111,16 @@ class Registry:
         must_prove = settings.enable_custom_domain_dns_verification
         self._desired = DesiredDomains(self.names, forge, prover, must_prove=must_prove)
         self._grace = settings.release_grace
+        self._most_hosts = settings.max_domains_per_owner
         self._again = max(1.0, settings.cache_ttl)
         self._sites = sites
         self._forge = forge
         self._clock = clock
         self._now = now
         self._noticed: OrderedDict[Key, _Noticed] = OrderedDict()
-        self._waiting: OrderedDict[Key, None] = OrderedDict()
+        self._waiting: set[Key] = set()
+        self._turns = Turns(_AT_ONCE, most_each=_OF_ONE_OWNER, expected=1.0, clock=clock)
+        self._strangers = Rates(*_UNKNOWN_HOSTS, clock=clock)
         self._forced: set[Key] = set()  # to be looked at before they are settled
         self._workers: set[asyncio.Task[None]] = set()
         self._busy: set[Key] = set()
@@ -180,28 +198,33 @@ class Registry:
         return None if noticed is None else noticed.report
 
     def _enqueue(self, key: Key) -> None:
-        if self._closed or len(self._waiting) >= _MOST_WAITING:
+        if self._closed or key in self._waiting or len(self._waiting) >= _MOST_WAITING:
             return
-        self._waiting[key] = None
-        if len(self._workers) < _AT_ONCE:
-            worker = asyncio.ensure_future(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+        self._waiting.add(key)
+        worker = asyncio.ensure_future(self._work(key))
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
 
-    async def _work(self) -> None:
-        while self._waiting:
-            key, _ = self._waiting.popitem(last=False)
-            lookup = self._sites.peek(key)
-            if lookup is not None and self._is_settled(lookup):
-                continue  # meanwhile
-            try:
-                await self.reconcile(*key)
-            except Exception:
-                logger.exception("registering the domains of %s/%s failed", *key)
-                continue
-            lookup = self._sites.peek(key)
-            if lookup is not None and not self._is_settled(lookup):
-                self._begin(lookup)  # it changed meanwhile
+    async def _work(self, key: Key) -> None:
+        Interest().bind()  # not that of the visitor in whose time this began
+        try:
+            with on_account(owner=key[0], visitor=""):
+                async with self._turns.turn(_PATIENCE):
+                    self._waiting.discard(key)
+                    lookup = self._sites.peek(key)
+                    if lookup is not None and self._is_settled(lookup):
+                        return  # meanwhile
+                    await self.reconcile(*key)
+        except TooLate:
+            return  # a visit tries again
+        except Exception:
+            logger.exception("registering the domains of %s/%s failed", *key)
+            return
+        finally:
+            self._waiting.discard(key)
+        lookup = self._sites.peek(key)
+        if lookup is not None and not self._is_settled(lookup):
+            self._begin(lookup)  # it changed meanwhile
 
     async def _sweep(self) -> None:
         while True:
@@ -261,8 +284,11 @@ class Registry:
 
     def _done(self, lookup: Lookup, report: Report) -> None:
         before = self._noticed.pop(lookup.key, None)
+        mark, refusals = _mark(lookup), 0
         if report.trouble or report.refused or report.elsewhere:
-            due = self._clock() + min(_SOON, self._again)
+            # The same thing refused again is asked about less and less often: each branch that is not there is a call.
+            refusals = before.refusals + 1 if before is not None and before.mark == mark else 0
+            due = self._clock() + min(min(_SOON, self._again) * 2**refusals, max(self._again, _LONGEST_PAUSE))
         else:
             due = self._clock() + self._again
         if before is None or before.report.lines != report.lines:
@@ -270,7 +296,7 @@ class Registry:
                 logger.log(logging.WARNING if " is refused: " in line else logging.INFO, "%s", line)
             if len(report.lines) > _MOST_LINES:
                 logger.warning("%s/%s: and %d more", *lookup.key, len(report.lines) - _MOST_LINES)
-        self._noticed[lookup.key] = _Noticed(_mark(lookup), due, report)
+        self._noticed[lookup.key] = _Noticed(mark, due, report, min(refusals, 20))
         while len(self._noticed) > _MOST_KNOWN:
             self._noticed.popitem(last=False)
 
@@ -296,6 +322,8 @@ class Registry:
             return nothing if known else replace(nothing, trouble=_REDIS_SAYS_NOTHING)
         record = known_record(known.pop(record_name, None))
         wishes, refused = await self._desired.of(pages_file, repository, record)
+        wishes, beyond = await self._within_the_cap(name, record, wishes)
+        refused |= beyond
         found = await self._branches_of_the_plugin(known) if record is None else []
         outcome = Outcome()
         # By which name it was asked for, it was called before: what it had under that is its own.
@@ -329,6 +357,24 @@ class Registry:
             await self.routers.publish([host for host in outcome.held if host not in elsewhere])
         refused = dict(islice((refused | dict(outcome.refused)).items(), _MOST_REFUSED))
         return Report(*name[:2], outcome.held, outcome.registered, outcome.released, refused, elsewhere)
+
+    async def _within_the_cap(
+        self, name: Shown, record: SiteDomains | None, wishes: list[DesiredDomain]
+    ) -> tuple[list[DesiredDomain], dict[str, str]]:
+        """What of it an owner may have, all sites taken together, and why not the rest; what is held stays."""
+        held = {claim.host for claim in record.claims} if record is not None else set()
+        new = [wish for wish in wishes if wish.host not in held and not wish.refusal]
+        if not new:
+            return wishes, {}
+        others = 0
+        with suppress(StoreAway):
+            async for each in self.store.records(name.owner):
+                if each.repository.lower() != name.repository.lower():
+                    others += len(each.claims)
+        room = max(0, self._most_hosts - others - len(held))
+        reason = f"an owner may have {self._most_hosts} hosts (maxDomainsPerOwner), and has as many"
+        beyond = {wish.host: reason for wish in new[room:]}
+        return [wish for wish in wishes if wish.host not in beyond], beyond
 
     def _name(self, lookup: Lookup) -> Shown:
         """What a repository is called by Forgejo, as far as that is known."""
@@ -467,6 +513,9 @@ class Registry:
         try:
             name = self.names.domain(host)
         except NameRefused:
+            return None
+        visitor = account().visitor
+        if visitor and not self._strangers.allows(f"visitor {visitor}", registrable_domain(name) or name):
             return None
         for site in await prover.named_sites(name):
             report = await self.reconcile(site.owner, site.repository, due_only=True)

@@ -114,9 +114,9 @@ class DomainStore:
             if host is not None:
                 yield host, None if value is None else mapping_of(value)
 
-    async def records(self) -> AsyncIterator[SiteDomains]:
-        """Every record that can be read, in no order. Raises StoreAway."""
-        async for _, value in self._all(DOMAINS):
+    async def records(self, owner: str | None = None) -> AsyncIterator[SiteDomains]:
+        """Every record that can be read, or those of one owner's sites, in no order. Raises StoreAway."""
+        async for _, value in self._all(DOMAINS if owner is None else f"{DOMAINS}{owner.lower()}/"):
             record = known_record(value)
             if record is not None:
                 yield record

@@ -224,7 +224,7 @@ class FlowFace:
             self._close_after(flow)
         self._finished(flow, flow.response.status_code)
         key = flow.metadata.get("pages_written")
-        if key is not None and flow.response.status_code < 400:
+        if key is not None and 200 <= flow.response.status_code < 300:
             hint = asyncio.ensure_future(self._written_to(key))  # sooner than the webhook
             self._hints.add(hint)
             hint.add_done_callback(self._hints.discard)

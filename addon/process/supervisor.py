@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from addon.net.listeners import drained, opened, refuse_new
-from addon.process.worker import VARIABLE, address_key
+from addon.process.worker import MOST_LINE, VARIABLE, address_key
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
 
@@ -34,6 +34,10 @@ READY_SECONDS = 60.0
 """How long a worker may take to serve."""
 END_SECONDS = 35.0
 """How long it may take to end; it cuts what it has under way after 25."""
+STILL_SECONDS = 10
+"""How long nothing may be heard of a worker that serves; then its event loop stands, and it is replaced."""
+DUMP_SECONDS = 2.0
+"""How long a worker that stands has to write where; then it is killed."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 STEADY_SECONDS = 60.0
 """A worker that served this long is restarted as one that never failed."""
@@ -76,6 +80,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reloading.set)
         code = 0
+        watchdog = loop.create_task(self._watchdog())
         try:
             await self._unless_stopped(self._begin())
             if not self._stopping.is_set():
@@ -94,10 +99,25 @@ class Supervisor:
                 except StartFailed as fault:
                     logger.error("reload failed, the previous settings stay in use: %s", fault)
                     status = "reload failed, running with the previous settings; see the log"
-                _notify("READY=1", f"STATUS={status}")
+                _notify("READY=1", f"STATUS={status}{self._with()}")
         _notify("STOPPING=1")
+        watchdog.cancel()
         await self._end()
         return code
+
+    def _with(self) -> str:
+        count = self._current.count if self._current is not None else 0
+        return f" ({count} {'process' if count == 1 else 'processes'})"
+
+    async def _watchdog(self) -> None:
+        """Tell systemd that we go on, twice in each WatchdogSec, for as long as a worker does."""
+        if not os.environ.get("NOTIFY_SOCKET") or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+            return
+        interval = int(os.environ.get("WATCHDOG_USEC") or 0) / 2_000_000
+        while interval > 0:
+            await asyncio.sleep(interval)
+            if self._current is None or self._current.alive:
+                _notify("WATCHDOG=1")
 
     async def _unless_stopped(self, work: Coroutine[None, None, object]) -> None:
         """Do something, or as much of it as can be done until the end is asked for."""
@@ -185,26 +205,56 @@ class Generation:
         self._text = text
         self._sockets = sockets
         self._private = private
-        self._count = count
+        self.count = count
         self._ended = asyncio.Event()
         self._tending: list[asyncio.Task[None]] = []
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._buses: dict[int, asyncio.StreamWriter] = {}
+        self._silent: dict[int, int] = {}  # seconds since something was heard of those that serve
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a worker has told of itself lately."""
+        return any(silent < STILL_SECONDS for silent in self._silent.values())
 
     async def start(self) -> None:
         """Return when all serve; raises StartFailed as soon as one cannot."""
         loop = asyncio.get_running_loop()
-        serving: list[asyncio.Future[None]] = [loop.create_future() for _ in range(self._count)]
+        serving: list[asyncio.Future[None]] = [loop.create_future() for _ in range(self.count)]
         self._tending = [loop.create_task(self._tend(number, each)) for number, each in enumerate(serving)]
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await asyncio.gather(*serving)
         except TimeoutError:
             raise StartFailed(f"no answer from a worker within {READY_SECONDS:g} s") from None
+        self._watching = loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Replace workers that serve and are not heard of any more, but for those that somebody has stopped on purpose.
+
+        Counted in turns of our own loop, not by the clock: where it was late itself, the whole machine was.
+        """
+        while True:
+            await asyncio.sleep(1.0)
+            for number, process in list(self._running.items()):
+                if number not in self._silent or _is_stopped(process.pid):
+                    continue
+                self._silent[number] += 1
+                if self._silent[number] == STILL_SECONDS:
+                    said = "worker %d (process %d) has stood still for %d s and is replaced"
+                    logger.error(said, number, process.pid, STILL_SECONDS)
+                    with contextlib.suppress(ProcessLookupError):
+                        process.send_signal(signal.SIGABRT)  # it writes where it stands (faulthandler)
+                elif self._silent[number] >= STILL_SECONDS + DUMP_SECONDS:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
 
     async def end(self) -> None:
         """End all workers, by force where they take too long."""
         self._ended.set()
+        if self._watching is not None:
+            self._watching.cancel()  # who drains may be silent
         self._signal(signal.SIGTERM)
         if self._tending:
             _, hanging = await asyncio.wait(self._tending, timeout=END_SECONDS)
@@ -261,13 +311,14 @@ class Generation:
             ]
             said = {
                 "number": number,
-                "count": self._count,
+                "count": self.count,
                 "sockets": sockets,
                 "control": theirs.fileno(),
                 "settings": settings.fileno(),
             }
             environment = {**os.environ, VARIABLE: json.dumps(said)}
-            environment.pop("NOTIFY_SOCKET", None)
+            for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+                environment.pop(name, None)
             try:
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-c", _PROGRAM, str(ROOT), str(self._config)),
@@ -281,28 +332,35 @@ class Generation:
         self._running[number] = process
         if self._ended.is_set():
             process.terminate()  # asked for while it was being made
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MOST_LINE)
         self._buses[number] = writer
         hearing = asyncio.get_running_loop().create_task(self._hear(number, reader, serving))
         try:
             return await process.wait(), process.pid
         finally:
             del self._running[number], self._buses[number]
+            self._silent.pop(number, None)
             hearing.cancel()
             writer.close()
 
     async def _hear(self, number: int, reader: asyncio.StreamReader, serving: "asyncio.Future[None]") -> None:
         with contextlib.suppress(OSError):
             while line := await reader.readline():
-                if "ready" in json.loads(line):
+                said = json.loads(line)
+                if "ready" in said:
+                    self._silent[number] = 0
                     if not serving.done():
                         serving.set_result(None)
+                elif "beat" in said:
+                    if number in self._silent:
+                        self._silent[number] = 0
                 else:
-                    self._pass_on(number, line)
+                    self._pass_on(number, line, said.get("to"))
 
-    def _pass_on(self, origin: int, line: bytes) -> None:
+    def _pass_on(self, origin: int, line: bytes, to: int | None) -> None:
+        """Hand a line on to the sibling that it is for, or to all."""
         for number, writer in self._buses.items():
-            if number != origin:
+            if number != origin and to in (None, number):
                 writer.write(line)
                 if writer.transport.get_write_buffer_size() > _MOST_WAITING:
                     logger.warning("worker %d does not respond and is killed", number)
@@ -320,6 +378,15 @@ async def _retire(generation: Generation, unused: Sockets) -> None:
     for listener in listeners:
         listener.close()
     await generation.end()
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal or a debugger, as far as the system says."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1]
+    except OSError:
+        return False
+    return state in ([b"T"], [b"t"])
 
 
 def _in_memory() -> IO[bytes]:

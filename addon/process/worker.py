@@ -17,6 +17,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from addon.net.listeners import Inherited
 from addon.settings.schema import Settings
@@ -28,7 +29,10 @@ Key = tuple[str, str]
 """A repository: owner and name."""
 Purge = Callable[[Key | None], Awaitable[object]]
 Hint = Callable[[Key], Awaitable[object]]
-_MOST_LINE = 64 * 1024
+MOST_LINE = 4 * 1024 * 1024
+"""Bytes of what one process tells the others at a time."""
+PATIENCE = 1.0
+"""Seconds that a sibling may take to answer; who takes longer is left out."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,16 @@ def share_of(settings: Settings, count: int) -> Settings:
 
 
 class Bus:
-    """Tells siblings which repositories to look at again, and hears it from them. Only names travel."""
+    """Tells siblings which repositories to look at again, and hears it from them; asks them what they count."""
 
     def __init__(self, worker: Worker | None) -> None:
         self._worker = worker
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
+        self.answers: dict[str, Callable[[], object]] = {}
+        """What siblings may ask for, by name: each says something that JSON can."""
+        self._questions: dict[int, tuple[dict[int, Any], asyncio.Event]] = {}
+        self._asked = 0
 
     async def start(self, purge: Purge, hint: Hint, settle: Callable[[Key], object]) -> None:
         """Listen from now on. All are told of a repository.
@@ -100,12 +108,45 @@ class Bus:
         if self._worker is None:
             return
         control = socket.socket(fileno=self._worker.control)
-        reader, self._writer = await asyncio.open_unix_connection(sock=control, limit=_MOST_LINE)
+        reader, self._writer = await asyncio.open_unix_connection(sock=control, limit=MOST_LINE)
         self._task = asyncio.get_running_loop().create_task(self._listen(reader, purge, hint, settle))
 
     def ready(self) -> None:
         """Say that this process serves."""
         self._say({"ready": True})
+
+    def beat(self) -> None:
+        """Say that this process goes on."""
+        self._say({"beat": True})
+
+    async def ask(self, what: str) -> dict[int, Any]:
+        """What the siblings answer to that, by their numbers; those who do not answer soon are not in it."""
+        if self._worker is None or self._worker.count < 2 or self._writer is None:
+            return {}
+        self._asked += 1
+        number, complete = self._asked, asyncio.Event()
+        told: dict[int, Any] = {}
+        self._questions[number] = told, complete
+        self._say({"ask": what, "number": number, "from": self._worker.number})
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await complete.wait()
+        except TimeoutError:
+            pass
+        finally:
+            del self._questions[number]
+        return told
+
+    def _answer(self, what: str, number: int, asker: int) -> None:
+        answer = self.answers.get(what)
+        if answer is not None and self._worker is not None:
+            self._say({"answer": answer(), "number": number, "to": asker, "from": self._worker.number})
+
+    def _answered(self, said: dict[str, Any]) -> None:
+        told, complete = self._questions.get(said["number"], ({}, asyncio.Event()))
+        told[said["from"]] = said["answer"]
+        if self._worker is not None and len(told) >= self._worker.count - 1:
+            complete.set()
 
     def tell(self, what: str, key: Key | None) -> None:
         """Have the siblings do something about a repository, or about everything (None)."""
@@ -117,9 +158,13 @@ class Bus:
         with contextlib.suppress(OSError):  # a reset: it was killed, and had not read all that was said to it
             while line := await reader.readline():
                 said = json.loads(line)
-                key = said["key"]
+                key = said.get("key")
                 try:
-                    if said["do"] == "purge":
+                    if "ask" in said:
+                        self._answer(said["ask"], said["number"], said["from"])
+                    elif "answer" in said:
+                        self._answered(said)
+                    elif said["do"] == "purge":
                         await purge(None if key is None else (key[0], key[1]))
                     elif said["do"] == "hint":
                         await hint((key[0], key[1]))

@@ -72,6 +72,8 @@ class PagesServer:
         """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
         access.adopted = library.renew
         self.access = access
+        self.measured: Callable[[Answer, float], object] = lambda answer, seconds: None
+        """Told of each answer that had to be made, and how long that took."""
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
         self.reports = SitePages(library.blobs, library.age, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
@@ -110,6 +112,12 @@ class PagesServer:
 
     async def answer(self, request: Request) -> Answer:
         """The answer, fetching what it takes. Raises nothing but cancellation: a fault of ours is a page, too."""
+        began = time.monotonic()
+        answer = await self._made(request)
+        self.measured(answer, time.monotonic() - began)
+        return answer
+
+    async def _made(self, request: Request) -> Answer:
         work = Work()
         try:
             with on_account(visitor=visitor_of(request.visitor().address)):

@@ -27,6 +27,8 @@ from addon.sites.site import Site
 from addon.web.content_types import is_html
 from addon.web.routing import OWN_PREFIX, Path, SiteRequest, candidates, encode_path, is_owner_name, profile_decides
 
+LOAD_REDIRECTS = ("LOAD_REDIRECTS",)
+"""Where the Traefik plugin read a site's `.redirects` when somebody came."""
 _NO_INDEX = (b"X-Robots-Tag", b"noindex")
 
 
@@ -222,6 +224,8 @@ class Sites:
         none: bool = False,
     ) -> Answer | Need:
         """A path for which a site has no file. none: unless its rules say otherwise, a repository is meant."""
+        if segments == LOAD_REDIRECTS:
+            return own_page(request, 200, templates.redirects_are_read(encode_path(path.segments[:-1], True)))
         answer = self._paths.missing(request, entered, segments, path, work)
         if none and (isinstance(answer, int) or (isinstance(answer, Answer) and answer.status == 404)):
             return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)

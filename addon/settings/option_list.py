@@ -249,6 +249,12 @@ class Options:
     dns_resolvers: tuple[str, ...] = listing(
         "dnsResolvers", addresses, (), "The DNS servers to ask, instead of those of the system."
     )
+    max_domains_per_owner: int = option(
+        "maxDomainsPerOwner",
+        integer(0, 1_000_000),
+        200,
+        "The most custom domains and hosts of branches that all sites of one owner may have.",
+    )
     public_addresses: tuple[Network, ...] = listing(
         "publicAddresses",
         networks,

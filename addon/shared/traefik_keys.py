@@ -60,7 +60,7 @@ class Routers:
         """
         options = ("rule", "middlewares/0", "middlewares/1")
         keys = [self._key(name, option) for name in self._names(host) for option in options]
-        view.need(forward_key(host), *keys)  # most of what there is to know, in one trip
+        view.need(forward_key(host), f"redirects_meta:{host}", *keys)  # most of what there is to know, in one trip
         value = view[forward_key(host)]
         wanted = value is not None and mapping_of(value) is not None and self.enabled
         return self._changed(view, self.written(view, host) if wanted else self.removed(view, host)), wanted
@@ -110,7 +110,7 @@ class Routers:
 
     def _router(self, view: Known, name: str, host: str) -> dict[str, Value]:
         there = self._chain(view, name)
-        chain = self._redirects(view, host, there)
+        chain = self._redirects(view, host, there) if self._url is None else _without_redirects(there, host)
         options: dict[str, Value] = {
             "rule": _rule(host),
             "entryPoints/0": b"web",
@@ -125,6 +125,8 @@ class Routers:
         options |= {f"middlewares/{number}": value for number, value in enumerate(chain)}
         router = {self._key(name, option): value for option, value in options.items()}
         if self._url is not None:
+            # Visitors come here, where the rules in `.redirects` are read: in Traefik they would be an older copy.
+            router |= self._redirects_removed(view, host, len(there) - len(chain))
             router[f"{self.root}/http/services/{SERVICE}/loadBalancer/servers/0/url"] = self._url.encode()
         return router
 
@@ -152,6 +154,7 @@ class Routers:
 
     def _redirects_removed(self, view: Known, host: str, used: int) -> dict[str, Value]:
         meta = f"redirects_meta:{host}"
+        view.need(meta)
         counted = _COUNT.fullmatch(view[meta] or b"")
         count = max(used, min(int(counted[1]), _MOST_REDIRECTS) if counted else 0)
         stem = f"{self.root}/http/middlewares/redirects-{_dashes(host)}"
@@ -177,6 +180,12 @@ class Routers:
 
     def _key(self, name: str, option: str) -> str:
         return f"{self.root}/http/routers/{name}/{option}"
+
+
+def _without_redirects(chain: list[bytes], host: str) -> list[bytes]:
+    """What stands before the plugin in a router, but for the middlewares of `/LOAD_REDIRECTS`."""
+    ours = re.compile(rb"redirects-%b-[0-9]{1,4}@redis" % re.escape(_dashes(host).encode()))
+    return list(dict.fromkeys(value for value in chain if value != PLUGIN and ours.fullmatch(value) is None))
 
 
 def _rule(host: str) -> bytes:

@@ -20,7 +20,7 @@ _SAMPLE = "x"
 
 def findings(site: Site) -> tuple[Finding, ...]:
     """All that is to be told, the files' own faults first; bounded."""
-    told = [Finding(".pages", None, warning, lost=False) for warning in site.pages_file.warnings]
+    told = [Finding(".pages", None, warning) for warning in site.pages_file.warnings]
     told += [note if note.file else note._replace(file="the site") for note in site.notes]
     told += site.rules.findings
     table, file = site.rules.redirects, _file_of(site)

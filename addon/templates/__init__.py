@@ -49,6 +49,7 @@ __all__ = [
     "logged_out",
     "login",
     "password_not_usable",
+    "redirects_are_read",
     "site_report",
     "status",
     "too_many_bytes",
@@ -233,6 +234,16 @@ def logged_out(host: str) -> bytes:
         message="This browser has forgotten the passwords that were given to the sites at this address."
         " Pages that are still open can be seen until they are closed.",
         host=host,
+    )
+
+
+def redirects_are_read(base: str) -> bytes:
+    """The page of status 200 at `/LOAD_REDIRECTS`; `base` is the site's path, ending in a slash."""
+    return error_page(
+        200,
+        title="Nothing has to be loaded here",
+        message="The redirects of this site are read with it, at each push, and are in force already.",
+        hint=f"`{base}.pages/site` tells which rules there are, and what is wrong with those that are not.",
     )
 
 

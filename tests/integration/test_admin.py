@@ -79,7 +79,15 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 
 def test_health_says_yes_to_anybody_and_how_the_rest_is(desk: Desk) -> None:
-    assert desk.ask("/health") == (200, {"status": "ok", "redis": "answers", "forgejo": "answers"})
+    status, told = desk.ask("/health")
+    assert status == 200
+    assert told == {
+        "status": "ok",
+        "redis": "answers",
+        "forgejo": "answers",
+        "processes": 1,
+        "processes_answering": 1,
+    }
     assert desk.ask("/health", "HEAD")[0] == 200
 
 
@@ -97,6 +105,27 @@ def test_the_status_has_numbers_of_every_part_for_who_has_the_token(desk: Desk) 
     assert told["Redis or Valkey"]["client_tracking"] is True
     assert 0 < told["Redis or Valkey"]["latency_ms"] < 1000
     assert TOKEN not in json.dumps(told)
+
+
+def test_who_serves_is_ready_and_says_so_to_anybody(desk: Desk) -> None:
+    desk.proxy.get("alice", "/blog/")
+    status, told = desk.ask("/ready")
+    assert (status, told["status"]) == (200, "ready")
+    assert told["sites"] >= 1
+    assert desk.ask("/ready", "HEAD")[0] == 200
+    assert desk.ask("/ready", "POST")[0] == 405
+
+
+def test_prometheus_reads_the_same_numbers_and_needs_the_token(desk: Desk) -> None:
+    assert desk.ask("/metrics")[0] == 401
+    desk.proxy.get("alice", "/blog/")
+    status, text = desk.ask("/metrics", headers=BEARER)
+    assert status == 200
+    found = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+    assert found['pages_requests_total{face="lane",process="0"}'] >= 1
+    assert found['pages_redis_up{process="0"}'] == 1
+    assert found['pages_process_resident_memory_bytes{process="0"}'] > 10_000_000
+    assert TOKEN not in text
 
 
 def test_the_status_says_which_domains_were_refused_and_why(desk: Desk) -> None:

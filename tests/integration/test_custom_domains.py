@@ -71,7 +71,7 @@ def test_none_of_the_plugins_keys_is_lost_and_its_routers_lead_here_after_sync(m
     mappings = [
         key for key in plugins if key.startswith(("custom_domain:", "alice:blog:branch:")) or key == "alice:blog"
     ]
-    mappings += [key for key in plugins if "/middlewares/redirects-" in key or key.startswith("redirects_meta:")]
+    redirects = [key for key in plugins if "/middlewares/redirects-" in key or key.startswith("redirects_meta:")]
     config = write_config(
         moved.folder,
         "http://127.0.0.1:1",
@@ -83,6 +83,8 @@ def test_none_of_the_plugins_keys_is_lost_and_its_routers_lead_here_after_sync(m
     assert main(["domains", "sync", "--config", str(config)]) == 0
     for key in mappings:
         assert moved.redis.ask("GET", key) == plugins[key].encode(), key
+    assert redirects
+    assert all(moved.redis.ask("EXISTS", key) == 0 for key in redirects)  # `.redirects` is read here
     found = routers(moved.redis)  # without the plugin
     assert {each.url for each in found.values()} == {SERVICE_URL}
     assert len(found) == 5

@@ -4,6 +4,7 @@
 
 import hashlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -375,6 +377,87 @@ def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Pa
         admin.request("GET", "/health")
         assert admin.getresponse().status == 200
         admin.close()
+
+
+def told(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    """What adminListen says, in JSON."""
+    admin = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    try:
+        admin.request("GET", path)
+        answer = admin.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        admin.close()
+
+
+def test_the_status_is_that_of_all_processes_and_leaves_out_who_does_not_answer(tmp_path: Path, web: Forge) -> None:
+    port = free_port()
+    with running_service(tmp_path / "service", web.url, adminListen=f"127.0.0.1:{port}") as service:
+        for number in (0, 1):
+            only(service, number)
+            for _ in range(3 + number):
+                assert service.get("alice", "/blog/").body == b"First"
+        workers = service.workers
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        _, status = told(port, "/status.json")
+        assert status["Server"]["processes_answering"] == 2
+        assert status["Requests"]["answered_by_lane"] == 7
+        assert [f"process {pid}," in line for pid, line in zip(workers, status["Processes"].values())] == [True, True]
+        each = told(port, "/status.json?processes")[1]["processes"]
+        assert [numbers["process"]["pid"] for numbers in each] == workers
+        assert [numbers["Requests"]["answered_by_lane"] for numbers in each] == [3, 4]
+        assert status["Memory"]["limit_bytes"] == sum(numbers["Memory"]["limit_bytes"] for numbers in each)
+        os.kill(workers[1], signal.SIGSTOP)
+        health, said = told(port, "/health")
+        assert (health, said["processes"], said["processes_answering"]) == (200, 2, 1)
+        assert told(port, "/status.json")[1]["Requests"]["answered_by_lane"] == 3
+        os.kill(workers[1], signal.SIGCONT)
+
+
+def test_a_worker_whose_event_loop_stands_writes_where_and_is_replaced(tmp_path: Path, web: Forge) -> None:
+    hung = "import signal, time\nsignal.signal(signal.SIGPROF, lambda *_: time.sleep(300))\n"
+    folder = tmp_path / "service"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(hung)
+    config = write_config(folder, web.url, port := free_port(), processes=2)
+    process, log = spawn(folder, serve_command(config), PYTHONPATH=f"{ROOT}:{folder}")
+    service = Service(process, port, log)
+    try:
+        service.until_served()
+        before = service.workers
+        os.kill(before[1], signal.SIGPROF)
+        service.until(lambda: ended(before[1]))
+        service.until(lambda: len(service.workers) == 2)
+        assert f"worker 1 (process {before[1]}) has stood still for 10 s and is replaced" in service.log
+        assert "Fatal Python error: Aborted" in service.log
+        assert "sitecustomize.py" in service.log, "the place where it stood"
+        assert before[0] in service.workers
+        assert service.stop() == 0
+    finally:
+        process.kill()
+
+
+def test_the_watchdog_of_systemd_hears_of_workers_that_go_on_and_of_none_that_stand(tmp_path: Path, web: Forge) -> None:
+    config = write_config(tmp_path, web.url, free_port(), processes=1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.settimeout(DEADLINE)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        process, _ = spawn(tmp_path, serve_command(config), PYTHONPATH=str(ROOT), **environment)
+        try:
+            while not (said := heard.recv(200)).startswith(b"READY=1"):
+                pass
+            assert b"STATUS=" in said
+            for _ in range(3):
+                assert heard.recv(200) == b"WATCHDOG=1"
+            process.send_signal(signal.SIGTERM)
+            while (said := heard.recv(200)) == b"WATCHDOG=1":
+                pass
+            assert said == b"STOPPING=1"
+            assert process.wait(DEADLINE) == 0
+        finally:
+            process.kill()
 
 
 def test_systemd_is_told_when_all_serve_of_each_reload_and_of_the_end(tmp_path: Path, web: Forge) -> None:

@@ -49,9 +49,15 @@ class Taken:
         return answer
 
 
-def request(headers: dict[str, str], method: str = "POST", host: str = HOST, path: str = "/.pages/webhook") -> Request:
+def request(
+    headers: dict[str, str],
+    method: str = "POST",
+    host: str = HOST,
+    path: str = "/.pages/webhook",
+    visitor: str = "192.0.2.1",
+) -> Request:
     fields = {name.lower().encode(): value.encode() for name, value in headers.items()}
-    return Request(method, host, path, None, fields.get, lambda: Visitor("192.0.2.1", True))
+    return Request(method, host, path, None, fields.get, lambda: Visitor(visitor, True))
 
 
 def signed(body: bytes, event: str = "push") -> dict[str, str]:
@@ -88,6 +94,7 @@ async def test_other_events_are_taken_and_mean_nothing() -> None:
 async def test_only_so_many_are_read_at_once_and_each_makes_room_when_it_is_over() -> None:
     taken = Taken()
     body = json.dumps({"repository": {"full_name": "Alice/Blog"}}).encode()
+    assert (await taken.deliver(signed(body), body)).status == 202  # from now on, this address is known
     open_ = [taken.webhook.delivery(request(signed(body))) for _ in range(AT_ONCE)]
     assert all(isinstance(each, Delivery) for each in open_)
     refused = taken.webhook.delivery(request(signed(body)))
@@ -102,8 +109,34 @@ async def test_only_so_many_are_read_at_once_and_each_makes_room_when_it_is_over
     assert isinstance(taken.webhook.delivery(request(signed(body))), Answer)
 
 
+async def test_strangers_who_are_silent_hold_no_door_shut(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = Taken()
+    body = json.dumps({"repository": {"full_name": "Alice/Blog"}}).encode()
+    silent: list[Delivery] = []
+    for number in range(40):  # a byte each, from as many addresses, and then nothing
+        delivery = taken.webhook.delivery(request(signed(b"x"), visitor=f"198.51.100.{number}"))
+        assert isinstance(delivery, Delivery)
+        delivery.take(b"{")
+        silent.append(delivery)
+    assert (await taken.deliver(signed(body), body)).status == 202
+    answers = await asyncio.gather(*(delivery.answer() for delivery in silent[:20]))
+    assert {answer.status for answer in answers} == {503}
+    assert isinstance(taken.webhook.delivery(request(signed(body), visitor="198.51.100.39")), Answer)
+    monkeypatch.setattr(webhook, "_SILENT", 0.0)
+    assert isinstance(taken.webhook.delivery(request(signed(body), visitor="198.51.100.39")), Delivery)
+
+
+async def test_a_stranger_has_a_megabyte_and_who_signed_before_has_more() -> None:
+    taken = Taken()
+    large = json.dumps({"repository": {"full_name": "alice/blog"}, "x": "y" * 2_000_000}).encode()
+    small = json.dumps({"repository": {"full_name": "alice/blog"}}).encode()
+    assert (await taken.deliver(signed(large), large)).status == 413
+    assert (await taken.deliver(signed(small), small)).status == 202
+    assert (await taken.deliver(signed(large), large)).status == 202
+
+
 async def test_a_body_that_grows_too_large_is_refused_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "LARGEST", 5000)
+    monkeypatch.setattr(webhook, "LARGEST_OF_STRANGERS", 5000)
     taken = Taken()
     body = json.dumps({"repository": {"full_name": "alice/blog"}, "x": "y" * 6000}).encode()
     assert (await taken.deliver(signed(body), body)).status == 413
@@ -136,7 +169,7 @@ async def test_a_form_says_what_json_would(size: int) -> None:
 
 
 async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "_PATIENCE", 0.05)
+    monkeypatch.setattr(webhook, "_STRANGERS_PATIENCE", 0.05)
     taken = Taken()
     delivery = taken.webhook.delivery(request(signed(b"")))
     assert isinstance(delivery, Delivery)
@@ -168,7 +201,11 @@ def test_its_path_can_be_chosen_and_without_a_secret_there_is_none() -> None:
 WRITTEN = [
     ("POST", "/alice/blog.git/git-receive-pack", ("alice", "blog")),
     ("POST", "/Alice/Blog/git-receive-pack", ("alice", "blog")),
-    ("POST", "/alice/blog/settings", ("alice", "blog")),
+    ("POST", "/alice/blog/settings", None),
+    ("POST", "/user/login", None),
+    ("POST", "/api/v1/markdown", None),
+    ("GET", "/api/v1/repos/alice/blog", None),
+    ("POST", "/x/alice/blog.git/git-receive-pack", None),
     ("PATCH", "/api/v1/repos/alice/blog", ("alice", "blog")),
     ("DELETE", "/api/v1/repos/alice/blog?x=/y/z", ("alice", "blog")),
     ("PUT", "/api/v1/repos/alice/blog/contents/a.txt", ("alice", "blog")),

@@ -331,3 +331,27 @@ async def test_a_site_that_names_many_domains_of_others_asks_about_few(proxy: Ma
     assert report is not None
     assert len(report.refused) == 30
     assert dns.asked <= 15
+
+
+async def test_an_owner_has_no_more_hosts_than_the_operator_allows(
+    redis: Server, proxy: MakeProxy, owners: Owners
+) -> None:
+    owners.push("alice/blog", "custom_domain: [a.example.org, b.example.org]\n")
+    owners.push("alice/site", "custom_domain: [c.example.org, d.example.org]\n")
+    owners.push("bob/site", "custom_domain: [e.example.org]\n")
+    node = proxy(redis, None, maxDomainsPerOwner=3)
+    for name in ("alice/blog", "alice/site", "bob/site"):
+        await node.pushed(name)
+    shown = [await node.shows(f"{letter}.example.org") for letter in "abcde"]
+    assert shown == ["alice:blog", "alice:blog", "alice:site", None, "bob:site"]
+    report = node.registry.report("alice", "site")
+    assert report is not None
+    assert "maxDomainsPerOwner" in report.refused["d.example.org"]
+    # What is registered stays under a smaller number, and room that is made is to be had.
+    smaller = proxy(redis, None, maxDomainsPerOwner=1)
+    await smaller.pushed("alice/blog")
+    assert await smaller.shows("b.example.org") == "alice:blog"
+    owners.push("alice/blog", "custom_domain: [a.example.org]\n")
+    for name in ("alice/blog", "alice/site"):
+        await node.pushed(name)
+    assert await node.shows("d.example.org") == "alice:site"

@@ -97,7 +97,8 @@ async def pages(forge: Forge) -> AsyncIterator[Serving]:
 
 def told(reply: Reply) -> str:
     """Status, and where to or what."""
-    return f"{reply.status} {reply.headers.get('location') or reply.text[:40]}"
+    said = "the page that says so" if "Nothing has to be loaded" in reply.text else reply.text[:40]
+    return f"{reply.status} {reply.headers.get('location') or said}"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,7 @@ def told(reply: Reply) -> str:
         # the plugin's file, without being loaded
         ("/old/main.js", "301 /old/new.js"),
         ("/old/x", "301 /old/index.html"),
+        ("/old/LOAD_REDIRECTS", "200 the page that says so"),
         # clean addresses
         ("/clean/about.html?x=1", "301 /clean/about?x=1"),
         ("/clean/dir/index.html", "301 /clean/dir/"),

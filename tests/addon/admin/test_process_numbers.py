@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Several processes told as one, and what Prometheus reads of them."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from addon.admin import metrics
+from addon.admin.answer_meter import BOUNDS, AnswerMeter
+from addon.admin.process_numbers import added_up, own_process, shown
+from addon.process.loop_watch import LoopWatch
+from addon.serving.answers import Answer
+
+
+def numbers(number: int, *, hits: int = 0, misses: int = 0, **sections: Any) -> dict[str, Any]:
+    meter = AnswerMeter()
+    meter.measure(Answer(200, [], cache="MISS"), 0.03)
+    meter.measure(Answer(404, []), 99.0)
+    own = {**own_process(None, LoopWatch()), "number": number, "version": "1.2", "processes": 3}
+    return {
+        "process": own,
+        "meters": meter.told(),
+        "Requests": {"answered_by_lane": 10 * (number + 1), "open_connections": 1},
+        "Memory": {"hits": hits, "misses": misses, "hit_rate": None, "used_bytes": 100},
+        "Forgejo": {"state": "answers", "calls": 2},
+        **sections,
+    }
+
+
+def test_counts_are_added_rates_made_anew_and_the_worst_state_counts() -> None:
+    away = {"Forgejo": {"state": "no answer: refused", "calls": 1}}
+    told = added_up([numbers(0, hits=9, misses=1), numbers(1, hits=0, misses=10, **away)])
+    assert told["Requests"] == {"answered_by_lane": 30, "open_connections": 2}
+    assert told["Memory"] == {"hits": 9, "misses": 11, "hit_rate": 0.45, "used_bytes": 200}
+    assert told["Forgejo"] == {"state": "no answer: refused", "calls": 3}
+    assert "process" not in told
+    assert "meters" not in told
+
+
+def test_each_process_has_a_line_for_people() -> None:
+    lines = shown(each["process"] for each in (numbers(0), numbers(1)))
+    assert list(lines) == ["0", "1"]
+    assert "open files, event loop late by" in lines["1"]
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_prometheus_reads_every_process_by_its_number() -> None:
+    body, kind = metrics.exposition([numbers(0), numbers(2)], "")
+    assert kind.startswith("text/plain")
+    found = samples(body.decode())
+    assert found["pages_requests_total", (("face", "lane"), ("process", "0"))] == 10
+    assert found["pages_requests_total", (("face", "lane"), ("process", "2"))] == 30
+    assert found["pages_processes", ()] == 3
+    assert found["pages_processes_answering", ()] == 2
+    assert found["pages_forgejo_up", (("process", "0"),)] == 1
+    assert found["pages_answers_total", (("cache", "MISS"), ("process", "0"), ("status", "2xx"))] == 1
+    buckets = [found["pages_answer_duration_seconds_bucket", (("le", str(le)), ("process", "0"))] for le in BOUNDS]
+    assert buckets == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert found["pages_answer_duration_seconds_count", (("process", "0"),)] == 2
+    assert not any(name.startswith("pages_redis") for name, _ in found), "there is no Redis"
+
+
+def test_openmetrics_is_given_to_who_asks_for_it() -> None:
+    body, kind = metrics.exposition([numbers(0)], "application/openmetrics-text;version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+def test_every_metric_has_a_help_and_a_name_of_its_kind() -> None:
+    for row in metrics.TABLE:
+        assert row.help[0].isupper()
+        assert not row.name.endswith("_total"), "which is added to counters"
+        assert ("_seconds" in row.name) == ("seconds" in row.field or row.scale != 1.0)
+
+
+def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def without(name: str, *arguments: Any, **options: Any) -> Any:
+        if name.startswith("prometheus_client"):
+            raise ImportError(name)
+        return original(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(metrics.NotInstalled, match=r"pip install 'forgejo-pages-mitmproxy\[metrics\]'"):
+        metrics.exposition([numbers(0)], "")
