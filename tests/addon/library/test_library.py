@@ -184,7 +184,7 @@ async def test_a_webhook_under_the_new_name_refreshes_the_former_one(forge: Forg
         forge.rename("alice/blog", "alice/journal")
         if visited:
             assert (await pages.get("alice", "/journal/")).body == b"first one"
-        Site(site.path.with_name("journal.git")).commit({"public/index.html": b"second one"})
+        site.commit({"public/index.html": b"second one"})
         await pages.library.purge(("alice", "journal"))
         await pages.settle()
         assert (await pages.get("alice", "/blog/")).body == b"second one"
