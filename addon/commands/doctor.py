@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the contributors
 """`pages doctor`: tries all that a deployment stands on, and says what is wrong and what to do about it.
 
-Each check tells findings, one line each; a finding that something must be mended makes the exit code 1. It may run
+Each check tells findings, one line each; a finding that something must be changed makes the exit code 1. It may run
 beside the running server, and leaves nothing behind: what it writes into Redis expires in seconds.
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import resp
+from addon.commands.arguments import print_json
 from addon.commands.security import security_notes
 from addon.net.http_client import HttpClient, TransportError, origin_of
 from addon.serving.answers import OWN_HEADER
@@ -38,7 +39,7 @@ class Level(Enum):
 
     GOOD = "ok"
     NOTE = "note"
-    BAD = "MEND"
+    BAD = "FAIL"
 
 
 class Finding(NamedTuple):
@@ -49,14 +50,18 @@ class Finding(NamedTuple):
     text: str
 
 
-def doctor_command(path: Path, settings: Settings) -> int:
-    """Look at everything; 0 where nothing has to be mended, else 1."""
-    bad = 0
+def doctor_command(path: Path, settings: Settings, *, as_json: bool = False) -> int:
+    """Look at everything; 0 where nothing has to be changed, else 1."""
+    found = []
     for finding in findings(path, settings):
-        bad += finding.level is Level.BAD
-        print(f"{finding.level.value:5} {finding.about}: {finding.text}", flush=True)
-    if bad:
-        print(f"{bad} {'thing has' if bad == 1 else 'things have'} to be mended", file=sys.stderr)
+        found.append(finding)
+        if not as_json:
+            print(f"{finding.level.value:5} {finding.about}: {finding.text}", flush=True)
+    bad = sum(finding.level is Level.BAD for finding in found)
+    if as_json:
+        print_json([{"level": each.level.value.lower(), "about": each.about, "text": each.text} for each in found])
+    elif bad:
+        print(f"{bad} {'problem' if bad == 1 else 'problems'} found", file=sys.stderr)
     return 1 if bad else 0
 
 
