@@ -111,7 +111,7 @@ async def forgejo(settings: Settings) -> list[Finding]:
         found = [_version(about, status, body, closed and token is None)]
         if found[0].level is Level.BAD:
             return found
-        status, _, _ = await _get(client, settings, "/api/v1/repos/search?limit=1", None)
+        status, body, _ = await _get(client, settings, "/api/v1/repos/search?limit=1", None)
         closed = closed or status in (401, 403)
         if closed and token is None:
             found.append(Finding(Level.BAD, about, "it shows nothing without a sign-in: set forgejoToken"))
