@@ -9,7 +9,8 @@ raises a ForgejoError. Only what takes long (large trees, long `.pages` files) g
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -358,8 +359,16 @@ class SiteLoader:
     async def _rows(self, repository: Repository, commit: str, prefix: str, anyway: bool) -> "_Listed":
         """The commit's rows that matter: what lies below prefix, and the files that govern a site.
 
+        anyway: it is one even without `.pages`.
+        """
+        async with aclosing(self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes)) as pages:
+            return await self._listed(pages, prefix, anyway)
+
+    async def _listed(self, pages: AsyncIterator[list[TreeEntry]], prefix: str, anyway: bool) -> "_Listed":
+        """The same, of pages that may be read no further.
+
         Git lists paths in the order of their bytes, so reading ends after the last page that can hold them: a large
-        repository that is no site costs one page, not its whole tree. anyway: it is one even without `.pages`.
+        repository that is no site costs one page, not its whole tree.
         """
         rows: list[TreeEntry] = []
         attributes: list[TreeEntry] = []
@@ -368,7 +377,7 @@ class SiteLoader:
         end = max(f"{prefix[:-1]}0", PLUGIN_REDIRECTS) if prefix else None  # "0" is the byte after "/"
         nbytes = 0
         around = EmptySite(prefix)
-        async for page in self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes):
+        async for page in pages:
             for row in page:
                 path = row.path
                 if len(path) > MAX_PATH:
