@@ -310,8 +310,8 @@ def work(config: str) -> int:
     return _mitmdump(Path(config), load(Path(config), text=worker.text).state_dir)
 
 
-def _mitmdump(config: Path, state_dir: Path, *, quiet: bool = False) -> int:
-    """Run mitmdump in this process, closed until the addon opens it. quiet: only warnings and errors are printed."""
+def _mitmdump(config: Path, state_dir: Path) -> int:
+    """Run mitmdump in this process, closed until the addon opens it."""
     from mitmproxy.tools.main import mitmdump
 
     script = Path(__file__).parents[1] / "pages.py"
@@ -327,8 +327,8 @@ def _mitmdump(config: Path, state_dir: Path, *, quiet: bool = False) -> int:
     # Safe from the first moment, not only from the moment the script is loaded.
     for option in ("onboarding=false", "connection_strategy=lazy", "keep_host_header=true", "flow_detail=0"):
         arguments += ["--set", option]
-    if quiet:
-        arguments += ["--set", "termlog_verbosity=warn"]
+    # Of what comes before the settings are read, in another form than ours, only warnings; then `logLevel` counts.
+    arguments += ["--set", "termlog_verbosity=warn"]
     mitmdump(arguments)
     return 0
 
@@ -363,7 +363,7 @@ def _preview(options: argparse.Namespace) -> int:
         lines.append("Changes are visible on reload. Ctrl+C ends the preview.")
         (folder / "state").mkdir(mode=0o700)
         threading.Thread(target=_say_when_open, args=(port, lines, forge), daemon=True).start()
-        return _mitmdump(config, folder / "state", quiet=True)
+        return _mitmdump(config, folder / "state")
 
 
 def _preview_options(config: Path | None, forge: int, port: int, folder: Path) -> dict[str, str | int]:

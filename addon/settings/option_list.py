@@ -134,6 +134,12 @@ class Options:
     access_log: Path | Literal["stderr"] | None = option(
         "accessLog", access_log, None, "Where each request is noted: off, stderr, or a file."
     )
+    log_format: str = option(
+        "logFormat",
+        one_of("text", "json"),
+        "text",
+        "How a line of the log looks: text (date, level, process, message), or json for programs.",
+    )
     log_level: str = option(
         "logLevel",
         one_of("debug", "info", "warning", "error", warn="warning"),
