@@ -56,6 +56,7 @@ from resp.errors import (
     WritesRefused,
     WrongType,
 )
+from resp.metrics import Metrics
 from resp.observer import Observer
 from resp.pipeline import Pipeline, Transaction
 from resp.pool import Pool, PoolStats
@@ -88,6 +89,7 @@ __all__ = [
     "LockError",
     "LockNotOwned",
     "MasterDown",
+    "Metrics",
     "Moved",
     "NoPermission",
     "NoProtocol",

@@ -106,7 +106,12 @@ def encode_request(args: Sequence[Argument]) -> Request:
             head = _TWO.get(name)
             if head is not None:
                 key: Any = args[1]
-                if type(key) is not bytes:
+                if type(key) is str:
+                    try:
+                        key = key.encode()
+                    except UnicodeEncodeError:
+                        key = encode_argument(key)
+                elif type(key) is not bytes:
                     key = encode_argument(key)
                 if len(key) < LARGE_ARGUMENT:
                     return b"%b$%d\r\n%b\r\n" % (head, len(key), key)

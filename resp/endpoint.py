@@ -9,7 +9,6 @@ because a URL may hold a password even where one does not look for it (an unesca
 
 from __future__ import annotations
 
-import difflib
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -226,6 +225,8 @@ def unknown_option(name: str) -> str:
     advice = _INSTEAD.get(name)
     if advice is not None:
         return f"no option {name!r}: {advice}"
+    import difflib  # seldom needed, and slow to come
+
     near = difflib.get_close_matches(name, _OPTIONS, 1)
     return f"no option {name[:40]!r}" + (f": is {near[0]!r} meant?" if near else "")
 

@@ -10,6 +10,7 @@ all of them costs as much as parsing a reply.
 
 from __future__ import annotations
 
+import importlib
 import signal
 import threading
 from collections.abc import Callable
@@ -25,7 +26,10 @@ _REPEATING: Final = [
 
 
 # Without the enumeration that signal.getsignal makes of its answer, which takes ten times as long.
-handler_of: Final[Callable[[int], Any]] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+try:
+    handler_of: Callable[[int], Any] = importlib.import_module("_signal").getsignal
+except ImportError:  # not CPython's way of doing it
+    handler_of = signal.getsignal
 #: The signal of the timer that runs while a program waits, looked at in every call (0: there is none).
 ALARM: Final = int(getattr(signal, "SIGALRM", 0))
 

@@ -210,6 +210,9 @@ class PubSub:
         """
         return self._next(timeout, ignore_subscribe_messages, lambda: False)
 
+    #: Messages of sharded channels come with the others.
+    get_sharded_message = get_message
+
     def _next(self, timeout: float | None, quietly: bool, stopped: Callable[[], bool]) -> Message | None:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._reading:

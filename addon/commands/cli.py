@@ -168,7 +168,10 @@ def _check(options: argparse.Namespace) -> int:
         problem = asyncio.run(_forgejo_problem(settings))
         if problem:
             print(f"warning: {problem}")
-    print(f"{path}: in order. Sites at https://{{owner}}.{settings.pages_domain}/, from {settings.forgejo_host}")
+    place = (
+        f"{settings.pages_domain}/OWNER" if settings.address_style == "path" else f"{{owner}}.{settings.pages_domain}"
+    )
+    print(f"{path}: in order. Sites at https://{place}/, from {settings.forgejo_host}")
     return 0
 
 

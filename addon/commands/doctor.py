@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import resp
+from addon.commands.security import security_notes
 from addon.net.http_client import HttpClient, TransportError, origin_of
 from addon.serving.answers import OWN_HEADER
 from addon.settings.addresses import ListenAddress
@@ -65,6 +66,8 @@ def findings(path: Path, settings: Settings) -> Iterator[Finding]:
     yield from asyncio.run(forgejo(settings))
     yield from redis(settings)
     yield from addresses(settings)
+    for about, text in security_notes(settings):
+        yield Finding(Level.NOTE, about, text)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -274,7 +277,13 @@ def _code(error: resp.RespError) -> str:
 
 def addresses(settings: Settings) -> Iterator[Finding]:
     """Whether names lead here, and whether somebody listens where the settings say."""
-    for name in (settings.pages_domain, f"pages-doctor.{settings.pages_domain}"):
+    by_path = settings.address_style == "path"
+    if by_path:
+        shared = (
+            "all sites share one origin: each may read what browsers keep for the others; those with a password are"
+        )
+        yield Finding(Level.NOTE, "addressStyle: path", f"{shared} refused there, and need a domain of their own")
+    for name in (settings.pages_domain, *(() if by_path else (f"pages-doctor.{settings.pages_domain}",))):
         found = _resolved(name)
         if found:
             yield Finding(Level.GOOD, name, f"is {', '.join(found[:4])}")

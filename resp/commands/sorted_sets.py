@@ -208,6 +208,8 @@ class SortedSets(CommandGroup[B]):
         num: int | None = None,
     ) -> Any:
         """Members from place `start` to `end` (or by score or text); with scores as `(member, score)`."""
+        if bylex and withscores:
+            raise InvalidArgument("a range of texts has one score, which cannot be asked for")
         args = _range(["ZRANGE", name, start, end], byscore, bylex, desc)
         return self._do(limited(args, offset, num, withscores), scored(score_cast_func) if withscores else None)
 

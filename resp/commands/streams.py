@@ -53,7 +53,7 @@ class Streams(CommandGroup[B]):
             args.append("NOMKSTREAM")
         if ref_policy is not None:
             args.append(_policy(ref_policy))
-        if maxlen is not None or minid is not None:
+        if maxlen is not None or minid is not None or limit is not None:
             args += _cut(maxlen, minid, approximate, limit)
         return self._do([*args, id, *flat(fields)])
 
@@ -97,8 +97,6 @@ class Streams(CommandGroup[B]):
 
         approximate: about so many, which is much cheaper; limit: look at so many entries at most.
         """
-        if maxlen is None and minid is None:
-            raise InvalidArgument("one of maxlen and minid must be given")
         args: list[Argument] = ["XTRIM", name, *_cut(maxlen, minid, approximate, limit)]
         return self._do(args if ref_policy is None else [*args, _policy(ref_policy)])
 
@@ -330,8 +328,8 @@ def _count(count: int | None) -> list[Argument]:
 
 
 def _cut(maxlen: int | None, minid: Argument | None, approximate: bool, limit: int | None) -> list[Argument]:
-    if maxlen is not None and minid is not None:
-        raise InvalidArgument("only one of maxlen and minid can be given")
+    if (maxlen is None) == (minid is None):
+        raise InvalidArgument("one of maxlen and minid must be given, and not both")
     if limit is not None and not approximate:
         raise InvalidArgument("limit goes with approximate only")
     if maxlen is not None:

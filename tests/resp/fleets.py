@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tests.resp.certs import Certificates
 from tests.resp.servers import (
     START_SECONDS,
     Console,
@@ -267,15 +268,25 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def clustered(kind: str, *, primaries: int = 3, replicas: int = 1) -> Iterator[Cluster]:
-    """A cluster with so many primaries, and so many replicas of each."""
+def clustered(
+    kind: str,
+    *,
+    primaries: int = 3,
+    replicas: int = 1,
+    password: str | None = None,
+    tls: Certificates | None = None,
+) -> Iterator[Cluster]:
+    """A cluster with so many primaries, and so many replicas of each; TLS for Redis only, on a second port."""
     start = STARTS[kind]
     with contextlib.ExitStack() as stack:
 
         def one() -> Server:
             options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(free_port())]
             options += ["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
-            return stack.enter_context(start(*options))
+            settings: dict[str, Any] = {"tls": tls} if tls is not None else {}
+            if tls is not None:
+                options += ["--tls-cluster", "yes"]
+            return stack.enter_context(start(*options, password=password, **settings))
 
         first = [one() for _ in range(primaries)]
         copies = [one() for _ in range(primaries * replicas)]
@@ -287,7 +298,7 @@ def clustered(kind: str, *, primaries: int = 3, replicas: int = 1) -> Iterator[C
         cluster = Cluster(first, copies)
         for server in cluster.servers[1:]:
             bus = int(server._options[server._options.index("--cluster-port") + 1])
-            first[0].ask("CLUSTER", "MEET", server.host, server.port, bus)
+            first[0].ask("CLUSTER", "MEET", server.host, server.tls_port or server.port, bus)
         wait_until(lambda: all(_known(server) == len(cluster.servers) for server in cluster.servers), 40, "a meeting")
         for at, server in enumerate(copies):
             wait_until(partial(_replicates, server, cluster.name(first[at % primaries])), 20)

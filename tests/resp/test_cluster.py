@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from resp.endpoint import parse_url
 from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
 from resp.keys import key_slot
 from resp.tracking import State
+from tests.resp.certs import Certificates
 from tests.resp.fleets import Cluster, clustered
 from tests.resp.servers import ConsoleError, Server, wait_until
 
@@ -503,3 +505,69 @@ def wrote(write: Callable[[], object]) -> bool:
     except RespError:
         return False
     return True
+
+
+# ---- credentials, TLS, forks -----------------------------------------------------------------------------------------
+
+
+def test_a_cluster_with_a_password_behind_tls(certificates: Certificates) -> None:
+    with (
+        clustered("redis", replicas=0, password="s3cret", tls=certificates) as cluster,
+        Client(
+            cluster=[(server.host, server.tls_port or 0) for server in cluster.primaries[:1]],
+            password="s3cret",
+            ssl=certificates.client_context(),
+            timeout=10,
+        ) as client,
+    ):
+        for key in KEYS:
+            assert client.set(key, key)
+        assert client.mget(KEYS) == [key.encode() for key in KEYS]
+        ports = {node.endpoint.port for node in source_of(client).topology.primaries}
+        assert ports == {server.tls_port for server in cluster.primaries}
+        assert "s3cret" not in f"{client!r}{source_of(client).topology.primaries}{client.stats()}"
+    with (
+        clustered("redis", primaries=1, replicas=0, password="s3cret") as cluster,
+        Client.from_url(cluster.url) as client,
+        pytest.raises(ConnectionLost, match="NOAUTH"),
+    ):
+        client.get("a")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_child_of_a_fork_has_connections_and_a_thread_of_its_own(client: Client[bytes], cluster: Cluster) -> None:
+    for key in KEYS:
+        client.set(key, key)
+    child = os.fork()
+    if not child:
+        good = False
+        try:
+            good = client.mget(KEYS) == [key.encode() for key in KEYS]
+            slot = key_slot(KEYS[0])
+            cluster.move(slot, other(cluster, cluster.owner(slot)))
+            good = good and client.get(KEYS[0]) == KEYS[0].encode()
+        finally:
+            os._exit(0 if good else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.mget(KEYS) == [key.encode() for key in KEYS]
+
+
+def test_no_thread_and_no_connection_is_left_of_a_client_that_was_closed(cluster: Cluster) -> None:
+    def threads() -> int:
+        return sum(thread.name == "resp-cluster" for thread in threading.enumerate())
+
+    def named(name: str) -> bool:
+        return any(row["name"] == name for server in cluster.primaries for row in server.clients())
+
+    before = threads()
+    client = Client.from_url(cluster.url, client_name="passing")
+    for key in KEYS:
+        client.get(key)
+    assert named("passing")
+    client.close()
+    wait_until(lambda: threads() == before)
+    wait_until(
+        lambda: not [row for server in cluster.primaries for row in server.clients() if row["name"] == "passing"]
+    )
+    with pytest.raises(RespError):
+        client.get("a")

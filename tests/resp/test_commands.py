@@ -686,6 +686,8 @@ def test_what_needs_several_commands_is_not_in_a_pipeline(valkey: Server) -> Non
         lambda c: c.xread({"x": 0}, block=-1),
         lambda c: c.xread({"x": 0}, count=0),
         lambda c: c.xtrim("x"),
+        lambda c: c.xadd("x", {"a": 1}, limit=2),
+        lambda c: c.zrange("z", "-", "+", bylex=True, withscores=True),
         lambda c: c.xtrim("x", maxlen=1, minid=1),
         lambda c: c.xtrim("x", maxlen=1, approximate=False, limit=1),
         lambda c: c.geoadd("g", [1, 2]),

@@ -263,6 +263,48 @@ def test_an_observer_is_told_of_invalidations(valkey: Server) -> None:
     assert keys[: len(told)] == told
 
 
+def test_metrics_count_and_tell(valkey: Server) -> None:
+    metrics = resp.Metrics()
+    with Client(valkey.host, valkey.port, observer=metrics) as client:
+        for _ in range(3):
+            client.get("k")
+        client.set("k", 1)
+        with pytest.raises(resp.WrongType):
+            client.lpush("k", 1)
+        with pytest.raises(resp.ServerError):
+            client.execute_command('NO"SUCH\ncommand')
+        client.pipeline().get("k").execute()
+    with Client("127.0.0.1", free_port(), observer=metrics, breaker=False) as client, pytest.raises(ConnectionLost):
+        client.get("k")
+    commands = metrics.commands()
+    assert {name: found.calls for name, found in commands.items()} == {
+        "GET": 4,
+        "SET": 1,
+        "LPUSH": 1,
+        'NO"SUCH\nCOMMAND': 1,
+        "PIPELINE": 1,
+    }
+    assert sum(commands["GET"].classes) == 4
+    assert metrics.errors()["LPUSH", "WrongType"] == 1
+    assert metrics.errors()["GET", "ConnectionLost"] == 1
+    lines = metrics.prometheus("cache").splitlines()
+    assert 'cache_command_seconds_count{command="GET"} 4' in lines
+    assert 'cache_command_seconds_bucket{command="GET",le="+Inf"} 4' in lines
+    assert 'cache_command_errors_total{command="NO_SUCH_COMMAND",error="ServerError"} 1' in lines
+    assert "cache_connections_total 1" in lines
+    assert "cache_connections_failed_total 1" in lines
+    assert 'cache_wait_seconds_bucket{le="+Inf"} 0' in lines
+
+
+def test_made_up_names_do_not_make_metrics_grow() -> None:
+    metrics = resp.Metrics()
+    for number in range(10_000):
+        metrics.command(f"X{number}", 0.001, resp.ServerError())
+    assert len(metrics.commands()) <= 129
+    assert sum(found.calls for found in metrics.commands().values()) == 10_000
+    assert len(metrics.errors()) <= 129
+
+
 def test_an_observer_that_fails_harms_nobody(valkey: Server, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Observer):
         def command(self, name: str, seconds: float, error: resp.RespError | None) -> None:
