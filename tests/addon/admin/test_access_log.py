@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The access log: its forms, read by goaccess as well, and its file, which may be taken away from under it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addon.admin.access_formats import FORMATS, Entry, Seen, as_caddy, as_combined, as_json, network_of, seen
+from addon.admin.access_log import AccessLog
+
+AT = 1_800_000_000.25
+SEEN = Seen("HTTP/2.0", True, "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", "https://example.org/a", "ab" * 16)
+ENTRY = Entry(AT, "192.0.2.77", "GET", "alice.pages.test", "/blog/", 200, 1234, 0.0125, "HIT", SEEN)
+
+
+def record(log: AccessLog, **changed: Any) -> None:
+    line = {
+        "client": "192.0.2.77",
+        "method": "GET",
+        "host": "alice.pages.test",
+        "path": "/blog/",
+        "status": 200,
+        "nbytes": 1234,
+        "seconds": 0.0125,
+        "cache": "HIT",
+        "seen": SEEN,
+    }
+    log.record(**{**line, **changed})
+
+
+def test_ours_has_what_is_known() -> None:
+    assert json.loads(as_json(ENTRY)) == {
+        "time": "2027-01-15T08:00:00.250+00:00",
+        "client": "192.0.2.77",
+        "method": "GET",
+        "host": "alice.pages.test",
+        "path": "/blog/",
+        "status": 200,
+        "bytes": 1234,
+        "ms": 12.5,
+        "cache": "HIT",
+        "protocol": "HTTP/2.0",
+        "tls": True,
+        "agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0",
+        "referer": "https://example.org/a",
+        "trace": "ab" * 16,
+    }
+
+
+def test_combined_is_as_apache_writes_it() -> None:
+    assert as_combined(ENTRY) == (
+        '192.0.2.77 - - [15/Jan/2027:08:00:00 +0000] "GET /blog/ HTTP/2.0" 200 1234'
+        ' "https://example.org/a" "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"'
+    )
+
+
+@pytest.mark.parametrize("evil", ['x" 200 1 "', "x\\", "a\r\nGET /", "\x1b[2J", "é", "\udcff", "\x00"])
+@pytest.mark.parametrize("form", list(FORMATS))
+def test_what_a_client_chooses_ends_neither_line_nor_field(form: str, evil: str) -> None:
+    line = FORMATS[form](ENTRY._replace(path=f"/{evil}", seen=SEEN._replace(agent=evil, referer=evil)))
+    assert line.isprintable()
+    assert line.isascii()
+    if form == "combined":
+        assert re.fullmatch(r'\S+ - - \[[^]]+\] "GET [^"]+ HTTP/2.0" 200 1234 "[^"]+" "[^"]+"', line)
+    else:
+        json.loads(line)
+
+
+def test_what_is_noted_of_header_fields_has_no_query_and_an_end() -> None:
+    fields = {
+        b"user-agent": b"a" * 10_000,
+        b"referer": b"https://example.org/reset?token=hush#x",
+        b"traceparent": b"00-" + b"1f" * 16 + b"-" + b"2e" * 8 + b"-01",
+    }
+    assert seen("HTTP/1.1", False, fields.get) == Seen(
+        "HTTP/1.1", False, "a" * 512, "https://example.org/reset", "1f" * 16
+    )
+    assert seen("HTTP/1.1", False, {b"traceparent": b"00-nonsense"}.get).trace == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.77", "192.0.2.0"),
+        ("2001:db8:1234:5678::9", "2001:db8:1234::"),
+        ("::ffff:192.0.2.77", "192.0.2.0"),
+        ("fe80::1%eth0", "fe80::"),
+        ("unknown", ""),
+    ],
+)
+def test_of_an_address_only_its_network_is_told(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def lines_of(path: Path, count: int) -> list[str]:
+    deadline = time.monotonic() + 10
+    while not path.exists() or len(path.read_text().splitlines()) < count:
+        assert time.monotonic() < deadline, "the lines are not there"
+        time.sleep(0.01)
+    return path.read_text().splitlines()
+
+
+def test_a_file_that_is_renamed_is_followed_by_a_new_one_and_no_line_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "requests.log"
+    log = AccessLog(path, "combined", anonymous=True)
+    record(log, path="/first")
+    lines_of(path, 1)
+    path.rename(old := tmp_path / "requests.log.1")
+    deadline = time.monotonic() + 10
+    sent = 0
+    while not path.exists():
+        assert time.monotonic() < deadline
+        record(log, path=f"/{sent}")
+        sent += 1
+        time.sleep(0.05)
+    log.close()
+    written = old.read_text().splitlines() + path.read_text().splitlines()
+    assert len(written) == 1 + sent
+    assert all(line.startswith("192.0.2.0 - - [") for line in written)
+
+
+@pytest.mark.skipif(shutil.which("goaccess") is None and "CI" not in os.environ, reason="goaccess is not there")
+@pytest.mark.parametrize(("form", "name"), [("combined", "COMBINED"), ("caddy", "CADDY")])
+def test_goaccess_reads_it_without_more_options(form: str, name: str, tmp_path: Path) -> None:
+    path, report = tmp_path / "requests.log", tmp_path / "report.json"
+    log = AccessLog(path, form)
+    for number in range(40):
+        record(log, path=f"/page-{number % 4}", status=404 if number % 4 == 3 else 200)
+    record(log, path='/"quoted" \\ path', seen=Seen("HTTP/1.1", False, 'an "agent"', ""))
+    log.close()
+    command = ["goaccess", str(path), f"--log-format={name}", "--no-global-config", "-o", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(report.read_text())
+    assert told["general"]["total_requests"] == 41
+    assert told["general"]["failed_requests"] == 0
+    assert told["general"]["bandwidth"] == 41 * 1234
+    requests = {each["data"]: each["hits"]["count"] for each in told["requests"]["data"]}
+    assert requests["/page-0"] == 10
+    assert {each["data"] for each in told["not_found"]["data"]} == {"/page-3"}
+
+
+def test_a_caddy_line_has_the_fields_that_its_readers_need() -> None:
+    told = json.loads(as_caddy(ENTRY))
+    assert told["ts"] == AT
+    assert told["request"]["client_ip"] == "192.0.2.77"
+    assert told["request"]["headers"]["User-Agent"] == [SEEN.agent]
+    assert (told["status"], told["size"], told["duration"]) == (200, 1234, 0.0125)
