@@ -68,12 +68,12 @@ class GitObjects:
         entries = first.entries
         for more in await self._all([page(number) for number in range(2, first.pages + 1)]):
             entries.extend(more)
-        return Tree(commit, entries, first.total)
+        return Tree(commit, [row for row in entries if row.mode != answers.MODE_SUBMODULE], first.total)
 
     async def tree_pages(
         self, repository: Repository, commit: str, *, most_bytes: int
     ) -> AsyncGenerator[list[TreeEntry], None]:
-        """The same page by page, for who may have seen enough before the end: the first, then a few at once.
+        """The same with submodules, page by page, for who may have seen enough early: the first, then a few at once.
 
         most_bytes: of all paths, folders included: TreeTooLarge, before the pages that come next are asked for.
         """

@@ -155,6 +155,7 @@ class Http2Connection(asyncio.BufferedProtocol):
                 protocol.fail(ConnectionFault(code, "what the client has begun it does not end"))
         else:
             self._partial_since = now
+        protocol.tend(now)
         for stream in list(protocol.streams.values()):
             self._answering.check(stream, now)
         if protocol.warned and not protocol.ending:

@@ -26,7 +26,8 @@ from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, Wanted, key_of, repository_of
 from addon.sites.pages_file import PagesFile
-from addon.sites.site import Site
+from addon.sites.site import File, Site
+from addon.web.hashed_names import is_hashed
 from addon.web.prepared_answers import prepared_share
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,19 @@ class Library:
         if self.shared_looks is not None and self.shared_looks.shared.away:
             return until  # what is told when Redis is back replaces the lookup
         return min(until, lookup.told_until)
+
+    def former(self, lookup: Lookup, segments: tuple[str, ...]) -> tuple[Lookup, File, float] | None:
+        """A file of a commit that was replaced within the hour, what is known of that, and until when it is served.
+
+        Only one whose name bears a hash: no other commit can mean another file by it, and nobody asks for it but a page
+        that was loaded before the deploy.
+        """
+        if not lookup.former or not is_hashed("/".join(segments)):
+            return None
+        for site, until in lookup.former:
+            if self._clock() < until and isinstance(found := site.outcome(segments, False), File):
+                return replace(lookup, site=site, commit=site.commit), found, until
+        return None
 
     def memory_key(self, lookup: Lookup) -> tuple[str, ...]:
         """Under which key memory holds a lookup, for as long as it is what is known."""
@@ -188,7 +202,12 @@ class Library:
         """Hold what is known of a repository now; that there were too many calls is no knowledge of it."""
         if lookup.fault is Fault.TROUBLE and isinstance(lookup.trouble, Overloaded):
             return lookup
-        nbytes = 1200 + sum(map(len, lookup.key)) + (lookup.site.nbytes if lookup.site is not None else 0)
+        known = self.peek(lookup.key)
+        if known is not None and known is not lookup:
+            lookup = lookup.after(known, self._clock())
+        sites = [each.site for each in lookup.former]
+        sites += [lookup.site] if lookup.site is not None else []
+        nbytes = 1200 + sum(map(len, lookup.key)) + sum(site.nbytes for site in sites)
         self.memory.put(("site", *lookup.key), lookup, nbytes)
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: %s", "/".join(lookup.key), told(lookup))

@@ -15,7 +15,7 @@ from functools import partial
 from typing import NamedTuple
 
 from addon.access.guess_limits import Bounded
-from addon.forgejo.answers import Access, Branch, Repository, TreeEntry, is_branch
+from addon.forgejo.answers import MODE_SUBMODULE, Access, Branch, Repository, TreeEntry, is_branch
 from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import (
     BadAnswer,
@@ -32,6 +32,7 @@ from addon.library.blobs import Blobs
 from addon.settings.schema import Settings
 from addon.shared.lookup import DISABLED, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
 from addon.sites import plugin_redirects
+from addon.sites.empty_site import EmptySite
 from addon.sites.findings import Finding
 from addon.sites.links import Links
 from addon.sites.pages_file import MAX_BYTES as MAX_PAGES_FILE
@@ -76,13 +77,15 @@ _THREAD_LINKS = 2 * 1024
 class _Listed(NamedTuple):
     """What matters of a commit's tree. rows: the files and links that are served; governing: those that say how.
 
-    too_many: how many there were when they became too many; then there are none.
+    too_many: how many there were when they became too many; then there are none. nothing: why there are none, where
+    the rest of the tree says it.
     """
 
     rows: Sequence[TreeEntry]
     attributes: list[TreeEntry]
     governing: dict[str, TreeEntry]
     too_many: int
+    nothing: Finding | None = None
 
     def one(self, path: str) -> TreeEntry | None:
         return self.governing.get(path)
@@ -303,6 +306,7 @@ class SiteLoader:
                 Finding(path, None, "Forgejo does not give it in one piece") for path in files if path not in texts
             ]
             notes += _misplaced(listed, prefix)
+            notes += [listed.nothing] if listed.nothing is not None else []
             rules = await self._rules({_rule_name(path, prefix): data for path, data in texts.items()})
             followed = await self._links(tree, {path: _target(blobs[entry.id].data) for path, entry in links})
             if followed is not None and followed.left:
@@ -363,11 +367,16 @@ class SiteLoader:
         named = {PAGES_FILE, PLUGIN_REDIRECTS, *ALIAS_FILES, *IN_ROOT, *(f"{prefix}{name}" for name in IN_ROOT)}
         end = max(f"{prefix[:-1]}0", PLUGIN_REDIRECTS) if prefix else None  # "0" is the byte after "/"
         nbytes = 0
+        around = EmptySite(prefix)
         async for page in self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes):
             for row in page:
                 path = row.path
                 if len(path) > MAX_PATH:
                     raise TreeTooLarge(f"a path of more than {MAX_PATH} characters")
+                if not rows:
+                    around.add(path, row.mode)
+                if row.mode == MODE_SUBMODULE:
+                    continue
                 if path in named:
                     governing[path] = row
                 if path.startswith(prefix) and is_content(path, prefix):
@@ -382,7 +391,7 @@ class SiteLoader:
             last = page[-1].path if page else ""
             if (end is not None and last > end) or (last > PAGES_FILE and not anyway and PAGES_FILE not in governing):
                 break
-        return _Listed(rows, attributes, governing, 0)
+        return _Listed(rows, attributes, governing, 0, None if rows else around.explained())
 
     async def _rules(self, files: dict[str, bytes]) -> Rules:
         most = self._settings.max_redirects

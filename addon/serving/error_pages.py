@@ -13,6 +13,7 @@ from addon.serving.locks import Entered, entered_by_all
 from addon.serving.repositories import Repositories
 from addon.settings.schema import Settings
 from addon.shared.lookup import Fault, Key, Lookup
+from addon.sites.site import INDEX, Site
 from addon.web.routing import Path
 
 
@@ -32,12 +33,10 @@ class ErrorPages:
         if status != 404:
             return self.error(request, status, work, path=path)
         if not len(entered.site.tree):
-            where = (
-                f"no files below `{entered.site.prefix}`: that folder is"
-                if entered.site.prefix
-                else "no files: they are"
-            )
-            hint = f"This repository has {where} what is served."
+            hint = _why_nothing(entered.site)
+        elif path.slash and len(path.segments) <= 1 and entered.site.page(INDEX) is None:
+            where = f"`{entered.site.prefix}`" if entered.site.prefix else "this repository"
+            hint = f"There is no `{INDEX}` in {where}: that is the page that is shown here."
         return self.error(request, 404, work, message=templates.FILE_NOT_FOUND, hint=hint, path=path)
 
     def error(
@@ -92,3 +91,12 @@ class ErrorPages:
                 return self.error(request, 403, work)
             case _:
                 return trouble_page(request, lookup.trouble)
+
+
+def _why_nothing(site: Site) -> str:
+    """What the owner of a site without files is told."""
+    for note in site.notes:
+        if note.file == site.prefix:
+            return f"{note.reason[0].upper()}{note.reason[1:]}. {note.remedy[0].upper()}{note.remedy[1:]}."
+    where = f"no files below `{site.prefix}`: that folder is" if site.prefix else "no files: they are"
+    return f"This repository has {where} what is served."

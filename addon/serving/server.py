@@ -84,7 +84,7 @@ class PagesServer:
             mappings,
             repositories,
             Locks(access),
-            Paths(library.blobs, files, SiteRules(settings, files), self.reports),
+            Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former),
             errors,
         )
         self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)

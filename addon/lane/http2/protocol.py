@@ -44,6 +44,8 @@ _MOST_CONTINUATIONS = 16
 _MOST_RESET = 256
 _MOST_SKIPPED = 16
 _FAREWELL = b"farewell"
+LINGER_SECONDS = 1.0
+"""How long a client may send on after it was answered, before it is told to stop."""
 _SMALL_DATA = 256
 """Bytes of a DATA frame below which it counts as one that does nothing, unless it is the last."""
 
@@ -98,6 +100,7 @@ class ServerProtocol:
         "_held",
         "_known_priorities",
         "_last_taken",
+        "_lingering",
         "_most_block",
         "_now",
         "_outgoing",
@@ -147,6 +150,7 @@ class ServerProtocol:
         self.last = 0
         self.requests = 0
         self._skipped: list[tuple[int, int]] = []
+        self._lingering: dict[int, float] = {}  # answered, while the client still sends; since when
         self._reset: dict[int, None] = {}  # ended by us while the client may still send
         self._known_priorities: dict[int, tuple[int, bool]] = {}
         self.turn_answers = 0
@@ -332,8 +336,9 @@ class ServerProtocol:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream number that is the server's")
         stream = self.streams.get(number)
         if stream is None:
-            if number in self._reset:
+            if number in self._reset or number in self._lingering:
                 self._spend()
+                self._lingering.pop(number, None)
                 return
             if any(first <= number <= last for first, last in self._skipped):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream number lower than the one before")
@@ -424,6 +429,10 @@ class ServerProtocol:
         if stream is None:
             if number > self.last:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on a stream that is not open")
+            if number in self._lingering:
+                if flags & END_STREAM:
+                    del self._lingering[number]
+                return
             if number in self._reset or number > self._last_taken:
                 return
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA on a stream that is over")
@@ -512,6 +521,8 @@ class ServerProtocol:
         if not number or number > self.last:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM of a stream that is not open")
         self._spend()
+        self._lingering.pop(number, None)
+        self._reset.pop(number, None)
         stream = self.streams.get(number)
         if stream is not None:
             self._drop(stream)
@@ -628,9 +639,23 @@ class ServerProtocol:
         self._failures.earn(budgets.EARNED_FAILURES)
         self._drop(stream)
         if stream.receiving:
-            self._remember_reset(stream.id)
-            self.out.append(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
+            # Not at once: some clients forget the answer when the two come together.
+            if len(self._lingering) >= MOST_STREAMS:
+                self._end_lingering(next(iter(self._lingering)))
+            self._lingering[stream.id] = self._now
         self._answering.done(stream)
+
+    def tend(self, now: float) -> None:
+        """To be called every second or so: requests that were answered before they were complete are ended."""
+        self._now = now
+        for number, since in list(self._lingering.items()):
+            if now - since >= LINGER_SECONDS:
+                self._end_lingering(number)
+
+    def _end_lingering(self, number: int) -> None:
+        del self._lingering[number]
+        self._remember_reset(number)
+        self.out.append(frames.rst_stream(number, ErrorCode.NO_ERROR))
 
     # The end.
 
@@ -659,6 +684,7 @@ class ServerProtocol:
     def close(self) -> None:
         """Nothing is sent or received any more; streams under way are given up."""
         self.closed = True
+        self._lingering.clear()
         self._held, self._block = b"", None
         streams = list(self.streams.values())
         for stream in streams:
