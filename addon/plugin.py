@@ -230,6 +230,8 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
         webhook=app.webhook,
         worker=app.worker,
     )
+    if lane is not None:
+        flows.serving = lane.serving
     stack.push_async_callback(_drain, flows, lane)
     return Running(app, flows, Upstream(settings, connections, relay), lane)
 

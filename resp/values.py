@@ -134,6 +134,8 @@ def text(value: Value) -> Value:
 
 #: So many elements are worth a look whether they can be decoded at once.
 MANY: Final = 8
+#: So many bytes at most are decoded in one go.
+_AT_ONCE: Final = 256 * 1024
 _BYTES: Final = frozenset((bytes,))
 _BYTES_AND_NULLS: Final = frozenset((bytes, type(None)))
 
@@ -167,9 +169,11 @@ def _all_at_once(inner: list[Any] | dict[Any, Any]) -> bool:
 
 def _texts(strings: list[bytes]) -> list[str]:
     """Each of the strings decoded: in one go, unless one of them has a zero byte, which stands between them there."""
-    found = b"\0".join(strings).decode("utf-8", "surrogateescape").split("\0")
-    if len(found) == len(strings):
-        return found
+    # What is long would be in memory several times, and gains nothing.
+    if sum(map(len, strings)) <= _AT_ONCE:
+        found = b"\0".join(strings).decode("utf-8", "surrogateescape").split("\0")
+        if len(found) == len(strings):
+            return found
     return [string.decode("utf-8", "surrogateescape") for string in strings]
 
 

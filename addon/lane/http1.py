@@ -205,6 +205,11 @@ class Connection(asyncio.BufferedProtocol):
             self._ended = True
             transport.close()
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nothing is under way, or a head has begun; None where something is."""
+        return None if self.busy or self._ended else self._since
+
     def abort(self) -> None:
         """Cut the connection."""
         self._transport.abort()

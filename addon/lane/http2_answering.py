@@ -21,11 +21,12 @@ from addon.admin.access_log import ABORTED
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import Asked, answer_bytes, may_be_ready, ready_answer
+from addon.lane.http2.answering import Wire
 from addon.lane.http2.answers import Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
 from addon.lane.http2.header_encoder import status_field
 from addon.lane.http2.heads import Head
-from addon.lane.http2.protocol import ServerProtocol, Wire
+from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
 from addon.serving.answers import UNREAD, Answer, Request, misshapen

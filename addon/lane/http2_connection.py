@@ -134,6 +134,11 @@ class Http2Connection(asyncio.BufferedProtocol):
         self._protocol.finish()
         self._flush()
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nothing is under way; None where something is."""
+        return None if self.busy else self._since
+
     def abort(self) -> None:
         """As `Connected`."""
         self._transport.abort()

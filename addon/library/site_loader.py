@@ -9,7 +9,8 @@ raises a ForgejoError. Only what takes long (large trees, long `.pages` files) g
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from addon.forgejo.errors import (
 from addon.forgejo.health_log import HealthLog
 from addon.library.blobs import Blobs
 from addon.settings.schema import Settings
-from addon.shared.lookup import DISABLED, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
+from addon.shared.lookup import DISABLED, EMPTY, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
 from addon.sites import plugin_redirects
 from addon.sites.empty_site import EmptySite
 from addon.sites.findings import Finding
@@ -181,7 +182,8 @@ class SiteLoader:
         )
         self._seen.put(repository_of(key), None)
         if asked.empty or not (asked.public or private):
-            return Lookup(key, self._clock(), fault=Fault.ABSENT)
+            reason = EMPTY if asked.empty and asked.public else ""
+            return Lookup(key, self._clock(), fault=Fault.ABSENT, reason=reason)
         if branch is None or repository is None or not _same_place(asked, repository):
             branch = await self._forgejo.branch(asked, named or asked.default_branch)
         return await self._site(key, asked, branch, known, wanted)
@@ -358,8 +360,16 @@ class SiteLoader:
     async def _rows(self, repository: Repository, commit: str, prefix: str, anyway: bool) -> "_Listed":
         """The commit's rows that matter: what lies below prefix, and the files that govern a site.
 
+        anyway: it is one even without `.pages`.
+        """
+        async with aclosing(self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes)) as pages:
+            return await self._listed(pages, prefix, anyway)
+
+    async def _listed(self, pages: AsyncIterator[list[TreeEntry]], prefix: str, anyway: bool) -> "_Listed":
+        """The same, of pages that may be read no further.
+
         Git lists paths in the order of their bytes, so reading ends after the last page that can hold them: a large
-        repository that is no site costs one page, not its whole tree. anyway: it is one even without `.pages`.
+        repository that is no site costs one page, not its whole tree.
         """
         rows: list[TreeEntry] = []
         attributes: list[TreeEntry] = []
@@ -368,7 +378,7 @@ class SiteLoader:
         end = max(f"{prefix[:-1]}0", PLUGIN_REDIRECTS) if prefix else None  # "0" is the byte after "/"
         nbytes = 0
         around = EmptySite(prefix)
-        async for page in self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes):
+        async for page in pages:
             for row in page:
                 path = row.path
                 if len(path) > MAX_PATH:

@@ -60,6 +60,8 @@ class FlowFace:
     ) -> None:
         """modes: of our listeners. written_to: told of a repository that somebody wrote to through us."""
         self.answered = 0
+        self.serving: Callable[[tuple[str, int], bool], object] = lambda peer, busy: None
+        """Told of a client, by address and port, that it is being answered, or that it no longer is."""
         self._modes = frozenset(modes)
         self._server = server
         self._through = through
@@ -111,6 +113,7 @@ class FlowFace:
             flow.kill()
             return
         flow.metadata[_MARK] = time.monotonic()
+        self.serving(client.peername[:2], True)
         self._flows.setdefault(client.id, {})[flow.id] = flow
         self._inflight.add(flow.id)
         self._idle.clear()
@@ -264,6 +267,7 @@ class FlowFace:
         flows.pop(flow.id, None)
         if not flows:
             self._flows.pop(client.id, None)
+            self.serving(client.peername[:2], status == 101)  # after that, it is no HTTP
         if status == 101:
             self._connections.hand_on(flow.id, client.id)
         else:

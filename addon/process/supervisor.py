@@ -44,7 +44,7 @@ STEADY_SECONDS = 60.0
 """A worker that served this long is restarted as one that never failed."""
 _MOST_WAITING = 1 << 20
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from addon.commands.cli import work; sys.exit(work(sys.argv[2]))"
+    "import sys; sys.path.insert(0, sys.argv[1]); from addon.commands.serve import work; sys.exit(work(sys.argv[2]))"
 )
 
 Sockets = dict[str, list[socket.socket]]

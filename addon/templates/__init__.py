@@ -284,13 +284,14 @@ def listing(
     ).encode()
 
 
-def landing(pages_domain: str, forgejo_url: str | None) -> bytes:
+def landing(pages_domain: str, forgejo_url: str | None, *, sites: Sequence[str] = ()) -> bytes:
     """The front page of the pages domain: what this is and how to publish, with this server's real names.
 
+    `sites`: addresses of sites to be linked, those of a preview.
     `forgejo_url` is the address at which people reach Forgejo; only `http` and `https` become a link, and never with
     the user name or password that a URL may carry.
     """
-    return _LANDING.render(domain=pages_domain, forgejo=_public_address(forgejo_url)).encode()
+    return _LANDING.render(domain=pages_domain, forgejo=_public_address(forgejo_url), sites=sites).encode()
 
 
 def status(sections: Mapping[str, Mapping[str, object]]) -> bytes:

@@ -243,3 +243,21 @@ async def test_without_wildcards_owners_are_in_the_path(proxy: MakeProxy, owners
     await node.quiet()
     assert await told(node, "blog.example.org", "/x/y.txt") == "200 y"
     assert (await answer(node, "l.example.org", "/")).status == 401
+
+
+async def test_what_holds_for_a_domain_of_its_own_is_said_there_alone(proxy: MakeProxy, owners: Owners) -> None:
+    headers = b"/*\n  Strict-Transport-Security: max-age=9\n  Service-Worker-Allowed: /\n"
+    headers += b"https://one.example.org/*\n  X-One: yes\n"
+    rules = b"https://two.example.org/* https://one.example.org/:splat 301!\n/* https://one.example.org/:splat 301!\n"
+    files = {"public/index.html": HOME, "public/_headers": headers, "public/_redirects": rules}
+    make(owners, "alice/blog", {**files, ".pages": b"custom_domain: [one.example.org, two.example.org]\n"})
+    node = proxy(None)
+    await answer(node, "alice", "/blog/x")
+    await node.quiet()
+    assert await told(node, "two.example.org", "/a/b?x=1") == "301 https://one.example.org/a/b?x=1"
+    own = await answer(node, "one.example.org", "/")
+    assert own.status == 200  # and not sent to where it is
+    fields = ("strict-transport-security", "service-worker-allowed", "x-one")
+    assert [header(own, name) for name in fields] == ["max-age=9", "/", "yes"]
+    plain = await answer(node, "one.example.org", "/", secure=False)
+    assert header(plain, "location") == "https://one.example.org/"

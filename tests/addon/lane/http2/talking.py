@@ -8,10 +8,11 @@ from typing import NamedTuple
 import hpack
 
 from addon.lane.http2 import frames
+from addon.lane.http2.answering import Wire
 from addon.lane.http2.frames import ACK, END_HEADERS, END_STREAM, PREFACE, ErrorCode, frame, unpack_head
 from addon.lane.http2.header_encoder import field, status_field
 from addon.lane.http2.heads import Commons, Head
-from addon.lane.http2.protocol import ServerProtocol, Wire
+from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 
 MOST_HEAD = 16 * 1024

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from addon.lane.http2 import budgets, frames, protocol
+from addon.lane.http2 import budgets, ended_streams, frames, protocol
 from addon.lane.http2.frames import (
     ACK,
     END_HEADERS,
@@ -342,7 +342,7 @@ def test_a_body_that_nobody_wants_is_not_waited_for() -> None:
     assert client.say(frame(frames.DATA, 0, 1, bytes(16384))) == []
     client.protocol.tend(0.5)
     assert client.out() == []  # some clients forget the answer when it comes together with this
-    client.protocol.tend(protocol.LINGER_SECONDS)
+    client.protocol.tend(ended_streams.LINGER_SECONDS)
     assert stream_error(client.out(), 1) is ErrorCode.NO_ERROR
     answer = client.say(frame(frames.DATA, 0, 1, bytes(16384)) * 2)
     assert answer == [Frame(frames.WINDOW_UPDATE, 0, 0, (32768).to_bytes(4, "big"))]
