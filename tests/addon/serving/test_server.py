@@ -197,6 +197,19 @@ async def test_a_site_has_at_most_so_many_files(forge: Forge, root: Path, files:
         assert pages.count() == 0
 
 
+@pytest.mark.parametrize(("index", "home"), [(b"<h1>", True), (None, False)])
+async def test_a_page_that_is_missing_names_the_site_and_offers_its_root_if_there_is_one(
+    forge: Forge, root: Path, index: bytes | None, home: bool
+) -> None:
+    make(root, "alice/blog", {"public/a.txt": b"a"} | ({"public/index.html": index} if index is not None else {}))
+    async with serving(forge) as pages:
+        for path in ("/blog/nothing", "/blog/deep/er/nothing"):
+            reply = await pages.get("alice", path)
+            assert reply.status == 404
+            assert b"alice.<wbr>" in reply.body
+            assert (b'href="/blog/"' in reply.body) is home
+
+
 DEEP = "/".join(("d" * 250,) * 15)
 
 
