@@ -757,9 +757,7 @@ async def test_too_many_calls_are_no_trouble_that_is_remembered(
         assert (await pages.get("alice", "/blog/")).body == b"index"
 
 
-async def test_a_known_site_is_looked_at_again_also_when_who_asked_has_got_the_old_one(
-    forge: Forge, root: Path
-) -> None:
+async def test_a_known_site_is_looked_at_again_also_when_who_asked_has_the_old_one(forge: Forge, root: Path) -> None:
     site = make(root, "alice/blog", {"public/index.html": b"first"})
     async with serving(forge) as pages:
         assert (await pages.get("alice", "/blog/")).body == b"first"
