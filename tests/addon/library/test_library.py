@@ -230,6 +230,32 @@ async def test_what_stays_empty_is_not_asked_for_without_end(
         assert not pages.library._empty
 
 
+async def test_a_repository_deleted_between_two_calls_is_gone_and_no_trouble(forge: Forge, site: Site) -> None:
+    gone, json = b'{"message":"Not Found","url":"x"}', (("Content-Type", "application/json"),)
+    async with serving(forge) as pages:
+        with forge.fault("/git/trees/", status=404, body=gone, headers=json):
+            reply = await pages.get("alice", "/blog/")
+        assert (reply.status, pages.known("alice", "blog").fault) == (404, Fault.ABSENT)
+
+
+async def test_a_push_to_a_repository_in_trouble_makes_no_look(forge: Forge, site: Site) -> None:
+    """Who pushes through us while Forgejo cannot be read would only add to its trouble."""
+    async with serving(forge) as pages:
+        with forge.fault("repos/alice/blog", status=500):
+            assert (await pages.get("alice", "/blog/")).status == 502
+            assert pages.known("alice", "blog").fault is Fault.TROUBLE
+            pages.asked()
+            await pages.library.hint(("alice", "blog"))
+            await pages.settle()
+            assert pages.count() == 0
+        pages.clock.pass_(61)
+        assert (await pages.get("alice", "/blog/")).body == b"first one"
+        site.commit({"public/index.html": b"other"})
+        await pages.library.hint(("alice", "blog"))
+        await pages.settle()
+        assert (await pages.get("alice", "/blog/")).body == b"other"
+
+
 async def test_a_transferred_repository_is_followed(forge: Forge) -> None:
     async with serving(forge) as pages:
         await pages.get("alice", "/blog/")

@@ -673,7 +673,9 @@ async def test_nothing_of_a_visitor_reaches_forgejo_but_names(forge: Forge, root
     }
     async with serving(forge, maxCachedFileSize="64KiB") as pages:
         for path in ("/blog/?token=secret&sudo=secret", "/blog/big.mp4?ref=secret", "/secret%3Fref=secret/x"):
-            await pages.get("alice", path, **secrets)
+            reply = await pages.get("alice", path, **secrets)
+            assert reply.status == (404 if "%3F" in path else 200)
+        assert len(forge.calls) >= 5  # a site, a stream, and a repository that is not there
         for call in forge.calls:
             assert "secret" not in call.target.replace("secret%3Fref%3Dsecret", "")
             assert not call.credentials
@@ -755,3 +757,16 @@ async def test_too_many_calls_are_no_trouble_that_is_remembered(
             assert reply.status == 503
             assert int(reply.headers["retry-after"]) >= 1
         assert (await pages.get("alice", "/blog/")).body == b"index"
+
+
+@pytest.mark.parametrize("path", ["/", "/blog/", "/no/such/file"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+async def test_a_method_that_reads_nothing_is_refused_also_where_nothing_is(
+    forge: Forge, root: Path, method: str, path: str
+) -> None:
+    make(root, "alice/blog", {"public/index.html": b"index"})
+    async with serving(forge) as pages:
+        for owner in ("alice", "nobody"):
+            for _ in range(2):
+                reply = await pages.get(owner, path, method)
+                assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
