@@ -246,6 +246,8 @@ class Library:
         sites += [lookup.site] if lookup.site is not None else []
         nbytes = 1200 + sum(map(len, lookup.key)) + sum(site.nbytes for site in sites)
         self.memory.put(("site", *lookup.key), lookup, nbytes)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: %s", "/".join(lookup.key), told(lookup))
         return lookup
 
     def renew(self) -> None:
@@ -343,3 +345,11 @@ class Library:
 def _true_name(lookup: Lookup) -> Key | None:
     """What a repository is called by now."""
     return (lookup.repository.owner.lower(), lookup.repository.name.lower()) if lookup.repository is not None else None
+
+
+def told(lookup: Lookup) -> str:
+    """What is known of a repository, or why it is not served, for the log."""
+    if lookup.site is not None:
+        return f"served, commit {lookup.commit}"
+    why = lookup.fault.name.lower().replace("_", " ") if lookup.fault is not None else "nothing is known"
+    return f"not served: {why}" + (f" ({lookup.trouble})" if lookup.trouble is not None else "")
