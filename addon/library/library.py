@@ -246,6 +246,8 @@ class Library:
         sites += [lookup.site] if lookup.site is not None else []
         nbytes = 1200 + sum(map(len, lookup.key)) + sum(site.nbytes for site in sites)
         self.memory.put(("site", *lookup.key), lookup, nbytes)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: %s", "/".join(lookup.key), told(lookup))
         return lookup
 
     def renew(self) -> None:
@@ -302,6 +304,9 @@ class Library:
         return self._flights.start(("site", *key), lambda: self._looked(key, wanted))
 
     async def _look_of(self, key: Key, wanted: Wanted | None) -> Lookup:
+        if self.peek(key) is not None:
+            # Who is served what is known leaves after half a second; the look is for those who come next.
+            return await asyncio.shield(self._start_look(key, wanted))
         return await self._flights.do(("site", *key), lambda: self._looked(key, wanted))
 
     async def _looked(self, key: Key, wanted: Wanted | None) -> Lookup:
@@ -343,3 +348,11 @@ class Library:
 def _true_name(lookup: Lookup) -> Key | None:
     """What a repository is called by now."""
     return (lookup.repository.owner.lower(), lookup.repository.name.lower()) if lookup.repository is not None else None
+
+
+def told(lookup: Lookup) -> str:
+    """What is known of a repository, or why it is not served, for the log."""
+    if lookup.site is not None:
+        return f"served, commit {lookup.commit}"
+    why = lookup.fault.name.lower().replace("_", " ") if lookup.fault is not None else "nothing is known"
+    return f"not served: {why}" + (f" ({lookup.trouble})" if lookup.trouble is not None else "")

@@ -772,6 +772,21 @@ async def test_too_many_calls_are_no_trouble_that_is_remembered(
         assert (await pages.get("alice", "/blog/")).body == b"index"
 
 
+async def test_a_known_site_is_looked_at_again_also_when_who_asked_has_the_old_one(forge: Forge, root: Path) -> None:
+    site = make(root, "alice/blog", {"public/index.html": b"first"})
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/blog/")).body == b"first"
+        site.commit({"public/index.html": b"second"})
+        pages.clock.pass_(700)
+        slots = pages.forgejo._calls.slots
+        async with AsyncExitStack() as held:
+            for number in range(16):
+                await held.enter_async_context(slots.turns.turn(1.0, party=Party(f"o{number}")))
+            assert (await pages.get("alice", "/blog/")).body == b"first"
+        await pages.settle()
+        assert (await pages.get("alice", "/blog/")).body == b"second"
+
+
 @pytest.mark.parametrize("path", ["/", "/blog/", "/no/such/file"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 async def test_a_method_that_reads_nothing_is_refused_also_where_nothing_is(
