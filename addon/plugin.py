@@ -274,6 +274,8 @@ def _warn(settings: Settings) -> None:
             "Python 3.12 or newer brings a mitmproxy with the fixed one.",
             mitmproxy.version.VERSION,
         )
+    if settings.lane and type(ctx.master).__name__ in ("WebMaster", "ConsoleMaster"):
+        logger.warning("requests that the lane answers are no flows and are not shown here; lane: false shows all")
     for fault in _NOT_MENDED:
         logger.warning("this mitmproxy is not as expected: %s", fault)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from addon.commands.arguments import print_json
 from addon.commands.serve import unusable
-from addon.settings.file_checks import problems
+from addon.settings.file_checks import problems, unlistenable
 from addon.settings.schema import Settings, SettingsError, load
 
 _SAMPLE = re.compile(r"(?:^|\.)example\.(?:org|com|net)$")
@@ -29,6 +29,12 @@ def check_command(path: Path, *, offline: bool, as_json: bool) -> int:
     warnings = [*settings.warnings, *_samples(settings)]
     if settings.not_used_yet:
         warnings.append(f"not used yet: {', '.join(settings.not_used_yet)}")
+    for name, addresses in (("listen", settings.listen), ("adminListen", settings.admin_listen)):
+        warnings += [f"{name}: {each}: {why}" for each in addresses if (why := unlistenable(each))]
+    if settings.serve_private_repositories and settings.forgejo_token is None:
+        warnings.append(
+            "servePrivateRepositories: needs forgejoToken: without one, Forgejo shows no private repository"
+        )
     if not wrong and not offline and (problem := asyncio.run(_forgejo_problem(settings))):
         warnings.append(problem)
     if as_json:

@@ -76,7 +76,7 @@ def preview_command(options: argparse.Namespace) -> int:
         preview = _Preview(forge, inner, listener, options)
         threading.Thread(target=preview.open, args=(shown,), daemon=True).start()
         stack.callback(preview.close)
-        return run_mitmdump(config, folder / "state", quiet=True)
+        return run_mitmdump(config, folder / "state")
 
 
 class _Preview:

@@ -40,8 +40,8 @@ def work(config: str) -> int:
     return run_mitmdump(Path(config), load(Path(config), text=worker.text).state_dir)
 
 
-def run_mitmdump(config: Path, state_dir: Path, *, quiet: bool = False) -> int:
-    """Run mitmdump in this process, closed until the addon opens it. quiet: only warnings and errors are printed."""
+def run_mitmdump(config: Path, state_dir: Path) -> int:
+    """Run mitmdump in this process, closed until the addon opens it."""
     from mitmproxy.tools.main import mitmdump
 
     script = Path(__file__).parents[1] / "pages.py"
@@ -57,7 +57,7 @@ def run_mitmdump(config: Path, state_dir: Path, *, quiet: bool = False) -> int:
     # Safe from the first moment, not only from the moment the script is loaded.
     for option in ("onboarding=false", "connection_strategy=lazy", "keep_host_header=true", "flow_detail=0"):
         arguments += ["--set", option]
-    if quiet:
-        arguments += ["--set", "termlog_verbosity=warn"]
+    # Of what comes before the settings are read, in another form than ours, only warnings; then `logLevel` counts.
+    arguments += ["--set", "termlog_verbosity=warn"]
     mitmdump(arguments)
     return 0

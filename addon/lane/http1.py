@@ -14,6 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import cast
 
+from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED
 from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
@@ -516,6 +517,7 @@ class Connection(asyncio.BufferedProtocol):
             nbytes=0 if line.method == "HEAD" else nbytes,
             seconds=monotonic() - began,
             cache=cache,
+            seen=seen("HTTP/1.1" if line.http11 else "HTTP/1.0", self._secure, fields.values.get),
         )
 
 

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from addon.access.control import MAX_FORM
+from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
@@ -426,6 +427,7 @@ class Http2Answering:
             nbytes=0 if common.method == "HEAD" else nbytes,
             seconds=seconds,
             cache=cache,
+            seen=seen("HTTP/2.0", self._secure, common.fields.values.get),
         )
 
 

@@ -31,7 +31,7 @@ from addon.forgejo.errors import (
 from addon.forgejo.health_log import HealthLog
 from addon.library.blobs import Blobs
 from addon.settings.schema import Settings
-from addon.shared.lookup import DISABLED, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
+from addon.shared.lookup import DISABLED, EMPTY, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
 from addon.sites import plugin_redirects
 from addon.sites.empty_site import EmptySite
 from addon.sites.findings import Finding
@@ -182,7 +182,8 @@ class SiteLoader:
         )
         self._seen.put(repository_of(key), None)
         if asked.empty or not (asked.public or private):
-            return Lookup(key, self._clock(), fault=Fault.ABSENT)
+            reason = EMPTY if asked.empty and asked.public else ""
+            return Lookup(key, self._clock(), fault=Fault.ABSENT, reason=reason)
         if branch is None or repository is None or not _same_place(asked, repository):
             branch = await self._forgejo.branch(asked, named or asked.default_branch)
         return await self._site(key, asked, branch, known, wanted)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 from mitmproxy.connection import Client
 
+from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED, AccessLog
 from addon.admin.webhook import Delivery, Webhook, written
 from addon.lane.lane import GRACE_SECONDS
@@ -132,6 +133,7 @@ class FlowFace:
         request = request_of(flow, through)
         if self._log is not None:
             flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
+            flow.metadata["pages_seen"] = seen(flow.request.http_version, client.tls_established, request.header)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
         fault = control_fault(flow.request.data.method, flow.request.data.path)
         if fault is not None:
@@ -303,6 +305,7 @@ class FlowFace:
                 nbytes=counted.size if counted is not None else len(body or b""),
                 seconds=time.monotonic() - began,
                 cache=flow.metadata.get("pages_cache", ""),
+                seen=flow.metadata["pages_seen"],
             )
 
     # The end.

@@ -30,6 +30,8 @@ FORMER_LIFE = 3600.0
 _MOST_FORMER = 3
 _LARGEST_FORMER = 20_000
 """Files of a site above which nothing is remembered of its former commits: a file takes 80 bytes."""
+EMPTY = "nothing was pushed yet"
+"""Reason of an ABSENT repository that is there, and empty."""
 DISABLED = "enabled: false"
 """Reason of an UNCONFIGURED site that has a `.pages` file."""
 
@@ -98,8 +100,9 @@ class Lookup:
     """What is known of a repository.
 
     looked: monotonic seconds of the last definite answer. modified: the commit's Last-Modified. uses_lfs: a small file
-    may be a Git LFS pointer. line, reason: of a broken `.pages`, or DISABLED. total: files, if too many. trouble: why
-    the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none is tried.
+    may be a Git LFS pointer. line, reason: of a broken `.pages`, or DISABLED, or EMPTY. total: files, if too many.
+    trouble: why the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none
+    is tried.
     added: the hash in Redis that locks the site besides its `.pages`, whatever it is worth; "" where there is none.
     suspect: what other proxies share says something else by now; believed: monotonic seconds until which it would tell.
     former: the last commits that were replaced, the newest first.

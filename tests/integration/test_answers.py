@@ -90,7 +90,7 @@ FOUND = [
     ("alice", "/blog/dangling", 404, b"Nothing here"),
     ("alice", "/blog/module/", 404, b"Nothing here"),
     ("alice", "/blog/README.md", 404, b"Nothing here"),
-    ("alice", "/blog/.pages", 404, b"Nothing here"),
+    ("alice", "/blog/.pages", 404, b"Page not found"),
     ("alice", "/nothing", 404, b"File not found"),
     ("alice", "/nothing.html", 404, b"File not found"),
     ("alice", "/nopages/", 404, b"Repository not found or not configured for pages"),
