@@ -21,6 +21,7 @@ from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED, AccessLog
 from addon.admin.webhook import Delivery, Webhook, written
 from addon.lane.lane import GRACE_SECONDS
+from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
 from addon.mitm.flows import Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
 from addon.mitm.relay import Deposit, Relay
@@ -40,6 +41,8 @@ _MARK = "pages"
 """In a flow's metadata while its request is being answered; its value is when it began."""
 _FORM = "pages_form"
 _TICKET = "pages_ticket"
+_LAST = "pages_last"
+"""In the metadata of a flow that is the last of its connection."""
 
 
 class FlowFace:
@@ -75,6 +78,7 @@ class FlowFace:
         self._flows: dict[str, dict[str, http.HTTPFlow]] = {}  # being answered, by client
         self._inflight: set[str] = set()  # those of them that a shutdown waits for
         self._idle = asyncio.Event()
+        http1.Refusals.told = self.refused
         self._ending = False  # each answer is the last of its connection
 
     @property
@@ -90,6 +94,14 @@ class FlowFace:
     def is_ours(self, client: Client) -> bool:
         """Whether a client came in by a listener of ours."""
         return client.proxy_mode.full_spec in self._modes
+
+    def refused(self, client: Client, status: int) -> None:
+        """mitmproxy has answered what never became a request."""
+        if self._log is not None and self.is_ours(client):
+            address = str(client.peername[0])
+            self._log.record(
+                client=address, method="", host="", path="", status=status, nbytes=0, seconds=0.0, cache=""
+            )
 
     # What a request gets.
 
@@ -108,7 +120,8 @@ class FlowFace:
     async def _request(self, flow: http.HTTPFlow) -> None:
         server, through, client = self._server, self._through, flow.client_conn
         if flow.error is not None:
-            return  # mitmproxy has refused it already: CONNECT, faulty framing
+            self.refused(client, 400)  # by mitmproxy, already: CONNECT, faulty framing
+            return
         if not self.is_ours(client):
             flow.kill()
             return
@@ -159,14 +172,18 @@ class FlowFace:
             return
         if not has_body(flow.request):
             delivery.take(b"")
-        self._relayed(flow, delivery.answer)
+        self._relayed(flow, delivery.answer, wanted=True)
         flow.request.stream = delivery.take
 
-    def _relayed(self, flow: http.HTTPFlow, deposit: Deposit) -> None:
+    def _relayed(self, flow: http.HTTPFlow, deposit: Deposit, *, wanted: bool = False) -> None:
         """Make the relay, which holds the answer, the flow's upstream; a body is thrown away on the way there."""
         # The connection's own state hangs on this request as well: whether it is HEAD, HTTP/1.0, the last one.
         data = flow.request.data
-        kept = [(name, value) for name, value in data.headers.fields if name.lower() in (b"connection", b"expect")]
+        # Who asks whether to send a body that nobody reads, is not told to: the answer says enough (RFC 9110 §10.1.1).
+        names = (b"connection", b"expect") if wanted else (b"connection",)
+        kept = [(name, value) for name, value in data.headers.fields if name.lower() in names]
+        if not wanted and "expect" in flow.request.headers:
+            flow.metadata[_LAST] = True  # whether the body comes all the same, nobody can know
         data.method = b"HEAD" if data.method == b"HEAD" else b"GET"
         data.scheme, data.authority = b"http", b""
         data.host, data.port = "127.0.0.1", self._relay.port
@@ -235,9 +252,12 @@ class FlowFace:
             hint.add_done_callback(self._hints.discard)
 
     def _close_after(self, flow: http.HTTPFlow) -> None:
-        """At the end, have mitmproxy close a connection after this answer, and say so."""
-        response = flow.response
-        if self._ending and response is not None and response.status_code != 101:
+        """Say that mitmproxy closes the connection after this answer; at the end, have it do so."""
+        request, response = flow.request, flow.response
+        options = request.headers.get("connection", "").lower()
+        asked = "close" in options or (request.http_version == "HTTP/1.0" and "keep-alive" not in options)
+        last = self._ending or asked or _LAST in flow.metadata
+        if last and response is not None and response.status_code != 101:
             response.headers["Connection"] = "close"
 
     def error(self, flow: http.HTTPFlow) -> None:

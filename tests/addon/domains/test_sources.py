@@ -204,6 +204,8 @@ async def test_a_domain_that_another_site_has_leads_nobody_there(proxy: MakeProx
     await node.visit("bob", "/site/")
     await node.visit("alice", "/blog/")
     assert await told(node, "alice", "/blog/x") == "301 https://two.example.org/x"
+    states = {host: (state, needs) for host, state, needs in node.registration.states("alice", "blog")}
+    assert states == {"one.example.org": ("refused", "another site has it"), "two.example.org": ("registered", "")}
 
 
 async def test_the_operator_may_send_all_to_their_domains(proxy: MakeProxy, owners: Owners) -> None:

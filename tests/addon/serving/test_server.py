@@ -197,6 +197,19 @@ async def test_a_site_has_at_most_so_many_files(forge: Forge, root: Path, files:
         assert pages.count() == 0
 
 
+@pytest.mark.parametrize(("index", "home"), [(b"<h1>", True), (None, False)])
+async def test_a_page_that_is_missing_names_the_site_and_offers_its_root_if_there_is_one(
+    forge: Forge, root: Path, index: bytes | None, home: bool
+) -> None:
+    make(root, "alice/blog", {"public/a.txt": b"a"} | ({"public/index.html": index} if index is not None else {}))
+    async with serving(forge) as pages:
+        for path in ("/blog/nothing", "/blog/deep/er/nothing"):
+            reply = await pages.get("alice", path)
+            assert reply.status == 404
+            assert b"alice.<wbr>" in reply.body
+            assert (b'href="/blog/"' in reply.body) is home
+
+
 DEEP = "/".join(("d" * 250,) * 15)
 
 
@@ -757,6 +770,21 @@ async def test_too_many_calls_are_no_trouble_that_is_remembered(
             assert reply.status == 503
             assert int(reply.headers["retry-after"]) >= 1
         assert (await pages.get("alice", "/blog/")).body == b"index"
+
+
+async def test_a_known_site_is_looked_at_again_also_when_who_asked_has_the_old_one(forge: Forge, root: Path) -> None:
+    site = make(root, "alice/blog", {"public/index.html": b"first"})
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/blog/")).body == b"first"
+        site.commit({"public/index.html": b"second"})
+        pages.clock.pass_(700)
+        slots = pages.forgejo._calls.slots
+        async with AsyncExitStack() as held:
+            for number in range(16):
+                await held.enter_async_context(slots.turns.turn(1.0, party=Party(f"o{number}")))
+            assert (await pages.get("alice", "/blog/")).body == b"first"
+        await pages.settle()
+        assert (await pages.get("alice", "/blog/")).body == b"second"
 
 
 @pytest.mark.parametrize("path", ["/", "/blog/", "/no/such/file"])
