@@ -230,6 +230,8 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
         webhook=app.webhook,
         worker=app.worker,
     )
+    if lane is not None:
+        flows.serving = lane.serving
     stack.push_async_callback(_drain, flows, lane)
     return Running(app, flows, Upstream(settings, connections, relay), lane)
 
@@ -272,6 +274,8 @@ def _warn(settings: Settings) -> None:
             "Python 3.12 or newer brings a mitmproxy with the fixed one.",
             mitmproxy.version.VERSION,
         )
+    if settings.lane and type(ctx.master).__name__ in ("WebMaster", "ConsoleMaster"):
+        logger.warning("requests that the lane answers are no flows and are not shown here; lane: false shows all")
     for fault in _NOT_MENDED:
         logger.warning("this mitmproxy is not as expected: %s", fault)
 

@@ -350,7 +350,11 @@ def open_access_log(stack: AsyncExitStack, settings: Settings) -> AccessLog | No
     if settings.access_log is None:
         return None
     try:
-        log = AccessLog(None if settings.access_log == "stderr" else settings.access_log)
+        log = AccessLog(
+            None if settings.access_log == "stderr" else settings.access_log,
+            settings.access_log_format,
+            anonymous=settings.access_log_anonymize,
+        )
     except OSError as error:
         raise CannotStart(f"accessLog: {error}") from None
     stack.callback(log.close)

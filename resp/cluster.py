@@ -53,6 +53,8 @@ from resp.values import Value
 
 #: Redirections, and further attempts, of one call.
 MOST_HOPS: Final = 5
+#: From this hop on a redirection is followed only after a pause.
+AGREED: Final = 2
 ASKING: Final = encode_command("ASKING")
 _CURSOR_BITS: Final = 64
 
@@ -190,7 +192,8 @@ class ClusterSource:
         if isinstance(outcome, Moved):
             target = topology.at(outcome.host, outcome.port, node)
             topology.moved(outcome.slot, target)
-            return target, False
+            # Two nodes that send us to each other do not agree yet; that takes them a moment.
+            return (target, False) if hop < AGREED or pause(hop, deadline) else None
         if isinstance(outcome, TryAgain | ClusterDown) and not is_script(args[0]):
             if isinstance(outcome, ClusterDown):
                 topology.rounds.suspect()
@@ -295,6 +298,8 @@ class ClusterSource:
             else:
                 node = self.topology.at(outcome.host, outcome.port, node)
                 self.topology.moved(outcome.slot, node)
+                if hop >= AGREED and not pause(hop, deadline):
+                    return replies
         raise AssertionError("unreachable")
 
     def hold(self, args: Args, timeout: float | None) -> tuple[ClusterHeld, list[Value]]:
@@ -315,6 +320,8 @@ class ClusterSource:
                 continue
             outcome = replies[0]
             if not isinstance(outcome, Moved) or isinstance(outcome, Ask) or hop == MOST_HOPS:
+                return ClusterHeld(held, slot), replies
+            if hop >= AGREED and not pause(hop, deadline):
                 return ClusterHeld(held, slot), replies
             held.discard()
             node = self.topology.at(outcome.host, outcome.port, node)

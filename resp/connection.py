@@ -31,8 +31,8 @@ from resp.errors import (
 )
 from resp.handshake import check, handshake, redacted
 from resp.interruptions import ALARM, MAIN, handler_of, signals
-from resp.protocol import LARGE_BUFFER, STEP
-from resp.stream import DONTWAIT, IOV_MAX, WAITALL, Stream
+from resp.protocol import Parser
+from resp.stream import DONTWAIT, IOV_MAX, Stream
 from resp.values import INCOMPLETE, Push, Value
 
 # Whole replies that are worth a look-up before parsing.
@@ -50,8 +50,6 @@ _AGGREGATES: Final = frozenset(b"*%~")
 # Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
 # fraction of the time it takes to parse it.
 _STARTS: Final[dict[int, bytes]] = {}
-#: Messages that nobody asked for are kept on a connection up to this number, the newest.
-_PUSHES_KEPT: Final = 256
 
 
 class Connection(Stream):
@@ -67,7 +65,7 @@ class Connection(Stream):
     """
 
     __slots__ = (
-        "_large",
+        "_heard_nothing",
         "born",
         "client_id",
         "expires",
@@ -79,6 +77,7 @@ class Connection(Stream):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
+        self._heard_nothing = False
         self.protocol = 2
         self.server: dict[Any, Any] = {}
         self.client_id: int | None = None
@@ -86,8 +85,6 @@ class Connection(Stream):
         # it is needed.
         self.born = self.idle_since = self.fresh_until = 0.0
         self.expires = float("inf")
-        # How long the header of a large string is; not 0 if the last reply was one, so that the next may be, too.
-        self._large = 0
 
     def __repr__(self) -> str:
         return f"<Connection to {self.endpoint}, {'closed' if self.socket is None else f'RESP{self.protocol}'}>"
@@ -113,6 +110,7 @@ class Connection(Stream):
             except _HungUp:
                 # Some proxies (twemproxy) close at a command that they do not know, and HELLO is one.
                 self.close()
+                self.parser = Parser(max_bulk=where.max_bulk, max_elements=where.max_elements)
                 self._use(dial(where, deadline))
                 self._handshake(who, deadline, plain=True)
             if self.parser.get() is not INCOMPLETE or not (self.parser.idle or self.parser.in_push):
@@ -155,7 +153,7 @@ class Connection(Stream):
                 replies = self._introduce(commands, deadline, who)
             except ConnectionLost as error:
                 # Only a connection that was closed by the other side, before it said a word.
-                if first and not self.parser.end:
+                if first and self._heard_nothing:
                     raise _HungUp(str(error), maybe_executed=False) from None
                 raise
             first = False
@@ -181,6 +179,7 @@ class Connection(Stream):
                 reply = self._read(deadline)
             except ConnectionLost:
                 check(replies)
+                self._heard_nothing = self.parser.idle and (not replies or who.protocol == 2)
                 raise
             if isinstance(reply, ServerError):
                 reply = redacted(reply, who)
@@ -408,74 +407,6 @@ class Connection(Stream):
         except BaseException:
             self.close()
             raise
-
-    def _remembered(self, reply: Value) -> Value:
-        """The reply; what size it had is remembered for the next one."""
-        large = type(reply) is bytes and LARGE_BUFFER < len(reply) <= STEP
-        self._large = len(b"$%d\r\n" % len(reply)) if large else 0
-        return reply
-
-    def _another_large(self, deadline: float | None) -> Value:
-        """The reply, if it is a string of about the size of the last one; also if it is not.
-
-        The header is received alone, then the string straight into the object that the caller gets: `recv` neither
-        copies nor clears its memory, which is what costs most of the time of a large value. The CRLF comes with
-        whatever is behind it.
-        """
-        parser, view = self.parser, self.parser.view
-        length = self._large
-        count = self._receive_into(view[:length], deadline, 0)
-        parser.take_over(count)
-        digits = bytes(view[1 : count - 2])
-        if count < length or view[0] != 36 or bytes(view[count - 2 : count]) != b"\r\n" or not digits.isdigit():
-            return self._settle(self._read(deadline))
-        size = int(digits)
-        if not LARGE_BUFFER < size <= min(STEP, parser.max_bulk):
-            return self._settle(self._read(deadline))
-        try:
-            value = self._prepare(deadline).recv(size, WAITALL)
-        except BlockingIOError:
-            raise self._timeout(True) from None
-        if len(value) < size:
-            parser.feed(value)
-            if not value:
-                raise ConnectionLost("the server closed the connection")
-            return self._settle(self._read(deadline))
-        count = self._receive_into(view, deadline, 0)
-        if count == 1:
-            count += self._receive_into(view[1:], deadline, 0)
-        if bytes(view[:2]) != b"\r\n":
-            raise ProtocolError("a string does not end with CRLF where its length says")
-        parser.take_over(count)
-        parser.pos = 2
-        return self._settle(value)
-
-    def _receive_rest(self, count: int, total: int, deadline: float | None) -> int:
-        """Receive into the buffer, which has `count` bytes, until it has `total`."""
-        view = self.parser.view
-        limit = self._applied
-        if not signals.handled and (deadline is None or limit is None or limit - deadline + monotonic() < 0.01 * limit):
-            # No time was lost so far, so that the kernel's limit is right as it is; the usual case, spelt out.
-            assert self.socket is not None
-            count += self.socket.recv_into(view[count:total], 0, WAITALL)
-        self.exact = True
-        while count < total:
-            with view[count:total] as rest:
-                count += self._receive_into(rest, deadline)
-        return count
-
-    def _settle(self, reply: Value) -> Value:
-        """Look at what came behind the reply: messages are put aside, anything else must not reach the next caller."""
-        parser = self.parser
-        while len(parser.pushes) > _PUSHES_KEPT:
-            parser.pushes.popleft()
-        if not parser.idle:
-            extra = parser.get()
-            if extra is not INCOMPLETE or not parser.idle:
-                # Was it there before, is it an answer that was to come, is a part of the stream missing? Nobody
-                # knows, so that the reply is not to be trusted either.
-                raise Desynchronised("more was received than the reply that was asked for")
-        return reply
 
 
 class _HungUp(ConnectionLost):

@@ -101,12 +101,14 @@ def addresses(host: str, port: int, deadline: float) -> list[Any]:
     with _lookups_lock:
         lookup = _lookups.get((host, port))
         if lookup is None:
-            lookup = _lookups[host, port] = _Lookup()
+            lookup = _Lookup()
             try:
                 threading.Thread(target=_ask, args=(host, port, lookup), name="resp-resolve", daemon=True).start()
             except RuntimeError:
-                del _lookups[host, port]
                 raise ConnectionLost("no thread for resolving the host name") from None
+            # Only now, with a thread behind it: an exception that strikes in between must not leave a question that
+            # nobody asks. The thread takes it out again, for which it needs the lock.
+            _lookups[host, port] = lookup
     if not lookup.done.wait(left(deadline)):
         raise TimeoutError
     answer = lookup.answer

@@ -68,6 +68,8 @@ STRING_HEADS: Final = tuple(b"$%d" % size for size in range(1024))
 _WORD_HEADS: Final = tuple(b"\r\n$%d\r\n" % size for size in range(1024))
 #: So many words of a command are worth an attempt to encode them at once.
 MANY: Final = 8
+# Of more words than this there are copies enough.
+_MOST: Final = 4096
 
 
 def _short_words(words: Any) -> bytes | None:
@@ -142,7 +144,7 @@ def encode_request(args: Sequence[Argument]) -> Request:
         small = [b"*%d\r\n" % count]
     else:
         words = args[1:]
-        if len(words) >= MANY and (together := _short_words(words)) is not None:
+        if MANY <= len(words) <= _MOST and (together := _short_words(words)) is not None:
             return head + together
         small = [head]
     parts: list[bytes | memoryview] = []

@@ -45,7 +45,7 @@ class Observer:
         """Tracking reported a key that somebody changed; None: any number of them, or all."""
 
     def moved(self, before: Endpoint, after: Endpoint) -> None:
-        """The master is another server now."""
+        """The master is another server now; on a cluster: some slots have another owner."""
 
 
 def tell(call: Callable[..., None], *args: object) -> None:

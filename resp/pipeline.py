@@ -143,7 +143,7 @@ class Transaction(Pipeline, MayAnswer):
 
     def __init__(self, source: Source, *, timeout: float | None, decode: bool = False) -> None:
         self._held: Held | None = None
-        self._immediate = False
+        self._immediate = self._watched = False
         super().__init__(source, timeout=timeout, decode=decode)
 
     @property
@@ -187,18 +187,19 @@ class Transaction(Pipeline, MayAnswer):
         else:
             self._immediate = True
             self._do(words)
+        self._watched = True
         return True
 
     @property
     def watching(self) -> bool:
-        """True from `watch` to the end: EXEC, reset, or the loss of the connection that watches."""
-        return self._held is not None and self._held.open
+        """True from `watch` to the end: EXEC, `unwatch`, `reset`, or the loss of the connection that watches."""
+        return self._watched and self._held is not None and self._held.open
 
     def unwatch(self) -> bool:
         """Watch nothing any more; commands are queued from now on."""
         if self._held is not None and self._held.open:
             self._at_once(("UNWATCH",))
-        self._immediate = False
+        self._immediate = self._watched = False
         return True
 
     def multi(self) -> None:
@@ -208,7 +209,7 @@ class Transaction(Pipeline, MayAnswer):
     def reset(self) -> None:
         """Forget what is queued and watch nothing any more."""
         self._forget()
-        self._immediate = False
+        self._immediate = self._watched = False
         held, self._held = self._held, None
         if held is not None:
             # Simpler than UNWATCH, and rare: a watch that did not lead to an EXEC.

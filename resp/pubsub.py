@@ -23,8 +23,9 @@ from typing import Any
 from resp.connection import Connection
 from resp.encoding import Argument, encode_argument
 from resp.endpoint import Endpoint
-from resp.errors import AuthenticationError, ClientClosed, ConnectionLost, InvalidArgument, Moved, RespError
+from resp.errors import ClientClosed, ConnectionLost, InvalidArgument, Moved, RespError
 from resp.listening import Fixed, Upstream, Waker, upstream_of, wait
+from resp.pubsub_thread import PubSubThread
 from resp.subscriber import CONFIRMATIONS, DATA, KINDS, Handler, Message, Subscriber
 from resp.values import text
 
@@ -210,6 +211,9 @@ class PubSub:
         """
         return self._next(timeout, ignore_subscribe_messages, lambda: False)
 
+    #: Messages of sharded channels come with the others.
+    get_sharded_message = get_message
+
     def _next(self, timeout: float | None, quietly: bool, stopped: Callable[[], bool]) -> Message | None:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._reading:
@@ -263,7 +267,13 @@ class PubSub:
         An error that `get_message` would raise goes to `exception_handler`, or to the log; the thread goes on, except
         after AuthenticationError.
         """
-        thread = PubSubThread(self, daemon, handler, exception_handler)
+        thread = PubSubThread(
+            lambda stopped: self._next(None, False, stopped),
+            lambda: self._waker.ring(),
+            daemon,
+            handler,
+            exception_handler,
+        )
         thread.start()
         return thread
 
@@ -408,49 +418,3 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-class PubSubThread(threading.Thread):
-    """Reads a `PubSub` until `stop()`; see `PubSub.run_in_thread`."""
-
-    def __init__(
-        self,
-        pubsub: PubSub,
-        daemon: bool,
-        handler: Handler | None,
-        exception_handler: Callable[[RespError], object] | None,
-    ) -> None:
-        super().__init__(name="resp-pubsub", daemon=daemon)
-        self._pubsub = pubsub
-        self._handler = handler
-        self._exception_handler = exception_handler
-        self._stopping = False
-
-    def stop(self) -> None:
-        """End the thread after the message that it is at; `join()` it if you like. The PubSub stays open."""
-        self._stopping = True
-        self._pubsub._waker.ring()
-
-    def run(self) -> None:
-        while not self._stopping:
-            try:
-                message = self._pubsub._next(None, False, lambda: self._stopping)
-                if message is not None and self._handler is not None:
-                    self._handler(message)
-            except ClientClosed:
-                return
-            except RespError as error:
-                self._report(error)
-                if isinstance(error, AuthenticationError):
-                    return
-            except Exception:
-                logger.exception("a message handler failed")
-
-    def _report(self, error: RespError) -> None:
-        if self._exception_handler is None:
-            logger.warning("publish/subscribe: %s", error)
-            return
-        try:
-            self._exception_handler(error)
-        except Exception:
-            logger.exception("the exception handler of a PubSub failed")

@@ -92,8 +92,8 @@ class Rounds:
             if self._thread is None and not self.closed:
                 thread = threading.Thread(target=_run, args=(weakref.ref(self), self._waker), name=self._name)
                 thread.daemon = True
-                self._thread = thread
                 thread.start()
+                self._thread = thread  # not before: an exception in between must not leave a thread that never was
 
     def start(self) -> None:
         """Begin, also without anybody who waits; nothing if it has begun."""

@@ -24,15 +24,18 @@ from typing import Any, Final
 from resp.dial import kernel_limits, poller, reason, timeval
 from resp.encoding import Request
 from resp.endpoint import Endpoint
-from resp.errors import ConnectionLost, Timeout
+from resp.errors import ConnectionLost, Desynchronised, ProtocolError, Timeout
 from resp.interruptions import MAIN, signals
-from resp.protocol import Parser
+from resp.protocol import LARGE_BUFFER, STEP, Parser
 from resp.values import INCOMPLETE, Value
 
 WAITALL: Final = getattr(socket, "MSG_WAITALL", 0)
 DONTWAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
 #: Pieces that one system call sends.
 IOV_MAX: Final = 512
+
+#: Messages that nobody asked for are kept on a connection up to this number, the newest.
+_PUSHES_KEPT: Final = 256
 
 _open: weakref.WeakSet[Stream] = weakref.WeakSet()
 
@@ -48,6 +51,7 @@ class Stream:
         "_applied",
         "_held",
         "_kernel",
+        "_large",
         "_poller",
         "endpoint",
         "exact",
@@ -64,6 +68,8 @@ class Stream:
         self._applied: float | None = -1.0
         self._poller: Any = None
         self._held: list[Value] = []
+        # How long the header of a large string is; not 0 if the last reply was one, so that the next may be, too.
+        self._large = 0
         #: The last bytes were received exactly: nobody knows whether more is waiting in the socket.
         self.exact = False
 
@@ -112,6 +118,76 @@ class Stream:
             return True
         except (OSError, ValueError):
             return False
+
+    # ---- replies -------------------------------------------------------------------------------------------------
+
+    def _remembered(self, reply: Value) -> Value:
+        """The reply; what size it had is remembered for the next one."""
+        large = type(reply) is bytes and LARGE_BUFFER < len(reply) <= STEP
+        self._large = len(b"$%d\r\n" % len(reply)) if large else 0
+        return reply
+
+    def _another_large(self, deadline: float | None) -> Value:
+        """The reply, if it is a string of about the size of the last one; also if it is not.
+
+        The header is received alone, then the string straight into the object that the caller gets: `recv` neither
+        copies nor clears its memory, which is what costs most of the time of a large value. The CRLF comes with
+        whatever is behind it.
+        """
+        parser, view = self.parser, self.parser.view
+        length = self._large
+        count = self._receive_into(view[:length], deadline, 0)
+        parser.take_over(count)
+        digits = bytes(view[1 : count - 2])
+        if count < length or view[0] != 36 or bytes(view[count - 2 : count]) != b"\r\n" or not digits.isdigit():
+            return self._settle(self._read(deadline))
+        size = int(digits)
+        if not LARGE_BUFFER < size <= min(STEP, parser.max_bulk):
+            return self._settle(self._read(deadline))
+        try:
+            value = self._prepare(deadline).recv(size, WAITALL)
+        except BlockingIOError:
+            raise self._timeout(True) from None
+        if len(value) < size:
+            parser.feed(value)
+            if not value:
+                raise ConnectionLost("the server closed the connection")
+            return self._settle(self._read(deadline))
+        count = self._receive_into(view, deadline, 0)
+        if count == 1:
+            count += self._receive_into(view[1:], deadline, 0)
+        if bytes(view[:2]) != b"\r\n":
+            raise ProtocolError("a string does not end with CRLF where its length says")
+        parser.take_over(count)
+        parser.pos = 2
+        return self._settle(value)
+
+    def _receive_rest(self, count: int, total: int, deadline: float | None) -> int:
+        """Receive into the buffer, which has `count` bytes, until it has `total`."""
+        view = self.parser.view
+        limit = self._applied
+        if not signals.handled and (deadline is None or limit is None or limit - deadline + monotonic() < 0.01 * limit):
+            # No time was lost so far, so that the kernel's limit is right as it is; the usual case, spelt out.
+            assert self.socket is not None
+            count += self.socket.recv_into(view[count:total], 0, WAITALL)
+        self.exact = True
+        while count < total:
+            with view[count:total] as rest:
+                count += self._receive_into(rest, deadline)
+        return count
+
+    def _settle(self, reply: Value) -> Value:
+        """Look at what came behind the reply: messages are put aside, anything else must not reach the next caller."""
+        parser = self.parser
+        while len(parser.pushes) > _PUSHES_KEPT:
+            parser.pushes.popleft()
+        if not parser.idle:
+            extra = parser.get()
+            if extra is not INCOMPLETE or not parser.idle:
+                # Was it there before, is it an answer that was to come, is a part of the stream missing? Nobody
+                # knows, so that the reply is not to be trusted either.
+                raise Desynchronised("more was received than the reply that was asked for")
+        return reply
 
     # ---- bytes ---------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from typing import Final
 from resp.errors import ClientClosed, ConnectionLost, RespError, ServerError
 from resp.keys import SLOTS
 from resp.node import Node
+from resp.observer import tell
 from resp.rounds import Rounds
 from resp.slots import Address, Shard, SlotRange, parse_slots
 from resp.source import NO_STATS, SourceStats, summed
@@ -171,6 +172,7 @@ class Topology:
             lowest.setdefault(node, first)
             copies[node] = [self._where(place) for place in shard.replicas]
         same = owners == self.owners
+        changes = {(old, new) for old, new in zip(self.owners, owners) if old is not new and old and new}
         self.owners, self.lowest, self._copies = owners, lowest, copies
         self.primaries = list(lowest)
         first_time, self._map = not self._map, found
@@ -179,6 +181,9 @@ class Topology:
                 logger.info("the map of the cluster changed: %d primaries", len(self.primaries))
             self._forget(found)
             self._changed()
+        for before, after in changes:
+            if after.pool.observer is not None:
+                tell(after.pool.observer.moved, before.endpoint, after.endpoint)
 
     def _changed(self) -> None:
         self.generation += 1

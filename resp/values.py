@@ -116,6 +116,8 @@ def text(value: Value) -> Value:
     open_ones: list[Any] = [value]
     while open_ones:
         inner = open_ones.pop()
+        if len(inner) >= MANY and _all_at_once(inner):
+            continue
         if isinstance(inner, dict):
             pairs = [(_key_text(key), item) for key, item in inner.items()]
             inner.clear()
@@ -128,6 +130,51 @@ def text(value: Value) -> Value:
             elif isinstance(item, tuple):
                 inner[place] = _key_text(item)
     return value
+
+
+#: So many elements are worth a look whether they can be decoded at once.
+MANY: Final = 8
+#: So many bytes at most are decoded in one go.
+_AT_ONCE: Final = 256 * 1024
+_BYTES: Final = frozenset((bytes,))
+_BYTES_AND_NULLS: Final = frozenset((bytes, type(None)))
+
+
+def _all_at_once(inner: list[Any] | dict[Any, Any]) -> bool:
+    """Decode all of a list or dict in place, if it is of strings, or of lists that begin with one; False if not."""
+    if isinstance(inner, dict):
+        keys, values = list(inner), list(inner.values())
+        if not (_BYTES.issuperset(map(type, keys)) and _BYTES.issuperset(map(type, values))):
+            return False
+        pairs = zip(_texts(keys), _texts(values))
+        inner.clear()
+        inner.update(pairs)
+        return True
+    kinds = set(map(type, inner))
+    if _BYTES.issuperset(kinds):
+        inner[:] = _texts(inner)
+    elif _BYTES_AND_NULLS.issuperset(kinds):
+        inner[:] = [None if item is None else item.decode("utf-8", "surrogateescape") for item in inner]
+    elif kinds == {list} and set(map(len, inner)) == {2}:
+        # Members with their scores.
+        first, second = zip(*inner)
+        if not (_BYTES.issuperset(map(type, first)) and set(map(type, second)) == {float}):
+            return False
+        for pair, one in zip(inner, _texts(list(first))):
+            pair[0] = one
+    else:
+        return False
+    return True
+
+
+def _texts(strings: list[bytes]) -> list[str]:
+    """Each of the strings decoded: in one go, unless one of them has a zero byte, which stands between them there."""
+    # What is long would be in memory several times, and gains nothing.
+    if sum(map(len, strings)) <= _AT_ONCE:
+        found = b"\0".join(strings).decode("utf-8", "surrogateescape").split("\0")
+        if len(found) == len(strings):
+            return found
+    return [string.decode("utf-8", "surrogateescape") for string in strings]
 
 
 def _key_text(key: Value) -> Value:

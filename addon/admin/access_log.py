@@ -1,88 +1,99 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The access log: one JSON line a request, without its query, cookies or any secret.
+"""The access log: one line a request, in one of the forms of `access_formats`, without query, cookies or any secret.
 
-Lines are handed to a thread of its own, because a full disk or a slow terminal must not hold up the event loop; when
-that thread is too far behind, lines are dropped and their number is said in the log as soon as there is room again.
-Several processes may write to one file: lines are appended, whole, by one write each time.
+What is noted is handed to a thread of its own, which writes the lines: neither that work nor a full disk or a slow
+terminal may hold up the event loop. When that thread is too far behind, lines are dropped and their number is said in
+the log as soon as there is room again. Several processes may write to one file: lines are appended, whole, by one write
+each time.
 """
 
 import contextlib
-import json
 import os
-import queue
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from collections import deque
 from pathlib import Path
+
+from addon.admin.access_formats import FORMATS, NOTHING, Entry, Seen, network_of
 
 ABORTED = 499
 """What is said of a request whose client went away before it was answered, as nginx does."""
 _MOST_WAITING = 20_000
-_MOST_AT_ONCE = 100
+_MOST_AT_ONCE = 500
+_COLLECT_SECONDS = 0.02
 
 
 class AccessLog:
     """Writes a line for each request to standard error or to a file, which may be rotated by renaming it."""
 
-    def __init__(self, path: Path | None) -> None:
-        """path: the file (made with mode 0640), or None for standard error. Raises OSError if it cannot be opened."""
+    def __init__(self, path: Path | None, form: str = "json", *, anonymous: bool = False) -> None:
+        """path: the file (made with mode 0640), or None for standard error. form: one of FORMATS. anonymous: of an
+        address only its network is written. Raises OSError if the file cannot be opened.
+        """
         self._path = path
+        self._line = FORMATS[form]
+        self._anonymous = anonymous
         self._dropped = 0
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._entries: deque[Entry] = deque()
+        self._some = threading.Event()
+        self._closed = False
         self._file = sys.stderr.fileno() if path is None else _opened(path)
         self._thread = threading.Thread(target=self._write, name="pages-access-log", daemon=True)
         self._thread.start()
 
     def record(
-        self, *, client: str, method: str, host: str, path: str, status: int, nbytes: int, seconds: float, cache: str
+        self,
+        *,
+        client: str,
+        method: str,
+        host: str,
+        path: str,
+        status: int,
+        nbytes: int,
+        seconds: float,
+        cache: str,
+        seen: Seen = NOTHING,
     ) -> None:
         """Note one request. nbytes: the body's; seconds: from its head to the end of the answer."""
-        if self._lines.qsize() > _MOST_WAITING:
+        if len(self._entries) > _MOST_WAITING:
             self._dropped += 1
             return
-        line: dict[str, object] = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "client": client,
-            "method": method,
-            "host": host,
-            "path": path,
-            "status": status,
-            "bytes": nbytes,
-            "ms": round(seconds * 1000, 2),
-        }
-        if cache:
-            line["cache"] = cache
-        if self._dropped:
-            line["dropped_before"], self._dropped = self._dropped, 0
-        self._lines.put(json.dumps(line, ensure_ascii=True))
+        dropped, self._dropped = self._dropped, 0
+        self._entries.append(
+            Entry(time.time(), client, method, host, path, status, nbytes, seconds, cache, seen, dropped)
+        )
+        if not self._some.is_set():
+            self._some.set()
+
+    def _text(self, entry: Entry) -> str:
+        return self._line(entry._replace(client=network_of(entry.client)) if self._anonymous else entry)
 
     def close(self) -> None:
         """Write what is waiting, at most two seconds long."""
-        self._lines.put(None)
+        self._closed = True
+        self._some.set()
         self._thread.join(2.0)
 
     def _write(self) -> None:
         checked = time.monotonic()
         # A pipe takes only so much in one piece (PIPE_BUF); a file takes any number of lines.
         most = 1 if self._path is None else _MOST_AT_ONCE
-        line: str | None = ""
-        while line is not None:
-            lines = []
-            line = self._lines.get()
-            while line is not None:
-                lines.append(line)
-                if len(lines) >= most or self._lines.empty():
-                    break
-                line = self._lines.get()
-            with contextlib.suppress(OSError):
-                if self._path is not None and time.monotonic() - checked > 1.0:
-                    checked = time.monotonic()
+        while not (self._closed and not self._entries):
+            self._some.wait()
+            if not self._closed:
+                time.sleep(_COLLECT_SECONDS)  # to be woken for each line costs more than the line
+            self._some.clear()
+            if self._path is not None and time.monotonic() - checked > 1.0:
+                checked = time.monotonic()
+                with contextlib.suppress(OSError):
                     self._reopen(self._path)
-                rest = "".join(f"{each}\n" for each in lines).encode()
-                while rest:
-                    rest = rest[os.write(self._file, rest) :]
+            while entries := [self._entries.popleft() for _ in range(min(most, len(self._entries)))]:
+                rest = "".join(f"{self._text(entry)}\n" for entry in entries).encode("ascii")
+                with contextlib.suppress(OSError):
+                    while rest:
+                        rest = rest[os.write(self._file, rest) :]
 
     def _reopen(self, path: Path) -> None:
         """Follow a rotation: the file was renamed or removed."""

@@ -38,6 +38,8 @@ TIMEOUT = 10.0
 """Seconds for a request to arrive, and again for its answer to be taken."""
 ANSWER_TIMEOUT = 20.0
 """Seconds that an answer may take: `/ask` may look into DNS and Forgejo first."""
+REFRESH_SECONDS = 10
+"""After which a browser asks for the status again; a field of the answer, so that it takes no script."""
 
 
 class Purged(NamedTuple):
@@ -202,7 +204,8 @@ class Admin:
                     return _Reply(200, _json({"processes": await self._operations.every()}))
                 told_all = await self._operations.status()
                 if request.path == "/status" and b"text/html" in request.headers.get(b"accept", b""):
-                    return _Reply(200, templates.status(told_all), b"text/html; charset=utf-8")
+                    refresh = (b"Refresh", b"%d" % REFRESH_SECONDS)
+                    return _Reply(200, templates.status(told_all), b"text/html; charset=utf-8", (refresh,))
                 return _Reply(200, _json(told_all))
             case "/metrics" if reading:
                 return await self._metrics(request)

@@ -243,6 +243,8 @@ class PagesOperations:
         if name in (self._settings.pages_domain, self._settings.forgejo_public_host):
             return True
         owner = owner_of(name, self._settings.pages_domain)
+        if owner is not None and self._settings.address_style == "path":
+            return False
         if owner is not None:
             return is_owner_name(owner) and await self._has_site(owner)
         if not self._settings.enable_custom_domains or "." not in name:

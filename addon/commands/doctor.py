@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the contributors
 """`pages doctor`: tries all that a deployment stands on, and says what is wrong and what to do about it.
 
-Each check tells findings, one line each; a finding that something must be mended makes the exit code 1. It may run
+Each check tells findings, one line each; a finding that something must be changed makes the exit code 1. It may run
 beside the running server, and leaves nothing behind: what it writes into Redis expires in seconds.
 """
 
@@ -17,13 +17,15 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import resp
+from addon.commands.arguments import print_json
 from addon.commands.security import security_notes
 from addon.net.http_client import HttpClient, TransportError, origin_of
 from addon.serving.answers import OWN_HEADER
 from addon.settings.addresses import ListenAddress
-from addon.settings.file_checks import problems
+from addon.settings.file_checks import problems, unlistenable
 from addon.settings.schema import Settings
 from addon.shared.cache import client_of
 from addon.shared.records import PREFIX
@@ -38,7 +40,7 @@ class Level(Enum):
 
     GOOD = "ok"
     NOTE = "note"
-    BAD = "MEND"
+    BAD = "FAIL"
 
 
 class Finding(NamedTuple):
@@ -49,14 +51,18 @@ class Finding(NamedTuple):
     text: str
 
 
-def doctor_command(path: Path, settings: Settings) -> int:
-    """Look at everything; 0 where nothing has to be mended, else 1."""
-    bad = 0
+def doctor_command(path: Path, settings: Settings, *, as_json: bool = False) -> int:
+    """Look at everything; 0 where nothing has to be changed, else 1."""
+    found = []
     for finding in findings(path, settings):
-        bad += finding.level is Level.BAD
-        print(f"{finding.level.value:5} {finding.about}: {finding.text}", flush=True)
-    if bad:
-        print(f"{bad} {'thing has' if bad == 1 else 'things have'} to be mended", file=sys.stderr)
+        found.append(finding)
+        if not as_json:
+            print(f"{finding.level.value:5} {finding.about}: {finding.text}", flush=True)
+    bad = sum(finding.level is Level.BAD for finding in found)
+    if as_json:
+        print_json([{"level": each.level.value.lower(), "about": each.about, "text": each.text} for each in found])
+    elif bad:
+        print(f"{bad} {'problem' if bad == 1 else 'problems'} found", file=sys.stderr)
     return 1 if bad else 0
 
 
@@ -105,13 +111,17 @@ async def forgejo(settings: Settings) -> list[Finding]:
         found = [_version(about, status, body, closed and token is None)]
         if found[0].level is Level.BAD:
             return found
-        status, _, _ = await _get(client, settings, "/api/v1/repos/search?limit=1", None)
+        status, body, _ = await _get(client, settings, "/api/v1/repos/search?limit=1", None)
         closed = closed or status in (401, 403)
         if closed and token is None:
             found.append(Finding(Level.BAD, about, "it shows nothing without a sign-in: set forgejoToken"))
         if token is not None:
-            status, _, _ = await _get(client, settings, "/api/v1/repos/search?limit=1", token.reveal())
+            status, body, _ = await _get(client, settings, "/api/v1/repos/search?limit=1", token.reveal())
             found.append(_token(status, closed))
+        if settings.serve_private_repositories:
+            found += await _private(client, settings)
+        if settings.forgejo_public_host is not None:
+            found += _public_host(settings, body)
     except TransportError as error:
         return [Finding(Level.BAD, about, f"no answer: {error}")]
     finally:
@@ -162,6 +172,44 @@ def _token(status: int, closed: bool) -> Finding:
     return Finding(Level.BAD, "forgejoToken", f"asked with it, Forgejo answers {status}")
 
 
+async def _private(client: HttpClient, settings: Settings) -> list[Finding]:
+    """Whether the token can see what servePrivateRepositories publishes."""
+    about, token = "servePrivateRepositories", settings.forgejo_token
+    if token is None:
+        return [Finding(Level.BAD, about, "needs forgejoToken: without one, Forgejo shows no private repository")]
+    status, body, _ = await _get(client, settings, "/api/v1/repos/search?limit=1&is_private=true", token.reveal())
+    if status == 200 and _first_repository(body) is None:
+        text = "the token sees no private repository: is it limited to public ones?"
+        return [Finding(Level.NOTE, about, text)]
+    return []
+
+
+def _public_host(settings: Settings, body: bytes) -> list[Finding]:
+    """Whether forgejoPublicHost leads somewhere, and is what Forgejo calls itself. body: of a search for
+    repositories."""
+    about, host = "forgejoPublicHost", settings.forgejo_public_host or ""
+    found = []
+    if not _resolved(host):
+        found.append(Finding(Level.NOTE, about, f"{host} has no address in DNS as seen from here"))
+    repository = _first_repository(body)
+    itself = urlsplit(str(repository.get("html_url", ""))).hostname if repository is not None else None
+    if itself is not None and itself != host:
+        found.append(
+            Finding(Level.BAD, about, f"is {host}, and Forgejo calls itself {itself}: see ROOT_URL in its app.ini")
+        )
+    elif itself is not None:
+        found.append(Finding(Level.GOOD, about, "is what Forgejo's ROOT_URL says"))
+    return found
+
+
+def _first_repository(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(body)["data"]
+        return found[0] if found and isinstance(found[0], dict) else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 def _webhook(settings: Settings) -> Finding:
     address = f"https://{settings.pages_domain}{settings.webhook_path}"
     private = [each for each in _resolved(settings.pages_domain) if ipaddress.ip_address(each).is_private]
@@ -170,7 +218,7 @@ def _webhook(settings: Settings) -> Finding:
             Level.NOTE,
             "webhook",
             f"{settings.pages_domain} is {private[0]}, and Forgejo calls no private address unless its app.ini says "
-            f"[webhook] ALLOWED_HOST_LIST = {settings.pages_domain}",
+            f"[webhook] ALLOWED_HOST_LIST = external, {settings.pages_domain} (external: keeps other webhooks)",
         )
     return Finding(Level.GOOD, "webhook", f"Forgejo calls {address}, with webhookSecret")
 
@@ -277,7 +325,13 @@ def _code(error: resp.RespError) -> str:
 
 def addresses(settings: Settings) -> Iterator[Finding]:
     """Whether names lead here, and whether somebody listens where the settings say."""
-    for name in (settings.pages_domain, f"pages-doctor.{settings.pages_domain}"):
+    by_path = settings.address_style == "path"
+    if by_path:
+        shared = (
+            "all sites share one origin: each may read what browsers keep for the others; those with a password are"
+        )
+        yield Finding(Level.NOTE, "addressStyle: path", f"{shared} refused there, and need a domain of their own")
+    for name in (settings.pages_domain, *(() if by_path else (f"pages-doctor.{settings.pages_domain}",))):
         found = _resolved(name)
         if found:
             yield Finding(Level.GOOD, name, f"is {', '.join(found[:4])}")
@@ -288,7 +342,9 @@ def addresses(settings: Settings) -> Iterator[Finding]:
             yield Finding(Level.NOTE, wildcard, "has no address in DNS as seen from here: the sites of users need one")
     for address in settings.listen:
         if address.tls:
-            yield Finding(Level.GOOD if _is_open(address) else Level.NOTE, f"listen {address}", _opened(address))
+            about = f"listen {address}"
+            good = Finding(Level.GOOD, about, "a server listens there, with TLS")
+            yield good if _is_open(address) else unopened(about, address)
         else:
             yield _listens(address, settings)
     for address in settings.admin_listen:
@@ -314,10 +370,11 @@ def _is_open(address: ListenAddress) -> bool:
     return True
 
 
-def _opened(address: ListenAddress) -> str:
-    return (
-        "somebody listens there, with TLS" if _is_open(address) else "nobody listens there: the server is not running"
-    )
+def unopened(about: str, address: ListenAddress) -> Finding:
+    """Of an address on which nobody listens: whether this user could."""
+    if problem := unlistenable(address):
+        return Finding(Level.BAD, about, problem)
+    return Finding(Level.NOTE, about, "nobody listens there: the server is not running")
 
 
 def _asked(address: ListenAddress, host: str, path: str) -> tuple[int, Iterable[str]] | None:
@@ -335,10 +392,10 @@ def _asked(address: ListenAddress, host: str, path: str) -> tuple[int, Iterable[
 def _listens(address: ListenAddress, settings: Settings) -> Finding:
     about = f"listen {address}"
     if not _is_open(address):
-        return Finding(Level.NOTE, about, "nobody listens there: the server is not running")
+        return unopened(about, address)
     told = _asked(address, settings.pages_domain, "/.pages/")
     if told is None or OWN_HEADER.lower() not in told[1]:
-        return Finding(Level.BAD, about, "somebody else listens there: take another port")
+        return Finding(Level.BAD, about, "another program listens there: choose another port")
     return Finding(Level.GOOD, about, "the pages server answers")
 
 
@@ -357,7 +414,7 @@ def _administers(address: ListenAddress) -> Finding:
         return Finding(Level.NOTE, about, "nobody listens there: the server is not running")
     told = _asked(address, "localhost", "/health")
     if told is None or told[0] != 200:
-        return Finding(Level.BAD, about, "whoever listens there does not say /health")
+        return Finding(Level.BAD, about, "another program listens there: it does not answer /health")
     if not _is_loopback(address.host):
         return Finding(Level.NOTE, about, "answers; it must not be reached by the public")
     return Finding(Level.GOOD, about, "answers")

@@ -8,6 +8,7 @@ get it by naming it, and it is never released because a site stops doing so. Sit
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -39,7 +40,7 @@ def domains_command(settings: Settings, options: argparse.Namespace) -> int:
     """Carry out one of the subcommands; returns the exit code."""
     try:
         if options.action == "list":
-            return with_store(settings, "domains list", lambda store: _list(store, options.site))
+            return with_store(settings, "domains list", lambda store: _list(store, options.site, as_json=options.json))
         if options.action == "add":
             return _checked_add(settings, options.host, options.site)
         if options.action == "release":
@@ -108,20 +109,22 @@ def site_argument(text: str) -> Mapping:
 # list
 
 
-async def _list(store: DomainStore, site: Mapping | None) -> int:
-    """One line a host: the host, what it shows, and who registered it."""
+async def _list(store: DomainStore, site: Mapping | None, *, as_json: bool = False) -> int:
+    """One line a host: the host, what it shows, and who registered it. as_json: one object a line."""
+    show = _print_json if as_json else _print
     batch: list[Row] = []
     async for row in store.mappings():
         if site is None or (row[1] is not None and row[1].site == site.site):
             batch.append(row)
         if len(batch) >= _BATCH:
-            await _print(store, batch)
+            await show(store, batch)
             batch = []
-    await _print(store, batch)
+    await show(store, batch)
     return 0
 
 
-async def _print(store: DomainStore, rows: list[Row]) -> None:
+async def _rows(store: DomainStore, rows: list[Row]) -> list[tuple[str, str | None, str | None]]:
+    """Host, OWNER/REPO[@BRANCH], and who registered it; None where the value cannot be read."""
     names: set[str] = set()
     for _, mapping in rows:
         if mapping is not None:
@@ -130,14 +133,21 @@ async def _print(store: DomainStore, rows: list[Row]) -> None:
     if values is NO_ANSWER:
         raise StoreAway
     records = {name: known_record(value) for name, value in values.items()}
-    lines = [
-        f"{shown(host)}\t(cannot be read)\t-"
-        if mapping is None
-        else f"{shown(host)}\t{named(mapping)}\t{_whose(host, mapping, values, records)}"
+    return [
+        (host, None, None) if mapping is None else (host, named(mapping), _whose(host, mapping, values, records))
         for host, mapping in rows
     ]
+
+
+async def _print(store: DomainStore, rows: list[Row]) -> None:
+    lines = [f"{shown(host)}\t{site or '(cannot be read)'}\t{by or '-'}" for host, site, by in await _rows(store, rows)]
     if lines:
         print("\n".join(lines), flush=True)
+
+
+async def _print_json(store: DomainStore, rows: list[Row]) -> None:
+    for host, site, by in await _rows(store, rows):
+        print(json.dumps({"host": host, "site": site, "set_by": by}, ensure_ascii=False), flush=True)
 
 
 def _whose(host: str, mapping: Mapping, values: dict[str, Value], records: dict[str, SiteDomains | None]) -> str:

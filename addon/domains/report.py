@@ -73,8 +73,19 @@ class Report:
     def states(self) -> list[tuple[str, str, str]]:
         """For the owner: each host, what it is, and what it still needs."""
         found = [(host, "registered", _NO_ROUTER if host in self.elsewhere else "") for host in self.held]
-        found += [(host, "refused", reason) for host, reason in self.refused.items()]
+        found += [(host, "refused", _without_others(reason)) for host, reason in self.refused.items()]
         return found
+
+
+_SHOWS = "it shows "
+
+
+def _without_others(reason: str) -> str:
+    """A refusal without the name of who has the host: whoever claims it would learn of a repository they cannot see."""
+    if not reason.startswith(_SHOWS):
+        return reason
+    _, mark, rest = reason.partition("; ")
+    return f"another site has it{mark}{rest}"
 
 
 _NO_ROUTER = "DNS does not lead it here, nor does a record prove it: so no certificate is asked for yet"

@@ -29,7 +29,9 @@ _ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 # git check-ref-format, and no segment that a server on the way could resolve as `.` or `..`.
 _BAD_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{|//|(?:^|/)\.|^/|/$|\.$|\.lock(?:/|$)|^-")
 _MODES = {"100644": 0o100644, "100664": 0o100644, "100755": 0o100755, "120000": 0o120000}
-_DROPPED = {"040000": "tree", "160000": "commit"}
+_SUBMODULE = "160000"
+MODE_SUBMODULE = 0o160000
+_DROPPED = {"040000": "tree", _SUBMODULE: "commit"}
 # Forgejo walks the whole tree for each page, so there is an end to how many we ask for.
 _MAX_PAGES = 2000
 _REPLACEMENT = "\ufffd"
@@ -74,7 +76,7 @@ class Branch:
 
 
 class TreeEntry(NamedTuple):
-    """A file or symbolic link of a tree: mode as git's octal number, id of the blob, size in bytes."""
+    """A file, symbolic link or submodule of a tree: mode as git's octal number, id of the blob, size in bytes."""
 
     path: str
     mode: int
@@ -294,6 +296,8 @@ def tree_page(body: bytes, commit: str, page: int, seen: set[str], first: TreePa
         if mode in _DROPPED:
             if row.get("type") != _DROPPED[mode]:
                 raise BadAnswer("tree: an entry's type and mode disagree")
+            if mode == _SUBMODULE:
+                entries.append(TreeEntry(path, MODE_SUBMODULE, blob, 0))
             continue
         size = row.get("size")
         if mode not in _MODES or row.get("type") != "blob":

@@ -7,9 +7,11 @@ Every blob is verified against its id before anybody sees it. The surprise: page
 """
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +19,8 @@ from addon.forgejo import answers
 from addon.forgejo.answers import Repository, Tree, TreeEntry, TreePage
 from addon.forgejo.blobs import decoding, empty_blob, finished
 from addon.forgejo.calls import Answer, Calls
-from addon.forgejo.errors import BadAnswer, BlobTooLarge, NotFound, TooManyFiles, TreeTooLarge
+from addon.forgejo.errors import BadAnswer, BlobTooLarge, NotFound, Overloaded, TooManyFiles, TreeTooLarge
+from addon.net.turns import Dropped, Party, TooLate, Turns, account
 
 # Bodies that we accept, in bytes.
 _TREE_BODY = 8 * 1024 * 1024
@@ -35,6 +38,10 @@ _BATCHES_AGAIN = 3600.0
 _LARGE = 256 * 1024
 _PATIENCE = 0.005
 
+_LARGE_TREES = 3
+"""Trees of more than one page that are read at one time; of one owner, one."""
+_LARGE_TREE_PATIENCE = 20.0
+
 T = TypeVar("T")
 
 
@@ -47,6 +54,7 @@ class GitObjects:
         self._executor = executor
         self._clock = clock
         self._side_by_side = side_by_side
+        self._large = Turns(_LARGE_TREES, most_each=1, expected=0.5)
         # How many blobs a batch may have, and until when that is believed.
         self._batch = 0
         self._batch_until = 0.0
@@ -68,12 +76,12 @@ class GitObjects:
         entries = first.entries
         for more in await self._all([page(number) for number in range(2, first.pages + 1)]):
             entries.extend(more)
-        return Tree(commit, entries, first.total)
+        return Tree(commit, [row for row in entries if row.mode != answers.MODE_SUBMODULE], first.total)
 
     async def tree_pages(
         self, repository: Repository, commit: str, *, most_bytes: int
     ) -> AsyncGenerator[list[TreeEntry], None]:
-        """The same page by page, for who may have seen enough before the end: the first, then a few at once.
+        """The same with submodules, page by page, for who may have seen enough early: the first, then a few at once.
 
         most_bytes: of all paths, folders included: TreeTooLarge, before the pages that come next are asked for.
         """
@@ -81,13 +89,27 @@ class GitObjects:
         first = await self._tree_page(repository, commit, 1, seen)
         nbytes = first.nbytes
         yield first.entries
-        for start in range(2, first.pages + 1, self._side_by_side):
-            numbers = range(start, min(start + self._side_by_side, first.pages + 1))
-            if nbytes > most_bytes:
-                raise TreeTooLarge("its paths take more bytes than are allowed")
-            for page in await self._all([self._tree_page(repository, commit, n, seen, first) for n in numbers]):
-                nbytes += page.nbytes
-                yield page.entries
+        if first.pages == 1:
+            return
+        async with self._large_tree(repository.owner):
+            for start in range(2, first.pages + 1, self._side_by_side):
+                numbers = range(start, min(start + self._side_by_side, first.pages + 1))
+                if nbytes > most_bytes:
+                    raise TreeTooLarge("its paths take more bytes than are allowed")
+                for page in await self._all([self._tree_page(repository, commit, n, seen, first) for n in numbers]):
+                    nbytes += page.nbytes
+                    yield page.entries
+
+    @asynccontextmanager
+    async def _large_tree(self, owner: str) -> AsyncIterator[None]:
+        """Read on beyond the first page: few trees at one time, for each is held whole until it is a site."""
+        try:
+            async with self._large.turn(_LARGE_TREE_PATIENCE, party=Party(owner.lower(), account().visitor)):
+                yield
+        except TooLate as late:
+            raise Overloaded("too many large sites are being read", retry_after=math.ceil(late.retry_after)) from None
+        except Dropped:
+            raise Overloaded("nobody waits for this site any more") from None
 
     async def _tree_page(
         self, repository: Repository, commit: str, number: int, seen: set[str], first: TreePage | None = None

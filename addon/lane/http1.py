@@ -14,6 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import cast
 
+from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED
 from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
@@ -203,6 +204,11 @@ class Connection(asyncio.BufferedProtocol):
         elif waited > lane.idle_timeout:
             self._ended = True
             transport.close()
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nothing is under way, or a head has begun; None where something is."""
+        return None if self.busy or self._ended else self._since
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -511,6 +517,7 @@ class Connection(asyncio.BufferedProtocol):
             nbytes=0 if line.method == "HEAD" else nbytes,
             seconds=monotonic() - began,
             cache=cache,
+            seen=seen("HTTP/1.1" if line.http11 else "HTTP/1.0", self._secure, fields.values.get),
         )
 
 

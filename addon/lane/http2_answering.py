@@ -16,15 +16,17 @@ from time import monotonic
 from typing import Any
 
 from addon.access.control import MAX_FORM
+from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import Asked, answer_bytes, may_be_ready, ready_answer
+from addon.lane.http2.answering import Wire
 from addon.lane.http2.answers import Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
 from addon.lane.http2.header_encoder import status_field
 from addon.lane.http2.heads import Head
-from addon.lane.http2.protocol import ServerProtocol, Wire
+from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
 from addon.serving.answers import UNREAD, Answer, Request, misshapen
@@ -41,7 +43,20 @@ BODY_SECONDS = 30.0
 class Job:
     """What is known of a stream that is being answered."""
 
-    __slots__ = ("began", "body", "cache", "delivery", "moved", "moved_at", "request", "status", "task", "waiting")
+    __slots__ = (
+        "began",
+        "body",
+        "cache",
+        "delivery",
+        "moved",
+        "moved_at",
+        "passed",
+        "request",
+        "status",
+        "task",
+        "then",
+        "waiting",
+    )
 
     def __init__(self, request: Request, began: float) -> None:
         self.request = request
@@ -52,6 +67,8 @@ class Job:
         self.waiting: asyncio.Future[None] | None = None
         self.body: bytearray | None = None  # of a form
         self.delivery: Delivery | None = None
+        self.then: Callable[[], None] | None = None  # what answers once the body has come, of which nothing is kept
+        self.passed = 0  # bytes of that body
         self.moved = 0  # bytes sent when it was last looked at
         self.moved_at = began
 
@@ -129,11 +146,11 @@ class Http2Answering:
         request = Request(common.method, host, path, query, asked.header, asked.visitor, tls=self._secure)
         stream.owner = job = Job(request, now)
         try:
-            self._answer(stream, job, head, asked, now)
+            self._answer(stream, job, head, asked)
         except Exception:
             self._fault(stream, job)
 
-    def _answer(self, stream: Stream, job: Job, head: Head, asked: Asked, now: float) -> None:
+    def _answer(self, stream: Stream, job: Job, head: Head, asked: Asked) -> None:
         lane, server, request = self._lane, self._lane.server, job.request
         common = head.common
         fields = common.fields
@@ -153,6 +170,18 @@ class Http2Answering:
         if _is_form(head):
             self._collected(stream, job)
             return
+        if stream.receiving and (stream.left or 0) <= MAX_FORM and b"expect" not in fields.values:
+            # On its way already. Who is answered before it, gets a RST_STREAM, which some take for a failure.
+            job.then = partial(self._page, stream, job, head, asked)
+            stream.wanted = True
+            return
+        self._page(stream, job, head, asked)
+
+    def _page(self, stream: Stream, job: Job, head: Head, asked: Asked) -> None:
+        """Answer by what is prepared, by what memory has, or by a task."""
+        lane, server, request, now = self._lane, self._lane.server, job.request, monotonic()
+        common = head.common
+        fields = common.fields
         get = common.method in ("GET", "HEAD")
         key = (b"%b %b HTTP/1.1" % (common.method.encode(), head.target), fields.key)
         if get and request.query is None and fields.plain and not self._bare:
@@ -194,6 +223,11 @@ class Http2Answering:
             if len(job.body) > MAX_FORM:
                 stream.wanted = False
                 self._form(stream, job, None)
+        elif job.then is not None:
+            job.passed += len(data)
+            if job.passed > MAX_FORM:  # not so small
+                stream.wanted = False
+                self._passed(stream, job)
 
     def body_ended(self, stream: Stream) -> None:
         """As `Answering`."""
@@ -204,6 +238,17 @@ class Http2Answering:
             job.delivery.take(b"")
         elif job.body is not None:
             self._form(stream, job, bytes(job.body))
+        else:
+            self._passed(stream, job)
+
+    def _passed(self, stream: Stream, job: Job) -> None:
+        """Of a body of which nothing is kept, enough has come."""
+        then, job.then = job.then, None
+        if then is not None:
+            try:
+                then()
+            except Exception:
+                self._fault(stream, job)
 
     def taken(self, stream: Stream) -> None:
         """As `Answering`."""
@@ -382,6 +427,7 @@ class Http2Answering:
             nbytes=0 if common.method == "HEAD" else nbytes,
             seconds=seconds,
             cache=cache,
+            seen=seen("HTTP/2.0", self._secure, common.fields.values.get),
         )
 
 

@@ -134,6 +134,11 @@ class Http2Connection(asyncio.BufferedProtocol):
         self._protocol.finish()
         self._flush()
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nothing is under way; None where something is."""
+        return None if self.busy else self._since
+
     def abort(self) -> None:
         """As `Connected`."""
         self._transport.abort()
@@ -155,6 +160,7 @@ class Http2Connection(asyncio.BufferedProtocol):
                 protocol.fail(ConnectionFault(code, "what the client has begun it does not end"))
         else:
             self._partial_since = now
+        protocol.tend(now)
         for stream in list(protocol.streams.values()):
             self._answering.check(stream, now)
         if protocol.warned and not protocol.ending:

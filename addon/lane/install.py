@@ -10,6 +10,7 @@ that knows mitmproxy.
 import asyncio
 import inspect
 import logging
+import os
 import socket
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
@@ -110,7 +111,12 @@ async def open_listener(factory: Factory, host: str, port: int) -> asyncio.Serve
             return await open_listener(factory, host, free)
         except OSError:
             pass
-    return await asyncio.get_running_loop().create_server(factory, host, port, backlog=BACKLOG)
+    # asyncio accepts as many at one time as may wait: a thousand, before one of them can be refused.
+    server = await asyncio.get_running_loop().create_server(factory, host, port, backlog=AT_A_TIME)
+    for each in server.sockets:
+        with socket.socket(fileno=os.dup(each.fileno())) as listener:
+            listener.listen(BACKLOG)
+    return server
 
 
 def _misfit(instance: Any) -> str | None:

@@ -18,6 +18,8 @@ from addon.admin.webhook import Webhook
 from addon.lane.http2.answers import Repeat as Http2Repeat
 from addon.lane.http2.header_encoder import date_field
 from addon.lane.http2.heads import Commons, Head
+from addon.lane.population import Idle, Population, most_connections
+from addon.net.file_limit import raised
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
@@ -47,7 +49,7 @@ _HOP = HOP_HEADER.lower().encode()
 _NO_CLAIMS = (None,) * len(_CLAIMS)
 
 
-class Connected(Protocol):
+class Connected(Idle, Protocol):
     """A connection, as far as the lane is concerned."""
 
     @property
@@ -63,8 +65,15 @@ class Connected(Protocol):
     def retire(self) -> None:
         """Close if nothing is under way; what is under way is answered, and told that it was the last."""
 
-    def abort(self) -> None:
-        """Cut the connection."""
+
+class Guest(Idle, Protocol):
+    """A connection that was handed over."""
+
+    def check(self, now: float) -> None:
+        """Close what has waited too long; now: monotonic seconds."""
+
+    def serving(self, busy: bool) -> None:
+        """A request of it has begun to be answered, or the last one is."""
 
 
 class Claims(dict[str, str]):
@@ -86,8 +95,12 @@ class Lane:
         log: AccessLog | None,
         facts: Facts,
         webhook: Webhook | None = None,
+        file_limit: int | None = None,
     ) -> None:
-        """through: who is trusted. facts: the memory that holds what answers are made from."""
+        """through: who is trusted. facts: the memory that holds what answers are made from.
+
+        file_limit: descriptors that this process may have; None: as many as it has by now.
+        """
         self.server = server
         self._through = through
         self.log = log
@@ -111,10 +124,11 @@ class Lane:
         self.faults = 0
         self.handed_over = 0
         self.answered = 0
-        self._most_connections = settings.max_connections_per_address
+        most = most_connections(file_limit if file_limit is not None else raised(), settings)
+        self.population = Population(most, settings.max_connections_per_address, through.trusts)
+        self._guests: dict[tuple[str, int], Guest] = {}
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connected, None] = {}
-        self._addresses: dict[str, int] = {}
         self.webhook = webhook
         self.commons = Commons()
         self.http2_repeats: dict[Head, Http2Repeat] = {}
@@ -205,11 +219,9 @@ class Lane:
 
     def admit(self, connection: Connected, address: str) -> bool:
         """Whether the address may have one connection more, which is counted if so."""
-        if self._most_connections and address:
-            count = self._addresses.get(address, 0)
-            if count >= self._most_connections and not self._through.trusts(address):
-                return False
-            self._addresses[address] = count + 1
+        weight = len(self._connections) + 2 * len(self._guests)
+        if not self.population.admit(address, weight, self._all):
+            return False
         self._connections[connection] = None
         self._none_left.clear()
         return True
@@ -232,11 +244,7 @@ class Lane:
 
     def lost(self, address: str) -> None:
         """The address has one connection fewer."""
-        count = self._addresses.get(address, 0)
-        if count > 1:
-            self._addresses[address] = count - 1
-        elif count:
-            del self._addresses[address]
+        self.population.lost(address)
 
     def _remove(self, connection: Connected) -> None:
         self._connections.pop(connection, None)
@@ -244,8 +252,28 @@ class Lane:
             self._none_left.set()
 
     def connections_of(self, address: str) -> int:
-        """How many connections an address has, those handed over included."""
-        return self._addresses.get(address, 0)
+        """How many connections the household of an address has, those handed over included."""
+        return self.population.of(address)
+
+    def _all(self) -> list[Idle]:
+        return [*self._connections, *self._guests.values()]
+
+    # Who was handed over.
+
+    def welcome(self, peer: tuple[str, int], guest: Guest) -> None:
+        """Look after a connection that another serves, until `leave`. peer: its address and port."""
+        self._guests[peer] = guest
+
+    def leave(self, peer: tuple[str, int], guest: Guest) -> None:
+        """It is gone."""
+        if self._guests.get(peer) is guest:
+            del self._guests[peer]
+
+    def serving(self, peer: tuple[str, int], busy: bool) -> None:
+        """Of a connection that was handed over, a request has begun to be answered, or the last one is."""
+        guest = self._guests.get(peer)
+        if guest is not None:
+            guest.serving(busy)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -258,10 +286,10 @@ class Lane:
     # Time.
 
     def _check(self) -> None:
-        self._check_some(list(self._connections), 0)
+        self._check_some([*self._connections, *self._guests.values()], 0)
         self._timer = self.loop.call_later(self._interval, self._check)
 
-    def _check_some(self, connections: list[Connected], at: int) -> None:
+    def _check_some(self, connections: "list[Connected | Guest]", at: int) -> None:
         now = time.monotonic()
         for connection in connections[at : at + _SLICE]:
             try:

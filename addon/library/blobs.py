@@ -35,6 +35,8 @@ from addon.web.representation import Representation
 
 logger = logging.getLogger(__name__)
 
+_MOST_FALSE_FORMS = 50
+"""Of one commit that are remembered, to be told to the site's owner."""
 _TOO_LARGE_TTL = 3600.0
 """Seconds for which it is believed that Forgejo does not give a blob in one piece."""
 
@@ -276,7 +278,17 @@ class Blobs:
                 beside.path,
                 file.path,
             )
+            told = self.false_forms(lookup)
+            if len(told) < _MOST_FALSE_FORMS and beside.path not in told:
+                name = ("false forms", *lookup.key, _commit(lookup))
+                told = (*told, beside.path)
+                self._memory.put(name, told, 200 + sum(len(path) + 60 for path in told))
         return self._verdict(key, passed)
+
+    def false_forms(self, lookup: Lookup) -> tuple[str, ...]:
+        """Files of this commit that lie beside another one, and turned out to be no encoded form of it."""
+        found = self._memory.get(("false forms", *lookup.key, _commit(lookup)))
+        return found if isinstance(found, tuple) else ()
 
     def _verdict(self, key: tuple[str, ...], verdict: bool) -> bool:
         self._memory.put(key, verdict, sum(map(len, key)) + 30)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from addon.forgejo.answers import Repository
 from addon.forgejo.client import Forgejo
@@ -24,9 +25,10 @@ from addon.library.refresh import SharedRefresh
 from addon.library.site_loader import SiteLoader
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
-from addon.shared.lookup import Blob, Fault, Freshness, Key, Lookup, Wanted, key_of, repository_of
+from addon.shared.lookup import EMPTY, Blob, Fault, Freshness, Key, Lookup, Wanted, key_of, repository_of
 from addon.sites.pages_file import PagesFile
-from addon.sites.site import Site
+from addon.sites.site import File, Site
+from addon.web.hashed_names import is_hashed
 from addon.web.prepared_answers import prepared_share
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,16 @@ REFRESH_PATIENCE = 0.5
 """Seconds that a visitor waits for a new look where an old one could be used, before it is."""
 ANEW_EVERY = 5.0
 """Seconds between two looks at a site that visitors ask for by `Cache-Control: no-cache`."""
+_EMPTY_AGAIN = (0.5, 1.0, 2.0)
+"""Seconds after which a repository that Forgejo calls empty is looked at again."""
+_MOST_EMPTY = 100
+
+
+class _Waiting(NamedTuple):
+    """A look to come at a repository that is empty yet."""
+
+    tries: int
+    timer: asyncio.TimerHandle
 
 
 class Library:
@@ -60,6 +72,7 @@ class Library:
             owner, _, name = settings.error_pages_repo.lower().partition("/")
             self._operators = (owner, name)
         self._purged: set[Key] = set()  # while they were looked at
+        self._empty: dict[Key, _Waiting] = {}
         self.looked: Callable[[Lookup], object] = lambda lookup: None
         """Told of what each look found."""
         self.blobs = Blobs(forgejo, self.memory, self._flights, executor, shared, clock, self.look_soon)
@@ -106,6 +119,19 @@ class Library:
             return until  # what is told when Redis is back replaces the lookup
         return min(until, lookup.told_until)
 
+    def former(self, lookup: Lookup, segments: tuple[str, ...]) -> tuple[Lookup, File, float] | None:
+        """A file of a commit that was replaced within the hour, what is known of that, and until when it is served.
+
+        Only one whose name bears a hash: no other commit can mean another file by it, and nobody asks for it but a page
+        that was loaded before the deploy.
+        """
+        if not lookup.former or not is_hashed("/".join(segments)):
+            return None
+        for site, until in lookup.former:
+            if self._clock() < until and isinstance(found := site.outcome(segments, False), File):
+                return replace(lookup, site=site, commit=site.commit), found, until
+        return None
+
     def memory_key(self, lookup: Lookup) -> tuple[str, ...]:
         """Under which key memory holds a lookup, for as long as it is what is known."""
         return ("site", *lookup.key)
@@ -151,7 +177,19 @@ class Library:
 
     async def purge(self, key: Key | None) -> bool:
         """Look at a repository again, or at everything, in every proxy; False: in others when Redis answers again."""
-        known = [lookup for lookup in self.lookups() if key in (None, repository_of(lookup.key), _true_name(lookup))]
+        held = self.lookups()
+        known = [lookup for lookup in held if key in (None, repository_of(lookup.key), _true_name(lookup))]
+        if key is not None:
+            # It may have been renamed at the forge, and be held under the name that it had.
+            ids = {lookup.repository.id for lookup in known if lookup.repository is not None}
+            names = {lookup.key for lookup in known}
+            known = [
+                each
+                for each in held
+                if each.key in names or (each.repository is not None and each.repository.id in ids)
+            ]
+            if not known and held:
+                self._flights.start(("renamed", *key), lambda: self._follow(key))
         if self.shared_looks is not None:
             # By whatever name a repository is asked for: renames are followed.
             others = [lookup.key for lookup in known if key not in (None, lookup.key)]
@@ -164,6 +202,16 @@ class Library:
         if key is not None and self._flights.running(("site", *key)):
             self._purged.add(key)
         return True
+
+    async def _follow(self, key: Key) -> None:
+        """Look whether a repository that nobody asked for by this name is one that is held under another."""
+        found = await self.look(key)
+        if found.repository is None:
+            return
+        for lookup in self.lookups():
+            if lookup.repository is not None and lookup.repository.id == found.repository.id and lookup.key != key:
+                await self.purge(repository_of(lookup.key))
+                return
 
     async def hint(self, key: Key) -> None:
         """Somebody wrote to this repository, if it is one: look again where it is known."""
@@ -178,6 +226,9 @@ class Library:
 
     async def aclose(self) -> None:
         """Stop every look under way."""
+        for waiting in self._empty.values():
+            waiting.timer.cancel()
+        self._empty.clear()
         await self._flights.aclose()
         if self.shared_looks is not None:
             await self.shared_looks.aclose()
@@ -188,8 +239,15 @@ class Library:
         """Hold what is known of a repository now; that there were too many calls is no knowledge of it."""
         if lookup.fault is Fault.TROUBLE and isinstance(lookup.trouble, Overloaded):
             return lookup
-        nbytes = 1200 + sum(map(len, lookup.key)) + (lookup.site.nbytes if lookup.site is not None else 0)
+        known = self.peek(lookup.key)
+        if known is not None and known is not lookup:
+            lookup = lookup.after(known, self._clock())
+        sites = [each.site for each in lookup.former]
+        sites += [lookup.site] if lookup.site is not None else []
+        nbytes = 1200 + sum(map(len, lookup.key)) + sum(site.nbytes for site in sites)
         self.memory.put(("site", *lookup.key), lookup, nbytes)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: %s", "/".join(lookup.key), told(lookup))
         return lookup
 
     def renew(self) -> None:
@@ -246,12 +304,31 @@ class Library:
         return self._flights.start(("site", *key), lambda: self._looked(key, wanted))
 
     async def _look_of(self, key: Key, wanted: Wanted | None) -> Lookup:
+        if self.peek(key) is not None:
+            # Who is served what is known leaves after half a second; the look is for those who come next.
+            return await asyncio.shield(self._start_look(key, wanted))
         return await self._flights.do(("site", *key), lambda: self._looked(key, wanted))
 
     async def _looked(self, key: Key, wanted: Wanted | None) -> Lookup:
         found = await self._look(key, wanted)
+        if found.reason == EMPTY:
+            self._look_again_while_empty(key)
+        elif (waiting := self._empty.pop(key, None)) is not None:
+            waiting.timer.cancel()
         self.looked(found)
         return found
+
+    def _look_again_while_empty(self, key: Key) -> None:
+        """Forgejo calls a repository empty for half a second after its first push: its owner is looking already."""
+        waiting = self._empty.get(key)
+        tries = 0 if waiting is None else waiting.tries
+        if waiting is not None:
+            waiting.timer.cancel()
+        if tries == len(_EMPTY_AGAIN) or (waiting is None and len(self._empty) >= _MOST_EMPTY):
+            self._empty.pop(key, None)
+            return
+        timer = asyncio.get_running_loop().call_later(_EMPTY_AGAIN[tries], self.look_soon, key)
+        self._empty[key] = _Waiting(tries + 1, timer)
 
     async def _look(self, key: Key, wanted: Wanted | None) -> Lookup:
         if self.shared_looks is not None:
@@ -271,3 +348,11 @@ class Library:
 def _true_name(lookup: Lookup) -> Key | None:
     """What a repository is called by now."""
     return (lookup.repository.owner.lower(), lookup.repository.name.lower()) if lookup.repository is not None else None
+
+
+def told(lookup: Lookup) -> str:
+    """What is known of a repository, or why it is not served, for the log."""
+    if lookup.site is not None:
+        return f"served, commit {lookup.commit}"
+    why = lookup.fault.name.lower().replace("_", " ") if lookup.fault is not None else "nothing is known"
+    return f"not served: {why}" + (f" ({lookup.trouble})" if lookup.trouble is not None else "")

@@ -9,13 +9,14 @@ raises a ForgejoError. Only what takes long (large trees, long `.pages` files) g
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from addon.access.guess_limits import Bounded
-from addon.forgejo.answers import Access, Branch, Repository, TreeEntry, is_branch
+from addon.forgejo.answers import MODE_SUBMODULE, Access, Branch, Repository, TreeEntry, is_branch
 from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import (
     BadAnswer,
@@ -30,8 +31,9 @@ from addon.forgejo.errors import (
 from addon.forgejo.health_log import HealthLog
 from addon.library.blobs import Blobs
 from addon.settings.schema import Settings
-from addon.shared.lookup import DISABLED, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
+from addon.shared.lookup import DISABLED, EMPTY, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
 from addon.sites import plugin_redirects
+from addon.sites.empty_site import EmptySite
 from addon.sites.findings import Finding
 from addon.sites.links import Links
 from addon.sites.pages_file import MAX_BYTES as MAX_PAGES_FILE
@@ -76,13 +78,15 @@ _THREAD_LINKS = 2 * 1024
 class _Listed(NamedTuple):
     """What matters of a commit's tree. rows: the files and links that are served; governing: those that say how.
 
-    too_many: how many there were when they became too many; then there are none.
+    too_many: how many there were when they became too many; then there are none. nothing: why there are none, where
+    the rest of the tree says it.
     """
 
     rows: Sequence[TreeEntry]
     attributes: list[TreeEntry]
     governing: dict[str, TreeEntry]
     too_many: int
+    nothing: Finding | None = None
 
     def one(self, path: str) -> TreeEntry | None:
         return self.governing.get(path)
@@ -178,7 +182,8 @@ class SiteLoader:
         )
         self._seen.put(repository_of(key), None)
         if asked.empty or not (asked.public or private):
-            return Lookup(key, self._clock(), fault=Fault.ABSENT)
+            reason = EMPTY if asked.empty and asked.public else ""
+            return Lookup(key, self._clock(), fault=Fault.ABSENT, reason=reason)
         if branch is None or repository is None or not _same_place(asked, repository):
             branch = await self._forgejo.branch(asked, named or asked.default_branch)
         return await self._site(key, asked, branch, known, wanted)
@@ -303,6 +308,7 @@ class SiteLoader:
                 Finding(path, None, "Forgejo does not give it in one piece") for path in files if path not in texts
             ]
             notes += _misplaced(listed, prefix)
+            notes += [listed.nothing] if listed.nothing is not None else []
             rules = await self._rules({_rule_name(path, prefix): data for path, data in texts.items()})
             followed = await self._links(tree, {path: _target(blobs[entry.id].data) for path, entry in links})
             if followed is not None and followed.left:
@@ -354,8 +360,16 @@ class SiteLoader:
     async def _rows(self, repository: Repository, commit: str, prefix: str, anyway: bool) -> "_Listed":
         """The commit's rows that matter: what lies below prefix, and the files that govern a site.
 
+        anyway: it is one even without `.pages`.
+        """
+        async with aclosing(self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes)) as pages:
+            return await self._listed(pages, prefix, anyway)
+
+    async def _listed(self, pages: AsyncIterator[list[TreeEntry]], prefix: str, anyway: bool) -> "_Listed":
+        """The same, of pages that may be read no further.
+
         Git lists paths in the order of their bytes, so reading ends after the last page that can hold them: a large
-        repository that is no site costs one page, not its whole tree. anyway: it is one even without `.pages`.
+        repository that is no site costs one page, not its whole tree.
         """
         rows: list[TreeEntry] = []
         attributes: list[TreeEntry] = []
@@ -363,11 +377,16 @@ class SiteLoader:
         named = {PAGES_FILE, PLUGIN_REDIRECTS, *ALIAS_FILES, *IN_ROOT, *(f"{prefix}{name}" for name in IN_ROOT)}
         end = max(f"{prefix[:-1]}0", PLUGIN_REDIRECTS) if prefix else None  # "0" is the byte after "/"
         nbytes = 0
-        async for page in self._forgejo.tree_pages(repository, commit, most_bytes=self._most_bytes):
+        around = EmptySite(prefix)
+        async for page in pages:
             for row in page:
                 path = row.path
                 if len(path) > MAX_PATH:
                     raise TreeTooLarge(f"a path of more than {MAX_PATH} characters")
+                if not rows:
+                    around.add(path, row.mode)
+                if row.mode == MODE_SUBMODULE:
+                    continue
                 if path in named:
                     governing[path] = row
                 if path.startswith(prefix) and is_content(path, prefix):
@@ -382,7 +401,7 @@ class SiteLoader:
             last = page[-1].path if page else ""
             if (end is not None and last > end) or (last > PAGES_FILE and not anyway and PAGES_FILE not in governing):
                 break
-        return _Listed(rows, attributes, governing, 0)
+        return _Listed(rows, attributes, governing, 0, None if rows else around.explained())
 
     async def _rules(self, files: dict[str, bytes]) -> Rules:
         most = self._settings.max_redirects

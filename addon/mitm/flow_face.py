@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 from mitmproxy.connection import Client
 
+from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED, AccessLog
 from addon.admin.webhook import Delivery, Webhook, written
 from addon.lane.lane import GRACE_SECONDS
+from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
 from addon.mitm.flows import Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
 from addon.mitm.relay import Deposit, Relay
@@ -39,6 +41,8 @@ _MARK = "pages"
 """In a flow's metadata while its request is being answered; its value is when it began."""
 _FORM = "pages_form"
 _TICKET = "pages_ticket"
+_LAST = "pages_last"
+"""In the metadata of a flow that is the last of its connection."""
 
 
 class FlowFace:
@@ -59,6 +63,8 @@ class FlowFace:
     ) -> None:
         """modes: of our listeners. written_to: told of a repository that somebody wrote to through us."""
         self.answered = 0
+        self.serving: Callable[[tuple[str, int], bool], object] = lambda peer, busy: None
+        """Told of a client, by address and port, that it is being answered, or that it no longer is."""
         self._modes = frozenset(modes)
         self._server = server
         self._through = through
@@ -72,6 +78,7 @@ class FlowFace:
         self._flows: dict[str, dict[str, http.HTTPFlow]] = {}  # being answered, by client
         self._inflight: set[str] = set()  # those of them that a shutdown waits for
         self._idle = asyncio.Event()
+        http1.Refusals.told = self.refused
         self._ending = False  # each answer is the last of its connection
 
     @property
@@ -87,6 +94,14 @@ class FlowFace:
     def is_ours(self, client: Client) -> bool:
         """Whether a client came in by a listener of ours."""
         return client.proxy_mode.full_spec in self._modes
+
+    def refused(self, client: Client, status: int) -> None:
+        """mitmproxy has answered what never became a request."""
+        if self._log is not None and self.is_ours(client):
+            address = str(client.peername[0])
+            self._log.record(
+                client=address, method="", host="", path="", status=status, nbytes=0, seconds=0.0, cache=""
+            )
 
     # What a request gets.
 
@@ -105,17 +120,20 @@ class FlowFace:
     async def _request(self, flow: http.HTTPFlow) -> None:
         server, through, client = self._server, self._through, flow.client_conn
         if flow.error is not None:
-            return  # mitmproxy has refused it already: CONNECT, faulty framing
+            self.refused(client, 400)  # by mitmproxy, already: CONNECT, faulty framing
+            return
         if not self.is_ours(client):
             flow.kill()
             return
         flow.metadata[_MARK] = time.monotonic()
+        self.serving(client.peername[:2], True)
         self._flows.setdefault(client.id, {})[flow.id] = flow
         self._inflight.add(flow.id)
         self._idle.clear()
         request = request_of(flow, through)
         if self._log is not None:
             flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
+            flow.metadata["pages_seen"] = seen(flow.request.http_version, client.tls_established, request.header)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
         fault = control_fault(flow.request.data.method, flow.request.data.path)
         if fault is not None:
@@ -154,14 +172,18 @@ class FlowFace:
             return
         if not has_body(flow.request):
             delivery.take(b"")
-        self._relayed(flow, delivery.answer)
+        self._relayed(flow, delivery.answer, wanted=True)
         flow.request.stream = delivery.take
 
-    def _relayed(self, flow: http.HTTPFlow, deposit: Deposit) -> None:
+    def _relayed(self, flow: http.HTTPFlow, deposit: Deposit, *, wanted: bool = False) -> None:
         """Make the relay, which holds the answer, the flow's upstream; a body is thrown away on the way there."""
         # The connection's own state hangs on this request as well: whether it is HEAD, HTTP/1.0, the last one.
         data = flow.request.data
-        kept = [(name, value) for name, value in data.headers.fields if name.lower() in (b"connection", b"expect")]
+        # Who asks whether to send a body that nobody reads, is not told to: the answer says enough (RFC 9110 §10.1.1).
+        names = (b"connection", b"expect") if wanted else (b"connection",)
+        kept = [(name, value) for name, value in data.headers.fields if name.lower() in names]
+        if not wanted and "expect" in flow.request.headers:
+            flow.metadata[_LAST] = True  # whether the body comes all the same, nobody can know
         data.method = b"HEAD" if data.method == b"HEAD" else b"GET"
         data.scheme, data.authority = b"http", b""
         data.host, data.port = "127.0.0.1", self._relay.port
@@ -230,9 +252,12 @@ class FlowFace:
             hint.add_done_callback(self._hints.discard)
 
     def _close_after(self, flow: http.HTTPFlow) -> None:
-        """At the end, have mitmproxy close a connection after this answer, and say so."""
-        response = flow.response
-        if self._ending and response is not None and response.status_code != 101:
+        """Say that mitmproxy closes the connection after this answer; at the end, have it do so."""
+        request, response = flow.request, flow.response
+        options = request.headers.get("connection", "").lower()
+        asked = "close" in options or (request.http_version == "HTTP/1.0" and "keep-alive" not in options)
+        last = self._ending or asked or _LAST in flow.metadata
+        if last and response is not None and response.status_code != 101:
             response.headers["Connection"] = "close"
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -262,6 +287,7 @@ class FlowFace:
         flows.pop(flow.id, None)
         if not flows:
             self._flows.pop(client.id, None)
+            self.serving(client.peername[:2], status == 101)  # after that, it is no HTTP
         if status == 101:
             self._connections.hand_on(flow.id, client.id)
         else:
@@ -279,6 +305,7 @@ class FlowFace:
                 nbytes=counted.size if counted is not None else len(body or b""),
                 seconds=time.monotonic() - began,
                 cache=flow.metadata.get("pages_cache", ""),
+                seen=flow.metadata["pages_seen"],
             )
 
     # The end.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import h11
+from mitmproxy.connection import Client
 from mitmproxy.proxy import commands, events, server
 from mitmproxy.proxy.layers import http as layer
 
@@ -28,9 +29,16 @@ MAX_HEAD = 64 * 1024
 MAX_AHEAD = 256 * 1024
 """Bytes that a client may send after a request before it has the answer."""
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}[ \r\n]")
+_REFUSED = b"HTTP/1.1 4"
 _EMPTY_LINES = re.compile(rb"(?:\r?\n)*+")
 
 Commands = Generator[commands.Command, Any, None]
+
+
+class Refusals:
+    """What is told of requests that mitmproxy's parser refuses: no hook is."""
+
+    told: Callable[[Client, int], None] = staticmethod(lambda client, status: None)
 
 
 def make_error_response(status_code: int, message: str = "") -> bytes:
@@ -68,6 +76,7 @@ def mend() -> list[str]:
         ("interim answers (103) are taken for the answer", _interim_answers),
         ("an answer that comes before its request is complete is not ended", _early_answers),
         ("what follows an empty line between requests is not read", _empty_lines),
+        ("what its parser refuses is not logged, and bodies of a wrong form are not answered", _refusals),
         ("the size of what clients send before they are answered is not limited", _limits),
     ]
     for words, put in mends:
@@ -155,6 +164,31 @@ def _empty_lines(module: Any) -> None:
         yield from read_headers(self, event)
 
     module.Http1Server.read_headers = read_first_line
+
+
+def _refusals(module: Any) -> None:
+    """Note what the parser refuses; answer HEAD without a body, and a body that is not chunked as it says at all."""
+    read_headers, read_body = module.Http1Server.read_headers, module.Http1Server.read_body
+
+    def read_and_tell(self: Any, event: events.Event) -> Commands:
+        head_only = bytes(self.buf)[:5] == b"HEAD "
+        for command in read_headers(self, event):
+            if isinstance(command, commands.SendData) and command.data.startswith(_REFUSED):
+                if head_only:
+                    command.data = command.data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+                if self.request is None:  # else there is a flow, which is told
+                    Refusals.told(self.context.client, int(command.data[9:12]))
+            yield command
+
+    def read_or_refuse(self: Any, event: events.Event) -> Commands:
+        for command in read_body(self, event):
+            ended = isinstance(command, commands.CloseConnection) and isinstance(event, events.DataReceived)
+            if ended and self.response is None:
+                yield commands.SendData(self.conn, make_error_response(400))
+            yield command
+
+    module.Http1Server.read_headers = read_and_tell
+    module.Http1Server.read_body = read_or_refuse
 
 
 def _limits(module: Any) -> None:

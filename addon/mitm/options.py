@@ -7,6 +7,7 @@ Knows mitmproxy and the settings. The reason for each is beside it.
 
 import logging
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,12 +15,19 @@ from urllib.parse import urlsplit
 import certifi
 import mitmproxy
 from mitmproxy import ctx
+from mitmproxy.addons.termlog import TermLogHandler
 
 from addon.mitm import http1
+from addon.process.log_format import formatter
+from addon.process.worker import joined
 from addon.settings.schema import Settings
 
 PARSERS_SAFE = (12, 2)
 """The version of mitmproxy from which on its parsers have no known fault."""
+
+
+_VERBOSITY = {"warning": "warn"}
+"""Levels that mitmproxy has another word for."""
 
 
 def version() -> tuple[int, ...]:
@@ -35,10 +43,9 @@ def upstream_authority(settings: Settings) -> str:
 
 def set_options(settings: Settings) -> None:
     """Set what a public reverse proxy needs; facts about each default are beside it."""
-    logging.getLogger("addon").setLevel(settings.log_level.upper())
-    # A line for each connection, walked through all addons even where nobody prints it: a third of a new connection.
-    logging.getLogger("mitmproxy.proxy.server").setLevel(logging.WARNING)
+    _set_log(settings)
     wanted: dict[str, Any] = {
+        "termlog_verbosity": _VERBOSITY.get(settings.log_level, settings.log_level),
         "confdir": str(settings.state_dir),  # mitmproxy writes a certificate authority there
         "connection_strategy": "lazy",  # eager connects to Forgejo before the first byte: no Forgejo, no cached page
         "keep_host_header": True,  # else the Host is overwritten before any hook sees it
@@ -62,6 +69,21 @@ def set_options(settings: Settings) -> None:
     }
     known = {name: value for name, value in wanted.items() if name in ctx.options}
     ctx.options.update(**known)
+
+
+def _set_log(settings: Settings) -> None:
+    """Have one form of lines, ours and mitmproxy's; its own say when listeners open and stop, which we say better."""
+    logging.getLogger("addon").setLevel(settings.log_level.upper())
+    debug = settings.log_level == "debug"
+    logging.getLogger("mitmproxy").setLevel(logging.INFO if debug else logging.WARNING)
+    # A line for each connection, walked through all addons even where nobody prints it: a third of a new connection.
+    logging.getLogger("mitmproxy.proxy.server").setLevel(logging.WARNING)
+    worker = joined()
+    lines = formatter(settings.log_format, "pages" if worker is None else f"worker {worker.number}")
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, TermLogHandler):
+            handler.setFormatter(lines)
+            handler.file = sys.stderr
 
 
 def _trusted_authorities(settings: Settings) -> dict[str, str | None]:

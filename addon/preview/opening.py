@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from addon.preview import builds, published
 from addon.preview.forge import Forge
 from addon.preview.repository import GitDirectory, Repository
 from addon.preview.settings import OwnerSettings
@@ -67,8 +68,18 @@ def _opened(directory: Path, name: str | None, **options: Any) -> Forge:
     forge = Forge(owners={owner: OwnerSettings()}, **options)
     tree = WorkTree(directory)
     forge.add(owner, repository, tree)
-    forge.hints.extend(_hints(directory, tree))
+    forge.hints.extend(_hints(directory, tree, "/" if repository == PROFILE else f"/{repository}/"))
     return forge
+
+
+def root_of(directory: Path) -> Path | None:
+    """The folder of the site that a folder is in: itself or one above it, up to that of `.git`; None outside of one."""
+    for folder in (directory, *directory.parents):
+        if os.path.lexists(folder / ".pages") or (folder / "public").is_dir():
+            return folder
+        if (folder / ".git").exists():
+            return None
+    return None
 
 
 def is_bare(path: Path) -> bool:
@@ -76,11 +87,22 @@ def is_bare(path: Path) -> bool:
     return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
 
 
-def _hints(directory: Path, tree: WorkTree) -> list[str]:
-    hints = []
+def unpublished(tree: WorkTree) -> list[str]:
+    """What of the files that are shown a push would not publish."""
+    return published.differences(tree.git, tree.files()) if tree.git is not None else []
+
+
+def _hints(directory: Path, tree: WorkTree, base: str) -> list[str]:
+    name = published.remote_name(tree.git) if tree.git is not None else None
+    if base == "/" and name is not None and not name.endswith(f"/{PROFILE}"):
+        base = f"/{name.partition('/')[2]}/"
+        if links := published.leaving_links(directory / "public"):
+            more = f"its pages link to {', '.join(links)}, which is outside of that: see it with --name {name}"
+            return [*_hints(directory, tree, base), f"as the repository {name} it will be at {base}; {more}"]
+    hints = builds.hints(directory, base)
     has_settings = os.path.lexists(directory / ".pages")
     has_public = (directory / "public").is_dir()
-    if not has_settings and not has_public:
+    if not has_settings and not has_public and not hints:
         hints.append(
             "there is neither public/ nor .pages here, so the folder itself is shown as the site; "
             "to publish it, put the files below public/ and add a .pages with the line: enabled: true"

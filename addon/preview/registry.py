@@ -115,6 +115,8 @@ class Registry:
     def rename(self, old: str, new: str) -> None:
         """Renames or transfers `owner/name`, or renames an owner (a name without slash)."""
         self._renames[old.lower()] = new
+        if "/" in old and old.lower() in self._settings:  # its number goes along, which tells that it is the same
+            self._settings[new.lower()] = self._settings.pop(old.lower())
         self._scanned = None
         self.refresh()
 

@@ -8,9 +8,11 @@ tree id, since a real forge walks everything again for each page, which a previe
 
 from __future__ import annotations
 
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -88,6 +90,7 @@ class GitDirectory:
         self.read = self._objects.read
         self.chunks = self._objects.chunks
         self.ids_beginning = self._objects.ids_beginning
+        self._index: tuple[tuple[int, int], dict[bytes, tuple[int, str]]] | None = None
 
     def ref(self, name: str) -> str | None:
         """The object id that a full ref name stands for."""
@@ -110,6 +113,37 @@ class GitDirectory:
         if value is not None and value.startswith(b"ref: "):
             return value[5:].strip().decode(errors="surrogateescape")
         return None
+
+    def index(self) -> dict[bytes, tuple[int, str]]:
+        """Mode and object id of everything that is tracked, by path; nothing where that cannot be read."""
+        path = self._repo.index_path()
+        try:
+            status = os.stat(path)
+        except OSError:
+            return {}
+        seen = (status.st_mtime_ns, status.st_size)
+        if self._index is None or self._index[0] != seen:
+            entries: dict[bytes, tuple[int, str]] = {}
+            with suppress(Exception):  # a version of the index that the library does not know: nothing is said of it
+                for name, entry in self._repo.open_index().items():
+                    if sha := getattr(entry, "sha", None):  # else it is in a conflict
+                        entries[name] = getattr(entry, "mode", 0), sha.decode()
+            self._index = seen, entries
+        return self._index[1]
+
+    def ignores(self, path: bytes) -> bool:
+        """Whether git would leave a path out that it does not know; folders end with a slash."""
+        from dulwich.ignore import IgnoreFilterManager
+
+        with suppress(Exception):  # a .gitignore that the library cannot read
+            return bool(IgnoreFilterManager.from_repo(self._repo).is_ignored(os.fsdecode(path)))
+        return False
+
+    def remote_url(self, name: str) -> str:
+        """Where a remote is; empty where there is none."""
+        with suppress(KeyError):
+            return self._repo.get_config().get((b"remote", name.encode()), b"url").decode(errors="replace")
+        return ""
 
     def refresh(self) -> None:
         """Nothing to do: refs are read when asked for."""

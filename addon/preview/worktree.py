@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from addon.preview.objects import CHUNK, Entry, Header, ObjectMissing, object_id
-from addon.preview.repository import SYMLINK, TREE, GitDirectory, Repository
+from addon.preview.repository import SUBMODULE, SYMLINK, TREE, GitDirectory, Repository
 
 log = logging.getLogger(__name__)
 FILE, EXECUTABLE = 0o100644, 0o100755
@@ -74,6 +74,7 @@ class WorkTree:
         self._branch = BRANCH
         self._dated = 0
         self._newest = 0
+        self._submodules: dict[bytes, str] = {}
         self.refresh()
 
     def _opened(self) -> GitDirectory | None:
@@ -159,12 +160,23 @@ class WorkTree:
         if self._git:
             self._git.close()
 
+    @property
+    def git(self) -> GitDirectory | None:
+        """The `.git` of the folder, if it has one that can be read."""
+        return self._git
+
+    def files(self) -> dict[bytes, str]:
+        """The regular files that are shown: object ids by path, as they stand in the folder."""
+        return {path: known.id for path, known in self._known.items()}
+
     # -- looking at the files ---------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Looks at all files; afterwards the branch is at a commit of what is there. Unchanged files cost one stat."""
         objects: dict[str, tuple[str, bytes]] = {}
         self._seen, self._newest = {}, 0
+        if self._git is not None:
+            self._submodules = {path: oid for path, (mode, oid) in self._git.index().items() if mode == SUBMODULE}
         tree = self._root_tree(objects)
         branch, parent = self._place_in_history()
         before = self._objects
@@ -274,6 +286,8 @@ class WorkTree:
             self._newest = max(self._newest, status.st_mtime_ns)
             return Entry(name, SYMLINK, self._virtual(os.readlink(os.path.join(self._root, path)), objects))
         if stat.S_ISDIR(mode):
+            if path in self._submodules:
+                return Entry(name, SUBMODULE, self._submodules[path])  # as the forge has it: another's files
             if depth >= DEEPEST:
                 self._warn(path, "is nested too deep and is left out")
                 return None

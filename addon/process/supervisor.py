@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from addon.net.listeners import drained, opened, refuse_new
+from addon.process.log_format import log_from_supervisor
 from addon.process.worker import MOST_LINE, VARIABLE, address_key
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
@@ -43,7 +44,7 @@ STEADY_SECONDS = 60.0
 """A worker that served this long is restarted as one that never failed."""
 _MOST_WAITING = 1 << 20
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from addon.commands.cli import work; sys.exit(work(sys.argv[2]))"
+    "import sys; sys.path.insert(0, sys.argv[1]); from addon.commands.serve import work; sys.exit(work(sys.argv[2]))"
 )
 
 Sockets = dict[str, list[socket.socket]]
@@ -55,7 +56,7 @@ class StartFailed(Exception):
 
 def supervise(config: Path, processes: int | None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. processes: instead of what the settings say."""
-    logging.basicConfig(format="[%(asctime)s] supervisor: %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    log_from_supervisor()
     return asyncio.run(Supervisor(config, processes).run())
 
 
@@ -185,6 +186,7 @@ class Supervisor:
             raise StartFailed(str(error)) from None
         if unusable := problems(settings, make=True):
             raise StartFailed("\n".join(f"{self._config}: {problem}" for problem in unusable))
+        log_from_supervisor(settings.log_format)
         return text, settings
 
     async def _end(self) -> None:

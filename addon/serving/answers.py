@@ -16,6 +16,7 @@ from urllib.parse import quote
 from addon import templates
 from addon.access.login import Reply
 from addon.forgejo.errors import ForgejoError, Overloaded, RateLimited
+from addon.web.control_data import KNOWN_METHODS
 from addon.web.forwarding import Visitor
 from addon.web.negotiation import preflight
 from addon.web.prepared_answers import Basis, Fact
@@ -145,8 +146,9 @@ def trouble_page(request: Request, trouble: ForgejoError | None) -> Answer:
 
 
 def not_allowed(request: Request) -> Answer:
-    """405 for every method that does nothing here."""
-    answer = own_page(request, 405, templates.error_page(405))
+    """405 for every method that does nothing here, 501 for one that is not known at all (RFC 9110 §9.1)."""
+    status = 405 if request.method in KNOWN_METHODS else 501
+    answer = own_page(request, status, templates.error_page(status))
     answer.headers.append((b"Allow", METHODS.encode()))
     return answer
 

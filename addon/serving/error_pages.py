@@ -13,7 +13,8 @@ from addon.serving.locks import Entered, entered_by_all
 from addon.serving.repositories import Repositories
 from addon.settings.schema import Settings
 from addon.shared.lookup import Fault, Key, Lookup
-from addon.web.routing import Path
+from addon.sites.site import INDEX, Site
+from addon.web.routing import Path, encode_path, host_name
 
 
 class ErrorPages:
@@ -26,19 +27,34 @@ class ErrorPages:
         self._repositories = repositories
         self._files = files
 
-    def missing(self, request: Request, entered: Entered, path: Path, work: Work, status: int = 404) -> Answer | Need:
-        """A path that a site does not have, nor a page of its own for that: the operator's, else ours."""
+    def missing(
+        self,
+        request: Request,
+        entered: Entered,
+        path: Path,
+        work: Work,
+        status: int = 404,
+        *,
+        root: tuple[str, ...] | None = None,
+    ) -> Answer | Need:
+        """A path that a site does not have, nor a page of its own for that: the operator's, else ours.
+
+        root: the segments of the site's root on this host, where that is another page than this.
+        """
         hint = None
         if status != 404:
             return self.error(request, status, work, path=path)
         if not len(entered.site.tree):
-            where = (
-                f"no files below `{entered.site.prefix}`: that folder is"
-                if entered.site.prefix
-                else "no files: they are"
-            )
-            hint = f"This repository has {where} what is served."
-        return self.error(request, 404, work, message=templates.FILE_NOT_FOUND, hint=hint, path=path)
+            hint = _why_nothing(entered.site)
+        elif path.slash and len(path.segments) <= 1 and entered.site.page(INDEX) is None:
+            where = f"`{entered.site.prefix}`" if entered.site.prefix else "this repository"
+            hint = f"There is no `{INDEX}` in {where}: that is the page that is shown here."
+        host, home = host_name(request.host or "") or "", None
+        if root is not None and entered.site.page(INDEX) is not None:
+            home = encode_path(root, True)
+        return self.error(
+            request, 404, work, message=templates.FILE_NOT_FOUND, hint=hint, host=host, path=path, home=home
+        )
 
     def error(
         self,
@@ -50,8 +66,9 @@ class ErrorPages:
         hint: str | None = None,
         host: str = "",
         path: Path | None = None,
+        home: str | None = None,
     ) -> Answer | Need:
-        """An error page: the operator's `{status}.html`, else ours."""
+        """An error page: the operator's `{status}.html`, else ours. home: the path of the site's root."""
         operators = self._operators
         if operators is not None:
             lookup = self._repositories.lookup(operators, ((f"{status}.html",), False), work, [], ERROR_PAGE_PATIENCE)
@@ -63,7 +80,7 @@ class ErrorPages:
                 if answer is not None:
                     return answer
         shown = "/" + "/".join(path.segments) if path is not None else ""
-        page = templates.error_page(status, message=message, hint=hint, host=host, path=shown)
+        page = templates.error_page(status, message=message, hint=hint, host=host, path=shown, home=home)
         return own_page(request, status, page)
 
     def _error_file(self, request: Request, entered: Entered, status: int, work: Work) -> Answer | Need | None:
@@ -92,3 +109,12 @@ class ErrorPages:
                 return self.error(request, 403, work)
             case _:
                 return trouble_page(request, lookup.trouble)
+
+
+def _why_nothing(site: Site) -> str:
+    """What the owner of a site without files is told."""
+    for note in site.notes:
+        if note.file == site.prefix:
+            return f"{note.reason[0].upper()}{note.reason[1:]}. {note.remedy[0].upper()}{note.remedy[1:]}."
+    where = f"no files below `{site.prefix}`: that folder is" if site.prefix else "no files: they are"
+    return f"This repository has {where} what is served."

@@ -9,6 +9,7 @@ that commit, path and page are all that a page depends on, and nobody can have t
 
 import re
 from array import array
+from collections.abc import Callable
 from functools import partial
 
 from addon import templates
@@ -19,7 +20,7 @@ from addon.serving.locks import Entered
 from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.shared.lookup import Lookup
-from addon.sites.site import INDEX, File, Listing, Missing, Site, ToFolder
+from addon.sites.site import INDEX, File, Listing, Missing, Site, ToFile, ToFolder
 from addon.templates.names import natural_order
 from addon.web.routing import OWN_PREFIX, PROFILE, Path, encode_path
 
@@ -30,10 +31,15 @@ _SMALL_SITE = 100
 _PAGE = re.compile(r"page=([1-9][0-9]{0,4})")
 
 
+FormerFile = Callable[[Lookup, tuple[str, ...]], tuple[Lookup, File, float] | None]
+
+
 class Paths:
     """What paths mean in sites."""
 
-    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules, reports: SitePages) -> None:
+    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules, reports: SitePages, former: FormerFile) -> None:
+        """former: a file of a commit that was replaced, as `Library.former` has it."""
+        self._former = former
         self._blobs = blobs
         self._files = files
         self._rules = rules
@@ -69,9 +75,24 @@ class Paths:
                 return redirect(request, encode_path(path.segments, True))
             case Listing():
                 return self._listing(request, entered, outcome, work)
+            case ToFile():
+                return redirect(request, encode_path(path.segments, False))
             case Missing():
-                return None
+                return None if path.slash else self._of_former_deploy(request, entered, segments, path, work)
         raise AssertionError(outcome)
+
+    def _of_former_deploy(
+        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
+    ) -> Answer | Need | None:
+        """What an open tab loads late, of the build that it shows."""
+        found = self._former(entered.lookup, segments)
+        if found is None:
+            return None
+        lookup, file, until = found
+        assert lookup.site is not None
+        work.good_until = min(work.good_until, until)
+        said = self._rules.headers(request, entered.site, segments, path)
+        return self._files.file(request, lookup, lookup.site, file, 200, work, said)
 
     def _listing(self, request: Request, entered: Entered, listing: Listing, work: Work) -> Answer | Need | None:
         lookup, site = entered

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from addon import templates
 from addon.access.control import Access, private
-from addon.access.visitors import visitor_of
+from addon.access.visitors import Households, visitor_of
 from addon.domains.resolver import Domains
 from addon.forgejo.errors import DeadlineExceeded, Overloaded
 from addon.library.library import Library
@@ -71,6 +71,7 @@ class PagesServer:
     ) -> None:
         """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
         access.adopted = library.renew
+        self._households = Households(time.monotonic)
         self.access = access
         self.measured: Callable[[Answer, float], object] = lambda answer, seconds: None
         """Told of each answer that had to be made, and how long that took."""
@@ -84,7 +85,7 @@ class PagesServer:
             mappings,
             repositories,
             Locks(access),
-            Paths(library.blobs, files, SiteRules(settings, files), self.reports),
+            Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former),
             errors,
         )
         self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
@@ -120,10 +121,13 @@ class PagesServer:
     async def _made(self, request: Request) -> Answer:
         work = Work()
         try:
-            with on_account(visitor=visitor_of(request.visitor().address)):
+            household = visitor_of(request.visitor().address)
+            with on_account(visitor=self._households.visitor("", household)):
                 for _ in range(_MOST_NEEDS):
                     result = self._resolve(request, work)
                     if isinstance(result, Answer):
+                        if work.fetched and result.status in (404, 503):
+                            self._households.failed("", household)  # many such from a network are one visitor's
                         return result
                     with on_account(owner=work.owner):
                         work.done[result.key] = await self._fulfil(result, work)

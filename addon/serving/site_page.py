@@ -64,6 +64,8 @@ class SitePages:
                 return Need(name, lambda: self._blobs.page(name, partial(_dumped, site)), from_forgejo=False)
             made = done
         found = [Finding(*each) for each in json.loads(made)]
+        other = "it is not the file beside it in another coding, so that one is sent itself"
+        found += [Finding(path, None, other, "build it anew, or remove it") for path in self._blobs.false_forms(lookup)]
         told = described(site, found)
         seen = int(self._now() - self._age(lookup.looked))
         told["seen"] = http_date(seen).decode()

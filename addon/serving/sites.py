@@ -229,7 +229,10 @@ class Sites:
         answer = self._paths.missing(request, entered, segments, path, work)
         if none and (isinstance(answer, int) or (isinstance(answer, Answer) and answer.status == 404)):
             return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)
-        return self._errors.missing(request, entered, path, work, answer) if isinstance(answer, int) else answer
+        if not isinstance(answer, int):
+            return answer
+        root = path.segments[: len(path.segments) - len(segments)] if segments else None
+        return self._errors.missing(request, entered, path, work, answer, root=root)
 
     def site_of_operator(self, request: Request, path: Path, work: Work) -> Answer | Need:
         """The pages domain itself: the operator's site where there is one, else a page of ours."""

@@ -6,10 +6,13 @@ Asked before the start and by `pages check`, so that both say the same and nobod
 `stateDir`, which has to be there anyway, and only when told to.
 """
 
+import errno
 import os
+import socket
 import ssl
 from importlib.util import find_spec
 
+from addon.settings.addresses import ListenAddress
 from addon.settings.schema import Settings
 
 
@@ -55,3 +58,25 @@ def problems(settings: Settings, *, make: bool = False) -> list[str]:
         except OSError as error:
             found.append(f"forgejoCAFile: {authorities} cannot be read ({error.strerror})")
     return found
+
+
+def unlistenable(address: ListenAddress) -> str:
+    """Why this user cannot listen on an address; empty if it can, or if somebody does already."""
+    host = address.host or "0.0.0.0"
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(place)
+    except PermissionError:
+        return (
+            "ports below 1024 need a right: AmbientCapabilities=CAP_NET_BIND_SERVICE in the systemd unit, or"
+            " sysctl net.ipv4.ip_unprivileged_port_start=80"
+        )
+    except socket.gaierror as error:
+        return f"{host} has no address ({error.strerror})"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return ""
+        return f"this machine cannot listen there ({error.strerror}): name one of its own addresses"
+    return ""

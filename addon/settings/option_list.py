@@ -134,6 +134,24 @@ class Options:
     access_log: Path | Literal["stderr"] | None = option(
         "accessLog", access_log, None, "Where each request is noted: off, stderr, or a file."
     )
+    access_log_format: str = option(
+        "accessLogFormat",
+        one_of("json", "combined", "caddy"),
+        "json",
+        "How a line of the access log looks: json, combined (as Apache and nginx write it) or caddy.",
+    )
+    access_log_anonymize: bool = option(
+        "accessLogAnonymize",
+        boolean,
+        False,
+        "Note only the network of an address: the first 24 bits of IPv4, 48 of IPv6.",
+    )
+    log_format: str = option(
+        "logFormat",
+        one_of("text", "json"),
+        "text",
+        "How a line of the log looks: text (date, level, process, message), or json for programs.",
+    )
     log_level: str = option(
         "logLevel",
         one_of("debug", "info", "warning", "error", warn="warning"),

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from addon.settings.addresses import ListenAddress
-from addon.settings.options import size_text
+from addon.settings.addresses import ListenAddress, listen_addresses
+from addon.settings.file import Place, Problem, SettingsError
+from addon.settings.options import Expected, size_text
 
 
 def complete(values: dict[str, Any], defaults: Mapping[str, Any], environ: Mapping[str, str]) -> None:
@@ -25,6 +26,12 @@ def complete(values: dict[str, Any], defaults: Mapping[str, Any], environ: Mappi
     settled = {**defaults, **values}
     if "state_dir" not in values and (folder := _state_dir(environ)) is not None:
         values["state_dir"] = folder
+    # For an image, whose loopback is its own.
+    if "listen" not in values and (by_environment := environ.get("PAGES_LISTEN")):
+        try:
+            values["listen"] = listen_addresses(by_environment)
+        except Expected as wrong:
+            raise SettingsError([Problem(Place("$PAGES_LISTEN"), "listen", f"expected {wrong.what}")]) from None
     values.setdefault("max_cached_file_size", min(settled["max_cached_file_size"], settled["memory_cache_size"]))
     values.setdefault("redis_pool_size", min(settled["redis_pool_size"], settled["redis_max_connections"]))
     if public := values.get("forgejo_public_host"):

@@ -8,6 +8,8 @@ surprising decision: "there is no such site" is believed for seconds only, but k
 profile site ask first for a repository that does not exist, and need not ask Forgejo each time.
 """
 
+from __future__ import annotations
+
 import enum
 import math
 from dataclasses import dataclass, field, replace
@@ -23,6 +25,13 @@ NEGATIVE_TTL = 10.0
 TROUBLE_PAUSE = 2.0
 """Seconds until what Forgejo did not answer is asked again; for a known repository doubled at each failure."""
 TROUBLE_PAUSE_MAX = 60.0
+FORMER_LIFE = 3600.0
+"""Seconds for which a page that was loaded before a deploy gets the files of its own build."""
+_MOST_FORMER = 3
+_LARGEST_FORMER = 20_000
+"""Files of a site above which nothing is remembered of its former commits: a file takes 80 bytes."""
+EMPTY = "nothing was pushed yet"
+"""Reason of an ABSENT repository that is there, and empty."""
 DISABLED = "enabled: false"
 """Reason of an UNCONFIGURED site that has a `.pages` file."""
 
@@ -79,15 +88,24 @@ def repository_of(key: Key) -> Key:
     return key[0], key[1].partition("@")[0]
 
 
+class Former(NamedTuple):
+    """A commit that was replaced. until: monotonic seconds until which tabs that show it get what they load late."""
+
+    site: Site
+    until: float
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """What is known of a repository.
 
     looked: monotonic seconds of the last definite answer. modified: the commit's Last-Modified. uses_lfs: a small file
-    may be a Git LFS pointer. line, reason: of a broken `.pages`, or DISABLED. total: files, if too many. trouble: why
-    the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none is tried.
+    may be a Git LFS pointer. line, reason: of a broken `.pages`, or DISABLED, or EMPTY. total: files, if too many.
+    trouble: why the looks since then brought no answer; failures: how many; retry: monotonic seconds before which none
+    is tried.
     added: the hash in Redis that locks the site besides its `.pages`, whatever it is worth; "" where there is none.
     suspect: what other proxies share says something else by now; believed: monotonic seconds until which it would tell.
+    former: the last commits that were replaced, the newest first.
     """
 
     key: Key
@@ -107,11 +125,22 @@ class Lookup:
     added: str = field(default="", repr=False)
     suspect: bool = False
     believed: float = math.inf
+    former: tuple[Former, ...] = ()
 
     @property
     def is_site(self) -> bool:
         """Whether the repository decides what its paths mean: served, or refused for a reason of its own."""
         return self.fault not in _NO_SITE
+
+    def after(self, known: Lookup, now: float) -> Lookup:
+        """The same with what was there before it. known: what this replaces; now: monotonic seconds."""
+        if self.site is None or known.site is None:
+            return self
+        former = [each for each in known.former if now < each.until and each.site.commit != self.commit]
+        if known.site.commit != self.site.commit and len(known.site.tree) <= _LARGEST_FORMER:
+            former.insert(0, Former(known.site, now + FORMER_LIFE))
+        kept = tuple(former[:_MOST_FORMER])
+        return self if kept == self.former else replace(self, former=kept)
 
     def holds_for(self, repository: Repository, commit: str) -> bool:
         """Whether a look that finds this commit in this repository would come to the same."""
@@ -154,7 +183,7 @@ class Lookup:
             return Freshness.DOUBTFUL
         return Freshness.AGING if age < 2 * ttl else Freshness.OLD
 
-    def troubled(self, trouble: ForgejoError, now: float, stale_ttl: float) -> "Lookup":
+    def troubled(self, trouble: ForgejoError, now: float, stale_ttl: float) -> Lookup:
         """The same with a failed look noted; once it is too old to be served, nothing is left but the trouble."""
         without_frames(trouble)
         if self.fault is Fault.TROUBLE or now - self.looked >= stale_ttl:

@@ -42,6 +42,7 @@ _TEXTS = frozenset({"password", "branchesPassword"})
 _PLACES = frozenset({"root", "branch"})
 _LISTS = frozenset({"custom_domain", "enable_branches"})
 _KNOWN = _BOOLEANS | _TEXTS | _PLACES | _LISTS
+TAB = "a tab stands here, where only spaces may; indent with spaces"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -214,9 +215,12 @@ def _pairs(events: _Events) -> Iterator[tuple[str, _Value]]:
     elif not isinstance(root, ScalarEvent) or root.value not in _NULLS:
         raise PagesFileError(root.start_mark.line + 1, "expected lines of the form `key: value`")
     events.next()  # the document's end
-    after = events.next()
-    if isinstance(after, DocumentStartEvent):  # after an empty document, too: the second may hold the password
-        raise PagesFileError(after.start_mark.line + 1, "only one YAML document is allowed")
+    while isinstance(after := events.next(), DocumentStartEvent):
+        # A closing `---` begins a document with nothing in it. Anything else is none of ours: it may hold the password.
+        inside = events.next()
+        if not isinstance(inside, ScalarEvent) or not _is_null(inside) or inside.value:
+            raise PagesFileError(after.start_mark.line + 1, "only one YAML document is allowed")
+        events.next()
 
 
 def _value(events: _Events, key: str, line: int) -> _Value:
@@ -276,6 +280,9 @@ _OWN_WORDS = re.compile(r"<[a-z ]+>|[-:,?\[\]{}]")
 
 
 def _reason(error: MarkedYAMLError) -> str:
+    if "found character '\\t'" in (error.problem or ""):
+        return TAB
+
     def shown(quoted: re.Match[str]) -> str:
         return quoted[0] if _OWN_WORDS.fullmatch(quoted[2]) else "…"
 

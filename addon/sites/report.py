@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from addon.sites.findings import MOST, Finding, quoted
-from addon.sites.redirect_table import REDIRECTS, Rule, Ruled, Table
+from addon.sites.redirect_table import REDIRECTS, Rule, Ruled
 from addon.sites.site import Missing, Site
 
 _MOST_HOPS = 10
@@ -126,9 +126,3 @@ def _sampled(rule: Rule) -> tuple[tuple[str, ...], Ruled | None]:
     parts = (*(part or _SAMPLE for part in pattern.head), *between, *(part or _SAMPLE for part in pattern.tail))
     query = {name: _SAMPLE if captured else value for name, value, captured in rule.conditions}
     return parts, rule.ruled(parts, False, query)
-
-
-def counts(table: Table) -> str:
-    """How many rules there are, for people."""
-    static, dynamic = table.counts
-    return f"{static + dynamic:,}" + (f" ({dynamic:,} with `*`, `:name`, a query or a host)" if dynamic else "")

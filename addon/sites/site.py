@@ -44,6 +44,10 @@ class ToFolder(NamedTuple):
     """The path is a folder that was asked for without its slash."""
 
 
+class ToFile(NamedTuple):
+    """The path is a page (`page.html`) that was asked for as if it were a folder."""
+
+
 class Listing(NamedTuple):
     """The path is a folder without an index, and the site shows listings. folder: where it really lies."""
 
@@ -55,7 +59,7 @@ class Missing(NamedTuple):
     """Nothing is there."""
 
 
-Outcome = File | ToFolder | Listing | Missing
+Outcome = File | ToFolder | ToFile | Listing | Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ class Site:
     def _folder(self, path: str) -> Outcome:
         folder = self._resolve(path)
         if folder is None or not self.tree.has_folder(folder):
-            return Missing()
+            return ToFile() if path and self._file(f"{path}.html") is not None else Missing()
         index = self._index(folder)
         if index is not None:
             return index

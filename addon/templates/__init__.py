@@ -84,6 +84,11 @@ def _with_code(text: str) -> Markup:
     )
 
 
+def _at_dots(host: str) -> Markup:
+    """A host name that is broken at its dots where it does not fit, before it is anywhere else."""
+    return Markup(".<wbr>").join(escape(visible_text(label)) for label in host.split("."))
+
+
 def _stylesheet() -> Markup:
     """The style sheet as it stands in the pages: comments and line breaks removed, nothing else touched."""
     text = (_HERE / "style.css").read_text("utf-8")
@@ -100,7 +105,7 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     finalize=_shown,
 )
-_ENVIRONMENT.filters.update(with_code=_with_code, reference=relative_reference, size=size_text)
+_ENVIRONMENT.filters.update(with_code=_with_code, at_dots=_at_dots, reference=relative_reference, size=size_text)
 _ENVIRONMENT.globals["style"] = _STYLE
 _ERROR = _ENVIRONMENT.get_template("error.html")
 _LISTING = _ENVIRONMENT.get_template("listing.html")
@@ -284,13 +289,14 @@ def listing(
     ).encode()
 
 
-def landing(pages_domain: str, forgejo_url: str | None) -> bytes:
+def landing(pages_domain: str, forgejo_url: str | None, *, sites: Sequence[str] = ()) -> bytes:
     """The front page of the pages domain: what this is and how to publish, with this server's real names.
 
+    `sites`: addresses of sites to be linked, those of a preview.
     `forgejo_url` is the address at which people reach Forgejo; only `http` and `https` become a link, and never with
     the user name or password that a URL may carry.
     """
-    return _LANDING.render(domain=pages_domain, forgejo=_public_address(forgejo_url)).encode()
+    return _LANDING.render(domain=pages_domain, forgejo=_public_address(forgejo_url), sites=sites).encode()
 
 
 def status(sections: Mapping[str, Mapping[str, object]]) -> bytes:

@@ -24,7 +24,8 @@ OWN_PREFIX = ".pages"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# A tab may stand in the name of a file, and so, encoded, in its address.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _PORT = re.compile(r"(?::[0-9]{0,5})?")
 # IDNA 2003, which Python has, folds these away; IDNA 2008, which browsers use, keeps them: two different hosts.
 _DEVIATIONS = re.compile("[ßςẞ\u200c\u200d]")
@@ -188,7 +189,7 @@ def parse_path(raw: str) -> Path | CleanPath | Refusal:
         return Refusal(400, "The path holds a character that does not exist.")
     if not data.startswith(b"/"):
         return Refusal(400, "The path has to begin with a slash.")
-    if b"#" in data or b"\\" in data:
+    if b"#" in data or b"\\" in data or b"\t" in data:
         return Refusal(400, "The path holds a character that has to be percent-encoded.")
     if _BAD_ESCAPE.search(data):
         return Refusal(400, "The path holds a percent sign that begins no escape.")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 
 from addon.forgejo.client import Forgejo
@@ -15,6 +16,10 @@ from addon.preview.forge import Forge
 from tests.addon.lane.faces import Client, Faces
 from tests.addon.preview.fixtures import make_repositories
 from tests.addon.preview.running import TOKENS, recorded_forge
+
+# How long an example takes is the machine's business: nothing here is asserted by the clock.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture

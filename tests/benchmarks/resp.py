@@ -310,9 +310,11 @@ def rate(operations: list[Operation], span: float) -> tuple[float, float]:
         operation()
         done, began, used = 0, time.perf_counter(), time.process_time()
         end = began + span
-        while (now := time.perf_counter()) < end:
+        now = began
+        while now < end:  # at least once, however busy the machine is
             operation()
             done += 1
+            now = time.perf_counter()
         return done / (now - began), (time.process_time() - used) / done
     threads = [threading.Thread(target=work, args=item) for item in enumerate(operations)]
     for thread in threads:

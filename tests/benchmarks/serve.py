@@ -63,6 +63,10 @@ class Load(NamedTuple):
     logged: bool = False
     tls: bool = False
     conditional: bool = False
+    streams: int = 0
+    """Requests at a time on each connection, over HTTP/2; 0 is HTTP/1.1."""
+    requests: int = 0
+    """How many in all, instead of for a time."""
 
 
 LOADS = {
@@ -80,6 +84,21 @@ LOADS = {
     "tls-304": Load("1 KiB, not modified, 16 connections, TLS", 16, "/blog/1k.html", tls=True, conditional=True),
     "tls-new": Load("1 KiB, a new connection each, TLS", 16, "/blog/1k.html", close=True, tls=True),
     "browsers": Load(f"{PATHS} paths, heads of browsers, access log", 16, "/blog/", rotating=True, logged=True),
+    "h2": Load("HTTP/2, 1 KiB, 16 connections of 10 streams", 16, "/blog/1k.html", tls=True, streams=10),
+    "h2-16k": Load("HTTP/2, 16 KiB, 16 connections of 10 streams", 16, "/blog/16k.html", tls=True, streams=10),
+    "h2-1m": Load("HTTP/2, 1 MiB, 16 connections of 10 streams", 16, "/blog/1m.bin", tls=True, streams=10),
+    "h2-one": Load(
+        "HTTP/2, 100 files of 1 KiB on one connection", 1, "/blog/1k.html", tls=True, streams=100, requests=100
+    ),
+    "h2-browsers": Load(
+        f"HTTP/2, {PATHS} paths, heads of browsers, access log",
+        16,
+        "/blog/",
+        rotating=True,
+        logged=True,
+        tls=True,
+        streams=10,
+    ),
 }
 
 
@@ -200,10 +219,33 @@ def nginx(folder: Path, content: Path, *, logged: bool) -> Server | None:
         f"fastcgi_temp_path {folder}/t; uwsgi_temp_path {folder}/t; scgi_temp_path {folder}/t;\n"
         "types { text/html html; } keepalive_requests 1000000000; sendfile on; tcp_nopush on;\n"
         "open_file_cache max=1000;\n"
-        f"server {{ listen 127.0.0.1:{port} backlog=1024; listen 127.0.0.1:{tls_port} ssl backlog=1024;\n"
+        "http2_max_requests 1000000000;\n"
+        f"server {{ listen 127.0.0.1:{port} backlog=1024; listen 127.0.0.1:{tls_port} ssl http2 backlog=1024;\n"
         f"ssl_certificate {pair.cert}; ssl_certificate_key {pair.key}; root {folder}/root; }} }}\n"
     )
     server = started("nginx", folder, [binary, "-c", str(config), "-p", str(folder)], port, logged)
+    return server._replace(tls_port=tls_port)
+
+
+def h2o(folder: Path, content: Path, *, logged: bool) -> Server | None:
+    """The fastest that there is over HTTP/2, with one thread."""
+    binary = shutil.which("h2o")
+    if binary is None:
+        return None
+    port, tls_port = free_port(), free_port()
+    pair = certificate(folder)
+    (folder / "root").mkdir()
+    (folder / "root" / "blog").symlink_to(content)
+    config = folder / "h2o.conf"
+    config.write_text(
+        f"{'user: root' if os.geteuid() == 0 else ''}\nnum-threads: 1\n"
+        f"listen:\n  host: 127.0.0.1\n  port: {port}\n"
+        f"listen:\n  host: 127.0.0.1\n  port: {tls_port}\n  ssl:\n"
+        f"    certificate-file: {pair.cert}\n    key-file: {pair.key}\n"
+        f"hosts:\n  default:\n    paths:\n      /:\n        file.dir: {folder}/root\n"
+        + (f"access-log: {folder}/access.log\n" if logged else "")
+    )
+    server = started("h2o", folder, [binary, "-c", str(config)], port, logged)
     return server._replace(tls_port=tls_port)
 
 
@@ -295,6 +337,38 @@ def _latency(percent: str, text: str) -> float:
     return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}[found[2]]
 
 
+def by_h2load(server: Server, load: Load, seconds: float, folder: Path) -> Outcome:
+    """The same over HTTP/2. It writes a line for each request, of which the times are taken."""
+    binary = shutil.which("h2load")
+    if binary is None:
+        raise SystemExit("h2load (nghttp2-client) is not installed: there is no other load over HTTP/2")
+    address, times = f"https://127.0.0.1:{server.tls_port}", folder / "times"
+    times.unlink(missing_ok=True)
+    command = [binary, f"-c{load.connections}", f"-m{load.streams}", f"--log-file={times}"]
+    command += [f"-n{load.requests}"] if load.requests else [f"-D{max(1, round(seconds))}"]
+    command += ["-H", f":authority: {HOST}"]
+    if load.rotating:
+        uris = folder / "uris"
+        uris.write_text("".join(f"{address}{load.path}p/{number}.html\n" for number in range(PATHS)))
+        command += ["-i", str(uris)]
+        fields = {name.lower(): value for name, value in BROWSER.items() if name != "Connection"}
+        command += [part for name, value in fields.items() for part in ("-H", f"{name}: {value}")]
+    else:
+        command.append(f"{address}{load.path}")
+    text = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=on_core(LOAD_CORE)).stdout
+    succeeded, failed = _number(r"([\d]+) 2xx", text), _number(r"succeeded, (\d+) failed", text)
+    lines = [line.split("\t") for line in times.read_text().splitlines()]
+    took = sorted(int(line[2]) / 1000 for line in lines if line[1] == "200")
+    if not took:
+        raise SystemExit(f"h2load had no answers:\n{text}")
+    if load.requests:  # what counts is until the last one
+        began = min(int(line[0]) for line in lines)
+        all_of_it = max(int(line[0]) + int(line[2]) for line in lines) - began
+        return Outcome(load.requests / (all_of_it / 1e6), took[-1], took[-1], int(failed))
+    rate = _number(r"finished in [\d.]+m?s, ([\d.]+) req/s", text)
+    return Outcome(rate, took[len(took) // 2], took[len(took) * 99 // 100], int(failed + (succeeded == 0)))
+
+
 async def by_ourselves(server: Server, load: Load, seconds: float) -> Outcome:
     """The same load from one Python process: a closed loop on each connection."""
     fields = "".join(f"{name}: {value}\r\n" for name, value in BROWSER.items()) if load.rotating else ""
@@ -351,10 +425,21 @@ def entity_tag(server: Server, load: Load) -> str:
     return tag if tag and asked(**{"If-None-Match": tag}).status == 304 else ""
 
 
+def visit_all(server: Server, load: Load) -> None:
+    """Ask for every path once: what is compared is not how files are fetched."""
+    client = http.client.HTTPConnection("127.0.0.1", server.port)
+    with contextlib.closing(client):
+        for number in range(PATHS):
+            client.request("GET", f"{load.path}p/{number}.html", headers={"Host": HOST} | BROWSER)
+            client.getresponse().read()
+
+
 def measured(server: Server, load: Load, seconds: float, folder: Path) -> Outcome:
     wrk = shutil.which("wrk")
     before, began = cpu_seconds(server.process.pid), time.monotonic()
-    if wrk is not None:
+    if load.streams:
+        outcome = by_h2load(server, load, seconds, folder)
+    elif wrk is not None:
         outcome = by_wrk(wrk, server, load, seconds, folder)
     else:
         outcome = asyncio.run(by_ourselves(server, load, seconds))
@@ -392,6 +477,7 @@ def running(folder: Path, names: list[str], logged: bool, **options: Any) -> Ite
         "stock": lambda place: stock_hook(place, content),
         "caddy": lambda place: caddy(place, content, logged=logged),
         "nginx": lambda place: nginx(place, content, logged=logged),
+        "h2o": lambda place: h2o(place, content, logged=logged),
     }
     servers: list[Server] = []
     try:
@@ -419,8 +505,10 @@ def table(load: Load, servers: list[Server], rounds: int, seconds: float, folder
     """Measure all servers in turn, print and return the medians."""
     results: dict[str, list[Outcome]] = {server.name: [] for server in servers}
     for server in servers:
+        if load.rotating:
+            visit_all(server, load)
         measured(server, load, 1, folder)  # to warm up: the first requests of ours fetch the site
-    for _ in range(rounds):
+    for _ in range(rounds * (10 if load.requests else 1)):
         for server in servers:
             results[server.name].append(measured(server, load, seconds, folder))
     medians = {
@@ -446,7 +534,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Requests per second and latencies, beside the rivals.")
     parser.add_argument("loads", nargs="*", default=["1k"], help=f"of {', '.join(LOADS)}, or all; default: 1k")
-    parser.add_argument("--servers", default="lane,nginx,caddy,stock,flow", help="also: two; default: %(default)s")
+    parser.add_argument("--servers", default="lane,nginx,caddy,stock,flow", help="also: two, h2o; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement; default: 2")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     options = parser.parse_args()

@@ -120,7 +120,7 @@ def front(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fr
             ("/etc/ssl/pages.pem", certificates.server),
             ("/etc/ssl/pages.key", certificates.server_key),
             ("pages.example.org", PAGES_DOMAIN),
-            ("listen 80 ", f"listen 127.0.0.1:{plain_port} "),
+            ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
             ("listen 443 ", f"listen 127.0.0.1:{port} "),
         ):
             assert old in text
@@ -190,3 +190,26 @@ def test_forgejo_behind_it_takes_large_bodies_as_they_come(front: Front) -> None
     assert (status, b"version" in body) == (200, True)
     large = b"x" * (4 * 1024 * 1024)  # nginx alone would refuse more than 1 MiB
     assert front.ask(FORGEJO, "/alice/blog.git/git-receive-pack", "POST", large)[0] not in (413, 500, 502)
+
+
+def test_it_fits_beside_the_site_that_debian_ships(tmp_path: Path) -> None:
+    assert NGINX is not None, "nginx is not installed"
+    certificates = make_certificates(tmp_path)
+    plain, secure = free_port(), free_port()
+    text = (FOLDER / "pages.conf").read_text() + "server { listen 80 default_server; root /var/www/html; }\n"
+    for old, new in (
+        ("/etc/nginx/pages-proxy.inc", str(FOLDER / "pages-proxy.inc")),
+        ("/etc/ssl/pages.pem", str(certificates.server)),
+        ("/etc/ssl/pages.key", str(certificates.server_key)),
+        ("listen 80", f"listen {plain}"),
+        ("listen 443", f"listen {secure}"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    text = "\n".join(line for line in text.splitlines() if "listen [::]" not in line)
+    paths = "".join(f"{kind}_temp_path {tmp_path}/t;" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    config = tmp_path / "nginx.conf"
+    begin = f"pid {tmp_path}/pid; error_log {tmp_path}/error.log;\nevents {{ }}\n"
+    config.write_text(f"{begin}http {{ access_log off; {paths}\n{text} }}\n")
+    tested = subprocess.run([NGINX, "-t", "-c", str(config), "-p", str(tmp_path)], capture_output=True, check=False)
+    assert tested.returncode == 0, tested.stderr.decode()

@@ -98,23 +98,24 @@ def _address(process: "subprocess.Popen[bytes]", folder: Path) -> str:
     return str(next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page"))
 
 
-def _started(folder: str) -> "subprocess.Popen[bytes]":
+def _started(folder: str, flags: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if binary is None:
         raise FileNotFoundError("chromium is not installed (Debian: apt-get install chromium)")
     command = [
         *(binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
         *("--host-resolver-rules=MAP * 127.0.0.1", "--remote-debugging-port=0", f"--user-data-dir={folder}"),
+        *flags,
         "about:blank",
     ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @contextlib.asynccontextmanager
-async def browser() -> AsyncIterator[Browser]:
+async def browser(*flags: str) -> AsyncIterator[Browser]:
     """A new Chromium for which every host name is this machine. FileNotFoundError where there is none."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        process = await asyncio.to_thread(_started, folder)
+        process = await asyncio.to_thread(_started, folder, flags)
         try:
             address = await asyncio.to_thread(_address, process, Path(folder))
             connection = await websocket_connect(address, max_message_size=64 << 20)

@@ -151,9 +151,14 @@ def test_the_status_is_a_page_for_a_browser(desk: Desk) -> None:
     assert page.startswith("<!doctype html>")
     assert "Redis or Valkey" in page
     assert "<script" not in page
+    assert "processes answering" in page
+    client = http.client.HTTPConnection("127.0.0.1", desk.port, timeout=20)
+    client.request("GET", "/status", headers=headers)
+    assert client.getresponse().headers["Refresh"] == "10"
+    client.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/purge"])
+@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/metrics", "/purge"])
 @pytest.mark.parametrize(
     "authorization", [None, "Bearer wrong", "Bearer", "Basic !!!", "Basic " + base64.b64encode(b"x:wrong").decode()]
 )

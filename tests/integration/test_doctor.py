@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """`pages doctor` at real servers, well and unwell."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from addon.commands.cli import main
 from addon.preview.forge import Forge
+from addon.settings.addresses import ListenAddress
+from addon.settings.file_checks import unlistenable
 from tests.addon.preview import fixtures
 from tests.addon.preview.running import TOKENS, recorded_forge
 from tests.integration.running import free_port, running_proxy, write_config
@@ -51,7 +54,7 @@ def patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Patient:
 
 
 def bad(lines: list[str]) -> list[str]:
-    return [line for line in lines if line.startswith("MEND")]
+    return [line for line in lines if line.startswith("FAIL")]
 
 
 def test_a_deployment_that_is_well(patient: Patient, forge: Forge, redis: Server, tmp_path: Path) -> None:
@@ -121,6 +124,54 @@ def test_a_forgejo_that_is_not_there_or_is_something_else(patient: Patient, forg
         code, lines = patient.looked_at(forge.url)
     assert code == 1
     assert "its API answers 502" in bad(lines)[0]
+
+
+def test_the_advice_for_webhooks_leaves_those_of_others_working(patient: Patient, forge: Forge) -> None:
+    code, lines = patient.looked_at(forge.url, pagesDomain="localhost.localdomain", webhookSecret="s" * 20)
+    if any("webhook: Forgejo calls" in line for line in lines):  # the name is not this machine's here
+        code, lines = patient.looked_at(forge.url, pagesDomain="localhost", webhookSecret="s" * 20)
+    assert any("ALLOWED_HOST_LIST = external, localhost" in line for line in lines), (code, lines)
+
+
+def test_private_repositories_need_a_token_that_sees_them(patient: Patient, forge: Forge) -> None:
+    code, lines = patient.looked_at(forge.url, servePrivateRepositories=True)
+    assert code == 1
+    assert "servePrivateRepositories: needs forgejoToken" in bad(lines)[0]
+    code, lines = patient.looked_at(forge.url, servePrivateRepositories=True, forgejoToken=TOKENS["alice"])
+    assert bad(lines) == []
+
+
+def test_forgejos_own_name_for_itself_is_compared(patient: Patient, forge: Forge) -> None:
+    code, lines = patient.looked_at(forge.url, forgejoPublicHost="git.elsewhere.test")
+    assert code == 1
+    assert "forgejoPublicHost: is git.elsewhere.test, and Forgejo calls itself 127.0.0.1" in bad(lines)[0]
+    assert any("git.elsewhere.test has no address in DNS" in line for line in lines)
+
+
+def test_an_address_that_is_not_this_machines_is_told_before_the_start(
+    patient: Patient, forge: Forge, tmp_path: Path
+) -> None:
+    code, lines = patient.looked_at(forge.url, listen="192.0.2.1:8080")
+    assert code == 1
+    assert "listen 192.0.2.1:8080: this machine cannot listen there" in bad(lines)[0]
+
+
+def test_a_privileged_port_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("socket.socket.bind", refused)
+    said = unlistenable(ListenAddress("127.0.0.1", 443))
+    assert "CAP_NET_BIND_SERVICE" in said
+    assert "ip_unprivileged_port_start" in said
+
+
+def test_findings_can_be_read_by_programs(tmp_path: Path, forge: Forge, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, forge.url, free_port())
+    assert main(["doctor", "--json", str(config)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"level", "about", "text"} == set(told[0])
+    assert {each["level"] for each in told} <= {"ok", "note"}
 
 
 def test_a_redis_that_evicts_domains(patient: Patient, forge: Forge, redis: Server) -> None:

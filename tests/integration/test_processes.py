@@ -460,6 +460,35 @@ def test_the_watchdog_of_systemd_hears_of_workers_that_go_on_and_of_none_that_st
             process.kill()
 
 
+def test_every_line_of_the_log_is_of_one_form_from_the_start_over_a_reload_to_the_end(
+    tmp_path: Path, web: Forge
+) -> None:
+    with running_service(tmp_path / "service", web.url, logFormat="json", logLevel="debug") as service:
+        assert service.get("alice", "/blog/").body == b"First"
+        before = service.workers
+        service.reload()
+        service.until_served(2)
+        service.until(lambda: all(map(ended, before)))
+        assert service.stop() == 0
+        lines = [json.loads(line) for line in service.log.splitlines()]
+    assert {line["process"] for line in lines} == {"supervisor", "worker 0", "worker 1"}
+    said = [line["message"] for line in lines]
+    assert any(re.fullmatch("alice/blog: served, commit [0-9a-f]{40}", each) for each in said), said
+
+
+def test_mitmproxys_own_lines_about_its_listeners_are_not_in_the_log(tmp_path: Path, web: Forge) -> None:
+    with running_service(tmp_path / "service", web.url, processes=1) as service:
+        before = service.workers
+        service.reload()
+        service.until_served(2)
+        service.until(lambda: all(map(ended, before)))
+        assert service.stop() == 0
+    assert "stopped" not in service.log
+    assert "Loading script" not in service.log
+    form = re.compile(r"\d{4}-\d\d-\d\d [0-9:.]+[+-]\d\d:\d\d (info|warning) (supervisor|worker 0): .+")
+    assert [line for line in service.log.splitlines() if not form.fullmatch(line)] == []
+
+
 def test_systemd_is_told_when_all_serve_of_each_reload_and_of_the_end(tmp_path: Path, web: Forge) -> None:
     config = write_config(tmp_path, web.url, free_port(), processes=2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:

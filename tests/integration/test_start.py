@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from addon import __version__
 from addon.preview.forge import Forge
 from tests.integration.running import (
     PAGES_DOMAIN,
@@ -304,13 +303,6 @@ def test_an_old_mitmproxy_is_warned_about(proxy: Proxy) -> None:
     assert ("known faults" in proxy.log) is old
 
 
-def test_the_version_is_told() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "addon.commands.cli", "--version"], capture_output=True, text=True, cwd=ROOT
-    )
-    assert (done.returncode, done.stdout) == (0, f"pages {__version__}\n")
-
-
 def test_check_says_the_same_without_starting(tmp_path: Path) -> None:
     config = tmp_path / "pages.yaml"
     config.write_text("pagesDomain: pages.test\nforgejoHost: http://127.0.0.1:1\nlistne: 80\n")
@@ -371,41 +363,3 @@ def test_trouble_with_forgejo_is_said_once_and_so_is_its_end(tmp_path: Path, for
             assert time.monotonic() < deadline
             time.sleep(0.2)  # a poll with a deadline: trouble is believed for seconds
         assert proxy.log.count("Forgejo answers again") == 1
-
-
-def test_a_preview_says_where_it_is_once_it_is_there(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("<h1>Here</h1>")
-    command = [sys.executable, "-m", "addon.commands.cli", "preview", str(tmp_path), "--port", "0", "--name", "me"]
-    process, log = spawn(tmp_path, command, PYTHONPATH=str(ROOT))
-    try:
-        deadline = time.monotonic() + DEADLINE
-        while (found := re.search(r"http://me\.pages\.localhost:(\d+)/", log.read_text())) is None:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)  # a poll with a deadline
-        reply = Proxy(process, int(found[1]), log).get(f"me.pages.localhost:{found[1]}", "/")
-        assert (reply.status, reply.body) == (200, b"<h1>Here</h1>")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE) == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_a_preview_on_a_port_in_use_says_so_before_any_address(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        command = [
-            sys.executable,
-            "-m",
-            "addon.commands.cli",
-            "preview",
-            str(tmp_path),
-            "--port",
-            str(taken.getsockname()[1]),
-        ]
-        code, output = run_to_end(tmp_path, command, PYTHONPATH=str(ROOT))
-    assert code == 1
-    assert "--port 0" in output
-    assert "http://" not in output

@@ -20,6 +20,7 @@ from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
 from resp.keys import key_slot
 from resp.tracking import State
 from tests.resp.certs import Certificates
+from tests.resp.chaos import ChaosProxy
 from tests.resp.fleets import Cluster, clustered
 from tests.resp.servers import ConsoleError, Server, wait_until
 
@@ -407,6 +408,52 @@ def test_a_lost_node_is_an_error_in_the_places_of_its_commands(breakable: Cluste
             client.pipeline().incr(next(iter(mine))).execute()
 
 
+def test_a_node_that_only_we_cannot_reach_costs_its_slots_and_nothing_else(
+    cluster: Cluster, chaos: Callable[..., ChaosProxy]
+) -> None:
+    """A partition between us and one node, of which the cluster knows nothing: no other node takes its place."""
+    proxies = {server.port: chaos(server.address) for server in cluster.servers}
+    mapped = {port: proxy.address for port, proxy in proxies.items()}
+
+    def translate(host: str, port: int) -> tuple[str, int]:
+        return mapped.get(port, (host, port))
+
+    first = cluster.primaries[0]
+    with Client(first.host, first.port, cluster=True, translate=translate, timeout=0.5) as client:
+        for key in KEYS:
+            client.set(key, 0)
+        lost = cluster.owner(key_slot(KEYS[0]))
+        mine = [key for key in KEYS if cluster.owner(key_slot(key)) is lost]
+        elsewhere = [key for key in KEYS if key not in mine]
+        acknowledged, maybe = dict.fromkeys(KEYS, 0), dict.fromkeys(KEYS, 0)
+
+        def count(keys: list[str]) -> int:
+            """Count each key up once; how many were acknowledged."""
+            done = 0
+            for key in keys:
+                try:
+                    client.incr(key)
+                    acknowledged[key] += 1
+                    done += 1
+                except RespError as error:
+                    maybe[key] += bool(getattr(error, "maybe_executed", False))
+            return done
+
+        assert count(KEYS) == len(KEYS)
+        proxies[lost.port].freeze()
+        for _ in range(3):
+            assert count(mine[:3]) == 0
+            assert count(elsewhere) == len(elsewhere)
+        assert client.pipeline().get(mine[0]).get(elsewhere[0]).execute(raise_on_error=False)[1] == b"4"
+        proxies[lost.port].thaw()
+        wait_until(lambda: count(mine[3:4]) == 1)
+        proxies[lost.port].reset()
+        wait_until(lambda: count(mine) == len(mine))
+        for key in KEYS:
+            found = int(client.get(key) or 0)
+            assert acknowledged[key] <= found <= acknowledged[key] + maybe[key], key
+
+
 # ---- listening -------------------------------------------------------------------------------------------------------
 
 
@@ -571,3 +618,123 @@ def test_no_thread_and_no_connection_is_left_of_a_client_that_was_closed(cluster
     )
     with pytest.raises(RespError):
         client.get("a")
+
+
+# ---- a local cache ---------------------------------------------------------------------------------------------------
+
+
+class LocalCache:
+    """Keeps what it read by the rule of `resp.tracking`."""
+
+    def __init__(self, client: Client[bytes]) -> None:
+        self.client = client
+        self.entries: dict[str, tuple[int, bytes | None]] = {}
+        self.under_way: dict[str, bool] = {}
+        self.lock = threading.Lock()
+        self.tracking = client.tracking(self.invalidated, prefixes=["key:"], lease=1.0, silence=0.3, patience=0.3)
+
+    def invalidated(self, key: bytes | None) -> None:
+        with self.lock:
+            if key is None:
+                self.entries.clear()
+                self.under_way.clear()
+            else:
+                self.entries.pop(key.decode(), None)
+                self.under_way.pop(key.decode(), None)
+
+    def get(self, key: str) -> bytes | None:
+        """The value, out of memory if that may be trusted."""
+        status = self.tracking.status
+        with self.lock:
+            entry = self.entries.get(key)
+            if entry is not None and status.live and entry[0] == status.generation:
+                return entry[1]
+            self.under_way[key] = True
+        value = self.client.get(key)
+        with self.lock:
+            if self.under_way.pop(key, False) and status.live and self.tracking.status == status:
+                self.entries[key] = (status.generation, value)
+        return value
+
+
+@pytest.mark.parametrize("trouble", ["resharding", "kill"])
+def test_a_local_cache_is_right_again_after_any_change_of_the_map(breakable: Cluster, trouble: str) -> None:
+    stop = threading.Event()
+    failures: list[str] = []
+    patience = 1.0 if trouble == "kill" else 10.0
+    with (
+        Client.from_url(breakable.url, timeout=patience) as reader,
+        Client.from_url(breakable.url, timeout=patience) as writer,
+    ):
+        cache = LocalCache(reader)
+        hits = 0
+
+        def write() -> None:
+            for turn in itertools.count():
+                if stop.is_set():
+                    return
+                wrote(lambda turn=turn: writer.set(KEYS[turn % len(KEYS)], turn))  # type: ignore[misc]  # a lambda of a loop
+
+        def read() -> None:
+            nonlocal hits
+            for turn in itertools.count():
+                if stop.is_set():
+                    return
+                hits += KEYS[turn % len(KEYS)] in cache.entries
+                try:
+                    cache.get(KEYS[turn % len(KEYS)])
+                except RespError as error:
+                    failures.append(repr(error))
+
+        with cache.tracking:
+            assert cache.tracking.wait(10)
+            threads = [threading.Thread(target=work) for work in (write, read, read)]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: hits > 50)
+            if trouble == "resharding":
+                for key in KEYS[:20]:
+                    slot = key_slot(key)
+                    breakable.move(slot, other(breakable, breakable.owner(slot)))
+            else:
+                victim = breakable.primaries[0]
+                mine = next(key for key in KEYS if breakable.owner(key_slot(key)) is victim)
+                victim.kill()
+                wait_until(lambda: survivor_port(breakable.primaries[1], mine) not in (0, victim.port), 30)
+            wait_until(lambda: cache.tracking.live, 20)
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+            def agrees() -> bool:
+                return [cache.get(key) for key in KEYS] == [writer.get(key) for key in KEYS]
+
+            # What was written last is on its way for a moment; then every trusted entry is right, and stays so.
+            wait_until(agrees)
+            assert agrees()
+            assert cache.tracking.live
+        assert trouble == "kill" or not failures, failures[:3]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_both_versions_of_the_protocol(cluster: Cluster, protocol: int) -> None:
+    with Client.from_url(f"{cluster.url}?protocol={protocol}", timeout=10) as client:
+        for key in KEYS:
+            client.set(key, key)
+        assert client.mget(KEYS) == [key.encode() for key in KEYS]
+        assert client.pipeline().hset("h", "f", "v").hgetall("h").execute() == [1, {b"f": b"v"}]
+        assert sorted(client.scan_iter("key:*")) == sorted(key.encode() for key in KEYS)
+        slot = key_slot(KEYS[0])
+        cluster.move(slot, other(cluster, cluster.owner(slot)))
+        assert client.incr("n") == 1
+        assert client.get(KEYS[0]) == KEYS[0].encode()
+        heard: list[bytes | None] = []
+        with client.tracking(heard.append, prefixes=["key:"]) as tracking:
+            assert tracking.wait(10)
+            client.set(KEYS[1], 1)
+            wait_until(lambda: KEYS[1].encode() in heard)
+        with client.pubsub() as pubsub:
+            pubsub.ssubscribe("shard")
+            next_of(pubsub, "ssubscribe")
+            assert client.spublish("shard", "x") == 1
+            assert next_of(pubsub, "smessage")["data"] == b"x"

@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resp.encoding import LARGE_ARGUMENT, encode_command, encode_request
 from resp.errors import InvalidArgument, RespError
@@ -95,3 +97,22 @@ def test_large_values_are_not_copied(make: Callable[[bytes], Any]) -> None:
     assert not isinstance(pieces, bytes)
     assert b"".join(pieces) == encode_command("SET", "key", value, "EX", 5)
     assert any(piece is value or getattr(piece, "obj", None) is getattr(value, "obj", value) for piece in pieces)
+
+
+words = st.one_of(
+    st.text(max_size=8), st.binary(max_size=8), st.sampled_from(["a\0b", "\udcff", "x" * 1023, "x" * 1024, b"\0", "ü"])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    args=st.one_of(
+        st.lists(st.text(max_size=8), min_size=7, max_size=30),
+        st.lists(st.binary(max_size=8), min_size=7, max_size=30),
+        st.lists(words, min_size=7, max_size=30),
+        st.lists(st.one_of(words, st.integers()), min_size=7, max_size=30),
+    )
+)
+def test_many_words_are_encoded_as_one_by_one(args: list[Any]) -> None:
+    for _ in range(2):  # what a command begins with is remembered after the first time
+        assert encode_request(["MGET", *args]) == encode_command("MGET", *args)

@@ -481,6 +481,21 @@ def test_a_name_server_that_hangs_costs_one_thread(monkeypatch: pytest.MonkeyPat
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "resp-resolve"])
 
 
+def test_an_interrupt_before_a_name_is_asked_for_leaves_no_question_that_nobody_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        addresses("localhost", 1, time.monotonic() + 10)
+    assert addresses("localhost", 1, time.monotonic() + 10)
+
+
 # ---- B19: silence ----------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import resp.protocol
 from resp.errors import ProtocolError
 from resp.lines import CRLF
 from resp.protocol import Parser
-from resp.values import INCOMPLETE
+from resp.values import INCOMPLETE, text
 from tests.resp.test_protocol_properties import Node, comparable, read, trees, value, wire
 
 plain = st.binary(max_size=12).map(lambda data: Node("$", data.replace(b"\r", b"-")))
@@ -179,3 +179,27 @@ def test_random_bytes_cut_at_random_come_back() -> None:
     for _ in range(200):
         cuts = sorted(random.randrange(1, len(data)) for _ in range(random.randrange(1, 9)))
         assert read(Parser(), data, cuts) == [expected]
+
+
+strings = st.one_of(
+    st.binary(max_size=12), st.text(max_size=8).map(str.encode), st.sampled_from([b"\xe2\x82", b"\xac", b"\0"])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    items=st.lists(st.one_of(strings, strings, st.none()), min_size=8, max_size=40),
+    scores=st.lists(st.tuples(strings, st.floats(allow_nan=False)), min_size=8, max_size=20),
+    fields=st.dictionaries(strings, strings, min_size=8, max_size=20),
+)
+def test_many_strings_are_decoded_as_one_by_one(
+    items: list[bytes | None], scores: list[tuple[bytes, float]], fields: dict[bytes, bytes]
+) -> None:
+    def one(item: bytes | None) -> str | None:
+        return None if item is None else item.decode("utf-8", "surrogateescape")
+
+    full = [item for item in items if item is not None] * 8
+    assert text(list(items)) == [one(item) for item in items]
+    assert text(list(full)) == [one(item) for item in full]
+    assert text([list(pair) for pair in scores]) == [[one(member), score] for member, score in scores]
+    assert text(dict(fields)) == {one(name): one(item) for name, item in fields.items()}

@@ -281,3 +281,20 @@ def test_a_transaction_whose_answer_is_lost_is_not_sent_again(how: str) -> None:
         assert caught.value.maybe_executed
         assert client.stats().in_use == 0
     assert seen.count(b"EXEC") == 1
+
+
+def test_a_transaction_says_whether_it_watches(client: Client) -> None:
+    seen = []
+    with client.pipeline() as queue:
+        seen.append(queue.watching)
+        queue.watch("k")
+        seen.append(queue.watching)
+        queue.multi()
+        seen.append(queue.watching)
+        queue.unwatch()
+        seen.append(queue.watching)
+        queue.watch("k")
+        queue.multi()
+        assert queue.set("k", 1).execute() == [True]
+        seen.append(queue.watching)
+    assert seen == [False, True, True, False, False]

@@ -327,3 +327,13 @@ def test_the_thread_ends_with_the_client_that_nobody_holds(lasting: Watched) -> 
 
     use()
     wait_until(lambda: not {thread for thread in threading.enumerate() if thread.name == "resp-sentinel"} - before)
+
+
+def test_with_resp2_the_master_is_asked_for_its_role(fleet: Watched) -> None:
+    with Client.from_url(f"{fleet.url}?protocol=2") as client:
+        before = fleet.named()
+        assert client.set("key", 1)
+        fleet.fail_over()
+        wait_until(lambda: client.endpoint.port != before.port)
+        assert client.set("key", 2)
+        assert client.get("key") == b"2"

@@ -6,9 +6,9 @@ What HTTP/1.1 has prepared is the one source: the same entry of the same memory,
 comes last in a block, so that a second's change of it makes no more than one concatenation.
 """
 
+from addon.lane.http2.answering import Wire
 from addon.lane.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME
 from addon.lane.http2.header_encoder import field, status_field
-from addon.lane.http2.protocol import Wire
 from addon.serving.server import Answer
 from addon.web.prepared_answers import Key, PreparedAnswer
 from addon.web.request_head import Fields

@@ -88,6 +88,16 @@ def settings_in(payload: bytes) -> Iterable[tuple[int, int]]:
     return found
 
 
+def check_setting(name: int, value: int) -> None:
+    """Raises ConnectionFault where a client's parameter must not be this (§6.5.2)."""
+    if name == INITIAL_WINDOW_SIZE and value > MAX_WINDOW:
+        raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+    if name == ENABLE_PUSH and value > 1:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
+    if name == MAX_FRAME_SIZE and not MAX_FRAME <= value < 1 << 24:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of bounds")
+
+
 SETTINGS_ACK = frame(SETTINGS, ACK, 0)
 
 

@@ -8,9 +8,9 @@ same as one before but for their path, and their answers are prepared: those go 
 no stream is ever made.
 """
 
-from typing import NamedTuple, Protocol
-
 from addon.lane.http2 import budgets, frames
+from addon.lane.http2.answering import Answering
+from addon.lane.http2.ended_streams import EndedStreams
 from addon.lane.http2.frames import (
     ACK,
     DEFAULT_WINDOW,
@@ -30,7 +30,7 @@ from addon.lane.http2.frames import (
 )
 from addon.lane.http2.head_reader import HeadReader
 from addon.lane.http2.header_decoder import CompressionFault
-from addon.lane.http2.heads import Commons, Head, Malformed, trailers
+from addon.lane.http2.heads import Commons, Malformed, trailers
 from addon.lane.http2.priorities import priority_of
 from addon.lane.http2.sending import Outgoing
 from addon.lane.http2.streams import Stream
@@ -41,49 +41,9 @@ TURN_ANSWERS = 32
 TURN_BYTES = 256 * 1024
 """What one connection is answered before others have their turn."""
 _MOST_CONTINUATIONS = 16
-_MOST_RESET = 256
-_MOST_SKIPPED = 16
 _FAREWELL = b"farewell"
 _SMALL_DATA = 256
 """Bytes of a DATA frame below which it counts as one that does nothing, unless it is the last."""
-
-
-class Wire(NamedTuple):
-    """An answer in pieces, between which the four bytes of its stream go.
-
-    head, block: the HEADERS frame. body_head, body: the one DATA frame; both empty where there is none. size: of it.
-    """
-
-    head: bytes
-    block: bytes
-    body_head: bytes
-    body: bytes
-    size: int
-
-
-class Answering(Protocol):
-    """Who answers."""
-
-    def at_once(self, head: Head, /) -> Wire | None:
-        """The whole answer to a request without a body, if it is prepared and fits into a frame."""
-
-    def asked(self, stream: Stream, /) -> None:
-        """A request began; its head is None where it was too long."""
-
-    def body(self, stream: Stream, data: bytes, /) -> None:
-        """A part of a body that is wanted."""
-
-    def body_ended(self, stream: Stream, /) -> None:
-        """All of a body that is wanted has come."""
-
-    def taken(self, stream: Stream, /) -> None:
-        """What was put is sent, and it was not the last."""
-
-    def done(self, stream: Stream, /) -> None:
-        """The answer is sent; the stream is over."""
-
-    def gone(self, stream: Stream, /) -> None:
-        """The stream is over before its answer was sent."""
 
 
 class ServerProtocol:
@@ -92,6 +52,7 @@ class ServerProtocol:
     __slots__ = (
         "_answering",
         "_block",
+        "_ended",
         "_failures",
         "_first",
         "_frames",
@@ -102,8 +63,6 @@ class ServerProtocol:
         "_now",
         "_outgoing",
         "_reader",
-        "_reset",
-        "_skipped",
         "_taken",
         "_turn_streams",
         "_window_in",
@@ -146,8 +105,7 @@ class ServerProtocol:
         self.streams: dict[int, Stream] = {}
         self.last = 0
         self.requests = 0
-        self._skipped: list[tuple[int, int]] = []
-        self._reset: dict[int, None] = {}  # ended by us while the client may still send
+        self._ended = EndedStreams(MOST_STREAMS)
         self._known_priorities: dict[int, tuple[int, bool]] = {}
         self.turn_answers = 0
         self.turn_bytes = 0
@@ -279,8 +237,8 @@ class ServerProtocol:
     def _used(self, number: int) -> None:
         """A stream was opened; those between it and the last one never will be (§5.1.1)."""
         if number > self.last:
-            if number > self.last + 2 and len(self._skipped) < _MOST_SKIPPED:
-                self._skipped.append((self.last + 1, number - 1))
+            if number > self.last + 2:
+                self._ended.skip(self.last + 1, number - 1)
             self.last = number
 
     def _headers(self, number: int, block: bytes, flags: int) -> None:
@@ -313,7 +271,6 @@ class ServerProtocol:
                 self.turn_bytes += wire.size
                 return
         if len(self.streams) >= MOST_STREAMS:
-            self._remember_reset(number)
             raise StreamFault(number, ErrorCode.REFUSED_STREAM, "more streams than were allowed")
         stream = Stream(number, head, not ends, outgoing.initial_window)
         if self._known_priorities and (said := self._known_priorities.pop(number, None)) is not None:
@@ -332,10 +289,11 @@ class ServerProtocol:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream number that is the server's")
         stream = self.streams.get(number)
         if stream is None:
-            if number in self._reset:
+            if self._ended.is_expected(number):
                 self._spend()
+                self._ended.ended(number)
                 return
-            if any(first <= number <= last for first, last in self._skipped):
+            if self._ended.was_skipped(number):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream number lower than the one before")
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "a stream that is over")
         if not stream.receiving:
@@ -424,7 +382,9 @@ class ServerProtocol:
         if stream is None:
             if number > self.last:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on a stream that is not open")
-            if number in self._reset or number > self._last_taken:
+            if self._ended.is_expected(number) or number > self._last_taken:
+                if flags & END_STREAM:
+                    self._ended.ended(number)
                 return
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "DATA on a stream that is over")
         if not stream.receiving:
@@ -478,9 +438,8 @@ class ServerProtocol:
             return
         self._spend(len(payload) / 60)
         for name, value in frames.settings_in(payload):
+            frames.check_setting(name, value)
             if name == frames.INITIAL_WINDOW_SIZE:
-                if value > MAX_WINDOW:
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
                 delta = value - self._outgoing.initial_window
                 self._outgoing.initial_window = value
                 for stream in self.streams.values():  # §6.9.2; it may become less than nothing
@@ -488,11 +447,6 @@ class ServerProtocol:
                     if stream.window > MAX_WINDOW:
                         raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
                     self._outgoing.queue(stream)
-            elif name == frames.ENABLE_PUSH:
-                if value > 1:
-                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
-            elif name == frames.MAX_FRAME_SIZE and not MAX_FRAME <= value < 1 << 24:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of bounds")
         self.out.append(frames.SETTINGS_ACK)
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
@@ -512,6 +466,7 @@ class ServerProtocol:
         if not number or number > self.last:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM of a stream that is not open")
         self._spend()
+        self._ended.closed(number)
         stream = self.streams.get(number)
         if stream is not None:
             self._drop(stream)
@@ -567,18 +522,12 @@ class ServerProtocol:
 
     def _stream_fault(self, fault: StreamFault) -> None:
         stream = self.streams.get(fault.stream)
-        self._remember_reset(fault.stream)
+        self._ended.reset(fault.stream)
         self.out.append(frames.rst_stream(fault.stream, fault.code))
         if stream is not None:
             self._drop(stream)
             self._answering.gone(stream)
         self._failed()
-
-    def _remember_reset(self, number: int) -> None:
-        """The client may still send on this stream, which is over: that is no fault of it (§5.1)."""
-        if len(self._reset) >= _MOST_RESET:
-            del self._reset[next(iter(self._reset))]
-        self._reset[number] = None
 
     def _drop(self, stream: Stream) -> None:
         self._outgoing.unqueue(stream)
@@ -589,7 +538,7 @@ class ServerProtocol:
         """Give a stream up; whoever answers is not told."""
         if self.streams.get(stream.id) is stream:
             self._drop(stream)
-            self._remember_reset(stream.id)
+            self._ended.reset(stream.id)
             self.out.append(frames.rst_stream(stream.id, code))
 
     # To the client.
@@ -628,9 +577,16 @@ class ServerProtocol:
         self._failures.earn(budgets.EARNED_FAILURES)
         self._drop(stream)
         if stream.receiving:
-            self._remember_reset(stream.id)
-            self.out.append(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
+            too_many = self._ended.linger(stream.id, self._now)
+            if too_many is not None:
+                self.out.append(frames.rst_stream(too_many, ErrorCode.NO_ERROR))
         self._answering.done(stream)
+
+    def tend(self, now: float) -> None:
+        """To be called every second or so: requests that were answered before they were complete are ended."""
+        self._now = now
+        for number in self._ended.due(now):
+            self.out.append(frames.rst_stream(number, ErrorCode.NO_ERROR))
 
     # The end.
 

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from addon.preview.forge import Forge
-from tests.addon.domains.registering import Dns, MakeProxy, Owners, keys_of
+from tests.addon.domains.registering import Dns, MakeProxy, Owners, Word, keys_of
+from tests.addon.shared.nodes import until
 from tests.resp.servers import Server
 
 HOST = "blog.example.org"
@@ -355,3 +357,50 @@ async def test_an_owner_has_no_more_hosts_than_the_operator_allows(
     for name in ("alice/blog", "alice/site"):
         await node.pushed(name)
     assert await node.shows("d.example.org") == "alice:site"
+
+
+class Silent(Dns):
+    """A DNS that never answers about names of one owner, and at once about all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def proof(self, domain: str, owner: str, repository: str, repository_id: int, before: str = "") -> Word:
+        if owner == "mallory":
+            await self.answers.wait()
+            return Word(None)
+        return await super().proof(domain, owner, repository, repository_id, before)
+
+
+async def test_a_zone_that_never_answers_holds_up_its_owners_sites_alone(proxy: MakeProxy, owners: Owners) -> None:
+    dns = Silent()
+    dns.proofs[HOST, "alice/blog"] = True
+    for number in range(9):
+        owners.push(f"mallory/r{number}", f"custom_domain: [a{number}.silent.test, b{number}.silent.test]\n")
+    owners.push("alice/blog", f"custom_domain: {HOST}\n")
+    node = proxy(None, dns, enableCustomDomainDNSVerification=True)
+    for number in range(9):
+        assert (await node.get("mallory", f"/r{number}/")).status == 200
+    assert (await node.get("alice", "/blog/")).status == 200
+    registry = node.registry
+    await until(lambda: registry.report("alice", "blog") is not None, "alice's domain")
+    assert await node.shows(HOST) == "alice:blog"
+    assert registry._turns.busy == 2  # of mallory's, the others wait for them
+    assert registry._turns.waiting == 7
+    dns.answers.set()
+    await node.quiet()
+
+
+async def test_what_is_refused_again_is_asked_about_less_and_less_often(proxy: MakeProxy, owners: Owners) -> None:
+    dns = Dns()
+    owners.push("alice/blog", f"custom_domain: {HOST}\n")
+    node = proxy(None, dns, enableCustomDomainDNSVerification=True)
+    asked: list[int] = []
+    for _ in range(60):  # ten minutes of visits, one every ten seconds
+        await node.visit("alice", "/blog/")
+        asked.append(dns.asked)
+        node.skipped += 10.5
+    assert asked[-1] - asked[0] <= 8
+    await node.pushed("alice/blog")  # but a push asks at once
+    assert dns.asked > asked[-1]

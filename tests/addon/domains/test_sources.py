@@ -204,6 +204,8 @@ async def test_a_domain_that_another_site_has_leads_nobody_there(proxy: MakeProx
     await node.visit("bob", "/site/")
     await node.visit("alice", "/blog/")
     assert await told(node, "alice", "/blog/x") == "301 https://two.example.org/x"
+    states = {host: (state, needs) for host, state, needs in node.registration.states("alice", "blog")}
+    assert states == {"one.example.org": ("refused", "another site has it"), "two.example.org": ("registered", "")}
 
 
 async def test_the_operator_may_send_all_to_their_domains(proxy: MakeProxy, owners: Owners) -> None:
@@ -243,3 +245,21 @@ async def test_without_wildcards_owners_are_in_the_path(proxy: MakeProxy, owners
     await node.quiet()
     assert await told(node, "blog.example.org", "/x/y.txt") == "200 y"
     assert (await answer(node, "l.example.org", "/")).status == 401
+
+
+async def test_what_holds_for_a_domain_of_its_own_is_said_there_alone(proxy: MakeProxy, owners: Owners) -> None:
+    headers = b"/*\n  Strict-Transport-Security: max-age=9\n  Service-Worker-Allowed: /\n"
+    headers += b"https://one.example.org/*\n  X-One: yes\n"
+    rules = b"https://two.example.org/* https://one.example.org/:splat 301!\n/* https://one.example.org/:splat 301!\n"
+    files = {"public/index.html": HOME, "public/_headers": headers, "public/_redirects": rules}
+    make(owners, "alice/blog", {**files, ".pages": b"custom_domain: [one.example.org, two.example.org]\n"})
+    node = proxy(None)
+    await answer(node, "alice", "/blog/x")
+    await node.quiet()
+    assert await told(node, "two.example.org", "/a/b?x=1") == "301 https://one.example.org/a/b?x=1"
+    own = await answer(node, "one.example.org", "/")
+    assert own.status == 200  # and not sent to where it is
+    fields = ("strict-transport-security", "service-worker-allowed", "x-one")
+    assert [header(own, name) for name in fields] == ["max-age=9", "/", "yes"]
+    plain = await answer(node, "one.example.org", "/", secure=False)
+    assert header(plain, "location") == "https://one.example.org/"

@@ -32,10 +32,12 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faces]:
 
 
 def test_the_lane_is_what_answers_where_it_is_on(faces: Faces) -> None:
-    """It says that it closes; the flow face closes without a word. Otherwise all of this would compare one face."""
+    """It says the date first, and the flow face last. Otherwise all of this would compare one face."""
     data = request("GET", f"alice.{PAGES_DOMAIN}", "/", ("Connection: close",))
-    assert b"\r\nConnection: close\r\n" in faces.lane.raw(data)
-    assert b"\r\nConnection: close\r\n" not in faces.flow.raw(data)
+    assert faces.lane.raw(data).split(b"\r\n")[1].startswith(b"Date: ")
+    assert not faces.flow.raw(data).split(b"\r\n")[1].startswith(b"Date: ")
+    for proxy in (faces.lane, faces.flow):
+        assert b"\r\nConnection: close\r\n" in proxy.raw(data)
     assert "the lane stays off" not in faces.lane.log
 
 

@@ -749,3 +749,35 @@ async def test_who_leaves_before_being_refused_is_no_error(caplog: pytest.LogCap
         await running.until(lambda: len(running.lane) == 0)
         assert unhandled == []
         assert caplog.records == []
+
+
+# Connections that were handed over keep their times.
+
+
+async def test_a_head_that_does_not_end_has_its_time_on_a_connection_that_was_handed_over_too() -> None:
+    async with running_lane(headerTimeout="200ms", idleTimeout="60s") as running:
+        _, writer = await running.connect()
+        peer = writer.get_extra_info("sockname")[:2]
+        writer.write(get("/", host=FORGEJO))
+        await running.until(lambda: running.lane.handed_over == 1)
+        running.lane.serving(peer, True)  # its head was read
+        running.lane.serving(peer, False)  # and it was answered
+        for _ in range(50):  # the next one comes a byte at a time
+            if not running.lane.connections_of("127.0.0.1"):
+                break
+            writer.write(b"G")
+            await asyncio.sleep(0.05)  # the interval itself
+        assert running.lane.connections_of("127.0.0.1") == 0
+
+
+async def test_who_is_being_answered_elsewhere_may_be_silent_and_who_was_has_the_idle_time() -> None:
+    async with running_lane(headerTimeout="100ms", idleTimeout="100ms") as running:
+        busy, idle = await running.connect(), await running.connect()
+        for _, writer in (busy, idle):
+            writer.write(get("/", host=FORGEJO))
+        await running.until(lambda: running.lane.handed_over == 2)
+        running.lane.serving(busy[1].get_extra_info("sockname")[:2], True)
+        await running.until(lambda: running.lane.connections_of("127.0.0.1") == 1)
+        assert not busy[0].at_eof()
+        assert busy[0].exception() is None
+        busy[1].close()

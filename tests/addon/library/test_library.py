@@ -13,11 +13,11 @@ import pytest
 
 from addon.preview.forge import Forge
 from addon.preview.settings import READ_REPOSITORY, RepositorySettings, Token
-from addon.shared.lookup import Fault
+from addon.shared.lookup import EMPTY, Fault
 from addon.web.http_dates import http_date, parse_http_date
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import DAY, EPOCH, Site, link
-from tests.addon.serving.pages import ENABLED, TODAY, serving, start_forge
+from tests.addon.serving.pages import ENABLED, TODAY, serving, start_forge, until
 
 SECRET = "a1" * 20
 OLD = 700.0
@@ -173,6 +173,87 @@ async def test_a_renamed_repository_goes_on_under_both_names(forge: Forge, site:
             assert (await pages.get("alice", "/blog/")).body == b"first one"
             assert (await pages.get("alice", "/journal/")).body == b"first one"
         assert pages.known("alice", "blog").key == ("alice", "blog")
+
+
+@pytest.mark.parametrize("visited", [True, False])
+async def test_a_webhook_under_the_new_name_refreshes_the_former_one(forge: Forge, site: Site, visited: bool) -> None:
+    """After a rename made at the forge itself, its webhooks name the repository as it is called now."""
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/blog/")).body == b"first one"
+        assert (await pages.get("alice", "/other/")).status == 404
+        forge.rename("alice/blog", "alice/journal")
+        if visited:
+            assert (await pages.get("alice", "/journal/")).body == b"first one"
+        site.commit({"public/index.html": b"second one"})
+        await pages.library.purge(("alice", "journal"))
+        await pages.settle()
+        assert (await pages.get("alice", "/blog/")).body == b"second one"
+        assert (await pages.get("alice", "/journal/")).body == b"second one"
+
+
+async def test_a_webhook_for_what_nobody_visited_disturbs_no_other_site(forge: Forge, site: Site, root: Path) -> None:
+    Site(root / "alice" / "new.git", {".pages": ENABLED, "public/index.html": b"new"})
+    async with serving(forge) as pages:
+        await pages.get("alice", "/blog/")
+        pages.asked()
+        await pages.library.purge(("alice", "new"))
+        await pages.settle()
+        assert not [target for target in pages.asked() if "blog" in target]
+        assert (await pages.get("alice", "/blog/")).recalled
+
+
+async def test_a_new_repository_is_served_soon_after_its_first_push(forge: Forge, root: Path) -> None:
+    """Forgejo calls it empty for half a second after; nobody waits ten seconds, or reloads, for that."""
+    site = Site(root / "alice" / "fresh.git")
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/fresh/")).status == 404
+        assert pages.known("alice", "fresh").reason == EMPTY
+        site.commit({".pages": ENABLED, "public/index.html": b"fresh"})
+        assert (await pages.get("alice", "/fresh/")).status == 404
+        await until(lambda: pages.known("alice", "fresh").site is not None)
+        assert (await pages.get("alice", "/fresh/")).body == b"fresh"
+        assert not pages.library._empty
+
+
+async def test_what_stays_empty_is_not_asked_for_without_end(
+    forge: Forge, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addon.library.library._EMPTY_AGAIN", (0.01, 0.01, 0.01))
+    Site(root / "alice" / "empty.git")
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/empty/")).status == 404
+        await until(lambda: not pages.library._empty)
+        await pages.settle()
+        looks = [target for target in pages.asked() if target == "alice/empty"]
+        assert len(looks) == 4
+        await pages.get("alice", "/empty/")
+        assert not pages.library._empty
+
+
+async def test_a_repository_deleted_between_two_calls_is_gone_and_no_trouble(forge: Forge, site: Site) -> None:
+    gone, json = b'{"message":"Not Found","url":"x"}', (("Content-Type", "application/json"),)
+    async with serving(forge) as pages:
+        with forge.fault("/git/trees/", status=404, body=gone, headers=json):
+            reply = await pages.get("alice", "/blog/")
+        assert (reply.status, pages.known("alice", "blog").fault) == (404, Fault.ABSENT)
+
+
+async def test_a_push_to_a_repository_in_trouble_makes_no_look(forge: Forge, site: Site) -> None:
+    """Who pushes through us while Forgejo cannot be read would only add to its trouble."""
+    async with serving(forge) as pages:
+        with forge.fault("repos/alice/blog", status=500):
+            assert (await pages.get("alice", "/blog/")).status == 502
+            assert pages.known("alice", "blog").fault is Fault.TROUBLE
+            pages.asked()
+            await pages.library.hint(("alice", "blog"))
+            await pages.settle()
+            assert pages.count() == 0
+        pages.clock.pass_(61)
+        assert (await pages.get("alice", "/blog/")).body == b"first one"
+        site.commit({"public/index.html": b"other"})
+        await pages.library.hint(("alice", "blog"))
+        await pages.settle()
+        assert (await pages.get("alice", "/blog/")).body == b"other"
 
 
 async def test_a_transferred_repository_is_followed(forge: Forge) -> None:

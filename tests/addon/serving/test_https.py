@@ -65,6 +65,15 @@ async def test_a_visitor_of_whom_a_proxy_says_plain_http_is_sent_to_https_with_a
         assert told == (301, f"https://{host}{target}")
 
 
+@pytest.mark.parametrize("name", ["-bad", "a--b--", "xn--a", "a" * 64, "_acme"])
+async def test_a_name_that_no_owner_can_have_is_sent_nowhere(name: str, forge: Forge) -> None:
+    """There is no certificate for it, most likely, and nothing to be seen."""
+    async with serving(forge, redirectHTTPS=True) as pages:
+        status, location = await asked(pages, TOLD_PLAIN, f"{name}.{PAGES_DOMAIN}", "/", x_forwarded_proto="http")
+        assert status in (400, 404)
+        assert location is None
+
+
 async def test_nobody_else_is(forge: Forge) -> None:
     async with serving(forge) as pages:
         for visitor, headers in (

@@ -89,6 +89,7 @@ async def test_without_a_login_everything_of_a_site_is_the_same_login_page(
 async def test_existing_and_missing_paths_answer_alike(served: Serving) -> None:
     there = await served.get("alice", "/Members/docs/a.txt", accept="text/html")
     absent = await served.get("alice", "/Members/docs/b.txt", accept="text/html")
+    assert (there.status, b'type="password"' in there.body) == (401, True)
     assert (there.status, there.body, there.headers) == (absent.status, absent.body, absent.headers)
 
 
@@ -260,7 +261,10 @@ async def test_a_locked_error_pages_repository_shows_nobody_anything(tmp_path: P
     Site(tmp_path / "ops" / "errors.git", {".pages": SECRET, "public/404.html": b"inside", "public/index.html": b"in"})
     forge = start_forge(tmp_path)
     async with serving(forge, errorPagesRepo="ops/errors") as served:
-        for host, path in (("pages.test", "/"), ("nobody", "/"), ("pages.test", "/x")):
-            assert (await served.get(host, path)).body != b"in"
-            assert b"inside" not in (await served.get(host, path)).body
+        for host, path, status in (("pages.test", "/", 200), ("nobody", "/", 404), ("pages.test", "/x", 404)):
+            for _ in range(2):
+                reply = await served.get(host, path)
+                assert (reply.status, reply.headers["content-type"]) == (status, "text/html; charset=utf-8")
+                assert reply.body not in (b"in", b"inside")
+                assert b"<!doctype html>" in reply.body  # ours
     forge.stop()

@@ -197,6 +197,19 @@ async def test_a_site_has_at_most_so_many_files(forge: Forge, root: Path, files:
         assert pages.count() == 0
 
 
+@pytest.mark.parametrize(("index", "home"), [(b"<h1>", True), (None, False)])
+async def test_a_page_that_is_missing_names_the_site_and_offers_its_root_if_there_is_one(
+    forge: Forge, root: Path, index: bytes | None, home: bool
+) -> None:
+    make(root, "alice/blog", {"public/a.txt": b"a"} | ({"public/index.html": index} if index is not None else {}))
+    async with serving(forge) as pages:
+        for path in ("/blog/nothing", "/blog/deep/er/nothing"):
+            reply = await pages.get("alice", path)
+            assert reply.status == 404
+            assert b"alice.<wbr>" in reply.body
+            assert (b'href="/blog/"' in reply.body) is home
+
+
 DEEP = "/".join(("d" * 250,) * 15)
 
 
@@ -673,7 +686,9 @@ async def test_nothing_of_a_visitor_reaches_forgejo_but_names(forge: Forge, root
     }
     async with serving(forge, maxCachedFileSize="64KiB") as pages:
         for path in ("/blog/?token=secret&sudo=secret", "/blog/big.mp4?ref=secret", "/secret%3Fref=secret/x"):
-            await pages.get("alice", path, **secrets)
+            reply = await pages.get("alice", path, **secrets)
+            assert reply.status == (404 if "%3F" in path else 200)
+        assert len(forge.calls) >= 5  # a site, a stream, and a repository that is not there
         for call in forge.calls:
             assert "secret" not in call.target.replace("secret%3Fref%3Dsecret", "")
             assert not call.credentials
@@ -755,3 +770,31 @@ async def test_too_many_calls_are_no_trouble_that_is_remembered(
             assert reply.status == 503
             assert int(reply.headers["retry-after"]) >= 1
         assert (await pages.get("alice", "/blog/")).body == b"index"
+
+
+async def test_a_known_site_is_looked_at_again_also_when_who_asked_has_the_old_one(forge: Forge, root: Path) -> None:
+    site = make(root, "alice/blog", {"public/index.html": b"first"})
+    async with serving(forge) as pages:
+        assert (await pages.get("alice", "/blog/")).body == b"first"
+        site.commit({"public/index.html": b"second"})
+        pages.clock.pass_(700)
+        slots = pages.forgejo._calls.slots
+        async with AsyncExitStack() as held:
+            for number in range(16):
+                await held.enter_async_context(slots.turns.turn(1.0, party=Party(f"o{number}")))
+            assert (await pages.get("alice", "/blog/")).body == b"first"
+        await pages.settle()
+        assert (await pages.get("alice", "/blog/")).body == b"second"
+
+
+@pytest.mark.parametrize("path", ["/", "/blog/", "/no/such/file"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+async def test_a_method_that_reads_nothing_is_refused_also_where_nothing_is(
+    forge: Forge, root: Path, method: str, path: str
+) -> None:
+    make(root, "alice/blog", {"public/index.html": b"index"})
+    async with serving(forge) as pages:
+        for owner in ("alice", "nobody"):
+            for _ in range(2):
+                reply = await pages.get(owner, path, method)
+                assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")

@@ -274,3 +274,21 @@ def test_no_file_raises_anything_but_settings_error(tmp_path: Path, data: bytes)
         loaded(tmp_path, data)
     assert len(str(caught.value).split("\n")) == len(caught.value.problems) > 0
     str(caught.value).encode()  # or it could not be printed
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "listened"),
+    [("", "0.0.0.0:9090", "0.0.0.0:9090"), ("listen: 127.0.0.1:1\n", "0.0.0.0:9090", "127.0.0.1:1"), ("", "", None)],
+)
+def test_an_image_may_say_where_to_listen_if_the_file_does_not(
+    tmp_path: Path, given: str, variable: str, listened: str | None
+) -> None:
+    (tmp_path / "pages.yaml").write_text(REQUIRED_YAML + given)
+    settings = load(tmp_path / "pages.yaml", environ={"STATE_DIRECTORY": "/", "PAGES_LISTEN": variable})
+    assert [str(address) for address in settings.listen] == [listened or "127.0.0.1:8080"]
+
+
+def test_what_an_image_says_wrongly_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pages.yaml").write_text(REQUIRED_YAML)
+    with pytest.raises(SettingsError, match=r"\$PAGES_LISTEN: listen: expected an address and a port"):
+        load(tmp_path / "pages.yaml", environ={"STATE_DIRECTORY": "/", "PAGES_LISTEN": "x/y"})

@@ -141,3 +141,17 @@ def test_a_reverse_key_that_could_be_another_kind_of_key_is_none(owner: str) -> 
 @pytest.mark.parametrize("branch", ["public", "public/index.html", "a b", ""])
 def test_a_branch_whose_reverse_key_could_be_content_has_none(branch: str) -> None:
     assert reverse_key("alice", "blog", branch) is None
+
+
+def test_a_value_is_read_up_to_its_limit_and_no_further() -> None:
+    """What stands in Redis is anybody's who may write there: bounded before it is looked at."""
+    for size, read in ((1024, True), (1025, False), (3000, False)):  # as long as a branch's name may be
+        branch = "b" * size
+        for value in (f"alice:blog:{branch}", f"alice:blog:{branch}".encode()):
+            assert mapping_of(value) == (Mapping("alice", "blog", branch) if read else None)
+
+
+def test_a_label_is_as_long_as_dns_allows_and_ends_in_no_hyphen() -> None:
+    assert branch_label("a" * 63) == "a" * 63
+    assert branch_label("a" * 64) == "a" * 63
+    assert branch_label("a" * 62 + "/b") == "a" * 62

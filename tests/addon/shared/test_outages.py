@@ -149,6 +149,27 @@ async def test_a_purge_made_while_redis_was_away_is_told_before_anything_is_read
     await until(lambda: json.loads(ref(own_redis))["commit"] == blog.head(), "the new commit in Redis")
 
 
+async def test_a_purge_while_redis_is_away_makes_this_proxy_look_again_though_nobody_comes(
+    node: MakeNode, own_redis: Server, blog: Site
+) -> None:
+    each = await node(own_redis).tracked()
+    await each.get("alice", "/blog/")
+    await each.settled()
+    own_redis.pause()
+    each.looks.everything()
+    await each.get("alice", "/blog/")
+    assert each.shared.away
+    blog.commit({"public/index.html": b"Second"})
+    assert not await each.looks.purge(BLOG)
+
+    def looked() -> bool:
+        known = each.library.peek(BLOG)
+        return known is not None and known.commit == blog.head()
+
+    await until(looked, "the new commit")
+    own_redis.resume()
+
+
 def ref(redis: Server) -> bytes:
     value = redis.ask("GET", REF)
     return value if isinstance(value, bytes) else b'{"commit": null}'

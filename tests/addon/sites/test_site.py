@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from addon.sites.links import MAX_DEPTH, MOST_STEPS, Links
 from addon.sites.pages_file import PagesFile
-from addon.sites.site import File, Listing, Missing, Outcome, Site, ToFolder, files_below
+from addon.sites.site import File, Listing, Missing, Outcome, Site, ToFile, ToFolder, files_below
 from addon.sites.tree import MODE_EXECUTABLE, MODE_LINK, Entry
 
 FILE = 0o100644
@@ -81,7 +81,7 @@ LISTED = a_site("a.txt", "page.html", "page/x.txt", "dir/b.txt", "dir/sub/c.txt"
         (SITE, ".hidden", ToFolder()),
         # `/page` is `page.html` where nothing else is of that name.
         (SITE, "about", is_file("about.html")),
-        (SITE, "about/", Missing()),
+        (SITE, "about/", ToFile()),
         (SITE, "post/one", is_file("post/one.html")),
         (SITE, "both", ToFolder()),
         (SITE, "both/", is_file("both/index.html")),

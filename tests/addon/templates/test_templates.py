@@ -45,7 +45,7 @@ from addon.templates.names import natural_order, relative_reference, size_text, 
 from addon.templates.wording import time_text
 
 STATUSES = (400, 403, 404, 405, 410, 412, 416, 421, 431, 500, 502, 503, 504, 508)
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',

@@ -265,3 +265,14 @@ def test_quotes_that_never_end_are_passed_over(text: str) -> None:
     expected = forwarding().visitor(Headers([(b"Forwarded", text.encode())]), FRONT, False)
     one_by_one = [(b"Forwarded", element.encode()) for element in left.findall(text)]
     assert forwarding().visitor(Headers(one_by_one), FRONT, False) == expected
+
+
+@pytest.mark.parametrize("address", ["", "unix:", "proxy.example", "127.0.0.1:80", "[::1]", "127.0.0", "1" * 5000])
+def test_what_is_no_address_is_trusted_with_nothing(address: str) -> None:
+    assert not forwarding(trustedProxies=["0.0.0.0/0", "::/0"]).trusts(address)
+    assert forwarding().client(Headers([(b"x-forwarded-for", b"192.0.2.9")]), address) == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "fe80::1%eth0"])
+def test_an_address_is_known_in_each_of_its_forms(address: str) -> None:
+    assert forwarding(trustedProxies=["127.0.0.0/8", "::1", "fe80::/10"]).trusts(address)

@@ -6,7 +6,7 @@ Where either of them sees another end, host or target, or a body, or nothing tha
 """
 
 import re
-from time import perf_counter
+from time import thread_time
 
 import h11
 import pytest
@@ -326,6 +326,21 @@ def test_the_key_tells_apart_whatever_an_answer_may_depend_on() -> None:
     assert same.key == first.key
 
 
+@pytest.mark.parametrize(
+    ("cache_control", "plain"),
+    [
+        (None, True),
+        (b"max-age=0", True),
+        (b"no-cache", False),
+        (b"max-age=0, No-Cache", False),
+    ],
+)
+def test_who_asks_for_what_is_there_now_gets_no_answer_that_was_ready(cache_control: bytes | None, plain: bool) -> None:
+    found = fields(b"Host: a" + (b"" if cache_control is None else b"\r\nCache-Control: " + cache_control))
+    assert found is not None
+    assert found.plain is plain
+
+
 def test_reading_takes_time_that_grows_no_faster_than_the_head() -> None:
     def took(size: int) -> float:
         blocks = [
@@ -333,12 +348,12 @@ def test_reading_takes_time_that_grows_no_faster_than_the_head() -> None:
             b"Host: a\r\nX:" + b" " * size + b"\x00",
             b"A:\r\n" * (size // 4) + b"\x00",
         ]
-        began = perf_counter()
+        began = thread_time()  # the processor's time: what others do on the machine does not count
         for block in blocks:
             fields(block)
             strays(b"GET " + block)
             request_line(b"GET /" + b"?" * size)
-        return perf_counter() - began
+        return thread_time() - began
 
     took(1000)
     small, large = min(took(20_000) for _ in range(5)), min(took(200_000) for _ in range(5))

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import hpack
 
 from addon.lane.http2 import frames
+from addon.lane.http2.answering import Wire
 from addon.lane.http2.frames import ACK, END_HEADERS, END_STREAM, PREFACE, ErrorCode, frame, unpack_head
 from addon.lane.http2.header_encoder import field, status_field
 from addon.lane.http2.heads import Commons, Head
-from addon.lane.http2.protocol import ServerProtocol, Wire
+from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 
 MOST_HEAD = 16 * 1024
@@ -40,11 +41,12 @@ class Recorder:
         self.at_once_asked = 0
 
     def at_once(self, head: Head, /) -> Wire | None:
-        if not head.target.startswith(b"/ready/"):
+        digits = head.target.removeprefix(b"/ready/")
+        if digits == head.target or not _is_size(digits):
             return None
         self.at_once_asked += 1
         self.heads.append(head)
-        body = b"r" * int(head.target[7:])
+        body = b"r" * int(digits)
         block = status_field(200)
         flags = END_HEADERS if body else END_HEADERS | END_STREAM
         body_head = len(body).to_bytes(3, "big") + bytes((frames.DATA, END_STREAM)) if body else b""
@@ -61,7 +63,7 @@ class Recorder:
                 self.body_ended(stream)
         elif target != b"/wait":
             digits = target.rpartition(b"/")[2]
-            self.answer(stream, int(digits) if digits.isdigit() else 0)
+            self.answer(stream, int(digits) if _is_size(digits) else 0)
 
     def answer(self, stream: Stream, size: int) -> None:
         self.protocol.respond(stream, status_field(200) + field(b"a", b"b"), bytes(size))
@@ -81,6 +83,10 @@ class Recorder:
 
     def gone(self, stream: Stream, /) -> None:
         self.events.append(("gone", stream.id))
+
+
+def _is_size(digits: bytes) -> bool:
+    return digits.isdigit() and len(digits) < 9
 
 
 class Client:

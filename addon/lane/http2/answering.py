@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What the protocol wants of whoever answers, and a prepared answer as it goes to the wire."""
+
+from typing import NamedTuple, Protocol
+
+from addon.lane.http2.heads import Head
+from addon.lane.http2.streams import Stream
+
+
+class Wire(NamedTuple):
+    """An answer in pieces, between which the four bytes of its stream go.
+
+    head, block: the HEADERS frame. body_head, body: the one DATA frame; both empty where there is none. size: of it.
+    """
+
+    head: bytes
+    block: bytes
+    body_head: bytes
+    body: bytes
+    size: int
+
+
+class Answering(Protocol):
+    """Who answers."""
+
+    def at_once(self, head: Head, /) -> Wire | None:
+        """The whole answer to a request without a body, if it is prepared and fits into a frame."""
+
+    def asked(self, stream: Stream, /) -> None:
+        """A request began; its head is None where it was too long."""
+
+    def body(self, stream: Stream, data: bytes, /) -> None:
+        """A part of a body that is wanted."""
+
+    def body_ended(self, stream: Stream, /) -> None:
+        """All of a body that is wanted has come."""
+
+    def taken(self, stream: Stream, /) -> None:
+        """What was put is sent, and it was not the last."""
+
+    def done(self, stream: Stream, /) -> None:
+        """The answer is sent; the stream is over."""
+
+    def gone(self, stream: Stream, /) -> None:
+        """The stream is over before its answer was sent."""

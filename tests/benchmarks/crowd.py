@@ -1,0 +1,520 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""What one visitor or one owner can do to the others: attacks of some seconds, while a probe asks for what is theirs.
+
+Run `python -m tests.benchmarks.crowd` (`--help` for what to measure). The server is `pages serve` with two processes,
+or mitmdump alone (`--processes 1`); the attack comes from a process of its own, from other addresses of loopback than
+the probe, and is bounded in time and number. Each row is printed beside the same without an attack. It shares its cores
+with server, forge and attack, so compare within a run.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import itertools
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from addon.access.passwords import Argon2, _argon2
+from tests.addon.domains.name_server import NameServer, name_server
+from tests.addon.preview.fixtures import noise
+from tests.addon.preview.running import start_forge
+from tests.addon.preview.sites import Site, link
+from tests.integration import running as running_module
+from tests.integration import service as service_module
+from tests.integration.running import PAGES_DOMAIN, running_proxy
+from tests.integration.service import running_service
+
+PROBE, FRONT, ATTACKER = "127.0.0.10", "127.0.0.9", "127.0.0.66"
+EVERY = 0.2
+PATIENCE = 12.0
+SECRET, PASSWORD = "hook-secret", "open sesame"
+ENABLED = b"enabled: true\n"
+DEEP = "/".join(("d" * 250,) * 15)
+BARS = {"cached": 0.25, "cold": 2.0, "login": 2.0, "webhook": 1.0}
+
+
+class Reply(NamedTuple):
+    """What came back; status 0: nothing did. seconds: from the connection to the last byte."""
+
+    status: int
+    body: bytes
+    seconds: float
+
+
+def request(host: str, path: str, *fields: str, method: str = "GET", body: bytes = b"", close: bool = True) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *fields]
+    lines += [f"Content-Length: {len(body)}"] if body or method == "POST" else []
+    lines += ["Connection: close"] if close else []
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
+
+
+@contextlib.asynccontextmanager
+async def connected(port: int, source: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def ask(port: int, data: bytes, source: str = PROBE, patience: float = PATIENCE) -> Reply:
+    """One request on a connection of its own."""
+    began = time.perf_counter()
+    answer = b""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(patience), connected(port, source) as (reader, writer):
+            writer.write(data)
+            answer = await reader.read(-1)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = int(head.split(b" ")[1]) if head.startswith(b"HTTP/1.1 ") else 0
+    return Reply(status, body, time.perf_counter() - began)
+
+
+# --- attacks ----------------------------------------------------------------------------------------------------------
+
+
+async def repeatedly(seconds: float, many: int, work: Callable[[int], Awaitable[object]]) -> None:
+    """`many` at a time, again and again, for so many seconds."""
+    end, numbers = time.monotonic() + seconds, itertools.count()
+
+    async def one() -> None:
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(max(0.1, end - time.monotonic())):
+                    await work(next(numbers))
+
+    await asyncio.gather(*(one() for _ in range(many)))
+
+
+def host(owner: str) -> str:
+    return f"{owner}.{PAGES_DOMAIN}"
+
+
+async def forwarded(port: int, seconds: float) -> None:
+    field = "Forwarded: a=" + " " * 15_000 + "x y"
+
+    async def work(number: int) -> None:
+        data = b"".join(request(host("alice"), f"/n{number}.{n}", field, close=False) for n in range(8))
+        async with connected(port, FRONT) as (reader, writer):
+            writer.write(data)
+            await reader.read(1)
+            await asyncio.sleep(0.5)
+
+    await repeatedly(seconds, 2, work)
+
+
+async def gallery(port: int, seconds: float) -> None:
+    async def work(number: int) -> None:
+        paths = (f"/gallery{number % 8}/p{n:03}.png" for n in range(150))
+        replies = await asyncio.gather(*(ask(port, request(host("mallory"), path), ATTACKER) for path in paths))
+        print("gallery:", {status: [r.status for r in replies].count(status) for status in {r.status for r in replies}})
+
+    await repeatedly(seconds, 1, work)
+
+
+async def strangers(port: int, seconds: float) -> None:
+    chance = random.Random(1)
+    await repeatedly(
+        seconds,
+        40,
+        lambda number: ask(port, request(host(f"x{chance.randrange(10**9)}"), f"/r{number}/"), ATTACKER),
+    )
+
+
+async def deep(port: int, seconds: float) -> None:
+    await repeatedly(seconds, 4, lambda number: ask(port, request(host("mallory"), f"/deep/{number}"), ATTACKER))
+
+
+async def links(port: int, seconds: float) -> None:
+    async def work(number: int) -> None:
+        async with connected(port, ATTACKER) as (reader, writer):
+            asked = [request(host("mallory"), "/links/", close=False)] * 5
+            asked += [request(host("mallory"), f"/links/l{number % 1990}", close=False)] * 35
+            writer.write(b"".join(asked))
+            while await reader.read(65536):
+                pass
+
+    await repeatedly(seconds, 4, work)
+
+
+async def listing(port: int, seconds: float) -> None:
+    await repeatedly(
+        seconds,
+        16,
+        lambda number: ask(
+            port, request(f"{host('mallory')}:{number % 16 + 1}", f"/listing/?page={number % 20 + 1}"), ATTACKER
+        ),
+    )
+
+
+async def hashes(port: int, seconds: float) -> None:
+    body = f"password={PASSWORD.replace(' ', '+')}".encode()
+    form = "Content-Type: application/x-www-form-urlencoded"
+
+    async def work(number: int) -> None:
+        data = request(host("mallory"), f"/locked{number % 70}/", form, method="POST", body=body)
+        await ask(port, data, f"127.0.{number % 20 + 1}.66")
+
+    await repeatedly(seconds, 70, work)
+
+
+async def dns(port: int, seconds: float) -> None:
+    async def work(number: int) -> None:
+        await ask(port, request(f"x{number % 200}.evil.test", "/"), ATTACKER)
+        await asyncio.sleep(1)
+
+    await repeatedly(seconds, 6, work)
+
+
+async def domains(port: int, seconds: float) -> None:
+    async def work(number: int) -> None:
+        await ask(port, request(host("mallory"), f"/domains{number % 9}/"), ATTACKER)
+        await asyncio.sleep(0.1)
+
+    await repeatedly(seconds, 9, work)
+
+
+async def webhooks(port: int, seconds: float) -> None:
+    async def work(number: int) -> None:
+        fields = ("X-Forgejo-Event: push", f"X-Forgejo-Signature: {'0' * 64}", "Content-Length: 100000")
+        async with connected(port, f"127.0.{number % 8 + 1}.{number % 5 + 66}") as (_, writer):
+            head = request(PAGES_DOMAIN, "/.pages/webhook", *fields, method="POST").replace(
+                b"Content-Length: 0\r\n", b""
+            )
+            writer.write(head)
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.5)
+
+    await repeatedly(seconds, 40, work)
+
+
+async def connections(port: int, seconds: float) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    held = []
+    end = time.monotonic() + seconds
+    for number in range(8000):
+        if time.monotonic() > end:
+            break
+        with contextlib.suppress(OSError):
+            held.append(
+                await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.{number // 500 + 1}.66", 0))
+            )
+    await asyncio.sleep(max(0.0, end - time.monotonic()))
+    print("connections made:", len(held))
+
+
+async def half_heads(port: int, seconds: float) -> None:
+    open_ = 0
+
+    async def one(number: int) -> None:
+        nonlocal open_
+        async with connected(port, ATTACKER) as (reader, writer):
+            open_ += 1
+            writer.write(request(host("alice"), "/", method="POST", body=b"x", close=False) + b"POST / HTTP/1.1\r\n")
+            try:
+                async with asyncio.timeout(seconds):
+                    trickle = asyncio.ensure_future(_trickle(writer))
+                    try:
+                        while await reader.read(4096):
+                            pass
+                    finally:
+                        trickle.cancel()
+            finally:
+                open_ -= 1
+
+    tasks = [asyncio.ensure_future(one(number)) for number in range(400)]
+    await asyncio.sleep(seconds - 0.5)
+    print(f"half heads: {open_} of 400 are open after {seconds - 0.5:g} s (headerTimeout is 3 s here)")
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _trickle(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"x")
+        await asyncio.sleep(1)
+
+
+async def guesses(port: int, seconds: float) -> None:
+    form = "Content-Type: application/x-www-form-urlencoded"
+
+    async def work(number: int) -> None:
+        client = f"X-Forwarded-For: 2001:db8:7:{number % 65536:x}::1"
+        body = b"password=wrong%d" % number
+        await ask(port, request(host("alice"), "/locked/", form, client, method="POST", body=body), FRONT)
+
+    await repeatedly(seconds, 8, work)
+
+
+async def log_lines(port: int, seconds: float) -> None:
+    async def work(number: int) -> None:
+        await ask(port, request(host("alice"), "/.well-known/acme-challenge/x"), ATTACKER)
+        await ask(port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ATTACKER, 0.5)
+
+    await repeatedly(seconds, 20, work)
+
+
+ATTACKS: dict[str, Callable[[int, float], Awaitable[None]]] = {
+    "1 forwarded": forwarded,
+    "2 gallery": gallery,
+    "3 strangers": strangers,
+    "4 deep paths": deep,
+    "5 links": links,
+    "6 listing": listing,
+    "7 hashes": hashes,
+    "8 dns": dns,
+    "9 domains": domains,
+    "10 webhooks": webhooks,
+    "11 connections": connections,
+    "12 half heads": half_heads,
+    "13 guesses": guesses,
+    "14 log lines": log_lines,
+}
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+def costly_hash() -> str:
+    """A hash of the greatest cost that is allowed."""
+    wanted = Argon2(128 * 1024, 4, 1, bytes(16), bytes(32))
+    digest = _argon2(PASSWORD.encode(), wanted)
+    salt, made = (b64encode(part).rstrip(b"=").decode() for part in (wanted.salt, digest))
+    return f"$argon2id$v=19$m={wanted.memory},t={wanted.passes},p={wanted.lanes}${salt}${made}"
+
+
+def make_sites(root: Path, rows: int) -> None:
+    """Sites of others, of the attacker, and what attacks need of them. rows: of the large ones."""
+
+    def make(name: str, files: dict[Any, Any]) -> None:
+        Site(root / f"{name}.git", {".pages": ENABLED} | files)
+
+    plain = b"enabled: true\npassword: " + hashlib.sha256(PASSWORD.encode()).hexdigest().encode() + b"\n"
+    cold = {f"public/cold{number:04}.html": b"cold %d" % number for number in range(1200)}
+    make("alice/.profile", {"public/index.html": b"alice"} | cold)
+    make("alice/locked", {".pages": plain, "public/index.html": b"locked"})
+    make("alice/hooked", {"public/index.html": b"hooked"})
+    make("alice/domain", {".pages": b"custom_domain: honest.test\n", "public/index.html": b"honest"})
+    pictures = {f"public/p{number:03}.png": noise(2000, number) for number in range(150)}
+    for number in range(8):
+        unlike = {path: data + bytes([number]) for path, data in pictures.items()}
+        make(f"mallory/gallery{number}", unlike | {"public/index.html": b"gallery"})
+    make("mallory/deep", {f"public/{DEEP}/{number:06}": b"x" for number in range(rows)})
+    index = b"enabled: true\ndirectory_index: true\n"
+    targets = {f"public/l{number:04}": link("d/../" * 800 + "d/e.txt") for number in range(1990)}
+    make("mallory/links", targets | {".pages": index, "public/d/e.txt": b"e"})
+    make("mallory/listing", {f"public/n{number:06}.txt": b"x" for number in range(rows)} | {".pages": index})
+    locked = b"enabled: true\npassword: " + costly_hash().encode() + b"\n"
+    for number in range(70):
+        make(f"mallory/locked{number}", {".pages": locked, "public/index.html": b"locked"})
+    for number in range(9):
+        wanted = ", ".join(f"d{number}-{n}.silent.test" for n in range(5))
+        make(f"mallory/domains{number}", {".pages": f"custom_domain: [{wanted}]\n".encode(), "public/index.html": b"x"})
+
+
+def make_zone(names: NameServer) -> None:
+    texts = [f"{number} " + "y" * 600 for number in range(100)]
+    for number in range(200):
+        names.txt(f"_pages.x{number}.evil.test", *texts)
+    for number, n in itertools.product(range(9), range(5)):
+        for place in (f"d{number}-{n}.silent.test", f"_pages-verification.d{number}-{n}.silent.test"):
+            names.trouble[place] = "silent"
+    names.txt("honest.test", "bovine-pages-verification=" + hashlib.sha256(b"alice/domain").hexdigest())
+
+
+# --- the probe --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Seen:
+    """What the probe saw: seconds by kind, and answers that are no success."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    failures: dict[str, list[int]] = field(default_factory=dict)
+
+    def note(self, kind: str, reply: Reply, right: tuple[int, ...]) -> None:
+        self.seconds.setdefault(kind, []).append(reply.seconds)
+        if reply.status not in right:
+            self.failures.setdefault(kind, []).append(reply.status)
+
+    def told(self, kind: str) -> str:
+        times = self.seconds.get(kind, [])
+        if not times:
+            return "-"
+        failed = self.failures.get(kind, [])
+        text = f"{statistics.median(times) * 1000:.0f}/{max(times) * 1000:.0f} ms"
+        return text + (f" FAILED {len(failed)} of {len(times)}: {sorted(set(failed))}" if failed else "")
+
+
+_COLD = itertools.count()
+_LOGIN = itertools.count()
+
+
+async def probe(port: int, seconds: float, seen: Seen, domain: bool) -> None:
+    """Ask for others' things five times a second."""
+    end = time.monotonic() + seconds
+    asked: list[asyncio.Task[None]] = []
+
+    async def one(kind: str, data: bytes, right: tuple[int, ...], source: str = PROBE) -> None:
+        seen.note(kind, await ask(port, data, source), right)
+
+    for number in itertools.count():
+        if time.monotonic() >= end:
+            break
+        asked.append(asyncio.create_task(one("cached", request(host("alice"), "/"), (200,))))
+        if number % 2 == 0:
+            path = f"/cold{next(_COLD) % 1200:04}.html"
+            asked.append(asyncio.create_task(one("cold", request(host("alice"), path), (200,))))
+        if number % 5 == 1:
+            source = f"127.0.{next(_LOGIN) % 200 + 20}.10"
+            body = f"password={PASSWORD.replace(' ', '+')}".encode()
+            data = request(
+                host("alice"), "/locked/", "Content-Type: application/x-www-form-urlencoded", method="POST", body=body
+            )
+            asked.append(asyncio.create_task(one("login", data, (303,), source)))
+        if number % 5 == 2:
+            body = json.dumps({"repository": {"full_name": "alice/hooked"}}).encode()
+            digest = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+            fields = ("Content-Type: application/json", "X-Forgejo-Event: push", f"X-Forgejo-Signature: {digest}")
+            data = request(PAGES_DOMAIN, "/.pages/webhook", *fields, method="POST", body=body)
+            asked.append(asyncio.create_task(one("webhook", data, (202,))))
+        await asyncio.sleep(EVERY)
+    if domain:
+        began = time.perf_counter()
+        await ask(port, request(host("alice"), "/domain/"))
+        while time.perf_counter() - began < 30:
+            if (await ask(port, request("honest.test", "/"))).body == b"honest":
+                break
+            await asyncio.sleep(0.05)
+        seen.seconds["domain"] = [time.perf_counter() - began]
+    await asyncio.gather(*asked)
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of a process and its children."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                total += int(line.split()[1]) * 1024
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            total += resident(int(child))
+    return total
+
+
+async def measured(port: int, pid: int, seconds: float, attack: str | None) -> tuple[Seen, int]:
+    """What the probe saw under an attack (None: without), and the most memory meanwhile."""
+    seen, most = Seen(), 0
+    attacker: subprocess.Popen[bytes] | None = None
+    if attack is not None:
+        command = [sys.executable, "-m", "tests.benchmarks.crowd", "--attack", attack, str(port), str(seconds)]
+        attacker = subprocess.Popen(command)  # noqa: ASYNC220 -- a moment, before anything is measured
+        await asyncio.sleep(1.0)
+    probing = asyncio.create_task(probe(port, max(1.0, seconds - 1.0), seen, attack == "9 domains"))
+    while not probing.done():
+        most = max(most, resident(pid))
+        await asyncio.wait([probing], timeout=0.2)
+    await probing
+    if attacker is not None:
+        try:
+            attacker.wait(seconds + 10)
+        except subprocess.TimeoutExpired:
+            attacker.kill()
+            attacker.wait()
+    return seen, most
+
+
+@contextlib.contextmanager
+def server(folder: Path, processes: int, forge: str, resolver: str) -> Iterator[tuple[int, int, Path]]:
+    """Port, process id and log of a server."""
+    options: dict[str, Any] = {
+        "webhookSecret": SECRET,
+        "trustedProxies": [FRONT],
+        "dnsResolvers": [resolver],
+        "enableCustomDomainDNSVerification": True,
+        "acmeChallengeUpstream": "http://127.0.0.1:1",
+        "headerTimeout": "3s",
+        "memoryCacheSize": "64MiB",
+    }
+    if processes == 1:
+        with running_proxy(folder, forge, **options) as proxy:
+            yield proxy.port, proxy.process.pid, folder / "output.log"
+    else:
+        with running_service(folder, forge, processes=processes, **options) as service:
+            yield service.port, service.process.pid, folder / "output.log"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.crowd", description=__doc__)
+    parser.add_argument("rows", nargs="*", help="numbers of rows; all without any")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rows-of-large", type=int, default=20_000, metavar="N")
+    parser.add_argument("--attack", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.attack:
+        name, port, seconds = given.attack
+        asyncio.run(_bounded(ATTACKS[name](int(port), float(seconds)), float(seconds) + 5))
+        return
+    running_module.START_DEADLINE = service_module.DEADLINE = 180.0  # other work on the machine is none of ours
+    wanted = [name for name in ATTACKS if not given.rows or name.split()[0] in given.rows]
+    kinds = ("cached", "cold", "login", "webhook")
+    with tempfile.TemporaryDirectory(prefix="crowd-", ignore_cleanup_errors=True) as folder:
+        root = Path(folder, "repositories")
+        print("making repositories …", flush=True)
+        make_sites(root, given.rows_of_large)
+        forge = start_forge(root)
+        try:
+            with name_server() as names:
+                make_zone(names)
+                print(f"{given.processes} processes; {os.cpu_count()} cores; median/worst; memory is the most of all")
+                for number, name in enumerate(wanted):
+                    with server(Path(folder, str(number)), given.processes, forge.url, names.address) as place:
+                        _one(place, name, given.seconds, kinds)
+        finally:
+            forge.stop()
+
+
+def _one(place: tuple[int, int, Path], name: str, seconds: float, kinds: tuple[str, ...]) -> None:
+    port, pid, log = place
+    quiet, before = asyncio.run(measured(port, pid, min(5.0, seconds), None))
+    lines = log.stat().st_size
+    seen, most = asyncio.run(measured(port, pid, seconds, name))
+    grown = log.stat().st_size - lines
+    print(f"\n{name}: memory {before / 2**20:.0f} → {most / 2**20:.0f} MiB, log {grown / 1024:.0f} KiB")
+    for kind in kinds:
+        over = [each for each in seen.seconds.get(kind, []) if each > BARS[kind]]
+        bar = f"  over {BARS[kind]:g} s: {len(over)}" if over else ""
+        print(f"  {kind:8} {seen.told(kind):40} alone {quiet.told(kind)}{bar}")
+    if "domain" in seen.seconds:
+        print(f"  an honest domain is registered and served after {seen.seconds['domain'][0]:.2f} s")
+    sys.stdout.flush()
+
+
+async def _bounded(attack: Awaitable[None], seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await attack
+
+
+if __name__ == "__main__":
+    main()
