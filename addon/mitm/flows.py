@@ -98,7 +98,8 @@ def request_of(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes 
     # as they like.
     odd = any(_CONTROLS.search(value) for _, value in fields.fields)
     # mitmproxy reads `HTTP/2.0` in a request line as well; who comes here speaks HTTP/1.
-    if data.http_version in (b"HTTP/1.0", b"HTTP/1.1") and len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
+    http1 = data.http_version.startswith(b"HTTP/1.")
+    if http1 and len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
         host = hosts[0]
     data.authority = b""
     if data.http_version == b"HTTP/1.0" and "expect" in fields:
