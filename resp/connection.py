@@ -31,6 +31,7 @@ from resp.errors import (
 )
 from resp.handshake import check, handshake, redacted
 from resp.interruptions import ALARM, MAIN, handler_of, signals
+from resp.protocol import Parser
 from resp.stream import DONTWAIT, IOV_MAX, Stream
 from resp.values import INCOMPLETE, Push, Value
 
@@ -64,6 +65,7 @@ class Connection(Stream):
     """
 
     __slots__ = (
+        "_heard_nothing",
         "born",
         "client_id",
         "expires",
@@ -75,6 +77,7 @@ class Connection(Stream):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
+        self._heard_nothing = False
         self.protocol = 2
         self.server: dict[Any, Any] = {}
         self.client_id: int | None = None
@@ -107,6 +110,7 @@ class Connection(Stream):
             except _HungUp:
                 # Some proxies (twemproxy) close at a command that they do not know, and HELLO is one.
                 self.close()
+                self.parser = Parser(max_bulk=where.max_bulk, max_elements=where.max_elements)
                 self._use(dial(where, deadline))
                 self._handshake(who, deadline, plain=True)
             if self.parser.get() is not INCOMPLETE or not (self.parser.idle or self.parser.in_push):
@@ -149,7 +153,7 @@ class Connection(Stream):
                 replies = self._introduce(commands, deadline, who)
             except ConnectionLost as error:
                 # Only a connection that was closed by the other side, before it said a word.
-                if first and not self.parser.end:
+                if first and self._heard_nothing:
                     raise _HungUp(str(error), maybe_executed=False) from None
                 raise
             first = False
@@ -175,6 +179,7 @@ class Connection(Stream):
                 reply = self._read(deadline)
             except ConnectionLost:
                 check(replies)
+                self._heard_nothing = self.parser.idle and (not replies or who.protocol == 2)
                 raise
             if isinstance(reply, ServerError):
                 reply = redacted(reply, who)
