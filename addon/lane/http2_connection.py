@@ -20,9 +20,9 @@ from addon.lane.stalling import end_writing, untaken
 
 logger = logging.getLogger(__name__)
 
-PUMP_BYTES = 128 * 1024
+PUMP_BYTES = 256 * 1024
 """Bytes of bodies that are cut at one time: what is written while the socket may take less."""
-UNSENT = 128 * 1024
+UNSENT = 512 * 1024
 """Bytes that the kernel may hold unsent: what is urgent waits behind these."""
 LINGER = 2.0
 FAREWELL_SECONDS = 1.0

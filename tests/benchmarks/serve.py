@@ -86,7 +86,7 @@ LOADS = {
     "browsers": Load(f"{PATHS} paths, heads of browsers, access log", 16, "/blog/", rotating=True, logged=True),
     "h2": Load("HTTP/2, 1 KiB, 16 connections of 10 streams", 16, "/blog/1k.html", tls=True, streams=10),
     "h2-16k": Load("HTTP/2, 16 KiB, 16 connections of 10 streams", 16, "/blog/16k.html", tls=True, streams=10),
-    "h2-1m": Load("HTTP/2, 1 MiB, 16 connections of 10 streams", 16, "/blog/1m.bin", tls=True, streams=10),
+    "h2-1m": Load("HTTP/2, 1 MiB, 16 connections of 1 stream", 16, "/blog/1m.bin", tls=True, streams=1),
     "h2-one": Load(
         "HTTP/2, 100 files of 1 KiB on one connection", 1, "/blog/1k.html", tls=True, streams=100, requests=100
     ),

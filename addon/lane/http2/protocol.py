@@ -37,7 +37,7 @@ from addon.lane.http2.streams import Stream
 
 MOST_STREAMS = 100
 """Requests that a client may have under way; browsers like a hundred."""
-TURN_ANSWERS = 32
+TURN_ANSWERS = 100
 TURN_BYTES = 256 * 1024
 """What one connection is answered before others have their turn."""
 _MOST_CONTINUATIONS = 16
