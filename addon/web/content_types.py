@@ -290,7 +290,7 @@ HEAD_SIZE = 4096
 _PRESCAN = 1024
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _META_CHARSET = re.compile(
-    rb"<meta[^>]{0,300}?charset[ \t\r\n]*=[ \t\r\n]*[\"']?[ \t\r\n]*([^ \t\r\n\"'/>;]+)", re.IGNORECASE
+    rb"<meta[^<>]{0,300}?charset[ \t\r\n]*+=[ \t\r\n]*+[\"']?+[ \t\r\n]*+([^ \t\r\n\"'/>;]++)", re.IGNORECASE
 )
 _CSS_CHARSET = re.compile(rb'@charset "([^"\r\n]{1,60})"')
 # WHATWG Encoding: labels of UTF-8; HTML §13.2.3.2 takes UTF-16 in a `meta` for it, too.

@@ -11,10 +11,15 @@ import re
 from itertools import pairwise
 
 # What stands behind the hash: `.js`, `.min.css`, `.js.map`, `.lean.js`; never a page or a document, which people name.
-_ENDING = re.compile(
-    r"(?:\.(?:min|chunk|bundle|module|lean|legacy|esm|iife|umd|worker|prod|async))*"
-    r"\.(?:js|mjs|cjs|css|wasm|json|map|woff2?|ttf|otf|eot|svg|png|apng|jpe?g|gif|webp|avif|ico|mp4|webm|mp3|ogg|m4a"
-    r"|wav|glb|gltf|bin|data|txt)(?:\.map|\.LICENSE\.txt)?\Z"
+_QUALIFIERS = frozenset(
+    ("min", "chunk", "bundle", "module", "lean", "legacy", "esm", "iife", "umd", "worker", "prod", "async")
+)
+_TYPES = frozenset(
+    (
+        *("js", "mjs", "cjs", "css", "wasm", "json", "map", "woff", "woff2", "ttf", "otf", "eot"),
+        *("svg", "png", "apng", "jpg", "jpeg", "gif", "webp", "avif", "ico"),
+        *("mp4", "webm", "mp3", "ogg", "m4a", "wav", "glb", "gltf", "bin", "data", "txt"),
+    )
 )
 # Between `.`, `-` or `_` and the ending. webpack and Rspack (output.filename, `[contenthash]`): 20 hex, 16 in Next.js,
 # 8 in Docusaurus and Create React App. Parcel ("Content hashing"): 8. Hugo (resources.Fingerprint): 32, 64, 96 or 128.
@@ -38,12 +43,11 @@ def is_hashed(path: str) -> bool:
     name = path.rpartition("/")[2]
     if len(name) > 255:
         return False
-    ending = _ENDING.search(name)
-    if ending is None:
+    stem = _stem(name)
+    if stem is None:
         return False
     if _FOLDERS.search(path) is not None:
         return True
-    stem = name[: ending.start()]
     found = _HEX.match(stem)
     if found is not None:
         # Digits alone are dates and numbers, letters alone are words.
@@ -51,6 +55,21 @@ def is_hashed(path: str) -> bool:
         return not (found[1].isdigit() or found[1].isalpha()) and (len(found[1]) >= 16 or not whole)
     found = _SHORT.match(stem)
     return found is not None and _is_random(found[1])
+
+
+def _stem(name: str) -> str | None:
+    """A name without its type and what qualifies it (`app.3f9c2b7e.min.js.map`); None where it has no such type."""
+    for tail in (".map", ".LICENSE.txt", ""):
+        rest, dot, kind = name.removesuffix(tail).rpartition(".")
+        if name.endswith(tail) and dot and kind in _TYPES:
+            break
+    else:
+        return None
+    while True:
+        before, dot, word = rest.rpartition(".")
+        if not dot or word not in _QUALIFIERS:
+            return rest
+        rest = before
 
 
 def _is_random(text: str) -> bool:

@@ -319,7 +319,7 @@ async def test_random_names_cannot_starve_a_site(forge: Forge) -> None:
             replies = await asyncio.gather(*strangers)
         assert {reply.status for reply in replies} == {404, 503}
         refused = [reply for reply in replies if reply.status == 503]
-        assert len(refused) > 500
+        assert len(refused) > 50  # those who would have come too late
         assert all(int(reply.headers["retry-after"]) >= 1 for reply in refused)
 
 
