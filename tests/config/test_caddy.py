@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from addon.preview.forge import Forge
+from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, free_port, running_proxy, wait_for_port
@@ -97,9 +98,11 @@ def ask_port() -> int:
 
 @pytest.fixture(scope="module")
 def proxy(forge: Forge, proxy_folder: Path, ask_port: int) -> Iterator[Proxy]:
-    options = {"accessLog": "requests.log", "adminListen": f"127.0.0.1:{ask_port}"}
-    with running_proxy(proxy_folder, forge.url, **options) as proxy:
-        yield proxy
+    with name_server() as names:
+        names.zone = {(host, "A"): ["192.0.2.1"] for host in (PAGES_DOMAIN, "www.example.org", "example.org")}
+        options = {"accessLog": "requests.log", "adminListen": f"127.0.0.1:{ask_port}"}
+        with running_proxy(proxy_folder, forge.url, **options, dnsResolvers=[names.address]) as proxy:
+            yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 
 from addon.commands.cli import main
 from addon.preview.forge import Forge
+from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import PLUGIN_REDIS, fill, routers
@@ -136,10 +137,13 @@ def town(tmp_path: Path) -> Iterator[Town]:
     files = {".pages": f"custom_domain: {VICTIM}\n".encode(), "public/index.html": b"<h1>Victim</h1>"}
     Site(root / "victim" / "site.git", files).close()
     forge = start_forge(root)
-    with start_valkey() as redis:
+    with start_valkey() as redis, name_server() as names:
+        # All of these names lead here, so what keeps a router away from anybody is not that.
+        names.zone = {(f"*.{zone}", "A"): ["192.0.2.1"] for zone in ("test", "victim.test", "bank.test")}
         options = {
             "redisHost": redis.host,
             "redisPort": redis.port,
+            "dnsResolvers": [names.address],
             "traefikServiceURL": SERVICE_URL,
             "forgejoPublicHost": FORGE_HOST,
             "reservedDomains": ["bank.test"],

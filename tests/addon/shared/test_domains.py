@@ -156,7 +156,7 @@ async def test_a_fault_in_finding_out_whose_a_host_is_is_a_404(
 
     proxy.domains.finder = finder
     assert await _status(proxy, "bob.example") == 404
-    assert "finding out whose bob.example is failed" in caplog.text
+    assert "resolving the domain bob.example failed" in caplog.text
 
 
 async def test_a_stranger_is_told_what_makes_the_host_theirs(node: MakeNode, redis: Server) -> None:
