@@ -147,6 +147,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
             "traefikServiceURL": SERVICE_URL,
             "forgejoPublicHost": FORGE_HOST,
             "reservedDomains": ["bank.test"],
+            "claimableDomains": ["victim.test"],  # beside the forge, and somebody's all the same
         }
         with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
             assert proxy.get("victim", "/site/").status == 200
