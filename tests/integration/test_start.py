@@ -186,7 +186,7 @@ def test_touching_the_script_changes_nothing(tmp_path: Path, forge: Forge) -> No
     for name in ("addon", "resp"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     port = free_port()
-    config = write_config(tmp_path, forge.url, port)
+    config = write_config(tmp_path, forge.url, port, logLevel="debug")
     script = tmp_path / "addon" / "pages.py"
     command = [str(script) if part == str(SCRIPT) else part for part in mitmdump_command(config)]
     process, log = spawn(tmp_path, command)
