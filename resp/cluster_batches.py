@@ -95,7 +95,10 @@ def _again(
 ) -> dict[int, tuple[Node, bool]]:
     """What is to be sent once more, and where."""
     again: dict[int, tuple[Node, bool]] = {}
-    executed: set[int | None] = set()  # slots of which a later command was executed
+    # Slots of which a later command was executed, and of which a later write was: order within a slot is kept, but a
+    # read may come after another read.
+    executed: set[int | None] = set()
+    written: set[int | None] = set()
     for place in sorted(targets, reverse=True):
         node, _ = targets[place]
         result, slot = results[place], batch.slots[place]
@@ -119,7 +122,9 @@ def _again(
         if following is None:
             if not isinstance(result, RespError) or isinstance(result, ServerError):
                 executed.add(slot)
-        elif slot is None or slot not in executed:
+                if not is_read(batch.names[place]):
+                    written.add(slot)
+        elif slot is None or slot not in (written if is_read(batch.names[place]) else executed):
             again[place] = following
     return dict(sorted(again.items()))
 
