@@ -18,7 +18,7 @@ from addon import templates
 from addon.access.control import Access, private
 from addon.access.visitors import Households, visitor_of
 from addon.domains.resolver import Domains
-from addon.forgejo.errors import DeadlineExceeded, Overloaded
+from addon.forgejo.errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library.library import Library
 from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
@@ -134,6 +134,8 @@ class PagesServer:
             raise RuntimeError(f"more than {_MOST_NEEDS} needs for one request")
         except TooLate as late:
             return trouble_page(request, Overloaded(str(late), retry_after=math.ceil(late.retry_after)))
+        except ForgejoError as trouble:  # such as work on our threads that would come too late
+            return trouble_page(request, trouble)
         except Exception:
             return self._fault(request)
 

@@ -19,10 +19,12 @@ import pytest
 import zstandard
 
 from addon import templates
+from addon.forgejo.errors import Overloaded
 from addon.library.site_loader import _target
 from addon.net.turns import Party
 from addon.preview.forge import Forge
 from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
+from addon.serving import paths
 from tests.addon.preview import fixtures
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import Site, lfs_pointer, link
@@ -798,3 +800,21 @@ async def test_a_method_that_reads_nothing_is_refused_also_where_nothing_is(
             for _ in range(2):
                 reply = await pages.get(owner, path, method)
                 assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+async def test_work_that_would_come_too_late_is_503_and_no_fault(
+    forge: Forge, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(root, "alice/blog", {".pages": b"directory_index: true\n", "public/files/a.txt": b"a"})
+    async with serving(forge) as pages:
+
+        async def busy(*_: object, **__: object) -> object:
+            raise Overloaded("too much work is waiting", retry_after=7)
+
+        with monkeypatch.context() as overloaded:
+            overloaded.setattr(paths, "_SMALL_SITE", 0)  # else it is made at once, on no thread
+            overloaded.setattr(type(pages.library.blobs), "page", busy)
+            reply = await pages.get("alice", "/blog/files/")
+        assert (reply.status, reply.headers["retry-after"]) == (503, "7")
+        assert "Traceback" not in caplog.text
+        assert (await pages.get("alice", "/blog/files/")).status == 200
