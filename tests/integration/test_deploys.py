@@ -20,6 +20,7 @@ from tests.integration.running import PAGES_DOMAIN, Proxy, Reply, running_proxy
 from tests.resp.servers import Server, start_valkey
 
 SECRET = "a webhook's secret"
+COMMON_KEY = "a key that all proxies have"
 PATH = "/.pages/webhook"
 PUBLIC_HOST = "git.test"
 
@@ -47,6 +48,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             "redisHost": redis.host,
             "redisPort": redis.port,
             "webhookSecret": SECRET,
+            "authSecretKey": COMMON_KEY,
             "forgejoPublicHost": PUBLIC_HOST,
         }
         with (
@@ -166,7 +168,11 @@ def test_a_cold_proxy_serves_a_known_site_without_forgejo(deployment: Deployment
     while deployment.redis.ask("EXISTS", name) != 1:
         assert time.monotonic() < deadline
     with running_proxy(
-        tmp_path, "http://127.0.0.1:1", redisHost=deployment.redis.host, redisPort=deployment.redis.port
+        tmp_path,
+        "http://127.0.0.1:1",
+        redisHost=deployment.redis.host,
+        redisPort=deployment.redis.port,
+        authSecretKey=COMMON_KEY,  # else what Redis says of who may see a site would have to be asked of Forgejo
     ) as proxy:
         reply = proxy.get("alice", "/blog/")
         assert (reply.status, reply.body) == (200, body)
