@@ -5,7 +5,7 @@
 Its own error pages name its version and addresses behind it; trailer fields crash the connection, which then hangs; a
 request behind an empty line is left lying; an interim answer (103 Early Hints) is taken for the answer; an answer that
 comes amid its request's body is not ended before that body is; the size of a head, and of what a client sends ahead, is
-not limited. Each mend replaces a function or two of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml); where mitmproxy
+not limited. Each mend replaces a function or two of mitmproxy 11.0 to 12.3 (the pin in pyproject.toml); where mitmproxy
 is not as expected, `mend` says which ones are missing, and all else still works. Its HTTP/2 is reached by nobody.
 """
 
