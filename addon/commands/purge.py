@@ -13,6 +13,7 @@ import sys
 from urllib.parse import urlencode
 
 import resp
+from addon.commands.arguments import print_json
 from addon.forgejo.answers import is_name
 from addon.settings.schema import Settings
 from addon.shared import records
@@ -22,11 +23,11 @@ from addon.shared.round_trips import EPOCH_LIFE
 from addon.web.routing import host_name
 
 
-def purge_command(settings: Settings, what: str | None) -> int:
+def purge_command(settings: Settings, what: str | None, *, as_json: bool = False) -> int:
     """Purge OWNER/REPO, the site of a host, or everything (None); returns the exit code."""
     client = client_of(settings)
     if client is None:
-        return _by_admin(settings, what)
+        return _by_admin(settings, what, as_json=as_json)
     with client:
         try:
             key = None if what is None else _repository(client, settings, what)
@@ -35,11 +36,15 @@ def purge_command(settings: Settings, what: str | None) -> int:
             client.set(records.epoch_key(key), secrets.token_hex(8), ex=int(EPOCH_LIFE))
         except resp.RespError as error:
             return _failed(f"Redis: {error}")
-    print("every proxy looks again at " + ("everything" if key is None else f"{key[0]}/{key[1]}"))
+    again = "everything" if key is None else f"{key[0]}/{key[1]}"
+    if as_json:
+        print_json({"looked_at_again": again})
+    else:
+        print(f"every proxy looks again at {again}")
     return 0
 
 
-def _by_admin(settings: Settings, what: str | None) -> int:
+def _by_admin(settings: Settings, what: str | None, *, as_json: bool) -> int:
     """The same by the running server's `adminListen`, which is all there is without a Redis."""
     if not settings.admin_listen:
         return _failed("there is neither redisHost nor adminListen in the settings: restart the proxy to purge it")
@@ -59,7 +64,10 @@ def _by_admin(settings: Settings, what: str | None) -> int:
         client.close()
     if response.status != 200:
         return _failed(str(told.get("error", response.status)))
-    print(f"the proxy looks again at {told['looked_at_again']}")
+    if as_json:
+        print_json({"looked_at_again": told["looked_at_again"]})
+    else:
+        print(f"the proxy looks again at {told['looked_at_again']}")
     return 0
 
 
