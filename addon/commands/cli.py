@@ -202,7 +202,7 @@ def _running(commands: Commands) -> None:
         examples=(
             "pages explain https://alice.pages.example.org/blog/",
             "pages explain --cold https://www.example.org/missing.html",
-            "pages explain --header 'Accept-Encoding: br' --json alice.pages.example.org/app.js",
+            "pages explain --header Accept-Encoding:br --json alice.pages.example.org/app.js",
         ),
         codes=("0  explained, whatever the answer is", "1  no running server could be asked; it needs adminListen"),
     )
