@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """Status, header fields and either the body's bytes or a stream of `length` bytes.
+    """Status, header fields and either the body's bytes or a stream of `length` bytes (None: nobody knows how many).
 
     locked: it is for this visitor alone, and nobody may give it to another. otherwise: what to answer instead where
     the stream fails before its first byte. basis: what it was made from, where all of it came out of memory and was
@@ -72,7 +72,7 @@ class Answer:
     headers: list[Header]
     body: bytes = b""
     stream: "Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]] | None" = None
-    length: int = 0
+    length: int | None = 0
     cache: str = ""
     locked: bool = False
     basis: Basis | None = None
