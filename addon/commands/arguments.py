@@ -95,6 +95,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def printable(text: str) -> str:
+    """A text in which nothing moves a terminal's cursor, for parts of it may be of strangers' making."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def site(text: str) -> "Mapping":
     """OWNER/REPO or OWNER/REPO@BRANCH; raises ArgumentTypeError."""
     from addon.domains.names import shown

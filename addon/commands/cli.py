@@ -195,6 +195,27 @@ def _running(commands: Commands) -> None:
     takes_settings(doctor, positional=True)
     takes_json(doctor)
 
+    explain = command(
+        commands,
+        "explain",
+        _explain,
+        "Say what the running server answers at an address, and why, step by step.",
+        examples=(
+            "pages explain https://alice.pages.example.org/blog/",
+            "pages explain --cold https://www.example.org/missing.html",
+            "pages explain --header Accept-Encoding:br --json alice.pages.example.org/app.js",
+        ),
+        codes=("0  explained, whatever the answer is", "1  no running server could be asked; it needs adminListen"),
+    )
+    explain.add_argument("url", metavar="URL")
+    explain.add_argument("--cold", action="store_true", help="by asking Forgejo anew, without what is known")
+    explain.add_argument("--method", choices=("GET", "HEAD", "OPTIONS"), default="GET")
+    explain.add_argument(
+        "--header", metavar="'NAME: VALUE'", action="append", default=[], help="that the request has, such as a cookie"
+    )
+    takes_settings(explain)
+    takes_json(explain)
+
     purge = command(
         commands,
         "purge",
@@ -341,6 +362,20 @@ def _doctor(options: argparse.Namespace) -> int:
 
     path = settings_file(options)
     return doctor_command(path, load(path), as_json=options.json)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from addon.commands.explain import explain_command
+
+    settings = load(settings_file(options))
+    return explain_command(
+        settings,
+        options.url,
+        method=options.method,
+        headers=options.header,
+        cold=options.cold,
+        as_json=options.json,
+    )
 
 
 def _purge(options: argparse.Namespace) -> int:

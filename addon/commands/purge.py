@@ -6,14 +6,12 @@ Nothing is deleted: what is held stays good to serve should Forgejo be away, and
 Traefik's is ever touched. A host is a custom domain, or a user's own below the pages domain.
 """
 
-import http.client
-import json
 import secrets
 import sys
-from urllib.parse import urlencode
 
 import resp
 from addon.commands.arguments import print_json
+from addon.commands.running_server import NoServer, asked
 from addon.forgejo.answers import is_name
 from addon.settings.schema import Settings
 from addon.shared import records
@@ -21,6 +19,8 @@ from addon.shared.cache import client_of
 from addon.shared.lookup import Key
 from addon.shared.round_trips import EPOCH_LIFE
 from addon.web.routing import host_name
+
+_NO_WAY = "there is neither redisHost nor adminListen in the settings: restart the proxy to purge it"
 
 
 def purge_command(settings: Settings, what: str | None, *, as_json: bool = False) -> int:
@@ -46,34 +46,15 @@ def purge_command(settings: Settings, what: str | None, *, as_json: bool = False
 
 def _by_admin(settings: Settings, what: str | None, *, as_json: bool) -> int:
     """The same by the running server's `adminListen`, which is all there is without a Redis."""
-    if not settings.admin_listen:
-        return _failed("there is neither redisHost nor adminListen in the settings: restart the proxy to purge it")
-    address = settings.admin_listen[0]
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    if settings.admin_token is not None:
-        headers["Authorization"] = f"Bearer {settings.admin_token.reveal()}"
-    form = urlencode({"all": "true"} if what is None else {"what": what})
-    client = http.client.HTTPConnection(_reached(address.host), address.port, timeout=30)
     try:
-        client.request("POST", "/purge", form, headers)
-        response = client.getresponse()
-        told = json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return _failed(f"no answer at adminListen, {address}: {error}")
-    finally:
-        client.close()
-    if response.status != 200:
-        return _failed(str(told.get("error", response.status)))
+        told = asked(settings, "/purge", post={"all": "true"} if what is None else {"what": what})
+    except NoServer as reason:
+        return _failed(str(reason) if settings.admin_listen else _NO_WAY)
     if as_json:
         print_json({"looked_at_again": told["looked_at_again"]})
     else:
         print(f"the proxy looks again at {told['looked_at_again']}")
     return 0
-
-
-def _reached(host: str) -> str:
-    """By which address a listener on this machine is reached."""
-    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def _repository(client: resp.Client, settings: Settings, what: str) -> Key | None:

@@ -395,7 +395,7 @@ class Connection(asyncio.BufferedProtocol):
     ) -> None:
         """Answer one request, and go on with the next."""
         status, cache = 0, ""
-        self._writer = writer = AnswerWriter(self._lane, self._transport, connection)
+        self._writer = writer = AnswerWriter(self._lane, self._transport, connection, line.http11)
         writer.room = self._room
         try:
             if answer is None:
@@ -417,7 +417,7 @@ class Connection(asyncio.BufferedProtocol):
             self._sent += writer.sent
             if self._lane.log is not None:
                 self._record(line, fields, status, writer.sent, began, cache)
-        if connection is CLOSE:
+        if writer.ends:
             self._end(linger=not fields.closes or self._at < len(self._held))
         else:
             self._schedule()

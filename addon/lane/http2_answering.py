@@ -368,11 +368,12 @@ class Http2Answering:
                 self._respond(stream, answer.otherwise(error))
                 return
             job.status, job.cache = answer.status, answer.cache
-            protocol.respond(stream, block_of(answer) + self._date_field(), ends=not answer.length)
+            protocol.respond(stream, block_of(answer) + self._date_field(), ends=answer.length == 0)
             left = answer.length
             while chunk:
-                left -= len(chunk)
-                if left < 0:
+                if left is not None:
+                    left -= len(chunk)
+                if left is not None and left < 0:
                     raise ValueError("a stream is longer than was said")
                 job.waiting = self._lane.loop.create_future()
                 protocol.put(stream, chunk)
@@ -381,7 +382,7 @@ class Http2Answering:
                 chunk = await anext(chunks, b"")
             if left:
                 raise ValueError("a stream is shorter than was said")
-            if answer.length:
+            if answer.length != 0:
                 protocol.put(stream, b"", ends=True)
 
     def _respond(self, stream: Stream, answer: Answer) -> None:

@@ -71,6 +71,35 @@ def encode(data: bytes, coding: str) -> bytes | None:
     return encoded if len(encoded) < len(data) else None
 
 
+class Encoder:
+    """Puts on a content coding, piece by piece; pieces of the same sizes give the same bytes. For a thread.
+
+    Raises ValueError for another coding.
+    """
+
+    def __init__(self, coding: str) -> None:
+        match coding:
+            case "br":
+                brotli_encoder = brotli.Compressor(quality=5)
+                self._feed, self._end = brotli_encoder.process, brotli_encoder.finish
+            case "zstd":
+                zstd_encoder = _ZSTD.compressor()
+                self._feed, self._end = zstd_encoder.compress, zstd_encoder.flush
+            case "gzip":
+                gzip_encoder = zlib.compressobj(6, wbits=31)
+                self._feed, self._end = gzip_encoder.compress, gzip_encoder.flush
+            case _:
+                raise ValueError(f"no such content coding: {coding!r}")
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be sent by now, often nothing."""
+        return bytes(self._feed(data))
+
+    def end(self, data: bytes) -> bytes:
+        """The last piece, and all that is left."""
+        return bytes(self._feed(data) + self._end())
+
+
 class Decoder:
     """Takes off a content coding, piece by piece; raises ValueError where bytes are not what the coding makes."""
 

@@ -27,6 +27,14 @@ class Decompressor(Protocol):
     def unused_data(self) -> bytes: ...
 
 
+class Compressor(Protocol):
+    """Of one frame, piece by piece."""
+
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
 class Zstd(NamedTuple):
     """One of the libraries. error: what its decompressor raises."""
 
@@ -39,6 +47,11 @@ class Zstd(NamedTuple):
         else:
             made = self.library.compress(data, _LEVEL)
         return made
+
+    def compressor(self) -> Compressor:
+        made = self.library.ZstdCompressor(level=_LEVEL)
+        piecewise: Compressor = made.compressobj() if self.library.__name__ == "zstandard" else made
+        return piecewise
 
     def decompressor(self) -> Decompressor:
         library = self.library

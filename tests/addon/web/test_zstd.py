@@ -31,8 +31,11 @@ def library(request: pytest.FixtureRequest) -> Zstd:
 def test_what_one_writes_the_others_read_piece_by_piece(library: Zstd) -> None:
     encoded = library.compress(TEXT)
     assert len(encoded) < len(TEXT) / 100
+    compressor = library.compressor()
+    streamed = compressor.compress(TEXT[:9]) + compressor.compress(TEXT[9:]) + compressor.flush()
     assert zstandard.get_frame_parameters(encoded).window_size <= 8 << 20
     for name in installed():
+        assert find([name]).decompressor().decompress(streamed) == TEXT
         decompressor = find([name]).decompressor()
         pieces = [decompressor.decompress(encoded[at : at + 7]) for at in range(0, len(encoded), 7)]
         assert b"".join(pieces) == TEXT
