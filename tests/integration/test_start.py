@@ -23,13 +23,13 @@ from tests.integration.running import (
     ROOT,
     SCRIPT,
     Proxy,
-    free_port,
     mitmdump_command,
     running_proxy,
     spawn,
     wait_for_port,
     write_config,
 )
+from tests.ports import free_port
 
 DEADLINE = 40.0
 

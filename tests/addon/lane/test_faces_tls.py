@@ -25,8 +25,9 @@ from tests.addon.preview.odd_pages import OddForge
 from tests.addon.preview.running import everything_forge, start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.preview.smart_http import WebFace
-from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.integration.through import git
+from tests.ports import free_port
 
 FORGEJO = "git.test"
 OTHER = "www.other.example"
