@@ -51,6 +51,17 @@ class Settings(Options):
     not_used_yet: tuple[str, ...] = ()  # options that were set and that nothing uses yet
     warnings: tuple[str, ...] = ()  # harmless oddities, one line each
 
+    @property
+    def names_redis(self) -> bool:
+        """Whether there is a Redis or Valkey to share things in: one server, one behind sentinels, or a cluster."""
+        return self.redis_host is not None or self.redis_url is not None or bool(self.redis_sentinels)
+
+    @property
+    def names_cluster(self) -> bool:
+        """Whether that is a cluster."""
+        scheme = "" if self.redis_url is None else self.redis_url.reveal().partition(":")[0]
+        return self.redis_cluster or scheme.endswith("+cluster")
+
     @classmethod
     def from_mapping(
         cls, mapping: Mapping[str, object], *, environ: Mapping[str, str] = os.environ, base: Path | None = None

@@ -45,9 +45,9 @@ _COMPLAIN_SECONDS = 30.0
 
 def client_of(settings: Settings) -> resp.Client | None:
     """A client of the Redis that the settings name, if they name one. Raises resp.InvalidArgument."""
-    if settings.redis_host is None and settings.redis_url is None:
+    if not settings.names_redis:
         return None
-    password = settings.redis_password
+    password, watched_by = settings.redis_password, settings.redis_sentinel_password
     options: dict[str, Any] = {
         "db": settings.redis_db,
         "username": settings.redis_username,
@@ -62,10 +62,17 @@ def client_of(settings: Settings) -> resp.Client | None:
         "max_bulk": max(LARGEST_SITE, settings.max_shared_file_size) + 1,
         "client_name": "forgejo-pages",
         "breaker": False,  # that of `Shared` knows what is owed before anybody asks again
+        "sentinel_username": settings.redis_sentinel_username,
+        "sentinel_password": None if watched_by is None else watched_by.reveal(),
     }
+    if settings.redis_cluster:
+        options["cluster"] = True
     if settings.redis_url is not None:
         return resp.Client.from_url(settings.redis_url.reveal(), **options)
-    return resp.Client(settings.redis_host or "", settings.redis_port, **options)
+    if settings.redis_sentinels:
+        options |= {"sentinels": settings.redis_sentinels, "sentinel_master": settings.redis_sentinel_master}
+        return resp.Client(**options)
+    return resp.Client((settings.redis_host or "").strip("[]"), settings.redis_port, **options)
 
 
 class Shared:
