@@ -226,7 +226,7 @@ class Options:
         "redisSentinelPassword", any_secret, "The password of the sentinels."
     )
     redis_cluster: bool = option(
-        "redisCluster", boolean, False, "Whether redisHost (or redisURL) is a node of a cluster, which names the others."
+        "redisCluster", boolean, False, "Whether redisHost (or redisURL) is a node of a cluster; it names the others."
     )
     redis_pool_size: int = option("redisPoolSize", integer(1, 10_000), 10, "How many idle connections are kept.")
     redis_max_connections: int = option(
