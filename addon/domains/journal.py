@@ -48,7 +48,9 @@ if not there then
   return {turn .. ARGV[1], 1}
 end
 local head, untilwhen = string.match(there, '^({"until":(%d+))')
-if untilwhen and now <= tonumber(untilwhen) + tonumber(ARGV[3]) then return {there, 0} end
+local over = tonumber(untilwhen or '0')
+local whole = now + tonumber(ARGV[2]) + tonumber(ARGV[3])
+if now <= over + tonumber(ARGV[3]) and over <= whole then return {there, 0} end
 local left = turn .. string.sub(there, #(head or '') + 1)
 redis.call('SET', KEYS[1], left)
 return {left, 2}
