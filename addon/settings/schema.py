@@ -57,10 +57,18 @@ class Settings(Options):
         return self.redis_host is not None or self.redis_url is not None or bool(self.redis_sentinels)
 
     @property
+    def names_sentinels(self) -> bool:
+        """Whether sentinels say where it is."""
+        return bool(self.redis_sentinels) or self._redis_scheme.endswith("+sentinel")
+
+    @property
     def names_cluster(self) -> bool:
-        """Whether that is a cluster."""
-        scheme = "" if self.redis_url is None else self.redis_url.reveal().partition(":")[0]
-        return self.redis_cluster or scheme.endswith("+cluster")
+        """Whether it is a cluster."""
+        return self.redis_cluster or self._redis_scheme.endswith("+cluster")
+
+    @property
+    def _redis_scheme(self) -> str:
+        return "" if self.redis_url is None else self.redis_url.reveal().partition(":")[0]
 
     @classmethod
     def from_mapping(

@@ -163,24 +163,24 @@ def test_sentinels_are_addresses_with_or_without_a_port() -> None:
     )
     expected = (("10.0.0.1", 26380), ("2620:fe::fe", 26381), ("sentinel_3", 26379), ("2620:fe::1", 26379))
     assert settings.redis_sentinels == expected
-    assert (settings.names_redis, settings.names_cluster) == (True, False)
+    assert (settings.names_redis, settings.names_sentinels, settings.names_cluster) == (True, True, False)
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, (False, False)),
-        ({"redisHost": "a"}, (True, False)),
-        ({"redisHost": "a", "redisCluster": True}, (True, True)),
-        ({"redisURL": "redis+cluster://a,b"}, (True, True)),
-        ({"redisURL": "rediss+sentinel://a,b/pages"}, (True, False)),
+        ({}, (False, False, False)),
+        ({"redisHost": "a"}, (True, False, False)),
+        ({"redisHost": "a", "redisCluster": True}, (True, False, True)),
+        ({"redisURL": "redis+cluster://a,b"}, (True, False, True)),
+        ({"redisURL": "rediss+sentinel://a,b/pages"}, (True, True, False)),
     ],
 )
-def test_the_settings_say_whether_there_is_a_redis_or_a_cluster(
-    options: dict[str, object], expected: tuple[bool, bool]
+def test_the_settings_say_whether_there_are_sentinels_or_a_cluster(
+    options: dict[str, object], expected: tuple[bool, bool, bool]
 ) -> None:
     settings = made(options)
-    assert (settings.names_redis, settings.names_cluster) == expected
+    assert (settings.names_redis, settings.names_sentinels, settings.names_cluster) == expected
 
 
 # option, what was given, a part of what is said
