@@ -39,6 +39,7 @@ from addon.serving.files import Files
 from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
 from addon.serving.mappings import Mappings
+from addon.serving.members import Members
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
 from addon.serving.site_page import SitePages
@@ -67,9 +68,13 @@ class PagesServer:
         domains: Domains | None = None,
         *,
         challenges: Challenges | None = None,
+        members: Members | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
+        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404.
+
+        members: None closes sites that are for members.
+        """
         access.adopted = library.renew
         self._households = Households(time.monotonic)
         self.access = access
@@ -84,11 +89,13 @@ class PagesServer:
             library.error_pages,
             mappings,
             repositories,
-            Locks(access),
+            Locks(access, members),
             Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former),
             errors,
         )
-        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
+        self._hosts = Hosts(
+            settings, mappings, challenges, self._sites, errors, members.login if members is not None else None
+        )
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:

@@ -81,6 +81,15 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
     if idle > most:
         message = f"expected at most redisMaxConnections, which is {most}, found {idle}"
         yield ("redisPoolSize", "redisMaxConnections"), message
+    known, proof = settled["oauth_client_id"], settled["oauth_client_secret"]
+    if (known is None) != (proof is None):
+        missing, given = (
+            ("oauthClientSecret", "oauthClientId") if proof is None else ("oauthClientId", "oauthClientSecret")
+        )
+        yield (missing, given), f"is required together with {given}: Forgejo shows both when the application is created"
+    elif known is not None and settled["processes"] > 1 and not (settled["redis_host"] or settled["redis_url"]):
+        message = "needs redisHost where processes is more than 1: that is where they share the logins of members"
+        yield ("oauthClientId", "processes", "redisHost", "redisURL"), message
     authorities = settled["forgejo_ca_file"]
     if authorities is not None and not os.access(authorities, os.R_OK):
         yield ("forgejoCAFile",), "expected a file that can be read, found none"
