@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -101,12 +101,8 @@ class Login:
         return self.root.rstrip("/")
 
     @cached_property
-    def _key(self) -> rsa.RSAPrivateKey:
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-    @cached_property
     def _key_id(self) -> str:
-        return _b64(hashlib.sha256(str(self._key.public_key().public_numbers().n).encode()).digest())
+        return _b64(hashlib.sha256(str(_signing_key().public_key().public_numbers().n).encode()).digest())
 
     def answer(self, request: Request) -> Answer | None:
         """The answer; None for what is no part of this."""
@@ -349,7 +345,7 @@ class Login:
     def _signed(self, claims: dict[str, Any]) -> str:
         head = {"alg": "RS256", "kid": self._key_id, "typ": "JWT"}
         text = f"{_b64(json.dumps(head).encode())}.{_b64(json.dumps(claims, separators=(',', ':')).encode())}"
-        return f"{text}.{_b64(self._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+        return f"{text}.{_b64(_signing_key().sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
     def _owner_of(self, grant: _Grant) -> Owner | None:
         names = {place.owner.name for place in self.registry.places()} | set(self.registry.people())
@@ -448,7 +444,7 @@ class Login:
         return self._with_session(request, _bare(404), anew=True)
 
     def _keys(self, request: Request) -> Answer:
-        numbers = self._key.public_key().public_numbers()
+        numbers = _signing_key().public_key().public_numbers()
         key = {
             "alg": "RS256",
             "e": _b64(numbers.e.to_bytes(3, "big")),
@@ -460,6 +456,12 @@ class Login:
         body = go_json({"keys": [key]})
         headers = (NO_CACHE, ("Content-Type", "application/json"), FRAME, ("Content-Length", str(len(body))))
         return self._with_session(request, Answer(200, headers, body), anew=True)
+
+
+@lru_cache(1)
+def _signing_key() -> rsa.RSAPrivateKey:
+    """One for all forges of a process: to make one takes half a second."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 _LOGIN_FORM = (

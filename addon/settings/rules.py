@@ -81,15 +81,13 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
     if idle > most:
         message = f"expected at most redisMaxConnections, which is {most}, found {idle}"
         yield ("redisPoolSize", "redisMaxConnections"), message
-    known, proof = settled["oauth_client_id"], settled["oauth_client_secret"]
-    if (known is None) != (proof is None):
-        missing, given = (
-            ("oauthClientSecret", "oauthClientId") if proof is None else ("oauthClientId", "oauthClientSecret")
-        )
-        yield (missing, given), f"is required together with {given}: Forgejo shows both when the application is created"
-    elif known is not None and settled["processes"] > 1 and not (settled["redis_host"] or settled["redis_url"]):
-        message = "needs redisHost where processes is more than 1: that is where they share the logins of members"
-        yield ("oauthClientId", "processes", "redisHost", "redisURL"), message
+    if settled["oauth_client_id"] is not None:
+        if settled["oauth_client_secret"] is None:
+            message = "is required together with oauthClientId: Forgejo shows both when the application is created"
+            yield ("oauthClientSecret", "oauthClientId"), message
+        if settled["processes"] > 1 and not (settled["redis_host"] or settled["redis_url"]):
+            message = "needs redisHost where processes is more than 1: that is where they share the logins of members"
+            yield ("oauthClientId", "processes", "redisHost", "redisURL"), message
     authorities = settled["forgejo_ca_file"]
     if authorities is not None and not os.access(authorities, os.R_OK):
         yield ("forgejoCAFile",), "expected a file that can be read, found none"
@@ -111,6 +109,8 @@ def remarks(values: dict[str, Any]) -> Iterator[str]:
         listen.append(address)
     if listen:
         values["listen"] = tuple(listen)
+    if values.get("oauth_client_secret") is not None and values.get("oauth_client_id") is None:
+        yield "oauthClientSecret: is of no use without oauthClientId"
     if any(network.prefixlen == 0 for network in values.get("trusted_proxies", ())):
         yield "trustedProxies: everyone is believed, so that visitors can claim any address"
     if _is_below(urlsplit(values["forgejo_host"]).hostname or "", values["pages_domain"]):
