@@ -9,10 +9,10 @@ without a second list. Commands and tests take from here the groups they need, a
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import resp
 from addon import __version__
@@ -23,6 +23,7 @@ from addon.access.signing_key import KeyFault, SigningKey, Source, kept_key, sig
 from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
+from addon.admin.explaining import Explaining
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
 from addon.admin.process_numbers import own_process
@@ -56,6 +57,7 @@ from addon.sites.pages_file import PagesFile
 from addon.web.forwarding import HOP_HEADER, Forwarding
 
 Clock = Callable[[], float]
+_COLD_MEMORY = 64 * 1024 * 1024
 
 
 class CannotStart(Exception):
@@ -98,7 +100,8 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         sources = open_sources(stack, settings, shared, headers=[(HOP_HEADER, forwarding.hop)])
         store, resolver = open_resolver(stack, sources)
         dns = open_dns(stack, settings)
-        registration = open_registration(stack, sources, store, resolver, DnsProver(settings, dns))
+        prover = DnsProver(settings, dns)
+        registration = open_registration(stack, sources, store, resolver, prover)
         changes = Changes(registration, sources.library, bus)
         stack.push_async_callback(bus.aclose)  # what siblings say is heard for as long as there is who does it
         await bus.start(registration.purge, sources.library.hint, registration.registry.pushed)
@@ -111,7 +114,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
         loop_watch = open_loop_watch(stack, bus)
-        domains = CustomDomainParts(store, resolver, dns, registration)
+        domains = CustomDomainParts(store, resolver, dns, prover, registration)
         parts = (
             sources,
             domains,
@@ -230,6 +233,7 @@ class CustomDomainParts:
     store: DomainStore
     resolver: Domains
     dns: Dns
+    prover: DnsProver
     registration: CustomDomains
 
 
@@ -391,10 +395,28 @@ def open_server(stack: AsyncExitStack, sources: Sources, access: Access, resolve
     if sources.settings.acme_challenge_upstream is not None:
         challenges = Challenges(sources.settings.acme_challenge_upstream)
         stack.push_async_callback(challenges.aclose)
+    access.adopted = sources.library.renew
     members = open_members(stack, sources, access)
     return PagesServer(
         sources.settings, sources.library, access, resolver, challenges=challenges, members=members, now=sources.now
     )
+
+
+@asynccontextmanager
+async def cold_server(app: Application) -> AsyncIterator[PagesServer]:
+    """A server beside the one of an application that knows nothing of any repository, and tells nobody what it learns.
+
+    It asks Forgejo, and not Redis, which is why it sees no lock that stands there alone; domains are known as ever.
+    """
+    sources, small = app.sources, min(app.settings.memory_cache_size, _COLD_MEMORY)
+    settings = replace(app.settings, memory_cache_size=small, lane=False)
+    library = Library(settings, sources.forgejo, sources.executor, clock=sources.clock, now=sources.now)
+    try:
+        yield PagesServer(
+            settings, library, app.access, app.custom_domains.resolver, members=app.server.members, now=sources.now
+        )
+    finally:
+        await library.aclose()
 
 
 def open_access_log(stack: AsyncExitStack, settings: Settings) -> AccessLog | None:
@@ -438,7 +460,9 @@ async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers
     app.bus.answers["numbers"] = operations.numbers
     if not settings.admin_listen or (worker is not None and worker.number):
         return None
-    admin = Admin(operations, settings.admin_token, settings.admin_hosts)
+    may_have = domains.registration.registry.may_have_certificate
+    explaining = Explaining(app.server, lambda: cold_server(app), domains.dns, domains.prover, may_have)
+    admin = Admin(operations, explaining, settings.admin_token, settings.admin_hosts)
     stack.push_async_callback(admin.aclose)
     try:
         await admin.start(settings.admin_listen, worker)

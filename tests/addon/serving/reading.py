@@ -87,7 +87,7 @@ class Browser:
                 return reply
             url = location if "://" in location else f"https://{urlsplit(url).netloc}{location}"
 
-    async def one(self, url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Reply:
+    async def one(self, url: str, method: str = "GET", form: bytes | None = None, /, **headers: str) -> Reply:
         """One request, redirects not followed, to a page of ours or to the forge."""
         parts = urlsplit(url)
         if url.startswith(self.served.forge.url):
@@ -97,9 +97,9 @@ class Browser:
         fields = {"accept": "text/html", **headers}
         if jar:
             fields["cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
-        if body is not None:
+        if form is not None:
             fields["content_type"] = "application/x-www-form-urlencoded"
-        self.served.body = body
+        self.served.body = form
         request = self.served.request(host, target, method, **fields)
         self.served.body = None
         request = _from(request, self.address)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from addon.serving.members import token_of
-from addon.web.prepared_answers import PreparedAnswers
+from addon.web.prepared_answers import Basis, PreparedAnswers
 from tests.addon.serving.pages import Serving, serving
 from tests.addon.serving.reading import OPTIONS, PAGE, TOKEN, Browser, team_forge
 
@@ -430,7 +430,7 @@ async def test_an_answer_that_is_ready_for_a_member_dies_with_right_and_login(se
     await bob.open(SITE)
     ready = PreparedAnswers(served.library.memory, 1 << 20)
 
-    async def basis() -> bool:
+    async def basis() -> Basis:
         fields = {b"cookie": "; ".join(f"{k}={v}" for k, v in bob.cookies["alice.pages.test"].items()).encode()}
         request = served.request("alice", "/handbook/")
         from dataclasses import replace
@@ -439,17 +439,15 @@ async def test_an_answer_that_is_ready_for_a_member_dies_with_right_and_login(se
         assert answer is not None
         assert answer.locked
         assert answer.basis is not None
-        nonlocal kept
-        kept = answer.basis
-        return ready.holds(kept, served.clock())
+        return answer.basis
 
-    kept = None
-    assert await basis()
-    assert kept is not None
+    kept = await basis()
+    assert ready.holds(kept, served.clock())
     served.clock.pass_(60)
     assert not ready.holds(kept, served.clock())
     await bob.one(SITE)
-    assert await basis()
+    kept = await basis()
+    assert ready.holds(kept, served.clock())
     await bob.one("https://alice.pages.test/.pages/logout", "POST", b"")
     assert not ready.holds(kept, served.clock())
     stranger = served.server.recall(served.request("alice", "/handbook/"))

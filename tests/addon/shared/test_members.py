@@ -12,7 +12,8 @@ from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.member_sessions import MemberSessions, Session
 from addon.shared.one_use import OneUse
-from tests.resp.servers import Server, free_port
+from tests.ports import free_port
+from tests.resp.servers import Server
 
 Opened = Callable[[tuple[str, int]], Shared]
 SEALER = Sealer(b"a key", b"members 1")
@@ -100,11 +101,16 @@ async def test_a_session_is_known_to_all_and_shows_nothing_in_redis(redis: Serve
     assert (found.reader, found.token) == ("3", SECRET)
     assert await there.load("a-random-name", "bob.pages.test") is None
     assert SECRET not in repr(found)
-    for key in redis.ask("KEYS", "*"):
+    keys = redis.ask("KEYS", "*")
+    assert isinstance(keys, list)
+    for key in keys:
+        assert isinstance(key, bytes)
         assert b"a-random-name" not in key
-        value = redis.ask("GET", key)
+        value, life = redis.ask("GET", key), redis.ask("TTL", key)
+        assert isinstance(value, bytes)
         assert not any(secret in value for secret in (b"eyJ", b"a-token", b"alice", b'"3"'))
-        assert 0 < redis.ask("TTL", key) <= 3600
+        assert isinstance(life, int)
+        assert 0 < life <= 3600
     other_key = MemberSessions(Sealer(b"another", b"members 1"), shared_at(redis.address), lambda: 200.0)
     assert await other_key.load("a-random-name", "alice.pages.test") is None
 
