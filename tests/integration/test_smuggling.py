@@ -20,8 +20,9 @@ import pytest
 
 from tests.addon.net.tls_wire import client_context, make_pair
 from tests.integration.recording import Recorder, recording, requests_in
-from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy, wait_for_port
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy, wait_for_port
 from tests.integration.test_pass_through import REFUSED
+from tests.ports import free_port
 
 GIT = "git.test"
 ALICE = f"alice.{PAGES_DOMAIN}"
