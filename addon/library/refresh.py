@@ -407,7 +407,7 @@ class SharedRefresh:
         if site is not None:
             if len(site.tree) > self._settings.max_site_files or site.tree.nbytes > 2 * self._settings.max_site_bytes:
                 return None
-            if not repository.public and not site.pages_file.publish_private and not branch:
+            if not (repository.public or branch or site.pages_file.publishes_private):
                 return None
             site = replace(site, modified=modified)
         if contents.fault is Fault.BROKEN and not branch:
@@ -445,12 +445,13 @@ def _opens_nothing(known: Lookup | None, found: Lookup) -> bool:
     if known is None or known.site is None or known.repository is None:
         return False
     before, after = known.site.pages_file, found.site.pages_file
-    if known.repository.public and not before.password and not before.branches_password:
+    if known.repository.public and not (before.password or before.branches_password or before.members):
         return True
-    return (before.password, before.branches_password, before.publish_private) == (
+    return (before.password, before.branches_password, before.publish_private, before.members) == (
         after.password,
         after.branches_password,
         after.publish_private,
+        after.members,
     )
 
 

@@ -37,6 +37,7 @@ from addon.settings.options import (
     at_least_a_second,
     boolean,
     branches,
+    client_id,
     computed,
     duration,
     file_path,
@@ -88,6 +89,13 @@ class Options:
     serve_private_repositories: bool = option(
         "servePrivateRepositories", boolean, False, "Whether a private repository may be published by its own `.pages`."
     )
+    oauth_client_id: str | None = option(
+        "oauthClientId",
+        client_id,
+        None,
+        "The client ID of this server's OAuth2 application at Forgejo, for sites that only their members read.",
+    )
+    oauth_client_secret: Secret | None = secret("oauthClientSecret", token, "The client secret of that application.")
     forgejo_public_host: str | None = option(
         "forgejoPublicHost",
         public_host,

@@ -283,6 +283,13 @@ def branches(text: str) -> list[str]:
     return names
 
 
+def client_id(text: str) -> str:
+    """The name by which Forgejo knows an application: a UUID there, and never more than visible ASCII."""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{1,200}", text):
+        raise Expected("the client ID that Forgejo shows, such as 3a614e2f-42f2-4a0c-9a45-abc592e43f9a")
+    return text
+
+
 def url_path(text: str) -> str:
     """A path on our own host, such as `/.pages/webhook`."""
     if not re.fullmatch(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*|/\.[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", text):

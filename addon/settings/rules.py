@@ -82,6 +82,15 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
         message = f"expected at most redisMaxConnections, which is {most}, found {idle}"
         yield ("redisPoolSize", "redisMaxConnections"), message
     yield from _fleet_contradictions(settled)
+    if settled["oauth_client_id"] is not None:
+        if settled["oauth_client_secret"] is None:
+            message = "is required together with oauthClientId: Forgejo shows both when the application is created"
+            yield ("oauthClientSecret", "oauthClientId"), message
+        if settled["processes"] > 1 and not (
+            settled["redis_host"] or settled["redis_url"] or settled["redis_sentinels"]
+        ):
+            message = "needs redisHost where processes is more than 1: that is where they share the logins of members"
+            yield ("oauthClientId", "processes", "redisHost", "redisURL"), message
     authorities = settled["forgejo_ca_file"]
     if authorities is not None and not os.access(authorities, os.R_OK):
         yield ("forgejoCAFile",), "expected a file that can be read, found none"
@@ -123,6 +132,8 @@ def remarks(values: dict[str, Any]) -> Iterator[str]:
         listen.append(address)
     if listen:
         values["listen"] = tuple(listen)
+    if values.get("oauth_client_secret") is not None and values.get("oauth_client_id") is None:
+        yield "oauthClientSecret: is of no use without oauthClientId"
     if any(network.prefixlen == 0 for network in values.get("trusted_proxies", ())):
         yield "trustedProxies: everyone is believed, so that visitors can claim any address"
     if _is_below(urlsplit(values["forgejo_host"]).hostname or "", values["pages_domain"]):

@@ -26,8 +26,9 @@ from addon.sites.site import Site
 from addon.sites.tree import MODE_EXECUTABLE, MODE_LINK, Tree
 
 VERSION = 1
-SITE_VERSION = 2
-"""Of what a commit is: since 2 with its rule files and where its files lie, which a proxy of before would pass over."""
+SITE_VERSION = 3
+"""Of what a commit is: since 2 with its rule files and where its files lie, since 3 with whom its `.pages` keeps it
+for: a proxy of before would pass that over."""
 PREFIX = "~pages:"
 REF, REPOSITORY, EPOCH = f"{PREFIX}ref:", f"{PREFIX}repo:", f"{PREFIX}epoch:"
 PASSWORD = "password:"

@@ -370,6 +370,8 @@ def test_without_any_home_the_state_folder_must_be_named() -> None:
         ({"adminListen": ":8081"}, "adminToken", "set it, or listen at 127.0.0.1:8081"),
         ({"adminListen": ["127.0.0.1:8081", "192.0.2.1:8081"]}, "adminToken", "as 192.0.2.1:8081 can"),
         ({"adminListen": "[::]:8081"}, "adminToken", "is required where"),
+        ({"oauthClientId": "3a61"}, "oauthClientSecret", "together with oauthClientId"),
+        ({"oauthClientId": "3a61", "oauthClientSecret": "gto_x", "processes": 2}, "oauthClientId", "needs redisHost"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, object], option: str, says: str) -> None:
