@@ -53,6 +53,25 @@ class Settings(Options):
     not_used_yet: tuple[str, ...] = ()  # options that were set and that nothing uses yet
     warnings: tuple[str, ...] = ()  # harmless oddities, one line each
 
+    @property
+    def names_redis(self) -> bool:
+        """Whether there is a Redis or Valkey to share things in: one server, one behind sentinels, or a cluster."""
+        return self.redis_host is not None or self.redis_url is not None or bool(self.redis_sentinels)
+
+    @property
+    def names_sentinels(self) -> bool:
+        """Whether sentinels say where it is."""
+        return bool(self.redis_sentinels) or self._redis_scheme.endswith("+sentinel")
+
+    @property
+    def names_cluster(self) -> bool:
+        """Whether it is a cluster."""
+        return self.redis_cluster or self._redis_scheme.endswith("+cluster")
+
+    @property
+    def _redis_scheme(self) -> str:
+        return "" if self.redis_url is None else self.redis_url.reveal().partition(":")[0]
+
     @classmethod
     def from_mapping(
         cls, mapping: Mapping[str, object], *, environ: Mapping[str, str] = os.environ, base: Path | None = None

@@ -38,8 +38,10 @@ CONTENT = "redis://:hunter2@h/0"  # good for every secret
 
 
 def test_the_secrets_are_these() -> None:
-    expected = "forgejoToken redisPassword authSecretKey webhookSecret adminToken domainProofKey redisURL"
-    assert set(SECRETS) == set(expected.split())
+    expected = (
+        "forgejoToken oauthClientSecret redisPassword authSecretKey webhookSecret adminToken domainProofKey redisURL"
+    )
+    assert set(SECRETS) == {*expected.split(), "redisSentinelPassword"}
 
 
 @pytest.mark.parametrize("name", SECRETS)
