@@ -18,7 +18,8 @@ from tests.addon.net.tls_wire import make_pair
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.browser import Browser, browser
-from tests.integration.running import PAGES_DOMAIN, free_port, running_proxy, wait_for_port
+from tests.integration.running import PAGES_DOMAIN, running_proxy, wait_for_port
+from tests.ports import free_port
 
 PASSWORD = "correct horse"
 LOCKED = f"enabled: true\npassword: {hashlib.sha256(PASSWORD.encode()).hexdigest()}\n".encode()
