@@ -184,15 +184,34 @@ class Calls:
     # One request -------------------------------------------------------------------------------------------------
 
     async def fetch(
-        self, target: str, *, owner: str = "", token: bool = False, known: bool = True, limit: int
+        self,
+        target: str,
+        *,
+        owner: str = "",
+        token: bool = False,
+        known: bool = True,
+        headers: Sequence[tuple[str, str]] = (),
+        limit: int,
     ) -> Answer:
         """One GET below the forge's address and its whole body (at most `limit` bytes); any status.
 
-        owner: on whose account, where it is known. The time of the call begins with its turn.
+        owner: on whose account, where it is known. headers: a reader's own credentials, where it is asked with those.
+        The time of the call begins with its turn.
         """
         with self._asked(target) as asked:
             async with self._attempt(owner, known) as deadline:
-                response = await self._send(target, token, (), deadline)
+                response = await self._send(target, token, headers, deadline)
+                asked.came_to = str(response.status)
+                body = await response.read(limit, deadline=deadline)
+        return Answer(response, body)
+
+    async def post(self, target: str, form: bytes, *, headers: Sequence[tuple[str, str]] = (), limit: int) -> Answer:
+        """One POST of a form, on the account of who asks, and its whole body; any status. Never sent twice."""
+        with self._asked(target) as asked:
+            async with self._attempt("", False) as deadline:
+                self._count(target)
+                named = [*self._headers, *headers]
+                response = await self.http.post(self.origin, self._base_path + target, named, form, deadline=deadline)
                 asked.came_to = str(response.status)
                 body = await response.read(limit, deadline=deadline)
         return Answer(response, body)

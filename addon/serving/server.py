@@ -41,6 +41,7 @@ from addon.serving.files import Files
 from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
 from addon.serving.mappings import Mappings
+from addon.serving.members import Members
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
 from addon.serving.site_page import SitePages
@@ -78,11 +79,16 @@ class PagesServer:
         domains: Domains | None = None,
         *,
         challenges: Challenges | None = None,
+        members: Members | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
+        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404.
+
+        members: None closes sites that are for members.
+        """
         self._households = Households(time.monotonic)
         self.access = access
+        self.members = members
         self.measured: Callable[[Answer, float], object] = lambda answer, seconds: None
         """Told of each answer that had to be made, and how long that took."""
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
@@ -94,11 +100,13 @@ class PagesServer:
             library.error_pages,
             mappings,
             repositories,
-            Locks(access),
+            Locks(access, members),
             Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former),
             errors,
         )
-        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
+        self._hosts = Hosts(
+            settings, mappings, challenges, self._sites, errors, members.login if members is not None else None
+        )
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:
