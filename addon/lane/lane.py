@@ -25,7 +25,7 @@ from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
 from addon.web.http_dates import http_date
 from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
-from addon.web.request_head import Fields, fields
+from addon.web.request_head import Bodied, Fields, bodied, fields
 from addon.web.routing import ForgejoRequest
 
 logger = logging.getLogger(__name__)
@@ -159,6 +159,13 @@ class Lane:
             if len(self._blocks) >= _MOST_BLOCKS:
                 self._blocks.clear()
             self._blocks[block] = found
+        return found
+
+    def bodied(self, line: bytes, block: bytes) -> Bodied | None:
+        """A request for us that may bring a body; None for what has another form, or is for Forgejo."""
+        found = bodied(line, block)
+        if found is not None and isinstance(self.server.route(found.fields.host, "/"), ForgejoRequest):
+            return None
         return found
 
     def remember(self, data: bytes, key: Key, answer: PreparedAnswer, found: Fields) -> None:
