@@ -20,6 +20,7 @@ from addon.lane.http2.header_encoder import date_field
 from addon.lane.http2.heads import Commons, Head
 from addon.lane.population import Idle, Population, most_connections
 from addon.net.file_limit import raised
+from addon.net.pacing import Pace
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
@@ -75,6 +76,12 @@ class Guest(Idle, Protocol):
     def serving(self, busy: bool) -> None:
         """A request of it has begun to be answered, or the last one is."""
 
+    def forwarded(self) -> None:
+        """What is being answered is another server's affair."""
+
+    def received(self) -> None:
+        """All of what is being answered has come."""
+
 
 class Claims(dict[str, str]):
     """What the proxies in front say of the visitor, by lower-case name."""
@@ -126,6 +133,8 @@ class Lane:
         self.answered = 0
         most = most_connections(file_limit if file_limit is not None else raised(), settings)
         self.population = Population(most, settings.max_connections_per_address, through.trusts)
+        self.pace = Pace(self.loop)
+        """Of what others than the lane have to begin."""
         self._guests: dict[tuple[str, int], Guest] = {}
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connected, None] = {}
@@ -282,6 +291,18 @@ class Lane:
         if guest is not None:
             guest.serving(busy)
 
+    def forwarded(self, peer: tuple[str, int]) -> None:
+        """What is being answered there, is Forgejo's to answer."""
+        guest = self._guests.get(peer)
+        if guest is not None:
+            guest.forwarded()
+
+    def received(self, peer: tuple[str, int]) -> None:
+        """Of what is being answered there, all has come."""
+        guest = self._guests.get(peer)
+        if guest is not None:
+            guest.received()
+
     def __len__(self) -> int:
         return len(self._connections)
 
@@ -339,6 +360,7 @@ class Lane:
 
     def close(self) -> None:
         """Cut all connections."""
+        self.pace.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -161,7 +161,6 @@ def test_forgejo_is_told_that_the_visitor_came_by_https(tmp_path: Path, forge: F
 
 
 def test_cookies_are_for_https_alone(tmp_path: Path) -> None:
-    """The form is a POST, which the lane hands over; the way out is a GET, which it answers itself."""
     password = hashlib.sha256(b"correct horse").hexdigest().encode()
     site = {".pages": b"enabled: true\npassword: " + password + b"\n", "public/index.html": b"inside"}
     Site(tmp_path / "repositories" / "alice" / "club.git", site)
