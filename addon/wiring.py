@@ -9,18 +9,21 @@ without a second list. Commands and tests take from here the groups they need, a
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import resp
 from addon import __version__
 from addon.access.control import Access
-from addon.access.signing_key import KeyFault, SigningKey, Source, signing_key
+from addon.access.member_cookies import BEGUN_LIFE
+from addon.access.sealing import Sealer
+from addon.access.signing_key import KeyFault, SigningKey, Source, kept_key, signing_key
 from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
+from addon.admin.explaining import Explaining
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
 from addon.admin.process_numbers import own_process
@@ -34,9 +37,12 @@ from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
 from addon.library.library import Library
+from addon.library.readers import Readers
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
 from addon.serving.acme_challenges import Challenges
+from addon.serving.member_login import CALLBACK_PATH, MOST_BEGUN, MOST_BEGUN_EACH, TICKET_LIFE, MemberLogin
+from addon.serving.members import Members
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
@@ -44,10 +50,14 @@ from addon.shared.guess_counts import GuessesShared
 from addon.shared.login_key import KeptInStep, KeyInRedis
 from addon.shared.lookup import key_of
 from addon.shared.mappings import Mapping, host_of
+from addon.shared.member_sessions import MemberSessions
+from addon.shared.one_use import OneUse
+from addon.shared.signatures import FILE_NAME as KEY_FILE
 from addon.sites.pages_file import PagesFile
 from addon.web.forwarding import HOP_HEADER, Forwarding
 
 Clock = Callable[[], float]
+_COLD_MEMORY = 64 * 1024 * 1024
 
 
 class CannotStart(Exception):
@@ -90,7 +100,8 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         sources = open_sources(stack, settings, shared, headers=[(HOP_HEADER, forwarding.hop)])
         store, resolver = open_resolver(stack, sources)
         dns = open_dns(stack, settings)
-        registration = open_registration(stack, sources, store, resolver, DnsProver(settings, dns))
+        prover = DnsProver(settings, dns)
+        registration = open_registration(stack, sources, store, resolver, prover)
         changes = Changes(registration, sources.library, bus)
         stack.push_async_callback(bus.aclose)  # what siblings say is heard for as long as there is who does it
         await bus.start(registration.purge, sources.library.hint, registration.registry.pushed)
@@ -103,7 +114,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
         loop_watch = open_loop_watch(stack, bus)
-        domains = CustomDomainParts(store, resolver, dns, registration)
+        domains = CustomDomainParts(store, resolver, dns, prover, registration)
         parts = (
             sources,
             domains,
@@ -222,6 +233,7 @@ class CustomDomainParts:
     store: DomainStore
     resolver: Domains
     dns: Dns
+    prover: DnsProver
     registration: CustomDomains
 
 
@@ -322,6 +334,47 @@ def open_access(stack: AsyncExitStack, sources: Sources, key: SigningKey, place:
     return access
 
 
+def open_members(stack: AsyncExitStack, sources: Sources, access: Access) -> Members | None:
+    """Who may see sites that are for members; None where the operator has not set up their login. Raises CannotStart.
+
+    What is sealed is so with `authSecretKey`, else with the key in `stateDir` that signs records: never with one that
+    stands in Redis beside it.
+    """
+    settings, shared = sources.settings, sources.shared
+    if settings.oauth_client_id is None or settings.oauth_client_secret is None:
+        return None
+    try:
+        secret = settings.auth_secret_key
+        key = (
+            secret.reveal().encode("utf-8", "surrogatepass")
+            if secret is not None
+            else kept_key(settings.state_dir, KEY_FILE)
+        )
+    except KeyFault as fault:
+        raise CannotStart(str(fault)) from None
+    sealer = Sealer(key, b"members 1")
+    domain, clock = settings.pages_domain, sources.clock
+    oauth = sources.forgejo.oauth(
+        settings.oauth_client_id, settings.oauth_client_secret.reveal(), f"https://{domain}{CALLBACK_PATH}"
+    )
+    most, each = MOST_BEGUN, MOST_BEGUN_EACH
+    login = MemberLogin(
+        domain,
+        oauth,
+        sealer,
+        MemberSessions(sealer, shared, sources.now),
+        OneUse("login", BEGUN_LIFE, sealer, shared, most=most, most_each=each, clock=clock),
+        OneUse("ticket", TICKET_LIFE, sealer, shared, most=most, most_each=each, clock=clock),
+        longest=settings.auth_cookie_duration,
+        now=sources.now,
+        clock=clock,
+    )
+    stack.push_async_callback(login.aclose)
+    readers = Readers(sources.forgejo, sources.library.memory, clock)
+    stack.push_async_callback(readers.aclose)
+    return Members(login, readers, lambda: access.guesses, clock=clock, now=sources.now)
+
+
 # ---- processes -------------------------------------------------------------------------------------------------------
 
 
@@ -342,7 +395,28 @@ def open_server(stack: AsyncExitStack, sources: Sources, access: Access, resolve
     if sources.settings.acme_challenge_upstream is not None:
         challenges = Challenges(sources.settings.acme_challenge_upstream)
         stack.push_async_callback(challenges.aclose)
-    return PagesServer(sources.settings, sources.library, access, resolver, challenges=challenges, now=sources.now)
+    access.adopted = sources.library.renew
+    members = open_members(stack, sources, access)
+    return PagesServer(
+        sources.settings, sources.library, access, resolver, challenges=challenges, members=members, now=sources.now
+    )
+
+
+@asynccontextmanager
+async def cold_server(app: Application) -> AsyncIterator[PagesServer]:
+    """A server beside the one of an application that knows nothing of any repository, and tells nobody what it learns.
+
+    It asks Forgejo, and not Redis, which is why it sees no lock that stands there alone; domains are known as ever.
+    """
+    sources, small = app.sources, min(app.settings.memory_cache_size, _COLD_MEMORY)
+    settings = replace(app.settings, memory_cache_size=small, lane=False)
+    library = Library(settings, sources.forgejo, sources.executor, clock=sources.clock, now=sources.now)
+    try:
+        yield PagesServer(
+            settings, library, app.access, app.custom_domains.resolver, members=app.server.members, now=sources.now
+        )
+    finally:
+        await library.aclose()
 
 
 def open_access_log(stack: AsyncExitStack, settings: Settings) -> AccessLog | None:
@@ -386,7 +460,9 @@ async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers
     app.bus.answers["numbers"] = operations.numbers
     if not settings.admin_listen or (worker is not None and worker.number):
         return None
-    admin = Admin(operations, settings.admin_token, settings.admin_hosts)
+    may_have = domains.registration.registry.may_have_certificate
+    explaining = Explaining(app.server, lambda: cold_server(app), domains.dns, domains.prover, may_have)
+    admin = Admin(operations, explaining, settings.admin_token, settings.admin_hosts)
     stack.push_async_callback(admin.aclose)
     try:
         await admin.start(settings.admin_listen, worker)

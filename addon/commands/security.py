@@ -63,7 +63,7 @@ def security_notes(
         yield "public suffixes", _STALE
     if not is_public_suffix(settings.pages_domain):
         yield f"pagesDomain {settings.pages_domain}", _NO_SUFFIX
-    if settings.auth_secret_key is None and (settings.redis_host or settings.redis_url):
+    if settings.auth_secret_key is None and settings.names_redis:
         yield "authSecretKey", _KEY_IN_REDIS
 
 

@@ -42,11 +42,14 @@ class Pace:
             self._waiting.setdefault(party, deque()).append(work)
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin all that waits: it is the end, and there will be no other time."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._waiting.clear()
+        while self._waiting:
+            _, works = self._waiting.popitem(last=False)
+            for work in works:
+                work()
 
     def _again(self, pause: float) -> None:
         self._due = self._loop.time() + pause

@@ -34,6 +34,7 @@ from addon.web.hashed_names import is_hashed
 from addon.web.negotiation import negotiate
 from addon.web.representation import (
     Beside,
+    Form,
     Plan,
     Representation,
     cache_control,
@@ -128,7 +129,17 @@ class Files:
             if isinstance(checked, Need):
                 return checked
             known = checked
+        if work.steps is not None:
+            held = [form.coding for form in known.encoded if self._is_held(source, form, work)]
+            work.steps.file(site, file, status, known, source.data is not None, held)
+            work.steps.comes_from((b"X-Cache-Status",), "whether Forgejo had to be asked")
         return self._negotiated(request, lookup, site, source, known, status, work, said)
+
+    def _is_held(self, source: Source, form: Form, work: Work) -> bool:
+        """Whether the bytes of an encoded form are in memory."""
+        if form.blob is None:
+            return bool(self._blobs.held_form(source.tag, form.coding))
+        return form.size is not None and isinstance(self._blobs.held_blob(Entry(form.blob, form.size, 0)), Blob)
 
     def _negotiated(
         self,

@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from addon import templates
 from addon.access.control import Access, private
@@ -20,6 +21,7 @@ from addon.access.visitors import Households, visitor_of
 from addon.domains.resolver import Domains
 from addon.forgejo.errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library.library import Library
+from addon.net.tracing import Question, noting, traced
 from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
 from addon.serving.answers import (
@@ -39,21 +41,31 @@ from addon.serving.files import Files
 from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
 from addon.serving.mappings import Mappings
+from addon.serving.members import Members
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories
 from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.serving.sites import Sites
+from addon.serving.steps import Steps
 from addon.settings.schema import Settings
 from addon.shared.lookup import Lookup
 from addon.web.prepared_answers import Basis
-from addon.web.routing import Route
+from addon.web.routing import ForgejoRequest, Route
 
 __all__ = ["METHODS", "OWN_HEADER", "Answer", "Header", "Headers", "Need", "PagesServer", "Request"]
 
 logger = logging.getLogger(__name__)
 
 _MOST_NEEDS = 24
+
+
+class Explained(NamedTuple):
+    """An answer, the steps to it, and what was asked elsewhere on the way. answer: None where Forgejo has it."""
+
+    answer: Answer | None
+    steps: Steps
+    asked: list[Question]
 
 
 class PagesServer:
@@ -67,12 +79,16 @@ class PagesServer:
         domains: Domains | None = None,
         *,
         challenges: Challenges | None = None,
+        members: Members | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
-        access.adopted = library.renew
+        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404.
+
+        members: None closes sites that are for members.
+        """
         self._households = Households(time.monotonic)
         self.access = access
+        self.members = members
         self.measured: Callable[[Answer, float], object] = lambda answer, seconds: None
         """Told of each answer that had to be made, and how long that took."""
         repositories, files = Repositories(library), Files(settings, library.blobs, now)
@@ -84,11 +100,13 @@ class PagesServer:
             library.error_pages,
             mappings,
             repositories,
-            Locks(access),
+            Locks(access, members),
             Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former),
             errors,
         )
-        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
+        self._hosts = Hosts(
+            settings, mappings, challenges, self._sites, errors, members.login if members is not None else None
+        )
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:
@@ -118,17 +136,36 @@ class PagesServer:
         self.measured(answer, time.monotonic() - began)
         return answer
 
-    async def _made(self, request: Request) -> Answer:
-        work = Work()
+    async def explained(self, request: Request) -> Explained:
+        """What `answer` gives, and how it comes to that. No visit is noted, so that to ask registers no domain.
+
+        A request for Forgejo's own host, which no page answers, has no answer.
+        """
+        steps = Steps()
+        target = self.route(request.host, request.path)
+        if isinstance(target, ForgejoRequest):
+            steps.host(request.host, target)
+            return Explained(None, steps, [])
+        with noting() as asked:
+            answer = await self._made(request, Work(steps=steps))
+        return Explained(answer, steps, asked)
+
+    async def _made(self, request: Request, work: Work | None = None) -> Answer:
+        work = Work() if work is None else work
         try:
             household = visitor_of(request.visitor().address)
-            with on_account(visitor=self._households.visitor("", household)):
+            with (
+                on_account(visitor=self._households.visitor("", household)),
+                traced(request.header(b"traceparent")),
+            ):
                 for _ in range(_MOST_NEEDS):
                     result = self._resolve(request, work)
                     if isinstance(result, Answer):
                         if work.fetched and result.status in (404, 503):
                             self._households.failed("", household)  # many such from a network are one visitor's
                         return result
+                    if work.steps is not None:
+                        work.steps.fetched.append(" ".join(map(str, result.key[:3])))
                     with on_account(owner=work.owner):
                         work.done[result.key] = await self._fulfil(result, work)
             raise RuntimeError(f"more than {_MOST_NEEDS} needs for one request")
@@ -145,6 +182,8 @@ class PagesServer:
 
     def _resolve(self, request: Request, work: Work) -> Answer | Need:
         """One walk through the steps, and what holds for every answer, whichever step it comes from."""
+        if work.steps is not None:
+            work.steps.begin()
         result = self._hosts.host(request, work)
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             _keep_private(result)

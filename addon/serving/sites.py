@@ -17,6 +17,7 @@ from addon.serving.error_pages import ErrorPages
 from addon.serving.host_redirects import to_domain
 from addon.serving.locks import Entered, Locks, entered_by_all
 from addon.serving.mappings import Mappings
+from addon.serving.members import Hidden
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories, wanted_with
 from addon.serving.sources import Sources
@@ -80,16 +81,24 @@ class Sites:
                 unconfigured |= lookup.fault is Fault.UNCONFIGURED and bool(candidate.base)
                 continue
             rooted |= not candidate.base
-            if self.visited(lookup):
+            if work.steps is None and self.visited(lookup):
                 work.good_until = -math.inf  # an answer that is ready would come without a visit
             if shown.fault is not None or shown.governing is None:
                 return self._errors.faulty(request, shown.lookup, f"{owner}/{candidate.repository}", work)
             elsewhere = self._at_its_domain(request, shown.governing, candidate.segments, path, work)
             if elsewhere is not None and not isinstance(elsewhere, str):
                 return elsewhere
-            if prefix and (shown.governing.pages_file.password or lookup.added):
+            if work.steps is not None and candidate.base:
+                work.steps.say("route", f"/{candidate.base[-1]}/ names the repository", repository=candidate.repository)
+            elif work.steps is not None:
+                work.steps.say("route", "the owner's root answers", repository=candidate.repository)
+            closed = shown.governing.pages_file.password or shown.governing.pages_file.members
+            if prefix and (closed or lookup.added):
                 return self._not_by_path(request)
             entered = self._locks.lock(request, lookup, shown.governing, candidate.base, path, work)
+            if isinstance(entered, Hidden):  # for this visitor there is no such repository
+                rooted &= bool(candidate.base)
+                continue
             if not isinstance(entered, Entered):
                 return entered
             at = shown.entered(entered)
@@ -124,6 +133,8 @@ class Sites:
             return answer
         if not any(name.lower() == b"x-robots-tag" for name, _ in answer.headers):
             answer.headers.append(_NO_INDEX)
+            if work.steps is not None:
+                work.steps.comes_from((b"X-Robots-Tag",), "a branch's host, which no search engine is to list")
         return answer
 
     def _of_domain(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
@@ -146,6 +157,10 @@ class Sites:
             if branch is None and elsewhere is not None and not isinstance(elsewhere, str):
                 return elsewhere
             passed = self._locks.lock(request, lookup, shown.governing, (), path, work, branch)
+            if isinstance(passed, Hidden):
+                return self._errors.error(
+                    request, 404, work, message=templates.REPOSITORY_NOT_FOUND, host=host, path=path
+                )
             if not isinstance(passed, Entered):
                 return passed
             entered = passed
@@ -200,6 +215,10 @@ class Sites:
         domain = self._mappings.canonical(site, work)
         if not isinstance(domain, str) or domain == host:
             return domain if isinstance(domain, Need) else None
+        if work.steps is not None:
+            wish = "visitors are sent there" if leads else "pages name it as canonical"
+            work.steps.say("canonical", f"the site is at home at {domain}: {wish}", domain=domain, redirect=leads)
+            work.steps.comes_from((b"Link",), "the site's canonical domain")
         return to_domain(request, domain, encode_path(segments, path.slash)) if leads else domain
 
     def _no_branch(self, request: Request, site: Site, path: Path, work: Work) -> Answer | Need:
@@ -208,9 +227,9 @@ class Sites:
         return self._errors.error(request, 404, work, message=message, hint=hint, path=path)
 
     def _not_by_path(self, request: Request) -> Answer:
-        """A site with a password, where all sites share one origin: each could read what the others show."""
-        message = "This site has a password, and at this address other sites could read it."
-        hint = "Give it a domain of its own by `custom_domain` in `.pages`; there it asks for its password."
+        """A closed site, where all sites share one origin: each could read what the others show."""
+        message = "This site is not open to everybody, and at this address other sites could read it."
+        hint = "Give it a domain of its own by `custom_domain` in `.pages`; there it asks who comes."
         return own_page(request, 403, templates.error_page(403, message=message, hint=hint))
 
     def _missing(
@@ -258,6 +277,8 @@ class Sites:
             return self._errors.error(request, 404, work, path=path)
         forgejo = self._settings.forgejo_public_host
         scheme = self._settings.forgejo_public_scheme or "https"
+        if work.steps is not None:
+            work.steps.say("landing", "this server's own page for the pages domain", whose="server")
         page = templates.landing(self._settings.pages_domain, f"{scheme}://{forgejo}" if forgejo else None)
         return own_page(request, 200, page, cache)
 

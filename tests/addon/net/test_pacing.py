@@ -23,6 +23,9 @@ class Loop:
         heapq.heappush(self.timers, (when, len(self.timers), callback))
         return self
 
+    def cancel(self) -> None:
+        self.timers.clear()
+
     def next(self, late: float = 0.0) -> float:
         """Run the next timer, so many seconds late; returns for how long it was to be waited for."""
         when, _, callback = heapq.heappop(self.timers)
@@ -54,3 +57,12 @@ def test_the_pause_grows_with_what_the_loop_is_late() -> None:
     assert waited == [PAUSE, PAUSE + 0.040, PAUSE]
     assert loop.next() == 0.25
     assert loop.timers == []
+
+
+def test_at_the_end_all_that_waits_is_begun() -> None:
+    loop, done = Loop(), []
+    pace = Pace(cast(Any, loop))
+    for name in ("a1", "a2", "b1"):
+        pace.begin(name[0], lambda name=name: done.append(name))  # type: ignore[misc]
+    pace.close()
+    assert (sorted(done), len(pace)) == (["a1", "a2", "b1"], 0)
