@@ -38,7 +38,7 @@ CONTENT = "redis://:hunter2@h/0"  # good for every secret
 
 
 def test_the_secrets_are_these() -> None:
-    expected = "forgejoToken redisPassword authSecretKey webhookSecret adminToken domainProofKey redisURL"
+    expected = "forgejoToken redisPassword authSecretKey webhookSecret adminToken domainProofKey redisURL previewToken"
     assert set(SECRETS) == set(expected.split())
 
 
