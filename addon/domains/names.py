@@ -42,6 +42,7 @@ class DomainNames:
         by_operator: the names are the operator's to give, who may give away what is reserved or the operator's own.
         """
         self._pages_domain = settings.pages_domain
+        self._previews = settings.preview_domain
         forge = urlsplit(settings.forgejo_host).hostname
         self._forgejo = frozenset(filter(None, (settings.forgejo_public_host, forge)))
         self._root_host = root_host
@@ -94,6 +95,8 @@ class DomainNames:
     def _check(self, name: str) -> None:
         if _is_at_or_below(name, self._pages_domain):
             raise NameRefused(name, f"names at and below {self._pages_domain} belong to the pages server")
+        if self._previews is not None and _is_at_or_below(name, self._previews):
+            raise NameRefused(name, f"names at and below {self._previews} are previews")
         root_host = self._root_host()
         if name in self._forgejo or name == root_host:
             raise NameRefused(name, "it is the name of the forge itself")

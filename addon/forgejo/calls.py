@@ -198,6 +198,15 @@ class Calls:
         async with self._attempt(owner, True) as deadline:
             return await self._send(target, token, headers, deadline)
 
+    async def post(self, target: str, document: bytes, *, authorization: str, owner: str, limit: int) -> Answer:
+        """One POST of JSON with a token that is not this client's, and the whole answer; any status."""
+        async with self._attempt(owner, True) as deadline:
+            self._count(target)
+            headers = [*self._headers, ("Authorization", authorization), ("Content-Type", "application/json")]
+            response = await self.http.post(self.origin, self._base_path + target, document, headers, deadline=deadline)
+            body = await response.read(limit, deadline=deadline)
+        return Answer(response, body)
+
     async def open_elsewhere(self, origin: Origin, target: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
         """One GET at another server (where Forgejo keeps its LFS objects), without the token and the breaker."""
         async with self.slots.held(account().owner, known=True):

@@ -32,6 +32,7 @@ class Request:
     path: str
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
     @property
     def target(self) -> str:

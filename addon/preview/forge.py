@@ -18,6 +18,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -282,7 +283,7 @@ class Forge:
         self.registry.refresh()
         sub_path = "/" + api.documents.root.split("://", 1)[1].partition("/")[2].rstrip("/")
         if sub_path != "/" and request.path.startswith(f"{sub_path}/"):
-            request = Request(request.method, request.path.removeprefix(sub_path), request.query, request.headers)
+            request = replace(request, path=request.path.removeprefix(sub_path))
         if request.path == "/api/healthz":
             return _health(self.flavour)
         if request.path.startswith("/api/"):
@@ -302,7 +303,7 @@ class Forge:
         assert isinstance(connection, HTTP1Connection)
         path, _, query = (received.uri or "/").partition("?")
         headers = {name.lower(): value for name, value in received.headers.get_all()}
-        request = Request(received.method or "GET", path, query, headers)
+        request = Request(received.method or "GET", path, query, headers, received.body or b"")
         credentials = "authorization" in headers or "cookie" in headers or "token=" in query
         self.calls.append(Call(request.method, request.target, credentials, headers))
         self.in_flight += 1

@@ -19,6 +19,7 @@ from addon.access.control import Access, private
 from addon.access.visitors import Households, visitor_of
 from addon.domains.resolver import Domains
 from addon.forgejo.errors import DeadlineExceeded, ForgejoError, Overloaded
+from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
 from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
@@ -40,6 +41,7 @@ from addon.serving.hosts import Hosts
 from addon.serving.locks import Locks
 from addon.serving.mappings import Mappings
 from addon.serving.paths import Paths
+from addon.serving.preview_hosts import PreviewHosts
 from addon.serving.repositories import Repositories
 from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
@@ -67,9 +69,13 @@ class PagesServer:
         domains: Domains | None = None,
         *,
         challenges: Challenges | None = None,
+        previews: DeployPreviews | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404."""
+        """domains: None where only the pages domain and names below it are served. challenges: None makes them 404.
+
+        previews: None where there are none.
+        """
         access.adopted = library.renew
         self._households = Households(time.monotonic)
         self.access = access
@@ -79,16 +85,22 @@ class PagesServer:
         self.reports = SitePages(library.blobs, library.age, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
         mappings = Mappings(settings, domains if settings.enable_custom_domains else None)
+        locks = Locks(access)
+        paths = Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former)
         self._sites = Sites(
             settings,
             library.error_pages,
             mappings,
             repositories,
-            Locks(access),
-            Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former),
+            locks,
+            paths,
             errors,
         )
-        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors)
+        hosts = None
+        if previews is not None and previews.domain is not None:
+            hosts = PreviewHosts(previews, repositories, locks, paths, errors)
+            self.reports.previews = hosts.listed
+        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors, hosts)
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:

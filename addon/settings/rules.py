@@ -65,7 +65,7 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
             )
             yield ("previewDomain", "pagesDomain"), message
         if public and (_is_below(public, previews) or _is_below(previews, public)):
-            message = f"expected a domain apart from {public}, found {previews}: there previews could set cookies for it"
+            message = f"expected a domain apart from {public}, found {previews}: previews could set cookies for it"
             yield ("previewDomain", "forgejoPublicHost"), message
     listen = settled["listen"]
     if not listen:

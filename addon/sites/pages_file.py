@@ -153,8 +153,8 @@ def parse(data: bytes) -> PagesFile:
                     raise PagesFileError(value.line, f"{key} is given more than once, and is empty here")
                 warnings.append(f"line {value.line}: {key} is given more than once; this one counts")
             values[key] = value
-        if (value := values.get(_PREVIEWS)) is not None:
-            previews = read_previews(value.line, value.text, value.fields, warnings)
+        if (wanted := values.get(_PREVIEWS)) is not None:
+            previews = read_previews(wanted.line, wanted.text, wanted.fields, warnings)
     except PagesFileError:
         raise
     except PreviewsError as error:
