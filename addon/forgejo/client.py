@@ -101,7 +101,7 @@ class Forgejo:
         self._objects = GitObjects(self._calls, executor, clock, max(1, concurrency // 4))
         self.files = LargeFiles(self._calls, lfs_storage_hosts)
         """Files too large for memory."""
-        self.pulls = PullRequests(self._calls)
+        self.pulls = PullRequests(self._calls, executor)
         """Branches, pull requests and commits."""
         self.root_host = ""
         """The host of Forgejo's own ROOT_URL, once a repository has said it: no site may have it for a domain."""

@@ -66,7 +66,7 @@ def consented(pull: Pull, approvals: Sequence[Approval], events: Sequence[Event]
     if not pushes or events[pushes[-1]].commits[-1:] != (pull.head,):
         return False
     reopenings = [at for at, event in enumerate(events) if event.kind == _REOPENED]
-    since = events[max(*pushes, *reopenings) + 1 :]
+    since = events[max([*pushes, *reopenings]) + 1 :]
     labels = [event.added for event in since if event.kind == _LABELLED and event.label == LABEL]
     if LABEL in pull.labels and labels[-1:] == [True]:
         return True
