@@ -54,6 +54,8 @@ _OF_PULLS = frozenset(
     }
 )
 """What previews of pull requests depend on, by the long names and the short; comments and the like are not."""
+_ACTIONS = frozenset({"opened", "synchronized", "reopened", "closed", "label_updated", "label_cleared", "reviewed"})
+"""Of those, what changes a preview: anybody may edit a text of theirs as often as they like."""
 _SIGNATURES = (b"x-forgejo-signature", b"x-gitea-signature", b"x-hub-signature-256")
 _PAYLOAD = re.compile(rb"(?:\A|&)payload=([^&]*)")
 _PIECE = 16 * 1024
@@ -157,7 +159,7 @@ class Webhook:
         key = repository_in(payload)
         if key is None:
             return told(400, "expected JSON with a repository")
-        if kind in self._events:
+        if kind in self._events and (kind not in _OF_PULLS or action_in(payload) in _ACTIONS):
             logger.info("webhook: %s of %s/%s", kind, *key)
             look = asyncio.ensure_future(self._purge(key))
             self._looks.add(look)
@@ -272,6 +274,12 @@ def repository_in(payload: bytes) -> Key | None:
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
     return (owner.lower(), name.lower()) if slash and is_name(owner) and is_name(name) else None
+
+
+def action_in(payload: bytes) -> str:
+    """What was done, by an event that is about something; payload: as `repository_in` has read it."""
+    action = json.loads(payload).get("action")
+    return action if type(action) is str else ""
 
 
 def written(method: str, path: str) -> Key | None:
