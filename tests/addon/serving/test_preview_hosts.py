@@ -547,19 +547,20 @@ class TestTold:
             await delivered(serves)
             await until(lambda: len(self.told(project, head)) == 2, 30)
 
-    async def test_who_may_not_write_is_told_once_and_the_token_is_nowhere(
-        self, project: Project, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        weak = "f8" * 20
-        project.forge.tokens[weak] = Token("bob", frozenset({"write:repository"}))
-        project.pull(project.branch("topic", "topic"), branch="topic")
-        async with shown(project, previewToken=weak) as serves:
-            await delivered(serves)
-            await until(lambda: "previewToken" in caplog.text, 30)
-            assert (await serves.get(at("pr-1--site--alice"))).status == 200
-        assert caplog.text.count("previewToken") == 1
-        assert weak not in caplog.text
-        assert not [call for call in project.forge.calls if call.method == "GET" and weak in str(call.headers)]
+
+async def test_the_token_of_statuses_is_in_no_log_and_no_other_call(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    weak = "f8" * 20
+    project.forge.tokens[weak] = Token("bob", frozenset({"write:repository"}))
+    project.pull(project.branch("topic", "topic"), branch="topic")
+    async with shown(project, previewToken=weak) as serves:
+        await delivered(serves)
+        await until(lambda: "previewToken" in caplog.text, 30)
+        assert (await serves.get(at("pr-1--site--alice"))).status == 200
+    assert caplog.text.count("previewToken") == 1
+    assert weak not in caplog.text
+    assert not [call for call in project.forge.calls if call.method == "GET" and weak in str(call.headers)]
 
 
 async def test_many_who_ask_at_once_share_one_look(project: Project) -> None:
