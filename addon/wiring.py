@@ -9,10 +9,10 @@ without a second list. Commands and tests take from here the groups they need, a
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import resp
 from addon import __version__
@@ -21,6 +21,7 @@ from addon.access.signing_key import KeyFault, SigningKey, Source, signing_key
 from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
+from addon.admin.explaining import Explaining
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
 from addon.admin.process_numbers import own_process
@@ -50,6 +51,7 @@ from addon.sites.pages_file import PagesFile
 from addon.web.forwarding import HOP_HEADER, Forwarding
 
 Clock = Callable[[], float]
+_COLD_MEMORY = 64 * 1024 * 1024
 
 
 class CannotStart(Exception):
@@ -92,7 +94,8 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         sources = open_sources(stack, settings, shared, headers=[(HOP_HEADER, forwarding.hop)])
         store, resolver = open_resolver(stack, sources)
         dns = open_dns(stack, settings)
-        registration = open_registration(stack, sources, store, resolver, DnsProver(settings, dns))
+        prover = DnsProver(settings, dns)
+        registration = open_registration(stack, sources, store, resolver, prover)
         changes = Changes(registration, sources.library, bus)
         stack.push_async_callback(bus.aclose)  # what siblings say is heard for as long as there is who does it
         await bus.start(registration.purge, sources.library.hint, registration.registry.pushed)
@@ -106,7 +109,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
         loop_watch = open_loop_watch(stack, bus)
-        domains = CustomDomainParts(store, resolver, dns, registration)
+        domains = CustomDomainParts(store, resolver, dns, prover, registration)
         parts = (
             sources,
             domains,
@@ -225,6 +228,7 @@ class CustomDomainParts:
     store: DomainStore
     resolver: Domains
     dns: Dns
+    prover: DnsProver
     registration: CustomDomains
 
 
@@ -367,6 +371,7 @@ def open_server(
     if sources.settings.acme_challenge_upstream is not None:
         challenges = Challenges(sources.settings.acme_challenge_upstream)
         stack.push_async_callback(challenges.aclose)
+    access.adopted = sources.library.renew
     return PagesServer(
         sources.settings,
         sources.library,
@@ -376,6 +381,21 @@ def open_server(
         previews=previews,
         now=sources.now,
     )
+
+
+@asynccontextmanager
+async def cold_server(app: Application) -> AsyncIterator[PagesServer]:
+    """A server beside the one of an application that knows nothing of any repository, and tells nobody what it learns.
+
+    It asks Forgejo, and not Redis, which is why it sees no lock that stands there alone; domains are known as ever.
+    """
+    sources, small = app.sources, min(app.settings.memory_cache_size, _COLD_MEMORY)
+    settings = replace(app.settings, memory_cache_size=small, lane=False)
+    library = Library(settings, sources.forgejo, sources.executor, clock=sources.clock, now=sources.now)
+    try:
+        yield PagesServer(settings, library, app.access, app.custom_domains.resolver, now=sources.now)
+    finally:
+        await library.aclose()
 
 
 def open_access_log(stack: AsyncExitStack, settings: Settings) -> AccessLog | None:
@@ -419,7 +439,9 @@ async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers
     app.bus.answers["numbers"] = operations.numbers
     if not settings.admin_listen or (worker is not None and worker.number):
         return None
-    admin = Admin(operations, settings.admin_token, settings.admin_hosts)
+    may_have = domains.registration.registry.may_have_certificate
+    explaining = Explaining(app.server, lambda: cold_server(app), domains.dns, domains.prover, may_have)
+    admin = Admin(operations, explaining, settings.admin_token, settings.admin_hosts)
     stack.push_async_callback(admin.aclose)
     try:
         await admin.start(settings.admin_listen, worker)

@@ -3,5 +3,6 @@
 """For who runs it: the admin listener, its operations, the webhook, the access log.
 
 `listener` speaks HTTP on `adminListen`, `operations` does what it is asked, `webhook` hears of pushes, `changes` tells
-of them to all who have to know, `access_log` writes a line a request. Begin with `listener`.
+of them to all who have to know, `explaining` says why an address answers as it does, `access_log` writes a line a
+request. Begin with `listener`.
 """

@@ -15,6 +15,8 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _json
 from typing import Final, NamedTuple
 
+from addon.net import tracing
+
 _LONGEST = 512
 """Characters of a field that a client chooses."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -48,7 +50,6 @@ class Entry(NamedTuple):
 
 
 NOTHING: Final = Seen()
-_TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def seen(protocol: str, tls: bool, header: Callable[[bytes], bytes | None]) -> Seen:
@@ -73,7 +74,7 @@ def referer_of(entry: Entry) -> str:
 
 def trace_of(entry: Entry) -> str:
     """The id of a trace (W3C Trace Context §3.2), where one came."""
-    found = _TRACE.fullmatch(entry.seen.traceparent)
+    found = tracing.FORM.fullmatch(entry.seen.traceparent)
     return found[1].decode() if found is not None else ""
 
 

@@ -24,6 +24,7 @@ import h11
 
 from addon import templates
 from addon.admin import metrics
+from addon.admin.explaining import Asked, Explaining, NoAddress
 from addon.admin.process_numbers import Numbers
 from addon.process.worker import Worker
 from addon.settings.addresses import ListenAddress
@@ -40,6 +41,11 @@ ANSWER_TIMEOUT = 20.0
 """Seconds that an answer may take: `/ask` may look into DNS and Forgejo first."""
 REFRESH_SECONDS = 10
 """After which a browser asks for the status again; a field of the answer, so that it takes no script."""
+
+
+EXPLAINED_AT_ONCE = 2
+_HERE = "here are /health, /ready, /status, /metrics, /explain?url=URL, /ask?domain=HOST and POST /purge"
+_YES = ("1", "true", "yes")
 
 
 class Purged(NamedTuple):
@@ -89,9 +95,13 @@ class _Request(NamedTuple):
 class Admin:
     """The listener. State: who is connected."""
 
-    def __init__(self, operations: Operations, token: Secret | None, hosts: Iterable[str] = ()) -> None:
+    def __init__(
+        self, operations: Operations, explaining: Explaining, token: Secret | None, hosts: Iterable[str] = ()
+    ) -> None:
         """hosts: the names by which it may be asked, besides localhost and addresses."""
         self._operations = operations
+        self._explaining = explaining
+        self._explained = asyncio.Semaphore(EXPLAINED_AT_ONCE)
         self._token = token
         self._hosts = frozenset(("localhost", *hosts))
         self._servers: list[asyncio.Server] = []
@@ -194,7 +204,7 @@ class Admin:
                 if await self._operations.may_have_certificate(host):
                     return _said(200, "this host is served here", ok=True)
                 return _said(404, "this host is not served here")
-            case "/" | "/status" | "/status.json" | "/metrics" | "/purge" if not self._may_enter(request):
+            case "/" | "/status" | "/status.json" | "/metrics" | "/explain" | "/purge" if not self._may_enter(request):
                 challenge = (b"WWW-Authenticate", b'Basic realm="adminToken", charset="UTF-8"')
                 return _said(401, "say adminToken: Authorization: Bearer TOKEN")._replace(headers=(challenge,))
             case "/" if reading:
@@ -209,12 +219,14 @@ class Admin:
                 return _Reply(200, _json(told_all))
             case "/metrics" if reading:
                 return await self._metrics(request)
+            case "/explain" if reading:
+                return await self._explain(request)
             case "/purge" if request.method == "POST":
                 return await self._purge(request)
-            case "/health" | "/ready" | "/ask" | "/" | "/status" | "/status.json" | "/metrics" | "/purge":
+            case "/health" | "/ready" | "/ask" | "/" | "/status" | "/status.json" | "/metrics" | "/explain" | "/purge":
                 allowed = b"POST" if request.path == "/purge" else b"GET, HEAD"
                 return _said(405, "another method")._replace(headers=((b"Allow", allowed),))
-        return _said(404, "here are /health, /ready, /status, /metrics, /ask?domain=HOST and POST /purge")
+        return _said(404, _HERE)
 
     async def _metrics(self, request: _Request) -> _Reply:
         accepted = request.headers.get(b"accept", b"").decode("latin-1")
@@ -224,11 +236,27 @@ class Admin:
             return _said(501, str(missing))
         return _Reply(200, body, kind.encode())
 
+    async def _explain(self, request: _Request) -> _Reply:
+        query = request.query
+        asked = Asked(
+            query.get("url", [""])[0],
+            query.get("method", ["GET"])[0].upper(),
+            query.get("header", []),
+            query.get("cold", [""])[0].lower() in _YES,
+        )
+        if not asked.url:
+            return _said(400, "name the address: /explain?url=https://alice.pages.example.org/blog/")
+        try:
+            async with self._explained:
+                return _Reply(200, _json(await self._explaining.explain(asked)))
+        except NoAddress as wrong:
+            return _said(400, str(wrong))
+
     async def _purge(self, request: _Request) -> _Reply:
         if _from_another_page(request):
             return _said(403, "not from a page of somebody else's")
         form = {**request.query, **parse_qs(request.body.decode("utf-8", "replace"))}
-        what, everything = form.get("what", [""])[0], form.get("all", [""])[0].lower() in ("1", "true", "yes")
+        what, everything = form.get("what", [""])[0], form.get("all", [""])[0].lower() in _YES
         if bool(what) == everything:
             return _said(400, "say what=OWNER/REPO, what=HOST, or all=true")
         purged = await self._operations.purge(None if everything else what)

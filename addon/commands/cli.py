@@ -160,6 +160,7 @@ def _starting(commands: Commands) -> None:
         examples=("pages files", "pages files caddy/Caddyfile"),
     )
     files.add_argument("name", nargs="?", metavar="NAME", help="print this one, such as pages.yaml or caddy/Caddyfile")
+    takes_json(files)
 
     completion = command(
         commands,
@@ -194,6 +195,27 @@ def _running(commands: Commands) -> None:
     takes_settings(doctor, positional=True)
     takes_json(doctor)
 
+    explain = command(
+        commands,
+        "explain",
+        _explain,
+        "Say what the running server answers at an address, and why, step by step.",
+        examples=(
+            "pages explain https://alice.pages.example.org/blog/",
+            "pages explain --cold https://www.example.org/missing.html",
+            "pages explain --header Accept-Encoding:br --json alice.pages.example.org/app.js",
+        ),
+        codes=("0  explained, whatever the answer is", "1  no running server could be asked; it needs adminListen"),
+    )
+    explain.add_argument("url", metavar="URL")
+    explain.add_argument("--cold", action="store_true", help="by asking Forgejo anew, without what is known")
+    explain.add_argument("--method", choices=("GET", "HEAD", "OPTIONS"), default="GET")
+    explain.add_argument(
+        "--header", metavar="'NAME: VALUE'", action="append", default=[], help="that the request has, such as a cookie"
+    )
+    takes_settings(explain)
+    takes_json(explain)
+
     purge = command(
         commands,
         "purge",
@@ -204,6 +226,7 @@ def _running(commands: Commands) -> None:
     purge.add_argument("what", nargs="?", metavar="OWNER/REPO|HOST")
     purge.add_argument("--all", action="store_true", help="at everything")
     takes_settings(purge)
+    takes_json(purge)
 
 
 def _sites(commands: Commands) -> None:
@@ -233,7 +256,6 @@ def _sites(commands: Commands) -> None:
         examples=("pages domains list", "pages domains list alice/blog --json"),
     )
     listing.add_argument("site", nargs="?", metavar="OWNER/REPO", type=site, help="only those of this site")
-    takes_json(listing)
     add = command(
         actions,
         "add",
@@ -270,6 +292,7 @@ def _sites(commands: Commands) -> None:
     )
     for action in (listing, add, release, verify, sync):
         takes_settings(action)
+        takes_json(action)
 
     reap = command(
         commands,
@@ -282,6 +305,7 @@ def _sites(commands: Commands) -> None:
     reap.add_argument("--dry-run", action="store_true", help="only say what would be released")
     reap.add_argument("--force", action="store_true", help="even if that is more than a tenth of all domains")
     takes_settings(reap)
+    takes_json(reap)
 
 
 # What each of them calls.
@@ -314,7 +338,7 @@ def _check_site(options: argparse.Namespace) -> int:
 def _files(options: argparse.Namespace) -> int:
     from addon.commands.files import files_command
 
-    return files_command(options.name)
+    return files_command(options.name, as_json=options.json)
 
 
 def _completion(options: argparse.Namespace) -> int:
@@ -340,13 +364,27 @@ def _doctor(options: argparse.Namespace) -> int:
     return doctor_command(path, load(path), as_json=options.json)
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from addon.commands.explain import explain_command
+
+    settings = load(settings_file(options))
+    return explain_command(
+        settings,
+        options.url,
+        method=options.method,
+        headers=options.header,
+        cold=options.cold,
+        as_json=options.json,
+    )
+
+
 def _purge(options: argparse.Namespace) -> int:
     from addon.commands.purge import purge_command
 
     if options.all == (options.what is not None):
         print("pages purge: expected OWNER/REPO, a host name, or --all", file=sys.stderr)
         return 2
-    return purge_command(load(settings_file(options)), options.what)
+    return purge_command(load(settings_file(options)), options.what, as_json=options.json)
 
 
 def _hash(options: argparse.Namespace) -> int:
@@ -359,7 +397,7 @@ def _domains(options: argparse.Namespace) -> int:
     if options.action == "verify":
         from addon.commands.verify import verify_command
 
-        return verify_command(load(settings_file(options)), options.host, options.site)
+        return verify_command(load(settings_file(options)), options.host, options.site, as_json=options.json)
     from addon.commands.domains import domains_command
 
     return domains_command(load(settings_file(options)), options)
@@ -368,7 +406,9 @@ def _domains(options: argparse.Namespace) -> int:
 def _reap(options: argparse.Namespace) -> int:
     from addon.commands.reap import reap_command
 
-    return reap_command(load(settings_file(options)), dry_run=options.dry_run, force=options.force)
+    return reap_command(
+        load(settings_file(options)), dry_run=options.dry_run, force=options.force, as_json=options.json
+    )
 
 
 if __name__ == "__main__":

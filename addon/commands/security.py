@@ -74,7 +74,7 @@ def security_notes(
         if shared is not None and shared == registrable_domain(settings.pages_domain):
             yield (
                 f"previewDomain {previews}",
-                f"shares {shared} with the pages domain: previews can set cookies for sites",
+                f"is below {shared}, as the pages are: previews can set cookies for sites",
             )
     if settings.auth_secret_key is None and (settings.redis_host or settings.redis_url):
         yield "authSecretKey", _KEY_IN_REDIS

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 from addon.forgejo import answers
 from addon.forgejo.answers import Access, Repository
+from addon.forgejo.call_meter import CallMeter, kind_of
 from addon.forgejo.errors import (
     BadAnswer,
     DeadlineExceeded,
@@ -40,6 +42,7 @@ from addon.net.http_client import (
     TimedOut,
     origin_of,
 )
+from addon.net.tracing import TRACE_HEADER, Question, question, trace
 from addon.net.turns import account
 
 logger = logging.getLogger(__name__)
@@ -141,6 +144,7 @@ class Calls:
         self._on_call = on_call
         self._headers = tuple(headers)
         self.calls = 0
+        self.meter = CallMeter()
         self.streams = 0
         self._max_streams = max_streams
         share = max(1, concurrency // 4) if unknown_share is None else unknown_share
@@ -186,17 +190,22 @@ class Calls:
 
         owner: on whose account, where it is known. The time of the call begins with its turn.
         """
-        async with self._attempt(owner, known) as deadline:
-            response = await self._send(target, token, (), deadline)
-            body = await response.read(limit, deadline=deadline)
+        with self._asked(target) as asked:
+            async with self._attempt(owner, known) as deadline:
+                response = await self._send(target, token, (), deadline)
+                asked.came_to = str(response.status)
+                body = await response.read(limit, deadline=deadline)
         return Answer(response, body)
 
     async def open(
         self, target: str, *, owner: str = "", token: bool = False, headers: Sequence[tuple[str, str]] = ()
     ) -> Response:
         """One GET of which only the head is awaited; any status. Whoever calls closes it."""
-        async with self._attempt(owner, True) as deadline:
-            return await self._send(target, token, headers, deadline)
+        with self._asked(target) as asked:
+            async with self._attempt(owner, True) as deadline:
+                response = await self._send(target, token, headers, deadline)
+            asked.came_to = str(response.status)
+        return response
 
     async def post(self, target: str, document: bytes, *, authorization: str, owner: str, limit: int) -> Answer:
         """One POST of JSON with a token that is not this client's, and the whole answer; any status."""
@@ -212,15 +221,29 @@ class Calls:
         async with self.slots.held(account().owner, known=True):
             deadline = self.deadline()
             self._count(target.partition("?")[0])  # its query is a signature: as good as a credential
-            with translated():
-                return await self.http.get(origin, target, headers, deadline=deadline)
+            with translated(), self._asked("elsewhere") as asked:
+                response = await self.http.get(origin, target, headers, deadline=deadline)
+                asked.came_to = str(response.status)
+            return response
 
     async def _send(self, target: str, token: bool, headers: Sequence[tuple[str, str]], deadline: float) -> Response:
         self._count(target)
         headers = [*self._headers, *headers]
+        if trace():
+            headers.append((TRACE_HEADER, trace()))
         if token and self._authorization is not None:
             headers.append(self._authorization)
         return await self.http.get(self.origin, self._base_path + target, headers, deadline=deadline)
+
+    @contextmanager
+    def _asked(self, target: str) -> Iterator[Question]:
+        """A call, from the wait for its turn on, in what is counted and in what is noted of a request."""
+        kind, began = kind_of(target), time.perf_counter()
+        with question("Forgejo", f"{kind}: {target.partition('?')[0]}") as asked:
+            try:
+                yield asked
+            finally:
+                self.meter.measure(kind, asked.came_to, time.perf_counter() - began)
 
     def _count(self, target: str) -> None:
         self.calls += 1

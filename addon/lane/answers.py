@@ -57,15 +57,19 @@ def status_line(status: int) -> bytes:
 
 
 def answer_bytes(answer: Answer, head_only: bool) -> tuple[bytes, bytes]:
-    """Status line, and all after it: fields, empty line, body. Raises ValueError where a field holds a line end."""
+    """Status line, and all after it: fields, empty line, body. Raises ValueError where a field holds a line end.
+
+    Of a stream whose length nobody knows, nothing is said here of where it ends.
+    """
     lines = b"".join([b"%b: %b\r\n" % pair for pair in answer.headers])
     count = len(answer.headers)
     if lines.count(b"\r\n") != count or lines.count(b"\n") != count or lines.count(b"\r") != count:
         raise ValueError("a header field holds a line end")
     bodiless = answer.status in (204, 304)
     if not bodiless and b"content-length:" not in lines.lower():
-        size = answer.length if answer.stream is not None else len(answer.body)
-        lines += b"Content-Length: %d\r\n" % size
+        size = answer.length if answer.stream is not None or answer.length is None else len(answer.body)
+        if size is not None:
+            lines += b"Content-Length: %d\r\n" % size
     if head_only or bodiless or not answer.body:
         return status_line(answer.status), lines + b"\r\n"
     return status_line(answer.status), b"%b\r\n%b" % (lines, answer.body)

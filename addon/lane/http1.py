@@ -24,6 +24,8 @@ from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.lane.stalling import end_writing, untaken
+from addon.net.certificates import ShownNames
+from addon.net.tls_transport import shown_names
 from addon.serving.server import Answer, Request
 from addon.web.prepared_answers import Key, Repeat
 from addon.web.request_head import END, Fields, RequestLine, request_line, strays
@@ -61,6 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         "_scheduled",
         "_secure",
         "_sent",
+        "_shown",
         "_since",
         "_task",
         "_transport",
@@ -74,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._client = ""
         self._secure = False  # over TLS
+        self._shown: ShownNames | None = None  # where other hosts have other certificates
         self._bare = lane.redirects_plain
         # What was read, and how much of it has been dealt with.
         self._held = b""
@@ -110,6 +114,7 @@ class Connection(asyncio.BufferedProtocol):
         """The connection is over TLS, and the handshake is done. alpn: the protocol that was agreed upon."""
         self._secure = True
         self._bare = False
+        self._shown = shown_names(self._transport)
         self._since = monotonic()
         if alpn == "h2" and not self._ended:
             self._become_http2(b"")
@@ -231,6 +236,8 @@ class Connection(asyncio.BufferedProtocol):
             return False
         if self._secure and answer.basis.plain_http:
             return False
+        if self._shown is not None and lane.misdirected(self._shown, again.fields, self._client):
+            return False
         now = monotonic()
         if now >= lane.date_until:
             lane.tell_time(now)
@@ -285,6 +292,9 @@ class Connection(asyncio.BufferedProtocol):
                 return
             fields = lane.fields(data[middle + 2 : end])
             parsed = None
+            if fields is not None and self._shown is not None and lane.misdirected(self._shown, fields, self._client):
+                self._refuse(421, out)
+                return
             if fields is not None:
                 key = (line, fields.key)
                 ready = lane.ready.get(key, now) if fields.plain and not self._bare else None
@@ -385,7 +395,7 @@ class Connection(asyncio.BufferedProtocol):
     ) -> None:
         """Answer one request, and go on with the next."""
         status, cache = 0, ""
-        self._writer = writer = AnswerWriter(self._lane, self._transport, connection)
+        self._writer = writer = AnswerWriter(self._lane, self._transport, connection, line.http11)
         writer.room = self._room
         try:
             if answer is None:
@@ -407,7 +417,7 @@ class Connection(asyncio.BufferedProtocol):
             self._sent += writer.sent
             if self._lane.log is not None:
                 self._record(line, fields, status, writer.sent, began, cache)
-        if connection is CLOSE:
+        if writer.ends:
             self._end(linger=not fields.closes or self._at < len(self._held))
         else:
             self._schedule()

@@ -9,22 +9,28 @@ said is an error of whoever sends it, because the next answer would begin in the
 import asyncio
 from contextlib import AsyncExitStack
 
-from addon.lane.answers import answer_bytes
+from addon.lane.answers import CLOSE, answer_bytes
 from addon.lane.lane import Lane
 from addon.serving.server import Answer
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
 CHUNK = 256 * 1024
 """Bytes of a large body written at once: CPython 3.11 copies what the socket does not take."""
 
 
 class AnswerWriter:
-    """Writes one answer. State: how much of the body was sent, and whether the client takes more."""
+    """Writes one answer. State: how much of the body was sent, and whether the client takes more.
 
-    def __init__(self, lane: Lane, transport: asyncio.Transport, connection: bytes) -> None:
-        """connection: the Connection line, or nothing."""
+    ends: its end is that of the connection.
+    """
+
+    def __init__(self, lane: Lane, transport: asyncio.Transport, connection: bytes, http11: bool = True) -> None:
+        """connection: the Connection line, or nothing. http11: whether the client knows chunks."""
         self._lane = lane
         self._transport = transport
         self._connection = connection
+        self._http11 = http11
+        self.ends = connection is CLOSE
         self._waiting: asyncio.Future[None] | None = None
         self.room = True
         self.begun = False
@@ -62,16 +68,25 @@ class AnswerWriter:
                 answer = answer.otherwise(error)
                 await self.whole(answer, False)
                 return answer
-            self._begin(*answer_bytes(answer, True))
+            start, rest = answer_bytes(answer, True)
             left = answer.length
+            chunked = left is None and self._http11
+            if chunked:
+                rest = CHUNKED + rest
+            elif left is None:
+                self._connection, self.ends = CLOSE, True
+            self._begin(start, rest)
             while chunk:
-                left -= len(chunk)
-                if left < 0:
+                if left is not None:
+                    left -= len(chunk)
+                if left is not None and left < 0:
                     raise ValueError("a stream is longer than was said")
                 self.sent += len(chunk)
-                self._transport.write(chunk)
+                self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
                 await self._until_room()
                 chunk = await anext(chunks, b"")
+            if chunked:
+                self._transport.write(b"0\r\n\r\n")
             if left:
                 raise ValueError("a stream is shorter than was said")
         return answer

@@ -29,6 +29,7 @@ from addon.lane.http2.heads import Head
 from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
+from addon.net.certificates import ShownNames
 from addon.serving.answers import UNREAD, Answer, Request, misshapen
 from addon.web.control_data import control_fault, divided
 from addon.web.request_head import RequestLine
@@ -76,13 +77,18 @@ class Job:
 class Http2Answering:
     """Answers one connection's requests; as `Answering`, which says what its methods are."""
 
-    __slots__ = ("_bare", "_client", "_flush", "_lane", "_secure", "ended", "protocol")
+    __slots__ = ("_bare", "_client", "_flush", "_lane", "_secure", "_shown", "ended", "protocol")
 
-    def __init__(self, lane: Lane, client: str, secure: bool, flush: Callable[[], None]) -> None:
-        """client: its address. secure: over TLS. flush: writes what the protocol has ready."""
+    def __init__(
+        self, lane: Lane, client: str, secure: bool, shown: ShownNames | None, flush: Callable[[], None]
+    ) -> None:
+        """client: its address. secure: over TLS. shown: where other hosts have other certificates. flush: writes what
+        the protocol has ready.
+        """
         self._lane = lane
         self._client = client
         self._secure = secure
+        self._shown = shown
         self._bare = lane.redirects_plain and not secure
         self._flush = flush
         self.protocol = ServerProtocol(self, lane.commons, lane.most_head, monotonic())
@@ -115,6 +121,8 @@ class Http2Answering:
         lane = self._lane
         repeat = lane.http2_repeats.get(head)
         if repeat is None or self._bare:
+            return None
+        if self._shown is not None and lane.misdirected(self._shown, repeat.fields, self._client):
             return None
         now = monotonic()
         answer = repeat.answer
@@ -157,6 +165,9 @@ class Http2Answering:
         fault = control_fault(common.method.encode("latin-1"), head.target, common.scheme.encode("latin-1"))
         if fault is not None:
             self._respond(stream, misshapen(fault))
+            return
+        if self._shown is not None and lane.misdirected(self._shown, fields, self._client):
+            self._respond(stream, misshapen(status=421))
             return
         if lane.loops(fields):
             self._respond(stream, server.looped(request))
@@ -357,11 +368,12 @@ class Http2Answering:
                 self._respond(stream, answer.otherwise(error))
                 return
             job.status, job.cache = answer.status, answer.cache
-            protocol.respond(stream, block_of(answer) + self._date_field(), ends=not answer.length)
+            protocol.respond(stream, block_of(answer) + self._date_field(), ends=answer.length == 0)
             left = answer.length
             while chunk:
-                left -= len(chunk)
-                if left < 0:
+                if left is not None:
+                    left -= len(chunk)
+                if left is not None and left < 0:
                     raise ValueError("a stream is longer than was said")
                 job.waiting = self._lane.loop.create_future()
                 protocol.put(stream, chunk)
@@ -370,7 +382,7 @@ class Http2Answering:
                 chunk = await anext(chunks, b"")
             if left:
                 raise ValueError("a stream is shorter than was said")
-            if answer.length:
+            if answer.length != 0:
                 protocol.put(stream, b"", ends=True)
 
     def _respond(self, stream: Stream, answer: Answer) -> None:

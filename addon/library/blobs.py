@@ -23,6 +23,7 @@ from addon.forgejo.blobs import object_hash
 from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound, Overloaded, RateLimited, Refused
 from addon.forgejo.lfs import LfsPointer, lfs_pointer
+from addon.library.encoded_streams import EncodedStreams
 from addon.library.memory import Memory, SingleFlight
 from addon.net.turns import Dropped, TooLate, Turns
 from addon.shared.cache import Shared
@@ -107,6 +108,7 @@ class Blobs:
         self._computing = Turns(2, most_each=1)
         cores = os.cpu_count() or 1
         self._encoding = Turns(cores, most_each=max(1, cores // 2))
+        self._streams = EncodedStreams(memory, self._encoding, executor)
 
     # What is on hand.
 
@@ -323,6 +325,17 @@ class Blobs:
         return self._forgejo.files.stream(
             repository, path=path, commit=commit, id=file.entry.id, size=file.entry.size, start=start, end=end
         )
+
+    def may_encode(self, lookup: Lookup) -> bool:
+        """Whether one more file of this site may be encoded on its way, now."""
+        return self._streams.room(lookup.key[0])
+
+    def encoded_stream(
+        self, lookup: Lookup, file: File, pointer: LfsPointer | None, identity: str, size: int, coding: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """A file too large for memory in a content coding; kept, where that is not too large (`held_form`)."""
+        whole = self.stream(lookup, file, pointer, 0, size)
+        return self._streams.stream(whole, ("form", identity, coding), coding, size, lookup.key[0])
 
     async def many(self, repository: Repository, wanted: Iterable[tuple[str, int]]) -> dict[str, Blob]:
         """Blobs by id, from memory or in one batch; those that Forgejo does not give in one piece are left out."""

@@ -106,12 +106,18 @@ class Relay:
                 writer.write(head_bytes(page) + page.body)
                 await writer.drain()
                 return True
-            writer.write(head_bytes(answer))
+            # Of a length that nobody knows, the end is told by chunks, or to HTTP/1.0 by that of the connection.
+            ends = answer.length is None and head.startswith(b"HTTP/1.0\r\n", head.find(b"\r\n") - 8)
+            chunked = answer.length is None and not ends
+            framing = b"Connection: close" if ends else b"Transfer-Encoding: chunked" if chunked else b""
+            writer.write(head_bytes(answer, framing))
             while chunk:
-                writer.write(chunk)
+                writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
                 await writer.drain()
                 chunk = await anext(chunks, b"")
-        return True
+            if chunked:
+                writer.write(b"0\r\n\r\n")
+        return not ends
 
 
 async def open_relay(stack: contextlib.AsyncExitStack) -> Relay:
@@ -122,12 +128,14 @@ async def open_relay(stack: contextlib.AsyncExitStack) -> Relay:
     return relay
 
 
-def head_bytes(answer: Answer) -> bytes:
-    """Status line and header fields of an answer, ready to be sent over HTTP/1.1."""
+def head_bytes(answer: Answer, framing: bytes = b"") -> bytes:
+    """Status line and header fields of an answer, ready to be sent over HTTP/1.1. framing: a line more."""
     try:
         reason = HTTPStatus(answer.status).phrase
     except ValueError:
         reason = ""
     lines = [b"HTTP/1.1 %d %s" % (answer.status, reason.encode()), b"Date: " + http_date(int(time.time()))]
     lines.extend(name + b": " + value for name, value in answer.headers)
+    if framing:
+        lines.append(framing)
     return b"\r\n".join(lines) + b"\r\n\r\n"

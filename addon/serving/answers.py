@@ -16,6 +16,7 @@ from urllib.parse import quote
 from addon import templates
 from addon.access.login import Reply
 from addon.forgejo.errors import ForgejoError, Overloaded, RateLimited
+from addon.serving.steps import Steps
 from addon.web.control_data import KNOWN_METHODS
 from addon.web.forwarding import Visitor
 from addon.web.negotiation import preflight
@@ -60,7 +61,7 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """Status, header fields and either the body's bytes or a stream of `length` bytes.
+    """Status, header fields and either the body's bytes or a stream of `length` bytes (None: nobody knows how many).
 
     locked: it is for this visitor alone, and nobody may give it to another. otherwise: what to answer instead where
     the stream fails before its first byte. basis: what it was made from, where all of it came out of memory and was
@@ -71,7 +72,7 @@ class Answer:
     headers: list[Header]
     body: bytes = b""
     stream: "Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]] | None" = None
-    length: int = 0
+    length: int | None = 0
     cache: str = ""
     locked: bool = False
     basis: Basis | None = None
@@ -95,7 +96,8 @@ class Work:
     way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`;
     plain_http: one that counts only without TLS.
     facts: the look-ups it rests on; good_until: until when they need no new look, in monotonic seconds. anew: the
-    visitor asks for what is there now. owner: on whose account what is fetched is, beside the visitor's.
+    visitor asks for what is there now. owner: on whose account what is fetched is, beside the visitor's. steps: gets
+    what each step has found, where somebody wants to know; None for visitors.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Work:
     good_until: float = math.inf
     anew: bool = False
     owner: str = ""
+    steps: Steps | None = None
 
 
 _OWN_HEADERS: tuple[Header, ...] = (

@@ -78,7 +78,12 @@ class ErrorPages:
             if entered is not None:
                 answer = self._error_file(request, entered, status, work)
                 if answer is not None:
+                    if work.steps is not None:
+                        work.steps.say("error page", f"the operator's {status}.html", whose="operator", status=status)
                     return answer
+        if work.steps is not None:
+            says = ", ".join(filter(None, ["this server's own page", message, hint]))
+            work.steps.say("error page", says, whose="server", status=status)
         shown = "/" + "/".join(path.segments) if path is not None else ""
         page = templates.error_page(status, message=message, hint=hint, host=host, path=shown, home=home)
         return own_page(request, status, page)

@@ -33,12 +33,13 @@ from addon.web.encoded_names import encoded_name
 from addon.web.hashed_names import is_hashed
 from addon.web.negotiation import negotiate
 from addon.web.representation import (
-    SMALLEST_WORTH_ENCODING,
     Beside,
+    Form,
     Plan,
     Representation,
     cache_control,
     encoded_forms,
+    worth_encoding,
 )
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,17 @@ class Files:
             if isinstance(checked, Need):
                 return checked
             known = checked
+        if work.steps is not None:
+            held = [form.coding for form in known.encoded if self._is_held(source, form, work)]
+            work.steps.file(site, file, status, known, source.data is not None, held)
+            work.steps.comes_from((b"X-Cache-Status",), "whether Forgejo had to be asked")
         return self._negotiated(request, lookup, site, source, known, status, work, said)
+
+    def _is_held(self, source: Source, form: Form, work: Work) -> bool:
+        """Whether the bytes of an encoded form are in memory."""
+        if form.blob is None:
+            return bool(self._blobs.held_form(source.tag, form.coding))
+        return form.size is not None and isinstance(self._blobs.held_blob(Entry(form.blob, form.size, 0)), Blob)
 
     def _negotiated(
         self,
@@ -162,6 +173,12 @@ class Files:
                 blob = self._blob(beside.entry, work)
                 form_source = _plain(beside, blob, self._largest)
                 return self._own_bytes(request, lookup, site, form_source, plan, status, work, said)
+            if form.streamed:
+                streamed = self._streamed(request, lookup, site, source, representation, plan, status, work, said)
+                if not isinstance(streamed, Representation):
+                    return streamed
+                representation = streamed
+                continue
             body = self._encoded(request, lookup, source, form.coding, work)
             if not isinstance(body, bytes):
                 return body
@@ -285,8 +302,9 @@ class Files:
         said: SiteHeaders,
     ) -> Answer | Need:
         """The plan's part of a file's own bytes, from memory where they fit there, else streamed."""
-        data = source.data
-        if data is not None:
+        data, form = source.data, plan.form
+        on_its_way = form is not None and form.streamed
+        if data is not None and not on_its_way:
             whole = plan.start == 0 and plan.end == len(data)
             return _planned(plan, data if whole else data[plan.start : plan.end], lookup, work)
         if source.held:
@@ -309,10 +327,45 @@ class Files:
             return _lost(request, error)
 
         answer = _planned(plan, b"", lookup, work)
-        answer.stream = lambda: self._blobs.stream(lookup, file, pointer, plan.start, plan.end)
-        answer.length = plan.end - plan.start
+        if form is not None and on_its_way:
+            answer.stream = lambda: self._blobs.encoded_stream(
+                lookup, file, pointer, source.tag, source.size, form.coding
+            )
+        else:
+            answer.stream = lambda: self._blobs.stream(lookup, file, pointer, plan.start, plan.end)
+            answer.length = plan.end - plan.start
         answer.otherwise = otherwise
         return answer
+
+    def _streamed(
+        self,
+        request: Request,
+        lookup: Lookup,
+        site: Site,
+        source: Source,
+        representation: Representation,
+        plan: Plan,
+        status: int,
+        work: Work,
+        said: SiteHeaders,
+    ) -> Answer | Need | Representation:
+        """A form that is made on its way, or one that was kept; else what there is instead, to choose from again."""
+        blobs, form = self._blobs, plan.form
+        assert form is not None
+        body = blobs.held_form(source.tag, form.coding)
+        if body is None and form.size is None:
+            if not blobs.may_encode(lookup):
+                return representation.at_rest()  # the file itself costs nothing, and is sent at once
+            return self._own_bytes(request, lookup, site, source, plan, status, work, said)
+        if body is None:
+            changed = representation.unmade(form.coding)
+        elif not body:
+            changed = representation.without(form.coding)
+        elif form.size is None:
+            changed = representation.made(form.coding, len(body))
+        else:
+            return _planned(plan, body[plan.start : plan.end], lookup, work)
+        return self._keep(lookup, source.file, changed, said)
 
     def _encoded(
         self, request: Request, lookup: Lookup, source: Source, coding: str, work: Work
@@ -369,7 +422,7 @@ class Files:
             source.tag,
             int(site.modified),
             cache_control(is_html(kind), self._browser_cache_ttl, hashed=is_hashed(file.path)),
-            encoded_forms(kind, source.size, makeable=source.held, beside=beside) if forms else (),
+            encoded_forms(kind, source.size, held=source.held, beside=beside) if forms else (),
             said.fields,
             said.removed,
             nosniff=own is not None or not is_fallback(file.path),
@@ -427,8 +480,10 @@ class Files:
                 )
         if verdict:
             return self._keep(lookup, source.file, representation.made(coding, beside.entry.size), said)
-        own = source.held and source.size >= SMALLEST_WORTH_ENCODING
-        changed = representation.made_by_us(coding) if own else representation.without(coding)
+        if worth_encoding(source.size, held=source.held):
+            changed = representation.made_by_us(coding, streamed=not source.held)
+        else:
+            changed = representation.without(coding)
         return self._keep(lookup, source.file, changed, said)
 
     def _keep(self, lookup: Lookup, file: File, representation: Representation, said: SiteHeaders) -> Representation:
@@ -469,14 +524,16 @@ def _form_key(source: Source, beside: File, coding: str) -> tuple[str, ...]:
 
 
 def _fits(representation: Representation, source: Source) -> bool:
-    """Whether it is of these bytes, and promises no forms that only who has them can make."""
-    made_by_us = any(form.blob is None for form in representation.encoded)
-    return representation.tag == source.tag and (source.held or not made_by_us)
+    """Whether it is of these bytes, and its forms are made where the bytes are: in memory, or on their way."""
+    made_by_us = (form for form in representation.encoded if form.blob is None)
+    return representation.tag == source.tag and all(form.streamed is not source.held for form in made_by_us)
 
 
 def _planned(plan: Plan, body: bytes, lookup: Lookup, work: Work) -> Answer:
     cache = cache_status(lookup, work)
-    return Answer(plan.status, [*plan.headers, _CACHE_STATUS[cache]], body, length=len(body), cache=cache)
+    unknown = plan.form is not None and plan.form.size is None
+    length = None if unknown else len(body)
+    return Answer(plan.status, [*plan.headers, _CACHE_STATUS[cache]], body, length=length, cache=cache)
 
 
 def cache_status(lookup: Lookup, work: Work) -> str:

@@ -100,6 +100,8 @@ class Hosts:
             return options(request)
         work.anew = asks_anew(request.header(b"cache-control") or b"")
         target = self.route(request.host, request.path)
+        if work.steps is not None:
+            work.steps.host(request.host, target)
         if isinstance(target, Refusal):
             return own_page(request, target.status, templates.error_page(target.status, message=target.reason))
         if isinstance(target, ForgejoRequest):
@@ -119,6 +121,8 @@ class Hosts:
         if not isinstance(target, OwnRequest):
             upgrade = to_https(request, owns(request.host, self._settings.pages_domain), self._settings.redirect_https)
             if upgrade is not None:
+                if work.steps is not None:
+                    work.steps.say("https", "redirectHTTPS: who comes by plain HTTP is sent to HTTPS")
                 return upgrade
         if isinstance(target, PreviewRequest):
             raise RuntimeError("a request for a preview came to the sites")
@@ -165,6 +169,8 @@ class Hosts:
         found = self._mappings.mapping(host, work)
         if isinstance(found, Need):
             return found
+        if work.steps is not None:
+            work.steps.domain(host, found)
         if isinstance(found, Mapping):
             return to_https(request, host, self._settings.redirect_https) or self._sites.site_of_domain(
                 request, host, path, found, work
@@ -174,6 +180,8 @@ class Hosts:
         other = self._mappings.mapping(twin, work, seek=False) if sought else None
         if isinstance(other, Need):
             return other
+        if sought and work.steps is not None:
+            work.steps.domain(twin, other)
         if isinstance(other, Mapping) and other.branch is None:
             return to_https(request, twin, self._settings.redirect_https) or to_twin(request, twin)
         if found is NO_ANSWER or other is NO_ANSWER:

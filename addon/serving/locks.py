@@ -60,13 +60,23 @@ class Locks:
         """
         rules = site.pages_file
         if not (rules.password or lookup.added) and (branch is None or not rules.branches_password):
+            if work.steps is not None:
+                work.steps.say("lock", "none: anybody may see it", locked=False)
             return Entered(lookup, site)
         work.locked = True
+        if work.steps is not None:
+            where = [".pages"] if rules.password else []
+            where += ["Redis"] if lookup.added else []
+            where += [".pages (branchesPassword)"] if branch is not None and rules.branches_password else []
+            work.steps.say("lock", f"a password, by {' and '.join(where)}", locked=True, by=where)
+            work.steps.comes_from((b"Cache-Control", b"Vary"), "the lock: for who is logged in alone")
         if base and base[0] != site.name and base[0].lower() == site.name.lower():
             return redirect(request, encode_path((site.name, *path.segments[1:]), path.slash))
         try:
             lock = lock_of(site.owner, site.name, rules.password, rules.branches_password, branch, lookup.added)
         except AccessFault as fault:
+            if work.steps is not None:
+                work.steps.say("visitor", f"nobody may pass: {fault.reason}", passed=False)
             return told(request, login.closed(fault.reason))
         # Most of all visits; who they are by, nobody has to know.
         until = 0.0
@@ -78,6 +88,8 @@ class Locks:
         if until:
             work.by_cookie = True
             work.good_until = min(work.good_until, until)
+            if work.steps is not None:
+                work.steps.say("visitor", "is logged in, by a cookie", passed=True)
             return Entered(lookup, site)
         work.good_until = -math.inf
         visitor = request.visitor()
@@ -99,6 +111,8 @@ class Locks:
                 return Need(key, lambda: self._access.settle(lock, visit, attempt), from_forgejo=False)
             decision = work.done[key]  # type: ignore[assignment]  # what `settle` gave
         reply = login.reply(decision, lock, visit, self._access.duration)
+        if work.steps is not None:
+            work.steps.say("visitor", type(decision).__name__.lower(), passed=reply is None)
         if reply is not None:
             return told(request, reply)
         if not isinstance(decision, Open | Granted):

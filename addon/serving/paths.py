@@ -65,11 +65,13 @@ class Paths:
             if ruled is not None:
                 return ruled
         outcome = site.outcome(segments, path.slash)
+        if work.steps is not None:
+            work.steps.path(site, segments, path.slash, outcome)
         match outcome:
             case File():
                 if site.pages_file.clean_urls and (clean := _clean(site, outcome, segments, path)) is not None:
                     return redirect(request, clean)
-                said = self._rules.headers(request, site, segments, path)
+                said = self._rules.headers(request, site, segments, path, work)
                 return self._files.file(request, lookup, site, outcome, 200, work, said)
             case ToFolder():
                 return redirect(request, encode_path(path.segments, True))
@@ -89,9 +91,11 @@ class Paths:
         if found is None:
             return None
         lookup, file, until = found
+        if work.steps is not None:
+            work.steps.say("former", f"{file.path}: of commit {lookup.commit}, which was replaced within the hour")
         assert lookup.site is not None
         work.good_until = min(work.good_until, until)
-        said = self._rules.headers(request, entered.site, segments, path)
+        said = self._rules.headers(request, entered.site, segments, path, work)
         return self._files.file(request, lookup, lookup.site, file, 200, work, said)
 
     def _listing(self, request: Request, entered: Entered, listing: Listing, work: Work) -> Answer | Need | None:

@@ -47,6 +47,16 @@ class Repositories:
 
         patience: seconds that a visitor waits where nothing is known.
         """
+        found = self._found(key, wanted, work, doubts, patience)
+        if work.steps is not None and isinstance(found, Lookup):
+            library = self._library
+            doubted = library.freshness(found) is not library.natural(found)
+            work.steps.repository(found, library.freshness(found), library.age(found.looked), doubted)
+        return found
+
+    def _found(
+        self, key: Key, wanted: Wanted | None, work: Work, doubts: list[Need], patience: float | None
+    ) -> Lookup | Need:
         library = self._library
         lookup = library.peek(key)
         freshness = Freshness.EXPIRED if lookup is None else library.freshness(lookup)

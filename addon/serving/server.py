@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from addon import templates
 from addon.access.control import Access, private
@@ -21,6 +22,7 @@ from addon.domains.resolver import Domains
 from addon.forgejo.errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
+from addon.net.tracing import Question, noting, traced
 from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
 from addon.serving.answers import (
@@ -46,16 +48,25 @@ from addon.serving.repositories import Repositories
 from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.serving.sites import Sites
+from addon.serving.steps import Steps
 from addon.settings.schema import Settings
 from addon.shared.lookup import Lookup
 from addon.web.prepared_answers import Basis
-from addon.web.routing import Route
+from addon.web.routing import ForgejoRequest, Route
 
 __all__ = ["METHODS", "OWN_HEADER", "Answer", "Header", "Headers", "Need", "PagesServer", "Request"]
 
 logger = logging.getLogger(__name__)
 
 _MOST_NEEDS = 24
+
+
+class Explained(NamedTuple):
+    """An answer, the steps to it, and what was asked elsewhere on the way. answer: None where Forgejo has it."""
+
+    answer: Answer | None
+    steps: Steps
+    asked: list[Question]
 
 
 class PagesServer:
@@ -76,7 +87,6 @@ class PagesServer:
 
         previews: None where there are none.
         """
-        access.adopted = library.renew
         self._households = Households(time.monotonic)
         self.access = access
         self.measured: Callable[[Answer, float], object] = lambda answer, seconds: None
@@ -130,17 +140,36 @@ class PagesServer:
         self.measured(answer, time.monotonic() - began)
         return answer
 
-    async def _made(self, request: Request) -> Answer:
-        work = Work()
+    async def explained(self, request: Request) -> Explained:
+        """What `answer` gives, and how it comes to that. No visit is noted, so that to ask registers no domain.
+
+        A request for Forgejo's own host, which no page answers, has no answer.
+        """
+        steps = Steps()
+        target = self.route(request.host, request.path)
+        if isinstance(target, ForgejoRequest):
+            steps.host(request.host, target)
+            return Explained(None, steps, [])
+        with noting() as asked:
+            answer = await self._made(request, Work(steps=steps))
+        return Explained(answer, steps, asked)
+
+    async def _made(self, request: Request, work: Work | None = None) -> Answer:
+        work = Work() if work is None else work
         try:
             household = visitor_of(request.visitor().address)
-            with on_account(visitor=self._households.visitor("", household)):
+            with (
+                on_account(visitor=self._households.visitor("", household)),
+                traced(request.header(b"traceparent")),
+            ):
                 for _ in range(_MOST_NEEDS):
                     result = self._resolve(request, work)
                     if isinstance(result, Answer):
                         if work.fetched and result.status in (404, 503):
                             self._households.failed("", household)  # many such from a network are one visitor's
                         return result
+                    if work.steps is not None:
+                        work.steps.fetched.append(" ".join(map(str, result.key[:3])))
                     with on_account(owner=work.owner):
                         work.done[result.key] = await self._fulfil(result, work)
             raise RuntimeError(f"more than {_MOST_NEEDS} needs for one request")
@@ -157,6 +186,8 @@ class PagesServer:
 
     def _resolve(self, request: Request, work: Work) -> Answer | Need:
         """One walk through the steps, and what holds for every answer, whichever step it comes from."""
+        if work.steps is not None:
+            work.steps.begin()
         result = self._hosts.host(request, work)
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             _keep_private(result)

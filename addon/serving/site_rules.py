@@ -34,13 +34,15 @@ class SiteRules:
         self._preview_domain = settings.preview_domain
         self._files = files
 
-    def headers(self, request: Request, site: Site, segments: tuple[str, ...], path: Path) -> SiteHeaders:
+    def headers(self, request: Request, site: Site, segments: tuple[str, ...], path: Path, work: Work) -> SiteHeaders:
         """What `_headers` says of a path in a site."""
         rules = site.rules.headers
         if not rules:
             return NONE
         host = (host_name(request.host or "") or "") if rules.hosts else ""
         added = rules.added(segments, path.slash, host)
+        if work.steps is not None:
+            work.steps.headers(rules, added)
         if not added.depends:
             return site_headers(added, base="/", own_domain=False)
         previews = self._preview_domain
@@ -71,10 +73,14 @@ class SiteRules:
         if found is None and site.pages_file.spa:
             index = site.page("index.html")
             if index is not None and _asks_for_a_page(request, segments):
+                if work.steps is not None:
+                    work.steps.say("rule", "`spa: true` in .pages: index.html for what is missing", verdict="applied")
                 return self._page(request, entered, index, 200, segments, path, work, depends=True)
         page = site.error_page(status, segments)
         if page is None:
             return status
+        if work.steps is not None:
+            work.steps.say("error page", f"the site's own {page.path}", whose="site", file=page.path)
         return self._soon(
             self._page(request, entered, page, status, segments, path, work, depends=site.pages_file.spa), status
         )
@@ -98,10 +104,17 @@ class SiteRules:
             line = ruled.line
             if ruled.status in REDIRECTS:
                 to = location(ruled, encode_path(_base(segments, path), False).rstrip("/"), request.query)
-                if not _is_itself(request, path, host, to):
+                itself = _is_itself(request, path, host, to)
+                if work.steps is not None:
+                    work.steps.rule(site, ruled, "passed over, for it leads to itself" if itself else "applied")
+                if not itself:
                     return _redirected(request, ruled.status, to)
             elif not ruled.fallback or _asks_for_a_page(request, segments):
+                if work.steps is not None:
+                    work.steps.rule(site, ruled, "applied")
                 return self._shown(request, entered, ruled, segments, path, work)
+            elif work.steps is not None:
+                work.steps.rule(site, ruled, "passed over, for what is asked for is no page")
         return None
 
     def _shown(
@@ -139,7 +152,7 @@ class SiteRules:
         depends: bool,
     ) -> Answer | Need:
         """A file under an address that is not its own. depends: another kind of request would get something else."""
-        said = self.headers(request, entered.site, segments, path)
+        said = self.headers(request, entered.site, segments, path, work)
         if depends:
             said = said._replace(fields=(*said.fields, _DEPENDS), key=f"{said.key}~")
         return self._files.file(request, entered.lookup, entered.site, file, status, work, said)

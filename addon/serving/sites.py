@@ -80,13 +80,17 @@ class Sites:
                 unconfigured |= lookup.fault is Fault.UNCONFIGURED and bool(candidate.base)
                 continue
             rooted |= not candidate.base
-            if self.visited(lookup):
+            if work.steps is None and self.visited(lookup):
                 work.good_until = -math.inf  # an answer that is ready would come without a visit
             if shown.fault is not None or shown.governing is None:
                 return self._errors.faulty(request, shown.lookup, f"{owner}/{candidate.repository}", work)
             elsewhere = self._at_its_domain(request, shown.governing, candidate.segments, path, work)
             if elsewhere is not None and not isinstance(elsewhere, str):
                 return elsewhere
+            if work.steps is not None and candidate.base:
+                work.steps.say("route", f"/{candidate.base[-1]}/ names the repository", repository=candidate.repository)
+            elif work.steps is not None:
+                work.steps.say("route", "the owner's root answers", repository=candidate.repository)
             if prefix and (shown.governing.pages_file.password or lookup.added):
                 return self._not_by_path(request)
             entered = self._locks.lock(request, lookup, shown.governing, candidate.base, path, work)
@@ -124,6 +128,8 @@ class Sites:
             return answer
         if not any(name.lower() == b"x-robots-tag" for name, _ in answer.headers):
             answer.headers.append(_NO_INDEX)
+            if work.steps is not None:
+                work.steps.comes_from((b"X-Robots-Tag",), "a branch's host, which no search engine is to list")
         return answer
 
     def _of_domain(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
@@ -200,6 +206,10 @@ class Sites:
         domain = self._mappings.canonical(site, work)
         if not isinstance(domain, str) or domain == host:
             return domain if isinstance(domain, Need) else None
+        if work.steps is not None:
+            wish = "visitors are sent there" if leads else "pages name it as canonical"
+            work.steps.say("canonical", f"the site is at home at {domain}: {wish}", domain=domain, redirect=leads)
+            work.steps.comes_from((b"Link",), "the site's canonical domain")
         return to_domain(request, domain, encode_path(segments, path.slash)) if leads else domain
 
     def _no_branch(self, request: Request, site: Site, path: Path, work: Work) -> Answer | Need:
@@ -258,6 +268,8 @@ class Sites:
             return self._errors.error(request, 404, work, path=path)
         forgejo = self._settings.forgejo_public_host
         scheme = self._settings.forgejo_public_scheme or "https"
+        if work.steps is not None:
+            work.steps.say("landing", "this server's own page for the pages domain", whose="server")
         page = templates.landing(self._settings.pages_domain, f"{scheme}://{forgejo}" if forgejo else None)
         return own_page(request, 200, page, cache)
 

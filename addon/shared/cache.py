@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import resp
+from addon.net.tracing import question
 from addon.settings.schema import Settings
 from addon.shared import added_locks, reads, records, writes
 from addon.shared.lookup import Key, Lookup, Wanted
@@ -308,8 +309,11 @@ class Shared:
         future = asyncio.get_running_loop().run_in_executor(self._threads, self._job, job, deadline)
         future.add_done_callback(self._done)
         try:
-            async with asyncio.timeout(self.timeout):
-                return await future
+            with question("Redis", _named(job)) as asked:
+                async with asyncio.timeout(self.timeout):
+                    answer = await future
+                asked.came_to = "nothing" if answer is None else "an answer"
+            return answer
         except TimeoutError:
             self._lost(f"no answer within {self.timeout:g} s")
         except (resp.WritesRefused, resp.ReadOnly) as error:
@@ -379,3 +383,10 @@ class Shared:
         if isinstance(reply, resp.ServerError) and not isinstance(reply, resp.WrongType):
             raise reply
         return self._pay(trips) if self._owed else True
+
+
+def _named(job: Callable[..., object]) -> str:
+    """What a job does, by the name of its function: that of whoever asked for it, where it is a lambda."""
+    function = job.func if isinstance(job, partial) else job
+    parts = [part for part in getattr(function, "__qualname__", "").split(".") if not part.startswith("<")]
+    return parts[-1].strip("_").replace("_", " ") if parts else "job"

@@ -87,6 +87,10 @@ class HeaderRules:
             + sum(sys.getsizeof(text) + 70 for text in [*texts, *parts])
         )
 
+    def behind(self, added: Added) -> list[HeaderRule]:
+        """The rules that had their part in what a path gets, in the order of the file."""
+        return [rule for place, rule in enumerate(self.rules) if added.key >> place & 1]
+
     def added(self, segments: Sequence[str], slash: bool, host: str = "") -> Added:
         """What a path gets on a host."""
         mask = self._places.candidates(segments) if self.rules else 0

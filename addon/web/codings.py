@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import brotli  # type: ignore[import-untyped]  # it comes without annotations
-import zstandard
+
+from addon.web import zstd
 
 IDENTITY = "identity"
 # What we can make, best first: the order among codings that the client likes equally.
@@ -21,6 +22,7 @@ CODINGS = ("br", "zstd", "gzip")
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # of files that lie beside the one they encode
 
 _PIECE = 64 * 1024
+_ZSTD = zstd.find()
 
 _CODING = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")
 
@@ -61,13 +63,41 @@ def encode(data: bytes, coding: str) -> bytes | None:
     if coding == "br":
         encoded = brotli.compress(data, quality=5)
     elif coding == "zstd":
-        # Window 4 MB at this level: RFC 9659 allows browsers to refuse more than 8 MB.
-        encoded = zstandard.ZstdCompressor(level=9).compress(data)
+        encoded = _ZSTD.compress(data)
     elif coding == "gzip":
         encoded = zlib.compress(data, 6, wbits=31)  # no file name, no time: `gzip.compress` differs between versions
     else:
         raise ValueError(f"no such content coding: {coding!r}")
     return encoded if len(encoded) < len(data) else None
+
+
+class Encoder:
+    """Puts on a content coding, piece by piece; pieces of the same sizes give the same bytes. For a thread.
+
+    Raises ValueError for another coding.
+    """
+
+    def __init__(self, coding: str) -> None:
+        match coding:
+            case "br":
+                brotli_encoder = brotli.Compressor(quality=5)
+                self._feed, self._end = brotli_encoder.process, brotli_encoder.finish
+            case "zstd":
+                zstd_encoder = _ZSTD.compressor()
+                self._feed, self._end = zstd_encoder.compress, zstd_encoder.flush
+            case "gzip":
+                gzip_encoder = zlib.compressobj(6, wbits=31)
+                self._feed, self._end = gzip_encoder.compress, gzip_encoder.flush
+            case _:
+                raise ValueError(f"no such content coding: {coding!r}")
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be sent by now, often nothing."""
+        return bytes(self._feed(data))
+
+    def end(self, data: bytes) -> bytes:
+        """The last piece, and all that is left."""
+        return bytes(self._feed(data) + self._end())
 
 
 class Decoder:
@@ -80,8 +110,7 @@ class Decoder:
                 self._brotli = brotli.Decompressor()
                 self._steps = self._of_brotli
             case "zstd":
-                # RFC 9659: browsers may refuse a window of more than 8 MiB.
-                self._zstd = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
+                self._zstd = _ZSTD.decompressor()
                 self._steps = self._of_zstd
             case "gzip":
                 self._gzip = zlib.decompressobj(wbits=31)
@@ -97,7 +126,7 @@ class Decoder:
             raise ValueError("bytes after the end")
         try:
             yield from self._steps(data)
-        except (brotli.error, zlib.error, zstandard.ZstdError) as error:
+        except (brotli.error, zlib.error, _ZSTD.error) as error:
             raise ValueError("not of this coding") from error
 
     def _of_gzip(self, data: bytes) -> Iterator[bytes]:

@@ -17,6 +17,8 @@ from addon.web.http_dates import http_date
 Headers = tuple[tuple[bytes, bytes], ...]
 
 SMALLEST_WORTH_ENCODING = 256  # bytes; below, the headers outweigh what is saved
+LARGEST_ENCODED = 64 * 1024 * 1024
+"""Bytes above which nothing is encoded on its way: of a download, the length and being resumed are worth more."""
 
 CORS = (b"Access-Control-Allow-Origin", b"*")
 NOSNIFF = (b"X-Content-Type-Options", b"nosniff")
@@ -53,19 +55,21 @@ class Form(NamedTuple):
 
     `size` is in bytes, None while nobody has made this form yet, or has looked whether it is one. `blob` is the id of
     the blob that holds the bytes: the file's own, that of `x.br` or `x.gz` beside it, or None for a form that `encode`
-    makes.
+    makes. `streamed`: it is made on its way to the client, so its size is known only where one of them was kept.
     """
 
     coding: str
     size: int | None
     blob: str | None
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """An answer: status, headers, and bytes `start` to `end` (exclusive) of `form`; no form, no body.
 
-    `headers` are complete but for `Date` and what the caller adds of its own. With `pending` the form has to be made
+    `headers` are complete but for `Date` and what the caller adds of its own; a form of unknown size that is streamed
+    is sent whole, and has no `Content-Length`. With `pending` the form has to be made
     first (`encode`): then `Representation.made` or `without`, and negotiate again. `head_only` (HEAD, with the form and
     size that GET would send) has no body either.
     """
@@ -110,7 +114,8 @@ class Representation:
     `content_type` and `cache_control` are header values; `size` is in bytes; `tag` is the blob id that entity tags are
     made of (None: no entity tags); `last_modified` is in seconds since the epoch (None: unknown). `encoded` are the
     other forms that may be sent, see `encoded_forms`. `nosniff`: browsers are to believe the type, which the name says.
-    `coding`: what the file itself is in (`encoded_names`). `extra` headers are the site's; one with the name of a
+    `coding`: what the file itself is in (`encoded_names`). `varies`: there are other forms
+    besides. `extra` headers are the site's; one with the name of a
     header of ours replaces it, except `Vary`, which is joined; of ours, those that `removed` names (in lower case) go.
     They have to be valid and none may be of those that frame a message or describe a form (`Content-Length`,
     `Content-Encoding`, `ETag`, …): the caller checks.
@@ -126,6 +131,7 @@ class Representation:
     removed: frozenset[bytes] = frozenset()
     nosniff: bool = True
     coding: str = ""
+    varies: bool = False
     # Filled as forms are asked for; always with the same values, whoever asks.
     _answers: dict[str, FormAnswers] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -137,9 +143,17 @@ class Representation:
         """The same without a form that turned out no smaller than the file."""
         return replace(self, encoded=tuple(form for form in self.encoded if form.coding != coding))
 
-    def made_by_us(self, coding: str) -> "Representation":
+    def unmade(self, coding: str) -> "Representation":
+        """The same with the size of a streamed form unknown again, for its bytes are not on hand any more."""
+        return self.made_by_us(coding, streamed=True)
+
+    def at_rest(self) -> "Representation":
+        """The same without forms that are made on their way."""
+        return replace(self, encoded=tuple(form for form in self.encoded if not form.streamed), varies=True)
+
+    def made_by_us(self, coding: str, *, streamed: bool) -> "Representation":
         """The same with a form that we make instead of the one that lies beside the file."""
-        own = Form(coding, None, None)
+        own = Form(coding, None, None, streamed)
         return replace(self, encoded=tuple(own if form.coding == coding else form for form in self.encoded))
 
     @property
@@ -170,7 +184,7 @@ class Representation:
         return answers
 
     def _prepare(self, form: Form) -> FormAnswers:
-        vary = [b"Accept-Encoding"] if self.encoded else []
+        vary = [b"Accept-Encoding"] if self.encoded or self.varies else []
         vary += [value for name, value in self.extra if name.lower() == b"vary"]
         extra = [pair for pair in self.extra if pair[0].lower() != b"vary"]
         replaced = {name.lower() for name, _ in extra} | self.removed
@@ -192,7 +206,7 @@ class Representation:
         typed = ours((b"Content-Type", self.content_type.encode("latin-1")))
         shared = (*typed, *coded, *tagged, *modified, ACCEPT_RANGES, *guiding, *extra)
         headers = shared if form.size is None else ((b"Content-Length", b"%d" % form.size), *shared)
-        whole = Plan(200, headers, form, 0, form.size or 0, pending=form.size is None)
+        whole = Plan(200, headers, form, 0, form.size or 0, pending=form.size is None and not form.streamed)
         # RFC 9110 §15.4.5: a 304 tells caches what GET would have told them, and describes no content; Last-Modified
         # only where no entity tag does its work.
         kept = (pair for pair in extra if not _describes_content(pair[0]))
@@ -210,11 +224,12 @@ def entity_tag(blob: str, coding: str) -> bytes:
 
 
 def encoded_forms(
-    content_type: str, size: int, *, makeable: bool = True, beside: Mapping[str, Beside] | None = None
+    content_type: str, size: int, *, held: bool = True, beside: Mapping[str, Beside] | None = None
 ) -> tuple[Form, ...]:
     """The encoded forms worth offering of a file of `size` bytes; none of what is compressed already.
 
-    `makeable`: its bytes are held, so that `encode` can make forms; small files (below 256 bytes) are not worth it.
+    `held`: its bytes are, so that `encode` can make forms; else they are made on their way. Small files (below 256
+    bytes) are not worth it.
     `beside`: what lies beside it in the repository by suffix (`.br`, `.zst`, `.gz`). Such a form is used instead of one
     of ours, if it is smaller than the file.
     """
@@ -226,6 +241,11 @@ def encoded_forms(
         lying = found.get(suffix)
         if lying is not None and lying.size < size:
             forms.append(Form(coding, lying.size if lying.checked else None, lying.blob))
-        elif makeable and size >= SMALLEST_WORTH_ENCODING:
-            forms.append(Form(coding, None, None))
+        elif worth_encoding(size, held=held):
+            forms.append(Form(coding, None, None, streamed=not held))
     return tuple(forms)
+
+
+def worth_encoding(size: int, *, held: bool) -> bool:
+    """Whether we encode a file of `size` bytes. held: its bytes are in memory."""
+    return size >= SMALLEST_WORTH_ENCODING and (held or size <= LARGEST_ENCODED)

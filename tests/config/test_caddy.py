@@ -24,7 +24,8 @@ from addon.preview.forge import Forge
 from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, free_port, running_proxy, wait_for_port
+from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, running_proxy, wait_for_port
+from tests.ports import free_port
 from tests.resp.servers import wait_until
 
 CADDYFILE = ROOT / "config" / "caddy" / "Caddyfile"

@@ -21,7 +21,8 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, ROOT, free_port, running_proxy, wait_for_port
+from tests.integration.running import PAGES_DOMAIN, ROOT, running_proxy, wait_for_port
+from tests.ports import free_port
 from tests.resp.certs import make_certificates
 from tests.resp.servers import wait_until
 

@@ -10,16 +10,19 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
 
+from addon.commands.cli import main
 from addon.commands.purge import purge_command
 from addon.preview.forge import Forge
 from addon.settings.schema import load
 from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
+from tests.ports import free_port
 from tests.resp.servers import Server, start_valkey, wait_until
 
 TOKEN = "s3cret-token"
@@ -37,6 +40,7 @@ class Desk(NamedTuple):
     forge: Forge
     site: Site
     redis: Server
+    config: Path
 
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -73,7 +77,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             "forgejoPublicHost": "git.example",
         }
         with running_proxy(root / "proxy", forge.url, **options) as proxy:
-            yield Desk(proxy, port, forge, site, redis)
+            yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml")
     site.close()
     forge.stop()
 
@@ -158,7 +162,7 @@ def test_the_status_is_a_page_for_a_browser(desk: Desk) -> None:
     client.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/metrics", "/purge"])
+@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/metrics", "/explain", "/purge"])
 @pytest.mark.parametrize(
     "authorization", [None, "Bearer wrong", "Bearer", "Basic !!!", "Basic " + base64.b64encode(b"x:wrong").decode()]
 )
@@ -167,6 +171,57 @@ def test_without_the_token_nothing_is_told(path: str, authorization: str | None,
     status, told = desk.ask(path, "POST" if path == "/purge" else "GET", headers=headers)
     assert status == 401
     assert list(told) == ["error"]
+
+
+def explained(desk: Desk, url: str, more: str = "") -> dict[str, Any]:
+    status, told = desk.ask(f"/explain?url={quote(url, safe='')}{more}", headers=BEARER)
+    assert status == 200, told
+    found: dict[str, Any] = told
+    return found
+
+
+def test_an_answer_is_explained_as_it_is_given(desk: Desk) -> None:
+    for path in ("/blog/", "/blog/missing"):
+        visited = desk.proxy.get("alice", path)
+        told = explained(desk, f"http://alice.{PAGES_DOMAIN}{path}")
+        assert told["status"] == visited.status
+        got = {name.lower(): value for name, value in visited.headers.items()}
+        for header in told["headers"]:
+            if header["name"] != "X-Cache-Status":
+                assert got[header["name"].lower()] == header["value"]
+        assert told["asked"] == []
+    calls = len(desk.forge.calls)
+    cold = explained(desk, f"http://alice.{PAGES_DOMAIN}/blog/", "&cold=1")
+    assert cold["status"] == 200
+    assert {each["whom"] for each in cold["asked"]} == {"Forgejo"}
+    assert len(desk.forge.calls) - calls == len(cold["asked"])
+    assert TOKEN not in json.dumps([told, cold])
+
+
+def test_of_a_domain_it_is_said_what_dns_says_now(desk: Desk) -> None:
+    assert desk.proxy.get("alice", "/blog/").status == 200
+    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, 30, "the registration")
+    here, away = explained(desk, f"https://{HOST}/"), explained(desk, f"https://{AWAY}/")
+    assert (here["dns"]["leads_here"], here["dns"]["certificate_may_be_asked_for"]) == (True, True)
+    assert (away["dns"]["leads_here"], away["dns"]["certificate_may_be_asked_for"]) == (False, False)
+    assert away["dns"]["addresses"] == ["198.51.100.1"]
+    assert "registered for alice/blog" in away["steps"][1]["says"]
+    assert desk.ask("/explain?url=ftp://x/", headers=BEARER)[0] == 400
+    assert desk.ask("/explain", headers=BEARER)[0] == 400
+    assert desk.ask("/explain?url=x", "POST", headers=BEARER)[0] == 405
+
+
+def test_the_command_explains_for_people_and_programs(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(desk.config)
+    assert main(["explain", f"https://{AWAY}/", "--config", config]) == 0
+    text = capsys.readouterr().out
+    assert f"{AWAY} is registered for alice/blog" in text
+    assert "it does not lead here; a certificate may not be asked for" in text
+    assert "Answer: 200" in text
+    assert main(["explain", "--json", f"alice.{PAGES_DOMAIN}/blog/", "--config", config]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == 200
+    assert main(["explain", "ftp://x/", "--config", config]) == 1
+    assert "expected an address" in capsys.readouterr().err
 
 
 def test_a_purge_makes_a_push_visible(desk: Desk) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from resp import AuthenticationError, Breaker, BreakerOpen, Client, ConnectionLost, InvalidArgument
-from tests.resp.servers import Server, free_port, wait_until
+from tests.ports import free_port
+from tests.resp.servers import Server, wait_until
 
 
 class Clock:

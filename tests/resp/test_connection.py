@@ -24,10 +24,11 @@ from resp import (
     Timeout,
     TooManyClients,
 )
+from tests.ports import free_port
 from tests.resp.conftest import AnyServer, TlsServer
 from tests.resp.old_server import OldServer
 from tests.resp.scripted import GREETING, Exchange, Scripted
-from tests.resp.servers import Server, free_port
+from tests.resp.servers import Server
 
 NewServer = Callable[..., Server]
 

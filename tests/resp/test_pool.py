@@ -23,8 +23,9 @@ from resp import (
     PoolExhausted,
     Timeout,
 )
+from tests.ports import free_port
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import Server, free_port, wait_until
+from tests.resp.servers import Server, wait_until
 
 MakePool = Callable[..., Pool]
 

@@ -26,8 +26,9 @@ def block_of(answer: Answer) -> bytes:
             parts.append(field(lower, value))
             has_length = has_length or lower == b"content-length"
     if not has_length:
-        size = answer.length if answer.stream is not None else len(answer.body)
-        parts.append(field(b"content-length", b"%d" % size))
+        size = answer.length if answer.stream is not None or answer.length is None else len(answer.body)
+        if size is not None:
+            parts.append(field(b"content-length", b"%d" % size))
     return b"".join(parts)
 
 

@@ -55,7 +55,8 @@ class Founded(Answer):
 class Pages:
     """Answers by path, as a `PagesServer` does: `recall` what it has, `answer` what it has to wait for.
 
-    /hit…, /miss…, /never (a miss that ends with its connection), /fault, /bad-header, /big, /stream?N, /cut, /late.
+    /hit…, /miss…, /never (a miss that ends with its connection), /fault, /bad-header, /big, /stream?N, /cut, /late,
+    /unknown (a stream of unknown length), /unknown?cut.
     """
 
     def __init__(self) -> None:
@@ -110,6 +111,10 @@ class Pages:
             body = BIG
         if path == "/without-length":
             return Answer(200, [], body)
+        if path == "/unknown":
+            answer = Answer(200, [], length=None)
+            answer.stream = lambda: self._stream("/cut" if request.query == "cut" else path, 200_000)
+            return answer
         if path in ("/stream", "/cut", "/late", "/short", "/long"):
             size = int(request.query or len(BIG))
             answer = Answer(200, [(b"Content-Length", b"%d" % size)], length=size)
@@ -257,6 +262,17 @@ def answers(data: bytes) -> list[tuple[int, dict[str, str], bytes]]:
         found.append((code, fields, data[:size]))
         data = data[size:]
     return found
+
+
+def unchunked(data: bytes) -> tuple[bytes, bytes]:
+    """The body that chunks make, and what follows it."""
+    body = b""
+    while True:
+        size, _, data = data.partition(b"\r\n")
+        length = int(size, 16)
+        body, data = body + data[:length], data[length + 2 :]
+        if not length:
+            return body, data
 
 
 def resident() -> int:

@@ -15,16 +15,22 @@ from pathlib import Path
 
 import pytest
 
+from addon.web.codings import Decoder
 from tests.addon.lane.faces import CONDITIONS, ENCODINGS, METHODS, PLACES, TRICKS, Client, Faces, both_faces, request
+from tests.addon.lane.lane_running import unchunked
 from tests.addon.preview.running import everything_forge
+from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 
 FORGEJO = "git.test"
+BUNDLE = b"".join(b"export const n%x = %d;\n" % (number, number) for number in range(50_000))  # 1.2 MB
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faces]:
-    forge = everything_forge(tmp_path_factory.mktemp("forge"))
+    root = tmp_path_factory.mktemp("forge")
+    Site(root / "compress" / "large.git", {".pages": b"enabled: true\n", "public/bundle.js": BUNDLE})
+    forge = everything_forge(root)
     options = {"forgejoPublicHost": FORGEJO, "cacheTTL": 3600}
     with both_faces(tmp_path_factory, forge, **options) as faces:
         yield faces
@@ -75,6 +81,29 @@ def test_the_entity_tag_that_one_face_gives_is_known_to_the_other(both: tuple[Cl
                 answer = flow.ask(again)
                 assert answer == lane.ask(again)
                 assert answer[0] == 304
+
+
+def test_a_large_text_is_encoded_on_its_way(faces: Faces) -> None:
+    for proxy in (faces.lane, faces.flow):
+        tags = set()
+        for version, kept in (("1.1", False), ("1.0", False), ("1.1", True)):
+            coding = "gzip" if version == "1.1" else "zstd"
+            data = request(
+                "GET",
+                f"compress.{PAGES_DOMAIN}",
+                "/large/bundle.js",
+                (f"Accept-Encoding: {coding}", "Connection: close"),
+            )
+            head, _, body = proxy.raw(data.replace(b"HTTP/1.1", b"HTTP/" + version.encode())).partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().lower().split("\r\n")[1:])
+            assert fields.get("transfer-encoding") == ("chunked" if version == "1.1" and not kept else None)
+            assert ("content-length" in fields, fields["vary"]) == (kept, "accept-encoding")
+            assert fields["content-encoding"] == coding
+            if "transfer-encoding" in fields:
+                body, _ = unchunked(body)
+            assert b"".join(Decoder(coding).feed(body)) == BUNDLE
+            tags.add((fields["etag"], body))
+        assert len(tags) == 2
 
 
 def test_pages_and_forgejo_may_share_a_connection(faces: Faces) -> None:

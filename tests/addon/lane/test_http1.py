@@ -27,6 +27,7 @@ from tests.addon.lane.lane_running import (
     reset,
     resident,
     running_lane,
+    unchunked,
 )
 from tests.addon.net.tls_wire import make_pair
 
@@ -123,6 +124,28 @@ async def test_a_connection_lasts_as_its_client_wishes(
         if goes_on:
             both = answers(await running.talk(get(path, *fields, version=version) + get("/hit", LAST)))
             assert len(both) == 2
+
+
+async def test_a_stream_of_unknown_length_is_chunked_or_ends_with_its_connection() -> None:
+    whole = BIG[:200_000]
+    async with running_lane() as running:
+        received = await running.talk(get("/unknown") + get("/unknown?cut") + get("/hit"))
+        head, _, rest = received.partition(b"\r\n\r\n")
+        assert b"\r\nTransfer-Encoding: chunked" in head
+        assert b"content-length" not in head.lower()
+        body, rest = unchunked(rest)
+        assert body == whole
+        assert b"\r\nTransfer-Encoding: chunked" in rest.partition(b"\r\n\r\n")[0]
+        assert b"\r\n0\r\n" not in rest  # cut, and nothing after it
+        head, _, rest = (await running.talk(get("/unknown", "Connection: keep-alive", version="1.0"))).partition(
+            b"\r\n\r\n"
+        )
+        assert b"\r\nConnection: close" in head
+        assert b"chunked" not in head
+        assert rest == whole
+        received = await running.talk(get("/unknown", method="HEAD") + get("/hit", LAST))
+        assert b"content-length" not in received.partition(b"\r\n\r\n")[0].lower()
+        assert received.endswith(b"GET /hit")
 
 
 @pytest.mark.parametrize("path", ["/hit", "/miss", "/big", "/stream"])

@@ -53,6 +53,16 @@ async def test_hits_misses_large_bodies_and_streams_are_answered_side_by_side() 
         assert running.lane.handed_over == 0
 
 
+async def test_a_stream_of_unknown_length_ends_with_its_stream() -> None:
+    async with running_lane() as running, http2_client(running) as client:
+        whole = await client.get("/unknown")
+        assert (bytes(whole.body), "content-length" in whole.fields) == (BIG[:200_000], False)
+        cut = await client.answer(client.ask("/unknown?cut"))
+        assert cut.reset is not None
+        head = await client.answer(client.ask("/unknown", method="HEAD"))
+        assert (head.status, "content-length" in head.fields) == (200, False)
+
+
 async def test_a_miss_holds_up_nobody() -> None:
     async with running_lane() as running, http2_client(running) as client:
         running.pages.release.clear()

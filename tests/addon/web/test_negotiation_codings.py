@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from addon.web.codings import CODINGS, IDENTITY, Decoder, decodes, encode
-from addon.web.representation import Beside, Form, Representation, encoded_forms
+from addon.web.representation import LARGEST_ENCODED, Beside, Form, Representation, encoded_forms
 from tests.addon.web.negotiation_cases import BLOB, BR, HTML, IMAGE, MODIFIED, PAGE, SIZES, ask, coding, header
 
 # ---------------------------------------------------------------- Accept-Encoding
@@ -122,40 +122,43 @@ def test_a_form_not_made_yet_is_pending_until_its_size_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "size", "makeable", "beside", "expected"),
+    ("content_type", "size", "held", "beside", "expected"),
     [
         (HTML, 10000, True, {}, [("br", None, None), ("zstd", None, None), ("gzip", None, None)]),
         (HTML, 256, True, {}, [("br", None, None), ("zstd", None, None), ("gzip", None, None)]),
         (HTML, 255, True, {}, []),
-        (HTML, 10000, False, {}, []),
+        (HTML, 10000, False, {}, [("br", None, None), ("zstd", None, None), ("gzip", None, None)]),
+        (HTML, LARGEST_ENCODED + 1, False, {}, []),
         ("image/png", 10000, True, {}, []),
         ("image/png", 10000, True, {".gz": ("f00", 9000)}, []),
-        (HTML, 10000, False, {".gz": ("f00", 4000)}, [("gzip", 4000, "f00")]),
+        (HTML, 10000, False, {".gz": ("f00", 4000)}, [("br", None, None), ("zstd", None, None), ("gzip", 4000, "f00")]),
         (
             HTML,
             10000,
             False,
             {".br": ("f01", 3000), ".gz": ("f00", 4000)},
-            [("br", 3000, "f01"), ("gzip", 4000, "f00")],
+            [("br", 3000, "f01"), ("zstd", None, None), ("gzip", 4000, "f00")],
         ),
         (HTML, 10000, True, {".zst": ("f02", 1)}, [("br", None, None), ("zstd", 1, "f02"), ("gzip", None, None)]),
         (HTML, 100, True, {".gz": ("f00", 90)}, [("gzip", 90, "f00")]),
         (HTML, 100, True, {".gz": ("f00", 100)}, []),  # no smaller than the file
-        (HTML, 1000, False, {".gz": ("f00", 1001)}, []),
-        (HTML, 1000, False, {".lz": ("f00", 10)}, []),
+        (HTML, 255, False, {".lz": ("f00", 10)}, []),
     ],
 )
 def test_forms_are_offered_of_what_shrinks_and_files_beside_it_go_first(
     content_type: str,
     size: int,
-    makeable: bool,
+    held: bool,
     beside: dict[str, tuple[str, int]],
     expected: list[tuple[str, int | None, str | None]],
 ) -> None:
     for checked in (True, False):  # how large a form is that nobody looked at is not known
         lying = {suffix: Beside(*each, checked) for suffix, each in beside.items()}
-        forms = encoded_forms(content_type, size, makeable=makeable, beside=lying)
-        assert [tuple(form) for form in forms] == [(c, s if checked else None, blob) for c, s, blob in expected]
+        forms = encoded_forms(content_type, size, held=held, beside=lying)
+        assert list(forms) == [
+            Form(coding, size if checked else None, blob, streamed=blob is None and not held)
+            for coding, size, blob in expected
+        ]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -167,7 +170,7 @@ def test_a_form_that_nobody_looked_at_waits_and_has_no_tag_that_a_client_could_h
         assert (plan.status, plan.pending, plan.form) == (200, True, Form("br", None, blob))
     seen = page.made("br", 3000)
     assert ask({"Accept-Encoding": "br", "If-None-Match": f'"{blob}-br"'}, seen).status == 304
-    ours = ask({"Accept-Encoding": "br"}, page.made_by_us("br"))
+    ours = ask({"Accept-Encoding": "br"}, page.made_by_us("br", streamed=False))
     assert (ours.pending, ours.form, header(ours, "ETag")) == (True, Form("br", None, None), BR)
 
 

@@ -516,6 +516,5 @@ def test_hosts_of_previews_are_found_by_label(host: str, label: str | None) -> N
     else:
         assert target == PreviewRequest(label, Path(("a",), False))
         assert isinstance(found(None), OtherHost)
-    assert isinstance(
-        route(FORGE, "/a", pages_domain=DOMAIN, forgejo_host=FORGE, preview_domain="example.com"), ForgejoRequest
-    )
+    forge = route(FORGE, "/a", pages_domain=DOMAIN, forgejo_host=FORGE, preview_domain="example.com")
+    assert isinstance(forge, ForgejoRequest)
