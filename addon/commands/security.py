@@ -76,7 +76,7 @@ def security_notes(
                 f"previewDomain {previews}",
                 f"is below {shared}, as the pages are: previews can set cookies for sites",
             )
-    if settings.auth_secret_key is None and (settings.redis_host or settings.redis_url):
+    if settings.auth_secret_key is None and settings.names_redis:
         yield "authSecretKey", _KEY_IN_REDIS
 
 

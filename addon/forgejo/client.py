@@ -33,7 +33,9 @@ from addon.forgejo.errors import (
 )
 from addon.forgejo.git_objects import GitObjects
 from addon.forgejo.large_files import LargeFiles
+from addon.forgejo.oauth import OAuth
 from addon.forgejo.pulls import PullRequests
+from addon.forgejo.reading_rights import Verdict, verdict
 
 __all__ = [
     "Access",
@@ -53,6 +55,7 @@ __all__ = [
     "Tree",
     "TreeEntry",
     "Unreachable",
+    "Verdict",
 ]
 
 # Bytes of a body that we accept. A branch carries its commit's message, twice if it is signed.
@@ -196,6 +199,14 @@ class Forgejo:
         if answer.status != 200:
             raise answer.trouble(f"branch of {owner}/{name}")
         return answers.branch(answer.body, branch, repository.object_format, reached.access)
+
+    def oauth(self, client_id: str, client_secret: str, callback: str) -> OAuth:
+        """Login at this forge by an application of this server's."""
+        return OAuth(self._calls, client_id, client_secret, callback)
+
+    async def may_read(self, repository: Repository, token: str) -> Verdict:
+        """Whether a reader, by a token of his own, may read a repository's code."""
+        return await verdict(self._calls, repository, token)
 
     async def tree(self, repository: Repository, commit: str, *, max_entries: int) -> Tree:
         """All files and links of a commit; see `GitObjects.tree`."""

@@ -48,6 +48,13 @@ class CommitStatuses:
         told = {"state": state.value, "context": CONTEXT, "target_url": address, "description": words}
         target = f"{API}{quoted(repository.owner)}/{quoted(repository.name)}/statuses/{commit}"
         body, owner = json.dumps(told).encode(), repository.owner
-        answer = await self._calls.post(target, body, authorization=self._authorization, owner=owner, limit=ERROR_BODY)
+        answer = await self._calls.post(
+            target,
+            body,
+            headers=(("Authorization", self._authorization),),
+            content_type="application/json",
+            owner=owner,
+            limit=ERROR_BODY,
+        )
         if answer.status not in (200, 201):
             raise answer.trouble(f"a status of {repository.owner}/{repository.name}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""A small HTTP/1.1 client on the event loop: one GET, its answer, its body as it comes.
+"""A small HTTP/1.1 client on the event loop: one GET or small POST, its answer, its body as it comes.
 
 It knows connections (`http_connection`), framing (h11's) and time; nothing of Forgejo. Redirects, cookies and caching
 are not its business. State: the idle connections of each origin, and the set of all that are open.
@@ -197,16 +197,15 @@ class HttpClient:
         self,
         origin: Origin,
         target: str,
+        headers: Sequence[tuple[str, str]],
         body: bytes,
-        headers: Sequence[tuple[str, str]] = (),
+        content_type: str,
         *,
         deadline: float | None = None,
     ) -> Response:
-        """POST a body and wait for the head of the answer; as `get`, but on a connection of its own.
-
-        What was sent on a kept connection that proves dead may have been done or not, and is never sent twice.
-        """
-        request = self._request("POST", origin, target, [*headers, ("Content-Length", str(len(body)))], None)
+        """POST a body, as `get`. Always on a new connection, for nothing may be sent twice."""
+        length, kind = ("Content-Length", str(len(body))), ("Content-Type", content_type)
+        request = self._request("POST", origin, target, (*headers, kind, length), None)
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._exchange(await self._connect(origin), request, body)

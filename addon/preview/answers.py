@@ -26,7 +26,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """A request with its target split, nothing decoded; header names in lower case."""
+    """A request with its target split, nothing decoded; header names in lower case. body: of a POST."""
 
     method: str
     path: str

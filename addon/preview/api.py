@@ -52,6 +52,7 @@ class Api:
         pulls = PullsApi(self, self._paged)
         self._routes = [
             _route("", ("DELETE", "GET", "PATCH"), self._repository),
+            _route("/languages", get, self._languages),
             _route("/branches", ("GET", "POST"), self._branches),
             _route("/branches/(?P<tail>.+)", ("DELETE", "GET", "PATCH"), self._branch),
             _route("/git/trees/(?P<tail>[^/]+)", get, self._tree),
@@ -106,7 +107,11 @@ class Api:
         if not secrets:
             return ANONYMOUS
         for secret in secrets:
-            token = self.registry.tokens.get(secret)
+            token = self.registry.tokens.get(secret) or self.registry.bearer(secret)
+            owner = self.registry.owner(token.user) if token is not None else None
+            if owner is not None and owner.settings.prohibited:
+                text = "This account is prohibited from signing in, please contact your site administrator."
+                return json_answer({"message": text}, 403)
             if token is not None:
                 return Viewer(token.user, token)
         return self.error(refusal(secrets[0]), 401)
@@ -197,6 +202,8 @@ class Api:
             return place
         if place is None or (place.settings.hidden_code and handler != self._repository):
             return self.not_found(request)
+        if handler != self._repository and not self.registry.sees_code(place, viewer):
+            return self.error("user should have specific read permission or be a repo admin or a site admin", 403)
         repository = place.repository
         by_id = repository.is_id(tail) or repository.is_id(request.parameter("ref") or "") or handler == self._blobs
         if not by_id:  # A folder's branch moves when its files change; by id everything stays what it was.
@@ -304,6 +311,9 @@ class Api:
 
     def _repository(self, asked: Asked) -> Answer:
         return json_answer(self.documents.repository(asked.place, asked.viewer))
+
+    def _languages(self, asked: Asked) -> Answer:
+        return json_answer({})
 
     def _branches(self, asked: Asked) -> Answer:
         repository = asked.place.repository

@@ -33,6 +33,7 @@ from addon.serving.answers import (
 from addon.serving.error_pages import ErrorPages
 from addon.serving.host_redirects import to_https, to_twin
 from addon.serving.mappings import Mappings
+from addon.serving.member_login import CALLBACK, LOGIN, MemberLogin
 from addon.serving.preview_hosts import PreviewHosts
 from addon.serving.site_page import JSON, PAGE
 from addon.serving.sites import Sites
@@ -72,14 +73,16 @@ class Hosts:
         challenges: Challenges | None,
         sites: Sites,
         errors: ErrorPages,
+        login: MemberLogin | None = None,
         previews: PreviewHosts | None = None,
     ) -> None:
-        """challenges: None makes them 404. previews: None where there are none."""
+        """challenges, login: None makes them 404. previews: None where there are none."""
         self._settings = settings
         self._mappings = mappings
         self._challenges = challenges
         self._sites = sites
         self._errors = errors
+        self._login = login
         self._previews = previews
 
     def route(self, host: str | None, path: str) -> Route:
@@ -129,7 +132,11 @@ class Hosts:
         if isinstance(target, SiteRequest):
             return self._sites.site_of_owner(request, target, work)
         if isinstance(target, OwnRequest) and target.path.segments[1:] == LOGOUT and request.method == "POST":
-            return self._log_out(request)
+            return self._log_out(request, work)
+        if isinstance(target, OwnRequest) and self._login is not None and target.path.segments[1:] in (LOGIN, CALLBACK):
+            host = self._host_of_login(request)
+            if host is not None:
+                return self._login.answer(request, host, target.path.segments[1:] == CALLBACK, work)
         unread = answer_to_method(request)
         if unread is not None:
             return unread
@@ -137,7 +144,8 @@ class Hosts:
             return redirect(request, target.location)
         if isinstance(target, OwnRequest):
             if target.path.segments[1:] == LOGOUT:
-                return own_page(request, 200, templates.log_out(request.host or ""))
+                page = templates.log_out(request.host or "", members=self._login is not None)
+                return own_page(request, 200, page)
             return own_not_found(request, str(target.path))
         return self._sites.site_of_operator(request, target.path, work)
 
@@ -154,12 +162,26 @@ class Hosts:
             return OtherHost(host, target.path)
         return target if self._settings.address_style == "path" else SiteRequest(owner, target.path)
 
-    def _log_out(self, request: Request) -> Answer:
+    def _host_of_login(self, request: Request) -> str | None:
+        """The host of a request below `/.pages/login`, if it is the pages domain or can be a site's."""
+        host, domain = host_name(request.host or ""), self._settings.pages_domain
+        if host is None or host == self._settings.forgejo_public_host:
+            return None
+        below = owner_of(host, domain) is not None
+        return host if host == domain or not below or owns(host, domain) is not None else None
+
+    def _log_out(self, request: Request, work: Work) -> Answer | Need:
         """End the logins that the browser shows: by our button, which no page of somebody else's can press."""
         host = request.host or ""
         if is_foreign(request.header, host):
             return own_page(request, 403, templates.error_page(403, host=host))
-        return told(request, login.logged_out(request.header(b"cookie"), request.visitor().secure, host))
+        answer = told(request, login.logged_out(request.header(b"cookie"), request.visitor().secure, host))
+        if self._login is not None:
+            gone = self._login.log_out(request, host_name(host) or "", work)
+            if isinstance(gone, Need):
+                return gone
+            answer.headers += gone
+        return answer
 
     def _domain(self, request: Request, target: OtherHost, work: Work) -> Answer | Need:
         """A domain of a site, or of one of its branches; else its twin (with or without `www.`), else a stranger."""

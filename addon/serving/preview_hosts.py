@@ -28,6 +28,7 @@ from addon.library.library import REFRESH_PATIENCE
 from addon.serving.answers import Answer, Need, Request, Work, answer_to_method, trouble_page
 from addon.serving.error_pages import ErrorPages
 from addon.serving.locks import Entered, Locks
+from addon.serving.members import Hidden
 from addon.serving.paths import Paths
 from addon.serving.preview_marks import marked, takes_bar, whole, with_bar
 from addon.serving.repositories import Repositories, wanted_with
@@ -84,6 +85,8 @@ class PreviewHosts:
         if site is None or lookup.repository is None or not shows_previews(lookup):
             return doubts[0] if doubts else self._none(request, path, work)
         passed = self._locks.lock(request, lookup, site, (), path, work, f":{asked.first}")
+        if isinstance(passed, Hidden):
+            return self._none(request, path, work)
         if not isinstance(passed, Entered):
             return passed
         if not lookup.repository.public and not work.locked:
@@ -91,6 +94,9 @@ class PreviewHosts:
         found = self._preview(asked, lookup, work)
         if isinstance(found, Need):
             return found
+        if work.steps is not None and not isinstance(found, ForgejoError):
+            says = "there is none, or nobody has consented to it" if found is None else f"{found.kind} {found.name}"
+            work.steps.say("preview", says, commit=None if found is None else found.commit)
         if isinstance(found, ForgejoError):
             return trouble_page(request, found)
         made = self._commit(request, found, lookup, path, work) if found is not None else None

@@ -111,6 +111,7 @@ def described(site: Site, found: list[Finding]) -> dict[str, Any]:
             "spa": rules.spa,
             "clean_urls": rules.clean_urls,
             "canonical": rules.canonical,
+            "access": "members" if rules.members else None,
             "protected": bool(rules.password),
             "branches_protected": bool(rules.branches_password),
             "previews": [

@@ -45,7 +45,9 @@ _TEXTS = frozenset({"password", "branchesPassword"})
 _PLACES = frozenset({"root", "branch"})
 _LISTS = frozenset({"custom_domain", "enable_branches"})
 _PREVIEWS = "previews"
-_KNOWN = _BOOLEANS | _TEXTS | _PLACES | _LISTS | {_PREVIEWS}
+_ACCESS = "access"
+_MEMBERS = "members"
+_KNOWN = _BOOLEANS | _TEXTS | _PLACES | _LISTS | {_ACCESS, _PREVIEWS}
 TAB = "a tab stands here, where only spaces may; indent with spaces"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -67,6 +69,7 @@ _QUICK_BRACKETS = 32
 class PagesFile:
     """What a `.pages` file says. Hashes are kept out of the repr.
 
+    members: `access: members`, so that only who may read the repository sees the site.
     root: the folder that is served, `.` for the whole repository; branch: the branch; each "" where nothing is said.
     preview_…: as `PreviewRules` has them.
     """
@@ -83,6 +86,7 @@ class PagesFile:
     branch: str = ""
     password: str = ""
     branches_password: str = ""
+    members: bool = False
     preview_branches: tuple[str, ...] = ()
     preview_commits: bool = False
     preview_pulls: str = ""
@@ -102,6 +106,11 @@ class PagesFile:
         return 400 + sum(sys.getsizeof(text) + 8 for text in (*texts, self.root, self.branch))
 
     @property
+    def publishes_private(self) -> bool:
+        """Whether a private repository is to be a site: for everybody, or for who may read it anyway."""
+        return self.publish_private or self.members
+
+    @property
     def prefix(self) -> str:
         """What stands before the site's paths in the repository: `public/`, or what `root` names.
 
@@ -115,7 +124,7 @@ class PagesFile:
         return self.branch if self.branch not in ("", default) else None
 
     def __repr__(self) -> str:
-        return f"PagesFile(enabled={self.enabled}, protected={bool(self.password)})"
+        return f"PagesFile(enabled={self.enabled}, protected={bool(self.password)}, members={self.members})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ def parse(data: bytes) -> PagesFile:
     Raises PagesFileError, and nothing else, for what is no flat YAML mapping of known shapes, is no UTF-8, or is above
     64 KiB. Keys that nobody knows and keys given twice (the last wins) are warnings; a password that is misspelt,
     stands too deep, or is followed by an empty one is an error, for it would leave open what its owner believes locked,
-    and so is a misspelt `enabled: false`.
+    and so are `access` with any word but members, and a misspelt `enabled: false`.
     """
     if len(data) > MAX_BYTES:
         raise PagesFileError(None, f"the file is larger than {MAX_BYTES // 1024} KiB")
@@ -152,6 +161,8 @@ def parse(data: bytes) -> PagesFile:
                 if key in _TEXTS and _text(values, key) and not (value.text or "").strip():
                     raise PagesFileError(value.line, f"{key} is given more than once, and is empty here")
                 warnings.append(f"line {value.line}: {key} is given more than once; this one counts")
+            if key == _ACCESS:
+                _check_access(value)
             values[key] = value
         if (wanted := values.get(_PREVIEWS)) is not None:
             previews = read_previews(wanted.line, wanted.text, wanted.fields, warnings)
@@ -181,6 +192,7 @@ def parse(data: bytes) -> PagesFile:
         branch=_branch(values),
         password=_text(values, "password"),
         branches_password=_text(values, "branchesPassword"),
+        members=_ACCESS in values,
         preview_branches=previews.branches,
         preview_commits=previews.commits,
         preview_pulls=previews.pulls,
@@ -307,6 +319,9 @@ def _skip(events: _Events, event: Event) -> None:
                 if awaits_key[-1] and isinstance(event, ScalarEvent) and (known := _protection(event.value)):
                     line = event.start_mark.line + 1
                     raise PagesFileError(line, f"{known} has to stand at the top, not inside another name")
+                if awaits_key[-1] is False and isinstance(event, ScalarEvent) and _means_members(event.value):
+                    line = event.start_mark.line + 1
+                    raise PagesFileError(line, "access: members has to stand at the top, not inside another name")
                 awaits_key[-1] = not awaits_key[-1]
             if isinstance(event, MappingStartEvent):
                 awaits_key.append(True)
@@ -350,6 +365,25 @@ def _protection(key: str) -> str | None:
     return "branchesPassword" if "branch" in letters else "password"
 
 
+def _means_members(word: str) -> bool:
+    return word[:100].strip().lower() == _MEMBERS
+
+
+def _check_access(value: _Value) -> None:
+    """What `access` says is for readers of the repository, or an error: whoever writes it wants a closed site."""
+    if not _means_members(value.text or ""):
+        raise PagesFileError(
+            value.line, "access: expected members; leave the line out where everybody may see the site"
+        )
+
+
+def _closes(key: str, value: _Value) -> str | None:
+    """The line that was meant, where a name that nobody knows was to keep the site for readers of the repository."""
+    letters = re.sub(r"[^a-z]", "", key[:100].lower())
+    near = difflib.get_close_matches(letters, (_ACCESS,), 1, 0.8)
+    return "access: members" if near or _means_members(value.text or "") else None
+
+
 def _takes_down(key: str, value: _Value) -> str | None:
     """The line that was meant, where a name that nobody knows was to take the site down."""
     letters = re.sub(r"[^a-z]", "", key[:100].lower())
@@ -362,7 +396,7 @@ def _takes_down(key: str, value: _Value) -> str | None:
 
 def _unknown(key: str, value: _Value) -> str:
     line = value.line
-    known = _protection(key) or _takes_down(key, value)
+    known = _protection(key) or _closes(key, value) or _takes_down(key, value)
     if known is not None:
         raise PagesFileError(line, f"unknown name; did you mean {known}?")
     near = difflib.get_close_matches(key[:100].lower(), _KNOWN, 1, 0.8)

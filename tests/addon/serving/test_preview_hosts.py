@@ -437,6 +437,28 @@ async def test_a_private_repository_has_previews_only_behind_its_lock(tmp_path: 
         await delivered(serves)
 
 
+async def test_for_members_a_preview_asks_for_the_same_right_as_the_site(tmp_path: Path) -> None:
+    project = Project(tmp_path, OWN + b"access: members\n", private=True)
+    project.branch("topic", "topic")
+    stranger = "f9" * 20
+    project.forge.tokens[stranger] = Token("bob", frozenset({"read:repository", "read:user"}))
+    project.forge.tokens[TOKEN] = Token("alice", frozenset({"read:repository", "read:user"}))
+    login = {"oauthClientId": "3a61", "oauthClientSecret": "gto_x", "servePrivateRepositories": True}
+    async with shown(project, token=TOKEN, **login) as serves:
+        topic = at("topic--site--alice")
+        assert (await serves.get(topic)).status == 401
+        assert (await serves.get(topic, authorization=f"Bearer {TOKEN}")).text == "<h1>topic</h1>"
+        assert "private" in (await serves.get(topic, authorization=f"Bearer {TOKEN}")).headers["cache-control"]
+        refused = await serves.get(topic, authorization=f"Bearer {stranger}")
+        missing = await serves.get(at("topic--none--alice"), authorization=f"Bearer {stranger}")
+        assert (refused.status, refused.text) == (missing.status, missing.text) == (404, missing.text)
+        assert (await serves.get(at("none--site--alice"))).status == 401
+        project.pages(OWN + f"access: members\nbranchesPassword: {SECRET}\n".encode())
+        await delivered(serves)
+        basic = "Basic " + base64.b64encode(b"x:secret").decode()
+        assert (await serves.get(topic, authorization=basic)).text == "<h1>topic</h1>"
+
+
 async def test_a_bar_stands_on_pages_where_the_owner_wants_it(project: Project) -> None:
     project.pages(OWN + "  banner: Für <Tests>\n".encode())
     project.site.commit({"public/index.html": "<h1>main</h1>" + "x" * 2000, "public/404.html": "none"})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What a real Forgejo 16.0 answered and sent: `exchanges()` and `webhooks()`, one dict each, in order.
+"""What a real Forgejo 16.0 answered and sent: `exchanges()`, `webhooks()` and `logins()`, one dict each, in order.
 
 `pulls()` and `pull_webhooks()` are of pull requests, recorded later, over repositories that are not to be made again.
 
@@ -8,7 +8,8 @@ Recorded on loopback with default settings, ROOT_URL http://forge.localhost:3000
 `tests.addon.preview.fixtures`. An exchange has `note`, `request` (method, path, headers; `token <name>` stands for a
 token of `tests.addon.preview.running.TOKENS`) and `response` (status, headers without Date, length, and the body as
 text, base64 or, above 300 kB, sha256). A webhook has `step` (what caused it), `seconds_after`, `secret`, method, path,
-headers, text.
+headers, text. Of the logins, pages for people are left out, and of repositories all but `private` and `permissions`;
+`<code 1>` and the like stand for what differs in each run.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def exchanges() -> list[dict[str, Any]]:
 def webhooks() -> list[dict[str, Any]]:
     """The deliveries in order of arrival."""
     return _lines("webhooks.jsonl.gz")
+
+
+def logins() -> list[dict[str, Any]]:
+    """OAuth2 from discovery to refusal, and what its tokens may read; the state changes between some of them."""
+    return _lines("logins.jsonl.gz")
 
 
 def pulls() -> list[dict[str, Any]]:
