@@ -379,6 +379,9 @@ class Connection(asyncio.BufferedProtocol):
             self._hand_over(start, out)
             return
         fields, parsed = bodied.fields, bodied.line
+        if self._shown is not None and lane.misdirected(self._shown, fields, self._client):
+            self._refuse(421, out)
+            return
         request = self._request(parsed, fields)[0]
         body = RequestBody(bodied.length)
         make = answering(bodied, body, request, lane.server, lane.webhook)
