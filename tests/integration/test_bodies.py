@@ -195,6 +195,25 @@ def test_a_slow_body_gets_its_answer_at_once_and_the_connection_stays_in_step(wi
     assert wire.exchange(ALICE, "/blog/")[0].status == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "target", "method", "framing", "status"),
+    [
+        (ALICE, "/blog/", "POST", "Content-Length: 5\r\n\r\nhello", 405),
+        (ALICE, "/blog/", "POST", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 405),
+        (ALICE, "/blog/", "GET", "Content-Length: 0\r\n\r\n", 200),
+    ],
+)
+def test_who_half_closes_is_answered(
+    proxy: Proxy, host: str, target: str, method: str, framing: str, status: int
+) -> None:
+    with Wire(proxy.port) as wire:
+        wire.send(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{framing}".encode())
+        wire.socket.shutdown(socket.SHUT_WR)
+        head, _ = wire.answer()
+        assert head.status == status
+        assert wire.ended
+
+
 def test_expectations_are_met_for_forgejo(odd: OddForge, wire: Wire) -> None:
     wire.ask(GIT, "/upload", "POST", Content_Length="5", Expect="100-Continue")
     assert wire.head().status == 100

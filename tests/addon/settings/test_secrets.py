@@ -41,7 +41,7 @@ def test_the_secrets_are_these() -> None:
     expected = (
         "forgejoToken oauthClientSecret redisPassword authSecretKey webhookSecret adminToken domainProofKey redisURL"
     )
-    assert set(SECRETS) == {*expected.split(), "redisSentinelPassword"}
+    assert set(SECRETS) == {*expected.split(), "redisSentinelPassword", "previewToken"}
 
 
 @pytest.mark.parametrize("name", SECRETS)
