@@ -22,7 +22,7 @@ from addon.lane.handover import Direct, Handler
 from addon.lane.http1 import Connection
 from addon.lane.lane import Lane
 from addon.net.certificates import Certificates
-from addon.net.listeners import AT_A_TIME, BACKLOG
+from addon.net.listeners import AT_A_TIME, BACKLOG, AcceptPauses
 from addon.net.tls_transport import secure
 from addon.process.worker import Worker
 from addon.serving.server import PagesServer
@@ -75,6 +75,7 @@ def install(
         )
         return None
     lane = Lane(server, settings, through, log=log, facts=facts, webhook=webhook) if settings.lane else None
+    AcceptPauses(asyncio.get_running_loop())
     original = ReverseInstance.listen
     ours = frozenset(certificates if lane is None and worker is None else modes)
 
