@@ -376,6 +376,33 @@ async def test_a_thousand_previews_cost_two_kinds_of_calls_and_little_memory(pro
         assert serves.count() == 0
 
 
+async def test_however_many_strangers_open_the_repositorys_own_have_room_and_few_are_asked_about(
+    project: Project,
+) -> None:
+    project.pull(project.branch("own", "own"), branch="own")
+    stranger = project.strange("x")
+    for _ in range(140):
+        project.pull(stranger, source="bob/site", by="bob")
+    labelled = project.settings.pulls[1]  # the oldest of theirs
+    labelled.label("preview")
+    async with shown(project, maxPreviews=2) as serves:
+        for host in ("pr-1", "pr-2"):
+            assert (await serves.get(at(f"{host}--site--alice"))).status == 200
+        assert (project.forge.count("/reviews"), project.forge.count("/timeline")) == (100, 2)
+        assert (await serves.get(at("pr-141--site--alice"))).status == 404
+        project.forge.forget_calls()
+        await delivered(serves)
+        assert (await serves.get(at("pr-2--site--alice"))).status == 200
+        assert project.forge.count("/reviews") == 40  # what has not changed is known
+        project.pages(ALL)
+        await delivered(serves)
+        assert [(await serves.get(at(f"pr-{number}--site--alice"))).status for number in (1, 141, 140)] == [
+            200,
+            200,
+            404,
+        ]
+
+
 async def test_labels_that_two_branches_could_mean_are_neithers(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
