@@ -132,9 +132,15 @@ def test_a_full_server_says_so(new_server: NewServer) -> None:
     server = new_server("--maxclients", "1")
     with server.console() as console:
         console.ask("PING")
-        with pytest.raises((TooManyClients, ConnectionLost)) as caught:
-            opened(server)
-    assert isinstance(caught.value, TooManyClients) or not getattr(caught.value, "maybe_executed", True)
+        refused: set[type[Exception]] = set()
+        for _ in range(50):
+            with pytest.raises((TooManyClients, ConnectionLost)) as caught:
+                opened(server)
+            assert isinstance(caught.value, TooManyClients) or getattr(caught.value, "maybe_executed", None) is False
+            refused.add(type(caught.value))
+            if TooManyClients in refused:
+                break
+        assert TooManyClients in refused  # a reset may overtake what the server said before it, now and then
 
 
 @pytest.mark.parametrize(
