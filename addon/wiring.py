@@ -36,7 +36,9 @@ from addon.domains.registration import CustomDomains
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
+from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
+from addon.library.preview_reports import PreviewReports
 from addon.library.readers import Readers
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
@@ -108,7 +110,8 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         if shared is None and settings.enable_custom_domains:
             registration.registry.told = lambda key: bus.tell("settle", key)
         access = open_access(stack, sources, *await settled_key(settings, shared))
-        server = open_server(stack, sources, access, resolver)
+        previews = open_previews(stack, sources, worker)
+        server = open_server(stack, sources, access, resolver, previews)
         meter = AnswerMeter()
         server.visited, server.measured = registration.visited, meter.measure
         server.reports.domains = registration.states
@@ -389,7 +392,29 @@ def open_loop_watch(stack: AsyncExitStack, bus: Bus) -> LoopWatch:
 # ---- serving, and those who look after it ----------------------------------------------------------------------------
 
 
-def open_server(stack: AsyncExitStack, sources: Sources, access: Access, resolver: Domains | None) -> PagesServer:
+def open_previews(stack: AsyncExitStack, sources: Sources, worker: Worker | None = None) -> DeployPreviews | None:
+    """Who knows the previews of branches, commits and pull requests, and tells of them; None where there are none."""
+    settings, library = sources.settings, sources.library
+    if settings.preview_domain is None:
+        return None
+    previews = DeployPreviews(settings, sources.forgejo, library, clock=sources.clock, now=sources.now)
+    stack.push_async_callback(previews.aclose)
+    library.purged = previews.changed
+    if settings.preview_token is not None and (worker is None or not worker.number):
+        statuses = sources.forgejo.statuses(settings.preview_token.reveal())
+        reports = PreviewReports(settings.preview_domain, sources.forgejo.pulls, statuses, previews, sources.shared)
+        previews.looked, previews.eager = reports.looked, lambda key: True
+        stack.push_async_callback(reports.aclose)
+    return previews
+
+
+def open_server(
+    stack: AsyncExitStack,
+    sources: Sources,
+    access: Access,
+    resolver: Domains | None,
+    previews: DeployPreviews | None = None,
+) -> PagesServer:
     """Who answers requests, with the operator's ACME client where there is one."""
     challenges = None
     if sources.settings.acme_challenge_upstream is not None:
@@ -398,7 +423,14 @@ def open_server(stack: AsyncExitStack, sources: Sources, access: Access, resolve
     access.adopted = sources.library.renew
     members = open_members(stack, sources, access)
     return PagesServer(
-        sources.settings, sources.library, access, resolver, challenges=challenges, members=members, now=sources.now
+        sources.settings,
+        sources.library,
+        access,
+        resolver,
+        challenges=challenges,
+        members=members,
+        previews=previews,
+        now=sources.now,
     )
 
 

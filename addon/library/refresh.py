@@ -88,6 +88,8 @@ class SharedRefresh:
         """Whether Redis tells of changes."""
         self.others: Callable[[bytes | None], object] = lambda name: None
         """Told of every change, too, by the name of the key; None: everything may have changed."""
+        self.purged: Callable[[Key | None], object] = lambda key: None
+        """Told of each repository that some proxy was told of; None: of any."""
         self._settings = settings
         self._host = host
         self._clock = clock
@@ -143,6 +145,8 @@ class SharedRefresh:
         if about is None:
             self.everything()
             return
+        if kind == records.EPOCH:
+            self.purged(about)
         for key in self._meant(kind, about):
             for ticket in self._tickets.get(key, ()):
                 ticket.spoil()
@@ -171,6 +175,7 @@ class SharedRefresh:
     def everything(self) -> None:
         """Nothing that memory holds is known to be what is shared."""
         self.others(None)
+        self.purged(None)
         for tickets in self._tickets.values():
             for ticket in tickets:
                 ticket.spoil()
@@ -445,6 +450,8 @@ def _opens_nothing(known: Lookup | None, found: Lookup) -> bool:
     if known is None or known.site is None or known.repository is None:
         return False
     before, after = known.site.pages_file, found.site.pages_file
+    if after.previews.any and after.previews != before.previews:
+        return False
     if known.repository.public and not (before.password or before.branches_password or before.members):
         return True
     return (before.password, before.branches_password, before.publish_private, before.members) == (

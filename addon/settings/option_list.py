@@ -275,6 +275,37 @@ class Options:
     )
     admin_token: Secret | None = secret("adminToken", token, "The token that the status page and purging ask for.")
 
+    # Previews of branches, commits and pull requests
+    preview_domain: str | None = option(
+        "previewDomain",
+        host_name,
+        None,
+        "The domain whose sub-domains are previews of branches, commits and pull requests; off unless set.",
+    )
+    preview_domain_below_pages: bool = option(
+        "previewDomainBelowPages",
+        boolean,
+        False,
+        "Whether previewDomain may be at, below or above pagesDomain, where previews can set cookies for sites.",
+    )
+    max_previews: int = option(
+        "maxPreviews",
+        integer(1, 10_000),
+        100,
+        "The most branches and pull requests of one repository that have previews; pull requests go first.",
+    )
+    preview_ttl: float = option(
+        "previewTTL",
+        duration(1.0),
+        30 * 86_400.0,
+        "How long after its last change a preview is shown.",
+    )
+    preview_token: Secret | None = secret(
+        "previewToken",
+        token,
+        "A token with the scope write:repository that tells a pull request where its preview is, by a commit status.",
+    )
+
     # Custom domains
     enable_custom_domains: bool = option(
         "enableCustomDomains", boolean, True, "Whether sites may have domains of their own."

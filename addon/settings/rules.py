@@ -55,6 +55,18 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
     if domain and public and _is_below(public, domain):
         message = f"expected a host outside of {domain}, found {public}: there it would be the site of a user"
         yield ("forgejoPublicHost", "pagesDomain"), message
+    previews = settled["preview_domain"]
+    if previews:
+        related = domain and (_is_below(previews, domain) or _is_below(domain, previews))
+        if previews == domain or (related and not settled["preview_domain_below_pages"]):
+            message = f"expected a domain apart from {domain}, found {previews}: there previews could set cookies for"
+            message += " sites. Take another one" + (
+                "" if previews == domain else ", or insist by previewDomainBelowPages: true"
+            )
+            yield ("previewDomain", "pagesDomain"), message
+        if public and (_is_below(public, previews) or _is_below(previews, public)):
+            message = f"expected a domain apart from {public}, found {previews}: previews could set cookies for it"
+            yield ("previewDomain", "forgejoPublicHost"), message
     listen = settled["listen"]
     if not listen:
         yield ("listen",), "expected at least one address such as 127.0.0.1:8080"
@@ -132,6 +144,8 @@ def remarks(values: dict[str, Any]) -> Iterator[str]:
         listen.append(address)
     if listen:
         values["listen"] = tuple(listen)
+    if "preview_token" in values and "preview_domain" not in values:
+        yield "previewToken: is of no use without previewDomain"
     if values.get("oauth_client_secret") is not None and values.get("oauth_client_id") is None:
         yield "oauthClientSecret: is of no use without oauthClientId"
     if any(network.prefixlen == 0 for network in values.get("trusted_proxies", ())):

@@ -370,6 +370,19 @@ def test_without_any_home_the_state_folder_must_be_named() -> None:
         ({"adminListen": ":8081"}, "adminToken", "set it, or listen at 127.0.0.1:8081"),
         ({"adminListen": ["127.0.0.1:8081", "192.0.2.1:8081"]}, "adminToken", "as 192.0.2.1:8081 can"),
         ({"adminListen": "[::]:8081"}, "adminToken", "is required where"),
+        ({"previewDomain": "pages.example.org"}, "previewDomain", "a domain apart from pages.example.org"),
+        ({"previewDomain": "p.pages.example.org"}, "previewDomain", "insist by previewDomainBelowPages: true"),
+        ({"previewDomain": "example.org"}, "previewDomain", "a domain apart from pages.example.org"),
+        (
+            {"previewDomain": "pages.example.org", "previewDomainBelowPages": "true"},
+            "previewDomain",
+            "a domain apart from pages.example.org",
+        ),
+        (
+            {"previewDomain": "p.git.example.net", "forgejoPublicHost": "git.example.net"},
+            "previewDomain",
+            "a domain apart from git.example.net",
+        ),
         ({"oauthClientId": "3a61"}, "oauthClientSecret", "together with oauthClientId"),
         ({"oauthClientId": "3a61", "oauthClientSecret": "gto_x", "processes": 2}, "oauthClientId", "needs redisHost"),
     ],
@@ -378,6 +391,14 @@ def test_options_that_contradict_each_other_are_refused(options: dict[str, objec
     message = refusal(options)
     assert message.startswith(f"settings: {option}: ")
     assert says in message
+
+
+@pytest.mark.parametrize("domain", ["preview.example.net", "preview.example.org", "evilpages.example.org"])
+def test_the_domain_of_previews_may_be_any_other_and_below_the_pages_where_the_operator_insists(domain: str) -> None:
+    assert made(previewDomain=domain).preview_domain == domain
+    below = made(previewDomain="p.pages.example.org", previewDomainBelowPages=True)
+    assert below.preview_domain == "p.pages.example.org"
+    assert made(previewToken="x" * 40).warnings == ("previewToken: is of no use without previewDomain",)
 
 
 @pytest.mark.parametrize("host", ["example.org", "evilpages.example.org", "git.example.org"])
