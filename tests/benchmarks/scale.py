@@ -174,7 +174,7 @@ async def heard_all(redis: Server | Cluster, node: Node) -> None:
     """Wait until a proxy has taken in what it was told of the filling: each write is a message to it."""
     owners = {server.port: server for server in _servers(redis)}
     _, node_of = _addresses(redis)
-    waiting = {}
+    waiting: dict[int, bytes] = {}
     for number in range(100):  # one for each node
         waiting.setdefault(node_of(name := forward_key(f"last{number}.example.org"))[1], name.encode())
     asked, pending, done = node.looks.others, set(waiting.values()), asyncio.Event()
@@ -186,8 +186,8 @@ async def heard_all(redis: Server | Cluster, node: Node) -> None:
         return asked(name)
 
     node.looks.others = told
-    for port, name in waiting.items():
-        owners[port].ask("SET", name, "x")
+    for port, last in waiting.items():
+        owners[port].ask("SET", last, "x")
     await asyncio.wait_for(done.wait(), 600)
     node.looks.others = asked
 
