@@ -215,6 +215,23 @@ def _running(commands: Commands) -> None:
     takes_settings(explain)
     takes_json(explain)
 
+    sites = command(
+        commands,
+        "sites",
+        _sites_list,
+        "List the sites that the running server holds: commit, age, size, hits, last error.",
+        examples=("pages sites", "pages sites --sort error", "pages sites --json"),
+        codes=("0  listed", "1  no running server could be asked; it needs adminListen"),
+    )
+    sites.add_argument(
+        "--sort",
+        choices=("hits", "age", "files", "bytes", "error", "site"),
+        default="hits",
+        help="the largest or latest first; default: hits",
+    )
+    takes_settings(sites)
+    takes_json(sites)
+
     purge = command(
         commands,
         "purge",
@@ -373,6 +390,12 @@ def _explain(options: argparse.Namespace) -> int:
         cold=options.cold,
         as_json=options.json,
     )
+
+
+def _sites_list(options: argparse.Namespace) -> int:
+    from addon.commands.sites import sites_command
+
+    return sites_command(load(settings_file(options)), by=options.sort, as_json=options.json)
 
 
 def _purge(options: argparse.Namespace) -> int:
