@@ -139,6 +139,7 @@ class PagesAddon:
         session = io.writer.get_extra_info("ssl_object") if io is not None and io.writer is not None else None
         if session is not None:
             tls_of(client, session)
+            server.flows.secured(client, getattr(session, "shown", None))
 
     def next_layer(self, data: layer.NextLayer) -> None:
         first = data.data_client()[:1]

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field, replace
 import resp
 from addon import __version__
 from addon.access.control import Access
-from addon.access.signing_key import KeyFault, SigningKey, Source, signing_key
+from addon.access.member_cookies import BEGUN_LIFE
+from addon.access.sealing import Sealer
+from addon.access.signing_key import KeyFault, SigningKey, Source, kept_key, signing_key
 from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
@@ -37,10 +39,15 @@ from addon.domains.registration import CustomDomains
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
+from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
+from addon.library.preview_reports import PreviewReports
+from addon.library.readers import Readers
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
 from addon.serving.acme_challenges import Challenges
+from addon.serving.member_login import CALLBACK_PATH, MOST_BEGUN, MOST_BEGUN_EACH, TICKET_LIFE, MemberLogin
+from addon.serving.members import Members
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
@@ -49,6 +56,9 @@ from addon.shared.login_key import KeptInStep, KeyInRedis
 from addon.shared.lookup import Lookup, key_of
 from addon.shared.mappings import Mapping as Mapped
 from addon.shared.mappings import host_of
+from addon.shared.member_sessions import MemberSessions
+from addon.shared.one_use import OneUse
+from addon.shared.signatures import FILE_NAME as KEY_FILE
 from addon.sites.pages_file import PagesFile
 from addon.web.forwarding import HOP_HEADER, Forwarding
 
@@ -105,7 +115,8 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         if shared is None and settings.enable_custom_domains:
             registration.registry.told = lambda key: bus.tell("settle", key)
         access = open_access(stack, sources, *await settled_key(settings, shared))
-        server = open_server(stack, sources, access, resolver)
+        previews = open_previews(stack, sources, worker)
+        server = open_server(stack, sources, access, resolver, previews)
         meter = AnswerMeter()
         server.visited, server.measured = registration.visited, meter.measure
         server.reports.domains = registration.states
@@ -345,6 +356,47 @@ def open_access(stack: AsyncExitStack, sources: Sources, key: SigningKey, place:
     return access
 
 
+def open_members(stack: AsyncExitStack, sources: Sources, access: Access) -> Members | None:
+    """Who may see sites that are for members; None where the operator has not set up their login. Raises CannotStart.
+
+    What is sealed is so with `authSecretKey`, else with the key in `stateDir` that signs records: never with one that
+    stands in Redis beside it.
+    """
+    settings, shared = sources.settings, sources.shared
+    if settings.oauth_client_id is None or settings.oauth_client_secret is None:
+        return None
+    try:
+        secret = settings.auth_secret_key
+        key = (
+            secret.reveal().encode("utf-8", "surrogatepass")
+            if secret is not None
+            else kept_key(settings.state_dir, KEY_FILE)
+        )
+    except KeyFault as fault:
+        raise CannotStart(str(fault)) from None
+    sealer = Sealer(key, b"members 1")
+    domain, clock = settings.pages_domain, sources.clock
+    oauth = sources.forgejo.oauth(
+        settings.oauth_client_id, settings.oauth_client_secret.reveal(), f"https://{domain}{CALLBACK_PATH}"
+    )
+    most, each = MOST_BEGUN, MOST_BEGUN_EACH
+    login = MemberLogin(
+        domain,
+        oauth,
+        sealer,
+        MemberSessions(sealer, shared, sources.now),
+        OneUse("login", BEGUN_LIFE, sealer, shared, most=most, most_each=each, clock=clock),
+        OneUse("ticket", TICKET_LIFE, sealer, shared, most=most, most_each=each, clock=clock),
+        longest=settings.auth_cookie_duration,
+        now=sources.now,
+        clock=clock,
+    )
+    stack.push_async_callback(login.aclose)
+    readers = Readers(sources.forgejo, sources.library.memory, clock)
+    stack.push_async_callback(readers.aclose)
+    return Members(login, readers, lambda: access.guesses, clock=clock, now=sources.now)
+
+
 # ---- processes -------------------------------------------------------------------------------------------------------
 
 
@@ -359,14 +411,46 @@ def open_loop_watch(stack: AsyncExitStack, bus: Bus) -> LoopWatch:
 # ---- serving, and those who look after it ----------------------------------------------------------------------------
 
 
-def open_server(stack: AsyncExitStack, sources: Sources, access: Access, resolver: Domains | None) -> PagesServer:
+def open_previews(stack: AsyncExitStack, sources: Sources, worker: Worker | None = None) -> DeployPreviews | None:
+    """Who knows the previews of branches, commits and pull requests, and tells of them; None where there are none."""
+    settings, library = sources.settings, sources.library
+    if settings.preview_domain is None:
+        return None
+    previews = DeployPreviews(settings, sources.forgejo, library, clock=sources.clock, now=sources.now)
+    stack.push_async_callback(previews.aclose)
+    library.purged = previews.changed
+    if settings.preview_token is not None and (worker is None or not worker.number):
+        statuses = sources.forgejo.statuses(settings.preview_token.reveal())
+        reports = PreviewReports(settings.preview_domain, sources.forgejo.pulls, statuses, previews, sources.shared)
+        previews.looked, previews.eager = reports.looked, lambda key: True
+        stack.push_async_callback(reports.aclose)
+    return previews
+
+
+def open_server(
+    stack: AsyncExitStack,
+    sources: Sources,
+    access: Access,
+    resolver: Domains | None,
+    previews: DeployPreviews | None = None,
+) -> PagesServer:
     """Who answers requests, with the operator's ACME client where there is one."""
     challenges = None
     if sources.settings.acme_challenge_upstream is not None:
         challenges = Challenges(sources.settings.acme_challenge_upstream)
         stack.push_async_callback(challenges.aclose)
     access.adopted = sources.library.renew
-    return PagesServer(sources.settings, sources.library, access, resolver, challenges=challenges, now=sources.now)
+    members = open_members(stack, sources, access)
+    return PagesServer(
+        sources.settings,
+        sources.library,
+        access,
+        resolver,
+        challenges=challenges,
+        members=members,
+        previews=previews,
+        now=sources.now,
+    )
 
 
 @asynccontextmanager
@@ -379,7 +463,9 @@ async def cold_server(app: Application) -> AsyncIterator[PagesServer]:
     settings = replace(app.settings, memory_cache_size=small, lane=False)
     library = Library(settings, sources.forgejo, sources.executor, clock=sources.clock, now=sources.now)
     try:
-        yield PagesServer(settings, library, app.access, app.custom_domains.resolver, now=sources.now)
+        yield PagesServer(
+            settings, library, app.access, app.custom_domains.resolver, members=app.server.members, now=sources.now
+        )
     finally:
         await library.aclose()
 

@@ -99,6 +99,10 @@ class Bounded(Generic[Key, Value]):
     def drop(self, key: Key) -> None:
         self._entries.pop(key, None)
 
+    def items(self) -> list[tuple[Key, Value]]:
+        """All entries, those untouched for longest first."""
+        return list(self._entries.items())
+
 
 class _Failures(NamedTuple):
     number: int

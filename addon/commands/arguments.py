@@ -101,10 +101,19 @@ def printable(text: str) -> str:
 
 
 def site(text: str) -> "Mapping":
-    """OWNER/REPO or OWNER/REPO@BRANCH."""
-    from addon.commands.domains import site_argument
+    """OWNER/REPO or OWNER/REPO@BRANCH; raises ArgumentTypeError."""
+    from addon.domains.names import shown
+    from addon.forgejo.answers import is_branch
+    from addon.shared.mappings import Mapping
+    from addon.web.routing import is_owner_name, is_repository_name
 
-    return site_argument(text)
+    name, at, branch = text.partition("@")
+    owner, slash, repository = name.partition("/")
+    if not slash or not is_owner_name(owner.lower()) or not is_repository_name(repository):
+        raise argparse.ArgumentTypeError(f"expected OWNER/REPO or OWNER/REPO@BRANCH, found {shown(text)!r}")
+    if at and not is_branch(branch):
+        raise argparse.ArgumentTypeError(f"git has no branch of the name {shown(branch)!r}")
+    return Mapping(owner, repository, branch if at else None)
 
 
 def port(text: str) -> int:

@@ -160,6 +160,7 @@ def _starting(commands: Commands) -> None:
         examples=("pages files", "pages files caddy/Caddyfile"),
     )
     files.add_argument("name", nargs="?", metavar="NAME", help="print this one, such as pages.yaml or caddy/Caddyfile")
+    takes_json(files)
 
     completion = command(
         commands,
@@ -242,6 +243,7 @@ def _running(commands: Commands) -> None:
     purge.add_argument("what", nargs="?", metavar="OWNER/REPO|HOST")
     purge.add_argument("--all", action="store_true", help="at everything")
     takes_settings(purge)
+    takes_json(purge)
 
 
 def _sites(commands: Commands) -> None:
@@ -271,7 +273,6 @@ def _sites(commands: Commands) -> None:
         examples=("pages domains list", "pages domains list alice/blog --json"),
     )
     listing.add_argument("site", nargs="?", metavar="OWNER/REPO", type=site, help="only those of this site")
-    takes_json(listing)
     add = command(
         actions,
         "add",
@@ -308,6 +309,7 @@ def _sites(commands: Commands) -> None:
     )
     for action in (listing, add, release, verify, sync):
         takes_settings(action)
+        takes_json(action)
 
     reap = command(
         commands,
@@ -320,6 +322,7 @@ def _sites(commands: Commands) -> None:
     reap.add_argument("--dry-run", action="store_true", help="only say what would be released")
     reap.add_argument("--force", action="store_true", help="even if that is more than a tenth of all domains")
     takes_settings(reap)
+    takes_json(reap)
 
 
 # What each of them calls.
@@ -352,7 +355,7 @@ def _check_site(options: argparse.Namespace) -> int:
 def _files(options: argparse.Namespace) -> int:
     from addon.commands.files import files_command
 
-    return files_command(options.name)
+    return files_command(options.name, as_json=options.json)
 
 
 def _completion(options: argparse.Namespace) -> int:
@@ -404,7 +407,7 @@ def _purge(options: argparse.Namespace) -> int:
     if options.all == (options.what is not None):
         print("pages purge: expected OWNER/REPO, a host name, or --all", file=sys.stderr)
         return 2
-    return purge_command(load(settings_file(options)), options.what)
+    return purge_command(load(settings_file(options)), options.what, as_json=options.json)
 
 
 def _hash(options: argparse.Namespace) -> int:
@@ -417,7 +420,7 @@ def _domains(options: argparse.Namespace) -> int:
     if options.action == "verify":
         from addon.commands.verify import verify_command
 
-        return verify_command(load(settings_file(options)), options.host, options.site)
+        return verify_command(load(settings_file(options)), options.host, options.site, as_json=options.json)
     from addon.commands.domains import domains_command
 
     return domains_command(load(settings_file(options)), options)
@@ -426,7 +429,9 @@ def _domains(options: argparse.Namespace) -> int:
 def _reap(options: argparse.Namespace) -> int:
     from addon.commands.reap import reap_command
 
-    return reap_command(load(settings_file(options)), dry_run=options.dry_run, force=options.force)
+    return reap_command(
+        load(settings_file(options)), dry_run=options.dry_run, force=options.force, as_json=options.json
+    )
 
 
 if __name__ == "__main__":

@@ -16,17 +16,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import replace
 
+from addon.commands.arguments import print_json
 from addon.domains.claims import released
 from addon.domains.names import DomainNames, NameRefused, shown
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway, View, Writes, known_record
 from addon.domains.traefik_routers import TraefikRouters
 from addon.domains.transactions import Planned, Value
-from addon.forgejo.answers import is_branch
 from addon.settings.schema import Settings
 from addon.shared.domain_records import SiteDomains
 from addon.shared.mappings import Mapping, domains_key, forward_key, mapping_of, reverse_key, value_of
 from addon.shared.traefik_keys import Routers
-from addon.web.routing import is_owner_name, is_repository_name
 from addon.wiring import CannotStart, open_store, shared_of
 
 PATIENCE = 10.0
@@ -42,14 +41,18 @@ def domains_command(settings: Settings, options: argparse.Namespace) -> int:
         if options.action == "list":
             return with_store(settings, "domains list", lambda store: _list(store, options.site, as_json=options.json))
         if options.action == "add":
-            return _checked_add(settings, options.host, options.site)
+            return _checked_add(settings, options.host, options.site, as_json=options.json)
         if options.action == "release":
             return with_store(
                 settings,
                 "domains release",
-                lambda store: _release(store, TraefikRouters(settings, store), options.host),
+                lambda store: _release(store, TraefikRouters(settings, store), options.host, as_json=options.json),
             )
-        return with_store(settings, "domains sync", lambda store: _sync(store, TraefikRouters(settings, store)))
+        return with_store(
+            settings,
+            "domains sync",
+            lambda store: _sync(store, TraefikRouters(settings, store), as_json=options.json),
+        )
     except BrokenPipeError:  # `pages domains list | head`
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -93,17 +96,6 @@ def named(mapping: Mapping) -> str:
     """A mapping as people write it: OWNER/REPO or OWNER/REPO@BRANCH."""
     branch = "" if mapping.branch is None else f"@{shown(mapping.branch)}"
     return f"{mapping.owner}/{mapping.repository}{branch}"
-
-
-def site_argument(text: str) -> Mapping:
-    """OWNER/REPO or OWNER/REPO@BRANCH on the command line; raises ArgumentTypeError."""
-    site, at, branch = text.partition("@")
-    owner, slash, repository = site.partition("/")
-    if not slash or not is_owner_name(owner.lower()) or not is_repository_name(repository):
-        raise argparse.ArgumentTypeError(f"expected OWNER/REPO or OWNER/REPO@BRANCH, found {shown(text)!r}")
-    if at and not is_branch(branch):
-        raise argparse.ArgumentTypeError(f"git has no branch of the name {shown(branch)!r}")
-    return Mapping(owner, repository, branch if at else None)
 
 
 # list
@@ -161,17 +153,19 @@ def _whose(host: str, mapping: Mapping, values: dict[str, Value], records: dict[
 # add
 
 
-def _checked_add(settings: Settings, text: str, mapping: Mapping) -> int:
+def _checked_add(settings: Settings, text: str, mapping: Mapping, *, as_json: bool) -> int:
     try:
         host = DomainNames(settings, by_operator=True).domain(text)
     except NameRefused as refused:
         return failed("domains add", str(refused))
     return with_store(
-        settings, "domains add", lambda store: _add(store, TraefikRouters(settings, store), host, mapping)
+        settings,
+        "domains add",
+        lambda store: _add(store, TraefikRouters(settings, store), host, mapping, as_json=as_json),
     )
 
 
-async def _add(store: DomainStore, routers: TraefikRouters, host: str, mapping: Mapping) -> int:
+async def _add(store: DomainStore, routers: TraefikRouters, host: str, mapping: Mapping, *, as_json: bool) -> int:
     there = await store.change(_added(host, mapping))
     if there is NO_ANSWER:
         raise StoreAway
@@ -180,7 +174,11 @@ async def _add(store: DomainStore, routers: TraefikRouters, host: str, mapping: 
     if there == b"":
         return failed("domains add", f"{host} has a key that cannot be read: `pages domains release {host}` removes it")
     await _route(routers, host)
-    print(f"{host} shows {named(mapping)}" + (" already" if isinstance(there, Mapping) else ""))
+    already = isinstance(there, Mapping)
+    if as_json:
+        print_json({"host": host, "site": named(mapping), "added": not already})
+    else:
+        print(f"{host} shows {named(mapping)}" + (" already" if already else ""))
     return 0
 
 
@@ -199,7 +197,7 @@ def _added(host: str, mapping: Mapping) -> Planned[Mapping | bytes | None]:
 # release
 
 
-async def _release(store: DomainStore, routers: TraefikRouters, text: str) -> int:
+async def _release(store: DomainStore, routers: TraefikRouters, text: str, *, as_json: bool) -> int:
     host = text.strip().lower().removesuffix(".")
     below = [(each, released(each)) for each in await _plugins_below(store, host)]
     free: list[str] = []
@@ -214,7 +212,10 @@ async def _release(store: DomainStore, routers: TraefikRouters, text: str) -> in
         return failed("domains release", f"nobody has {shown(host)}")
     for each in free:
         await _route(routers, each)
-        print(f"{shown(each)} is free")
+        if not as_json:
+            print(f"{shown(each)} is free")
+    if as_json:
+        print_json({"released": free})
     return 0
 
 
@@ -244,7 +245,7 @@ async def _route(routers: TraefikRouters, host: str) -> bool:
 # sync
 
 
-async def _sync(store: DomainStore, routers: TraefikRouters) -> int:
+async def _sync(store: DomainStore, routers: TraefikRouters, *, as_json: bool) -> int:
     if not routers.routers.enabled:
         return failed("domains sync", "traefikRedisRouterEnabled is false in the settings")
     hosts = {host async for host, mapping in store.mappings() if mapping is not None}
@@ -263,6 +264,9 @@ async def _sync(store: DomainStore, routers: TraefikRouters) -> int:
         for has in await asyncio.gather(*(_route(routers, host) for host in batch)):
             written += has
             removed += not has
+    if as_json:
+        print_json({"with_router": written, "without": removed})
+        return 0
     print(f"{written} hosts have their router" + (f", {removed} that nobody has any more have none" if removed else ""))
     return 0
 

@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from addon.commands.arguments import print_json
+
 DISTRIBUTION = "forgejo-pages-mitmproxy"
 _SAMPLE = "pages.yaml"
 
@@ -35,13 +37,16 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def files_command(name: str | None) -> int:
-    """Print the folder and its files, or one of them."""
+def files_command(name: str | None, *, as_json: bool = False) -> int:
+    """Print the folder and its files, or one of them, as it is."""
     folder = shipped()
     if folder is None:
         print("pages files: not installed here: they are in the folder config/ of the repository", file=sys.stderr)
         return 1
     there = names(folder)
+    if name is None and as_json:
+        print_json({"folder": str(folder), "files": there})
+        return 0
     if name is None:
         print(folder)
         for each in there:

@@ -10,6 +10,7 @@ import secrets
 import sys
 
 import resp
+from addon.commands.arguments import print_json
 from addon.commands.running_server import NoServer, asked
 from addon.forgejo.answers import is_name
 from addon.settings.schema import Settings
@@ -22,11 +23,11 @@ from addon.web.routing import host_name
 _NO_WAY = "there is neither redisHost nor adminListen in the settings: restart the proxy to purge it"
 
 
-def purge_command(settings: Settings, what: str | None) -> int:
+def purge_command(settings: Settings, what: str | None, *, as_json: bool = False) -> int:
     """Purge OWNER/REPO, the site of a host, or everything (None); returns the exit code."""
     client = client_of(settings)
     if client is None:
-        return _by_admin(settings, what)
+        return _by_admin(settings, what, as_json=as_json)
     with client:
         try:
             key = None if what is None else _repository(client, settings, what)
@@ -35,17 +36,24 @@ def purge_command(settings: Settings, what: str | None) -> int:
             client.set(records.epoch_key(key), secrets.token_hex(8), ex=int(EPOCH_LIFE))
         except resp.RespError as error:
             return _failed(f"Redis: {error}")
-    print("every proxy looks again at " + ("everything" if key is None else f"{key[0]}/{key[1]}"))
+    again = "everything" if key is None else f"{key[0]}/{key[1]}"
+    if as_json:
+        print_json({"looked_at_again": again})
+    else:
+        print(f"every proxy looks again at {again}")
     return 0
 
 
-def _by_admin(settings: Settings, what: str | None) -> int:
+def _by_admin(settings: Settings, what: str | None, *, as_json: bool) -> int:
     """The same by the running server's `adminListen`, which is all there is without a Redis."""
     try:
         told = asked(settings, "/purge", post={"all": "true"} if what is None else {"what": what})
     except NoServer as reason:
         return _failed(str(reason) if settings.admin_listen else _NO_WAY)
-    print(f"the proxy looks again at {told['looked_at_again']}")
+    if as_json:
+        print_json({"looked_at_again": told["looked_at_again"]})
+    else:
+        print(f"the proxy looks again at {told['looked_at_again']}")
     return 0
 
 

@@ -9,7 +9,9 @@ what has to be written into the zone.
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from typing import NamedTuple
 
+from addon.commands.arguments import print_json
 from addon.domains.dns_proof import DnsProver
 from addon.domains.names import DomainNames, NameRefused
 from addon.forgejo.answers import Repository
@@ -19,7 +21,7 @@ from addon.shared.mappings import Mapping
 from addon.wiring import open_dns, open_forgejo
 
 
-def verify_command(settings: Settings, host: str, site: Mapping | None) -> int:
+def verify_command(settings: Settings, host: str, site: Mapping | None, *, as_json: bool = False) -> int:
     """Look a host up; returns 0 where it is proven, or names a site and needs no proof, else 1.
 
     site: whose it should be; None: those that DNS names.
@@ -29,54 +31,94 @@ def verify_command(settings: Settings, host: str, site: Mapping | None) -> int:
     except NameRefused as refusal:
         print(f"pages domains verify: {refusal}", file=sys.stderr)
         return 1
-    return asyncio.run(_verified(settings, name, site))
+    found = asyncio.run(_verified(settings, name, site))
+    if as_json:
+        print_json(
+            {"host": name, "ok": found.ok, "names": found.names, "sites": [each._asdict() for each in found.sites]}
+        )
+    else:
+        _say(settings, name, found)
+    return 0 if found.ok else 1
 
 
-async def _verified(settings: Settings, host: str, site: Mapping | None) -> int:
+class Verdict(NamedTuple):
+    """What DNS says of one site. proven: None where DNS does not answer. missing: records that would prove it."""
+
+    site: str
+    ok: bool
+    proven: bool | None = None
+    how: str = ""
+    missing: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+class Verified(NamedTuple):
+    """What DNS says of a host. names: the sites that it names."""
+
+    names: tuple[str, ...]
+    sites: tuple[Verdict, ...]
+
+    @property
+    def ok(self) -> bool:
+        return any(each.ok for each in self.sites)
+
+
+def _say(settings: Settings, host: str, found: Verified) -> None:
+    for name in found.names:
+        print(f"{host} names {name}")
+    if not found.sites:
+        print(f"{host} names no site; it would by one of these records:")
+        print(f"  {host}. IN CNAME REPOSITORY.OWNER.{settings.pages_domain}.")
+        print(f'  _pages.{host}. IN TXT "OWNER/REPOSITORY"')
+    for each in found.sites:
+        if each.trouble:
+            print(each.trouble, file=sys.stderr)
+        elif each.proven:
+            print(f"{host} is proven to be {each.site}’s: {each.how}")
+        elif each.proven is None:
+            print(f"{host}: DNS does not answer; try again", file=sys.stderr)
+        else:
+            demanded = settings.enable_custom_domain_dns_verification
+            print(
+                f"{host} is not proven to be {each.site}’s"
+                + ("" if demanded else ", which this server does not demand")
+            )
+            print("any one of these records proves it:")
+            for line in each.missing:
+                print(f"  {line}")
+
+
+async def _verified(settings: Settings, host: str, site: Mapping | None) -> Verified:
     async with AsyncExitStack() as stack:
         prover = DnsProver(settings, open_dns(stack, settings))
         named = await prover.named_sites(host)
-        for each in named:
-            print(f"{host} names {_text(each)}")
         sites = [site] if site is not None else list(named)
-        if not sites:
-            print(f"{host} names no site; it would by one of these records:")
-            print(f"  {host}. IN CNAME REPOSITORY.OWNER.{settings.pages_domain}.")
-            print(f'  _pages.{host}. IN TXT "OWNER/REPOSITORY"')
-            return 1
-        proven = [await _proven(settings, prover, host, each) for each in sites]
-    return 0 if any(proven) else 1
+        verdicts = [await _proven(settings, prover, host, each) for each in sites]
+    return Verified(tuple(map(_text, named)), tuple(verdicts))
 
 
-async def _proven(settings: Settings, prover: DnsProver, host: str, site: Mapping) -> bool:
+async def _proven(settings: Settings, prover: DnsProver, host: str, site: Mapping) -> Verdict:
     repository = await _repository(settings, site)
-    if repository is None:
-        return False
+    if not isinstance(repository, Repository):
+        return Verdict(_text(site), False, trouble=f"{_text(site)}: Forgejo: {repository}")
     verdict = await prover.proof(host, repository.owner, repository.name, repository.id)
     whose = f"{repository.owner}/{repository.name}"
     if verdict.proven:
-        print(f"{host} is proven to be {whose}’s: {verdict.how}")
-        return True
+        return Verdict(whose, True, True, verdict.how)
     if verdict.proven is None:
-        print(f"{host}: DNS does not answer; try again", file=sys.stderr)
-        return False
-    demanded = settings.enable_custom_domain_dns_verification
-    print(f"{host} is not proven to be {whose}’s" + ("" if demanded else ", which this server does not demand"))
-    print("any one of these records proves it:")
-    for line in prover.records_for(host, repository.owner, repository.name, repository.id):
-        print(f"  {line}")
-    return not demanded
+        return Verdict(whose, False)
+    missing = tuple(prover.records_for(host, repository.owner, repository.name, repository.id))
+    return Verdict(whose, not settings.enable_custom_domain_dns_verification, False, "", missing)
 
 
-async def _repository(settings: Settings, site: Mapping) -> Repository | None:
-    """The repository as Forgejo writes its name, and its number; None where it does not say, which is told."""
+async def _repository(settings: Settings, site: Mapping) -> Repository | ForgejoError:
+    """The repository as Forgejo writes its name, and its number; where it does not say, why."""
     async with AsyncExitStack() as stack:
         forgejo = open_forgejo(stack, settings, None)
         try:
             return await forgejo.repository(site.owner, site.repository)
         except ForgejoError as error:
-            print(f"{_text(site)}: Forgejo: {error}", file=sys.stderr)
-            return None
+            return error
 
 
 def _text(site: Mapping) -> str:

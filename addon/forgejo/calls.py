@@ -204,19 +204,50 @@ class Calls:
     # One request -------------------------------------------------------------------------------------------------
 
     async def fetch(
-        self, target: str, *, owner: str = "", token: bool = False, known: bool = True, limit: int
+        self,
+        target: str,
+        *,
+        owner: str = "",
+        token: bool = False,
+        known: bool = True,
+        headers: Sequence[tuple[str, str]] = (),
+        limit: int,
     ) -> Answer:
         """One GET below the forge's address and its whole body (at most `limit` bytes); any status.
 
-        owner: on whose account, where it is known. The time of the call begins with its turn.
+        owner: on whose account, where it is known. headers: a reader's own credentials, where it is asked with those.
+        The time of the call begins with its turn.
         """
         with self._asked(target) as asked:
             async with self._attempt(owner, known) as deadline:
-                response = await self._send(target, token, (), deadline)
+                response = await self._send(target, token, headers, deadline)
                 asked.came_to = str(response.status)
                 self._compare_clocks(response)
                 body = await response.read(limit, deadline=deadline)
         return Answer(response, body)
+
+    async def post(
+        self,
+        target: str,
+        body: bytes,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        content_type: str = "application/x-www-form-urlencoded",
+        owner: str = "",
+        limit: int,
+    ) -> Answer:
+        """One POST, of a form unless another kind is said, and its whole answer; any status. Never sent twice.
+
+        owner: on whose account; else on that of who asks.
+        """
+        with self._asked(target) as asked:
+            async with self._attempt(owner, bool(owner)) as deadline:
+                self._count(target)
+                named, place = [*self._headers, *headers], self._base_path + target
+                response = await self.http.post(self.origin, place, named, body, content_type, deadline=deadline)
+                asked.came_to = str(response.status)
+                told = await response.read(limit, deadline=deadline)
+        return Answer(response, told)
 
     async def open(
         self, target: str, *, owner: str = "", token: bool = False, headers: Sequence[tuple[str, str]] = ()

@@ -17,6 +17,7 @@ from pathlib import Path
 from addon.forgejo import answers
 from addon.forgejo.answers import Access, Branch, Repository, Tree, TreeEntry
 from addon.forgejo.calls import Calls
+from addon.forgejo.commit_statuses import CommitStatuses
 from addon.forgejo.errors import (
     BadAnswer,
     BlobTooLarge,
@@ -32,6 +33,9 @@ from addon.forgejo.errors import (
 )
 from addon.forgejo.git_objects import GitObjects
 from addon.forgejo.large_files import LargeFiles
+from addon.forgejo.oauth import OAuth
+from addon.forgejo.pulls import PullRequests
+from addon.forgejo.reading_rights import Verdict, verdict
 from addon.net.call_meter import CallMeter
 from addon.net.turns import Turns
 
@@ -53,6 +57,7 @@ __all__ = [
     "Tree",
     "TreeEntry",
     "Unreachable",
+    "Verdict",
 ]
 
 # Bytes of a body that we accept. A branch carries its commit's message, twice if it is signed.
@@ -101,6 +106,8 @@ class Forgejo:
         self._objects = GitObjects(self._calls, executor, clock, max(1, concurrency // 4))
         self.files = LargeFiles(self._calls, lfs_storage_hosts)
         """Files too large for memory."""
+        self.pulls = PullRequests(self._calls, executor)
+        """Branches, pull requests and commits."""
         self.root_host = ""
         """The host of Forgejo's own ROOT_URL, once a repository has said it: no site may have it for a domain."""
 
@@ -141,6 +148,10 @@ class Forgejo:
     async def aclose(self) -> None:
         """Close every connection; what is under way fails with Unreachable."""
         await self._calls.aclose()
+
+    def statuses(self, token: str) -> CommitStatuses:
+        """Who sets commit statuses, with a token that may."""
+        return CommitStatuses(self._calls, token)
 
     async def version(self) -> str:
         """What `/api/v1/version` says, such as `16.0.0+gitea-1.22.0`; Refused in sign-in mode without a token."""
@@ -216,6 +227,14 @@ class Forgejo:
         if answer.status != 200:
             raise answer.trouble(f"branch of {owner}/{name}")
         return answers.branch(answer.body, branch, repository.object_format, reached.access)
+
+    def oauth(self, client_id: str, client_secret: str, callback: str) -> OAuth:
+        """Login at this forge by an application of this server's."""
+        return OAuth(self._calls, client_id, client_secret, callback)
+
+    async def may_read(self, repository: Repository, token: str) -> Verdict:
+        """Whether a reader, by a token of his own, may read a repository's code."""
+        return await verdict(self._calls, repository, token)
 
     async def tree(self, repository: Repository, commit: str, *, max_entries: int) -> Tree:
         """All files and links of a commit; see `GitObjects.tree`."""

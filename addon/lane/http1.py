@@ -35,6 +35,8 @@ from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.lane.stalling import end_writing, untaken
+from addon.net.certificates import ShownNames
+from addon.net.tls_transport import shown_names
 from addon.serving.answers import reason_of
 from addon.serving.server import Answer, Request
 from addon.web.prepared_answers import NOTHING, About, Key, Repeat
@@ -73,6 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         "_scheduled",
         "_secure",
         "_sent",
+        "_shown",
         "_since",
         "_task",
         "_transport",
@@ -86,6 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._client = ""
         self._secure = False  # over TLS
+        self._shown: ShownNames | None = None  # where other hosts have other certificates
         self._bare = lane.redirects_plain
         # What was read, and how much of it has been dealt with.
         self._held = b""
@@ -122,6 +126,7 @@ class Connection(asyncio.BufferedProtocol):
         """The connection is over TLS, and the handshake is done. alpn: the protocol that was agreed upon."""
         self._secure = True
         self._bare = False
+        self._shown = shown_names(self._transport)
         self._since = monotonic()
         if alpn == "h2" and not self._ended:
             self._become_http2(b"")
@@ -243,6 +248,8 @@ class Connection(asyncio.BufferedProtocol):
             return False
         if self._secure and answer.basis.plain_http:
             return False
+        if self._shown is not None and lane.misdirected(self._shown, again.fields, self._client):
+            return False
         now = monotonic()
         if now >= lane.date_until:
             lane.tell_time(now)
@@ -297,6 +304,9 @@ class Connection(asyncio.BufferedProtocol):
                 return
             fields = lane.fields(data[middle + 2 : end])
             parsed = None
+            if fields is not None and self._shown is not None and lane.misdirected(self._shown, fields, self._client):
+                self._refuse(421, out)
+                return
             if fields is not None:
                 key = (line, fields.key)
                 ready = lane.ready.get(key, now) if fields.plain and not self._bare else None

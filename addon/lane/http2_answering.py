@@ -30,6 +30,7 @@ from addon.lane.http2.heads import Head
 from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
+from addon.net.certificates import ShownNames
 from addon.serving.answers import UNREAD, Answer, Request, misshapen, reason_of
 from addon.web.control_data import control_fault, divided
 from addon.web.prepared_answers import NOTHING, About
@@ -80,13 +81,18 @@ class Job:
 class Http2Answering:
     """Answers one connection's requests; as `Answering`, which says what its methods are."""
 
-    __slots__ = ("_bare", "_client", "_flush", "_lane", "_secure", "ended", "protocol")
+    __slots__ = ("_bare", "_client", "_flush", "_lane", "_secure", "_shown", "ended", "protocol")
 
-    def __init__(self, lane: Lane, client: str, secure: bool, flush: Callable[[], None]) -> None:
-        """client: its address. secure: over TLS. flush: writes what the protocol has ready."""
+    def __init__(
+        self, lane: Lane, client: str, secure: bool, shown: ShownNames | None, flush: Callable[[], None]
+    ) -> None:
+        """client: its address. secure: over TLS. shown: where other hosts have other certificates. flush: writes what
+        the protocol has ready.
+        """
         self._lane = lane
         self._client = client
         self._secure = secure
+        self._shown = shown
         self._bare = lane.redirects_plain and not secure
         self._flush = flush
         self.protocol = ServerProtocol(self, lane.commons, lane.most_head, monotonic())
@@ -119,6 +125,8 @@ class Http2Answering:
         lane = self._lane
         repeat = lane.http2_repeats.get(head)
         if repeat is None or self._bare:
+            return None
+        if self._shown is not None and lane.misdirected(self._shown, repeat.fields, self._client):
             return None
         now = monotonic()
         answer = repeat.answer
@@ -161,6 +169,9 @@ class Http2Answering:
         fault = control_fault(common.method.encode("latin-1"), head.target, common.scheme.encode("latin-1"))
         if fault is not None:
             self._respond(stream, misshapen(fault))
+            return
+        if self._shown is not None and lane.misdirected(self._shown, fields, self._client):
+            self._respond(stream, misshapen(status=421))
             return
         if lane.loops(fields):
             self._respond(stream, server.looped(request))

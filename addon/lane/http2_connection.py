@@ -17,6 +17,7 @@ from addon.lane.http2.frames import ConnectionFault, ErrorCode
 from addon.lane.http2_answering import Http2Answering
 from addon.lane.lane import Lane
 from addon.lane.stalling import end_writing, untaken
+from addon.net.tls_transport import shown_names
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         self._lane = lane
         self._transport = transport
         self._client = client
-        self._answering = Http2Answering(lane, client, secure, self._task_flush)
+        self._answering = Http2Answering(lane, client, secure, shown_names(transport), self._task_flush)
         self._protocol = self._answering.protocol
         self._room = True
         self._reading = True

@@ -20,6 +20,7 @@ from addon.lane.http2.answers import Repeat as Http2Repeat
 from addon.lane.http2.header_encoder import date_field
 from addon.lane.http2.heads import Commons, Head
 from addon.lane.population import Idle, Population, most_connections
+from addon.net.certificates import ShownNames
 from addon.net.file_limit import raised
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
@@ -27,7 +28,7 @@ from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
 from addon.web.http_dates import http_date
 from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
 from addon.web.request_head import Fields, fields
-from addon.web.routing import ForgejoRequest
+from addon.web.routing import ForgejoRequest, host_name
 
 logger = logging.getLogger(__name__)
 
@@ -209,6 +210,16 @@ class Lane:
         """Whether a request was sent by ourselves, and came back."""
         hop = found.values.get(_HOP)
         return hop is not None and self._through.loops(Claims({HOP_HEADER.lower(): hop.decode("latin-1")}))
+
+    def misdirected(self, shown: ShownNames, found: Fields, peer: str) -> bool:
+        """Whether a request is for a host of another certificate than the one that its connection was shown.
+
+        A trusted proxy that says for whom it speaks is not: it may send what it likes on a connection that it has.
+        """
+        host = host_name(found.host)
+        if host is None or shown.take(host):
+            return False
+        return not (any(name in found.values for name in _CLAIMS) and self._through.trusts(peer))
 
     def visitor(self, found: Fields, peer: str, secure: bool) -> Visitor:
         """Who asks: the peer, or whom it names, if it is a trusted proxy. secure: the peer came over TLS."""

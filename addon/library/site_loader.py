@@ -293,7 +293,7 @@ class SiteLoader:
                     return self._broken(found, broken)
             for warning in () if branch else pages_file.warnings:
                 logger.warning("%s/%s: .pages: %s", *found.key, warning)
-        if not repository.public and not pages_file.publish_private and not branch:
+        if not (repository.public or branch or pages_file.publishes_private):
             return replace(found, fault=Fault.ABSENT)
         elsewhere = not branch and pages_file.shown_branch(repository.default_branch) is not None
         if not (branch or elsewhere) and said is None and pages_file.prefix != prefix:

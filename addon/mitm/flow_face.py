@@ -26,6 +26,7 @@ from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
 from addon.mitm.flows import Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
 from addon.mitm.relay import Deposit, Relay
+from addon.net.certificates import ShownNames
 from addon.serving.answers import misshapen, reason_of
 from addon.serving.server import Answer, PagesServer
 from addon.settings.schema import Settings
@@ -33,7 +34,7 @@ from addon.shared.lookup import Key
 from addon.web import forwarding
 from addon.web.control_data import control_fault
 from addon.web.prepared_answers import NOTHING
-from addon.web.routing import ForgejoRequest
+from addon.web.routing import ForgejoRequest, host_name
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class FlowFace:
         self._upstream = urlsplit(settings.forgejo_host)
         self._hints: set[asyncio.Future[None]] = set()
         self._flows: dict[str, dict[str, http.HTTPFlow]] = {}  # being answered, by client
+        self._shown: dict[str, ShownNames] = {}  # of clients over TLS, where other hosts have other certificates
         self._inflight: set[str] = set()  # those of them that a shutdown waits for
         self._idle = asyncio.Event()
         http1.Refusals.told = self.refused
@@ -102,6 +104,11 @@ class FlowFace:
     def is_ours(self, client: Client) -> bool:
         """Whether a client came in by a listener of ours."""
         return client.proxy_mode.full_spec in self._modes
+
+    def secured(self, client: Client, shown: ShownNames | None) -> None:
+        """A client has come over TLS. shown: where other hosts have other certificates."""
+        if shown is not None:
+            self._shown[client.id] = shown
 
     def refused(self, client: Client, status: int) -> None:
         """mitmproxy has answered what never became a request."""
@@ -156,6 +163,8 @@ class FlowFace:
         fault = control_fault(flow.request.data.method, flow.request.data.path)
         if fault is not None:
             self._answer(flow, misshapen(fault))
+        elif self._misdirected(flow, request.host):
+            self._answer(flow, misshapen(status=421))
         elif through.loops(flow.request.headers):
             self._answer(flow, server.looped(request))
         elif isinstance(server.route(request.host, request.path), ForgejoRequest):
@@ -170,6 +179,14 @@ class FlowFace:
             self._relayed(flow, lambda: server.answer(request))  # a body that comes meanwhile must go somewhere
         else:
             self._answer(flow, await server.answer(request))
+
+    def _misdirected(self, flow: http.HTTPFlow, authority: str | None) -> bool:
+        """As `Lane.misdirected`."""
+        shown = self._shown.get(flow.client_conn.id)
+        host = host_name(authority) if authority is not None and shown is not None else None
+        if shown is None or host is None or shown.take(host):
+            return False
+        return not self._through.speaks_for_others(flow.request.headers, flow.client_conn.peername[0])
 
     def _answer(self, flow: http.HTTPFlow, answer: Answer) -> None:
         if _MARK not in flow.metadata:
@@ -287,6 +304,7 @@ class FlowFace:
         for flow in list(self._flows.get(client.id, {}).values()):
             self._finished(flow, ABORTED)
         self._connections.release(client.id)
+        self._shown.pop(client.id, None)
 
     def _leave(self, flow: http.HTTPFlow) -> None:
         """A shutdown does not wait for this one."""

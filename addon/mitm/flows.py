@@ -102,6 +102,8 @@ def request_of(flow: http.HTTPFlow, through: forwarding.Forwarding, body: bytes 
     if http1 and len(hosts) == 1 and authority in ("", hosts[0]) and not odd:
         host = hosts[0]
     data.authority = b""
+    if http1 and data.http_version not in (b"HTTP/1.0", b"HTTP/1.1"):
+        data.http_version = b"HTTP/1.1"  # what is passed on is of our version, not the client's (RFC 9112 §2.3)
     if data.http_version == b"HTTP/1.0" and "expect" in fields:
         del fields["expect"]  # it knows no 100 Continue
     if "connection" in fields:

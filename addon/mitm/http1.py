@@ -4,9 +4,10 @@
 
 Its own error pages name its version and addresses behind it; trailer fields crash the connection, which then hangs; a
 request behind an empty line is left lying; an interim answer (103 Early Hints) is taken for the answer; an answer that
-comes amid its request's body is not ended before that body is; the size of a head, and of what a client sends ahead, is
-not limited. Each mend replaces a function or two of mitmproxy 11.0 to 12.2 (the pin in pyproject.toml); where mitmproxy
-is not as expected, `mend` says which ones are missing, and all else still works. Its HTTP/2 is reached by nobody.
+comes amid its request's body is not ended before that body is; control characters are taken off the ends of fields; the
+size of a head, and of what a client sends ahead, is not limited. Each mend replaces a function or two of mitmproxy 11.0
+to 12.3 (the pin in pyproject.toml); where mitmproxy is not as expected, `mend` says which ones are missing, and all
+else still works. Its HTTP/2 is reached by nobody.
 """
 
 import re
@@ -30,6 +31,8 @@ MAX_AHEAD = 256 * 1024
 """Bytes that a client may send after a request before it has the answer."""
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}[ \r\n]")
 _REFUSED = b"HTTP/1.1 4"
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _EMPTY_LINES = re.compile(rb"(?:\r?\n)*+")
 
 Commands = Generator[commands.Command, Any, None]
@@ -77,6 +80,7 @@ def mend() -> list[str]:
         ("an answer that comes before its request is complete is not ended", _early_answers),
         ("what follows an empty line between requests is not read", _empty_lines),
         ("what its parser refuses is not logged, and bodies of a wrong form are not answered", _refusals),
+        ("control characters at the ends of a field are taken off instead of refused", _control_characters),
         ("the size of what clients send before they are answered is not limited", _limits),
     ]
     for words, put in mends:
@@ -189,6 +193,22 @@ def _refusals(module: Any) -> None:
 
     module.Http1Server.read_headers = read_and_tell
     module.Http1Server.read_body = read_or_refuse
+
+
+def _control_characters(module: Any) -> None:
+    """Refuse a head with control characters (RFC 9110 §5.5). mitmproxy takes them off the ends of a field's value."""
+    read_headers = module.Http1Server.read_headers
+
+    def read_clean_headers(self: Any, event: events.Event) -> Commands:
+        if isinstance(event, events.DataReceived) and _CONTROL.search(_END_OF_HEAD.split(bytes(self.buf), 1)[0]):
+            yield commands.SendData(self.conn, make_error_response(400))
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+            Refusals.told(self.context.client, 400)
+        else:
+            yield from read_headers(self, event)
+
+    module.Http1Server.read_headers = read_clean_headers
 
 
 def _limits(module: Any) -> None:

@@ -65,6 +65,8 @@ def set_options(settings: Settings) -> None:
         "flow_detail": 0,  # a line for each request on stdout costs a quarter of the speed
         "upstream_cert": False,
         "ssl_insecure": False,
+        "emudhra": False,  # of 12.3: both would sign with a key that everybody has
+        "emudhra_old": False,
         **_trusted_authorities(settings),
     }
     known = {name: value for name, value in wanted.items() if name in ctx.options}

@@ -13,7 +13,7 @@ import sys
 
 OLDEST_PYTHON = (3, 11)
 OLDEST = (11, 0, 2)
-TOO_NEW = (12, 3)
+TOO_NEW = (12, 4)
 
 
 def unsupported(mitmproxy_version: str, python: tuple[int, int] = sys.version_info[:2]) -> str:
@@ -23,5 +23,5 @@ def unsupported(mitmproxy_version: str, python: tuple[int, int] = sys.version_in
     found = tuple(int(part) for part in re.findall(r"[0-9]+", mitmproxy_version)[:3])
     if OLDEST <= found < TOO_NEW:
         return ""
-    wanted = "mitmproxy {} to {}".format(*(".".join(str(part) for part in limit) for limit in (OLDEST, (12, 2))))
-    return f"the pages server needs {wanted}, and this is {mitmproxy_version}: pip install 'mitmproxy>=11.0.2,<12.3'"
+    wanted = "mitmproxy {} to {}".format(*(".".join(str(part) for part in limit) for limit in (OLDEST, (12, 3))))
+    return f"the pages server needs {wanted}, and this is {mitmproxy_version}: pip install 'mitmproxy>=11.0.2,<12.4'"

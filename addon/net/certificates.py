@@ -3,9 +3,10 @@
 """The certificates of a listener: read, checked, chosen by the name that is asked for, read again when they change.
 
 Nothing is ever signed here, and a name that no certificate has is refused in the handshake, as is who speaks no
-protocol of ours. Names that are not for HTTP/2, Forgejo's own, are offered HTTP/1.1 alone. All sessions begin with one
-context that holds no certificate and lives as long as the process: it has the keys of session tickets, so that clients
-resume across a renewal. Only what it hands out is replaced.
+protocol of ours. Names that are not for HTTP/2, Forgejo's own, are offered HTTP/1.1 alone. Who was shown one
+certificate and then asks for a host that another has is misdirected (`ShownNames`). All sessions begin with one context
+that holds no certificate and lives as long as the process: it has the keys of session tickets, so that clients resume
+across a renewal. Only what it hands out is replaced.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import contextlib
 import datetime
 import logging
 import ssl
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,7 @@ _HTTP1, _HTTP2 = "http/1.1", "h2"
 _ONLY_HTTP1, _BOTH = frozenset((b"http/1.1",)), frozenset((b"http/1.1", b"h2"))
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: none without forward secrecy, none in CBC mode (RFC 9113 §9.2.2 forbids those to HTTP/2)."""
+_MOST_HOSTS = 1024
 _NO_APPLICATION_PROTOCOL = 120
 """RFC 7301 §3.2"""
 
@@ -134,6 +136,33 @@ def _context(http2: bool) -> ssl.SSLContext:
     return context
 
 
+class ShownNames:
+    """For which hosts a connection may be used on which a certificate was shown (RFC 9110 §15.5.20, RFC 9113 §9.1.1).
+
+    Not for those that another certificate of the listener has. A host that none has is nobody's to refuse here: a proxy
+    in front may ask for custom domains on a connection to one name.
+    """
+
+    __slots__ = ("_by_name", "_found", "_own")
+
+    def __init__(self, own: Certificate, by_name: Mapping[str, Certificate]) -> None:
+        self._own = own
+        self._by_name = by_name
+        self._found: dict[str, bool] = {}  # what was asked before, for connections ask for the same again and again
+
+    def take(self, host: str) -> bool:
+        """Whether a request for a host, in lower case and without a port, may come here."""
+        found = self._found.get(host)
+        if found is None:
+            wildcard = "*." + host.partition(".")[2]
+            other = self._by_name.get(host) or self._by_name.get(wildcard)
+            found = other is None or other is self._own or not self._own.names.isdisjoint((host, wildcard))
+            if len(self._found) >= _MOST_HOSTS:
+                self._found.clear()
+            self._found[host] = found
+        return found
+
+
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -174,22 +203,27 @@ class Certificates:
             for name in self._known[each].names:
                 by_name.setdefault(name, self._known[each])
         self._by_name = by_name
+        # With one certificate there is nothing to confuse. A connection keeps what was so when it began.
+        several = self._known.values() if len(self._known) > 1 else ()
+        self._shown = {each.context: ShownNames(each, by_name) for each in several}
 
     def chosen(self, name: str | None) -> ssl.SSLContext | None:
         """The context for the name that a client asks for; None if there is none.
 
         A wildcard stands for one label (RFC 6125 §6.4.3). Without a name: the certificate, if there is only one.
         """
-        if not name:
-            if len(self._files) != 1:
-                return None
-            only = self._known[self._files[0]]
-            return only.http1 if self._http1_names else only.context  # it may be for one of those
-        name = name.lower().removesuffix(".")
-        found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
+        found = self._certificate(name)
         if found is None:
             return None
-        return found.http1 if name in self._http1_names else found.context
+        if not name:
+            return found.http1 if self._http1_names else found.context  # it may be for one of those
+        return found.http1 if name.lower().removesuffix(".") in self._http1_names else found.context
+
+    def _certificate(self, name: str | None) -> Certificate | None:
+        if not name:
+            return self._known[self._files[0]] if len(self._files) == 1 else None
+        name = name.lower().removesuffix(".")
+        return self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
 
     def _choose(self, session: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
         try:
@@ -200,6 +234,9 @@ class Certificates:
         if context is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         session.context = context
+        certificate = self._certificate(name)
+        if certificate is not None:
+            session.shown = self._shown.get(certificate.context)  # type: ignore[union-attr]  # for who serves
         # What the transport has read of the hello, for OpenSSL would go on without a protocol.
         offered = getattr(session, "offered", None)
         if offered is not None and not self._protocols(name).intersection(offered):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""A small HTTP/1.1 client on the event loop: one GET, its answer, its body as it comes.
+"""A small HTTP/1.1 client on the event loop: one GET or small POST, its answer, its body as it comes.
 
 It knows connections (`http_connection`), framing (h11's) and time; nothing of Forgejo. Redirects, cookies and caching
 are not its business. State: the idle connections of each origin, and the set of all that are open.
@@ -179,22 +179,7 @@ class HttpClient:
         once by a new one (RFC 9110 §9.2.2: GET is idempotent).
         Raises ConnectFailed, TimedOut, Disconnected, Malformed; ValueError for a target or header no request may have.
         """
-        if not _TARGET.match(target):
-            raise ValueError("a request target must be percent-encoded and start with a slash")
-        if any(not _HEADER_VALUE.match(value) for _, value in (*headers, ("Host", authority or origin.authority))):
-            raise ValueError("a header value must be visible ASCII")
-        if self._closed:
-            raise ConnectFailed("the client is closed")
-        request = h11.Request(
-            method="GET",
-            target=target,
-            headers=[
-                ("Host", authority or origin.authority),
-                ("User-Agent", self._user_agent),
-                ("Accept-Encoding", "identity"),
-                *headers,
-            ],
-        )
+        request = self._request("GET", origin, target, headers, authority)
         try:
             async with asyncio.timeout_at(deadline):
                 kept = self._take_idle(origin)
@@ -208,11 +193,53 @@ class HttpClient:
         except TimeoutError:
             raise TimedOut(f"{origin.authority} did not answer in time") from None
 
-    async def _exchange(self, wire: Wire, request: h11.Request) -> Response:
+    async def post(
+        self,
+        origin: Origin,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        content_type: str,
+        *,
+        deadline: float | None = None,
+    ) -> Response:
+        """POST a body, as `get`. Always on a new connection, for nothing may be sent twice."""
+        length, kind = ("Content-Length", str(len(body))), ("Content-Type", content_type)
+        request = self._request("POST", origin, target, (*headers, kind, length), None)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._exchange(await self._connect(origin), request, body)
+        except TimeoutError:
+            raise TimedOut(f"{origin.authority} did not answer in time") from None
+
+    def _request(
+        self, method: str, origin: Origin, target: str, headers: Sequence[tuple[str, str]], authority: str | None
+    ) -> h11.Request:
+        if not _TARGET.match(target):
+            raise ValueError("a request target must be percent-encoded and start with a slash")
+        if any(not _HEADER_VALUE.match(value) for _, value in (*headers, ("Host", authority or origin.authority))):
+            raise ValueError("a header value must be visible ASCII")
+        if self._closed:
+            raise ConnectFailed("the client is closed")
+        return h11.Request(
+            method=method,
+            target=target,
+            headers=[
+                ("Host", authority or origin.authority),
+                ("User-Agent", self._user_agent),
+                ("Accept-Encoding", "identity"),
+                *headers,
+            ],
+        )
+
+    async def _exchange(self, wire: Wire, request: h11.Request, body: bytes = b"") -> Response:
         try:
             wire.heard = False
             wire.served += 1
-            wire.write((wire.http.send(request) or b"") + (wire.http.send(h11.EndOfMessage()) or b""))
+            sent = wire.http.send(request) or b""
+            if body:
+                sent += wire.http.send(h11.Data(data=body)) or b""
+            wire.write(sent + (wire.http.send(h11.EndOfMessage()) or b""))
             for _ in range(_MAX_INFORMATIONAL):
                 event = await wire.event()
                 if isinstance(event, h11.Response):

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from addon.net.certificates import ShownNames
 from addon.net.client_hello import Reading, offered_protocols
 
 RECORD = 16 * 1024 + 512
@@ -312,6 +313,12 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._below.set_write_buffer_limits(high, low)
+
+
+def shown_names(transport: asyncio.BaseTransport) -> ShownNames | None:
+    """For which hosts a connection may be used; None where it may for all: it has no TLS, or one certificate."""
+    shown: ShownNames | None = getattr(transport.get_extra_info("ssl_object"), "shown", None)
+    return shown
 
 
 def secure(

@@ -26,12 +26,13 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """A request with its target split, nothing decoded; header names in lower case."""
+    """A request with its target split, nothing decoded; header names in lower case. body: of a POST."""
 
     method: str
     path: str
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
     @property
     def target(self) -> str:

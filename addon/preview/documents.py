@@ -115,7 +115,11 @@ class Documents:
             "created_at": settings.created,
             "updated_at": settings.updated or self._newest(place),
             "archived_at": (settings.updated or settings.created) if settings.archived else EPOCH,
-            "permissions": {"admin": admin, "push": admin or viewer.user in settings.writers, "pull": True},
+            "permissions": {
+                "admin": admin,
+                "push": admin or viewer.user in settings.writers,
+                "pull": self.registry.sees_code(place, viewer),
+            },
             "has_issues": True,
             "internal_tracker": {
                 "enable_time_tracker": True,

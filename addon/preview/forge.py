@@ -18,6 +18,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -34,10 +35,20 @@ from addon.preview.answers import Answer, Request, Stream, text_answer
 from addon.preview.api import Api
 from addon.preview.documents import Documents
 from addon.preview.faults import Fault
+from addon.preview.oauth import Login
 from addon.preview.raw import Content, file_pieces, raw_answer
 from addon.preview.registry import Registry
 from addon.preview.repository import Source
-from addon.preview.settings import FORGEJO_16, Flavour, Limits, OwnerSettings, Policy, RepositorySettings, Token
+from addon.preview.settings import (
+    FORGEJO_16,
+    Application,
+    Flavour,
+    Limits,
+    OwnerSettings,
+    Policy,
+    RepositorySettings,
+    Token,
+)
 from addon.preview.web import Web
 
 log = logging.getLogger(__name__)
@@ -114,12 +125,13 @@ class Forge:
         self.local_only = False
         self.port = 0
         self.host = "127.0.0.1"
-        self.policy = Policy(require_sign_in, lfs_storage_url)
+        self.policy = Policy(require_sign_in, lfs_storage_url=lfs_storage_url)
         self._root_url = root_url
         self._ssh_user = ssh_user
         self.more_routes: list[Rule] = []  # looked at first; for what is no part of the API
         self._faults: list[Fault] = []
         self._web: Web | None = None
+        self.login = Login(self.registry, self.policy)
         self._server: _Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -149,6 +161,11 @@ class Forge:
     def tokens(self) -> dict[str, Token]:
         """Secret → token; to be changed as tokens come and go."""
         return self.registry.tokens
+
+    @property
+    def applications(self) -> dict[str, Application]:
+        """OAuth2 applications by client id; to be changed as they come and go."""
+        return self.registry.applications
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -258,6 +275,7 @@ class Forge:
             self._root_url or f"{self.url}/", self.registry, self.flavour, self.limits, self._ssh_user
         )
         self._web = Web(Api(documents, self.policy))
+        self.login.root = documents.root
         router = RuleRouter([*self.more_routes, Rule(AnyMatches(), self._received)])
         self._server = _Server(router, idle_connection_timeout=IDLE_SECONDS)
         self._server.add_sockets(sockets)
@@ -282,14 +300,14 @@ class Forge:
         self.registry.refresh()
         sub_path = "/" + api.documents.root.split("://", 1)[1].partition("/")[2].rstrip("/")
         if sub_path != "/" and request.path.startswith(f"{sub_path}/"):
-            request = Request(request.method, request.path.removeprefix(sub_path), request.query, request.headers)
+            request = replace(request, path=request.path.removeprefix(sub_path))
         if request.path == "/api/healthz":
             return _health(self.flavour)
         if request.path.startswith("/api/"):
             return api.answer(request)
         if request.path.startswith("/lfs-storage/"):
             return _stored(request, self.registry)
-        return self._web.answer(request)
+        return self.login.answer(request) or self._web.answer(request)
 
     def _received(self, received: HTTPServerRequest) -> None:
         assert self._loop is not None
@@ -302,7 +320,7 @@ class Forge:
         assert isinstance(connection, HTTP1Connection)
         path, _, query = (received.uri or "/").partition("?")
         headers = {name.lower(): value for name, value in received.headers.get_all()}
-        request = Request(received.method or "GET", path, query, headers)
+        request = Request(received.method or "GET", path, query, headers, received.body or b"")
         credentials = "authorization" in headers or "cookie" in headers or "token=" in query
         self.calls.append(Call(request.method, request.target, credentials, headers))
         self.in_flight += 1

@@ -13,7 +13,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from addon.preview.objects import DulwichMissing
 from addon.preview.repository import GitDirectory, Repository, Source
-from addon.preview.settings import OwnerSettings, RepositorySettings, Token
+from addon.preview.settings import Application, OwnerSettings, RepositorySettings, Token
 
 log = logging.getLogger(__name__)
 _TICK_NS = 50_000_000
@@ -82,6 +82,9 @@ class Registry:
     ) -> None:
         self.root = root
         self.tokens = dict(tokens or {})
+        self.applications: dict[str, Application] = {}
+        self.bearer: Callable[[str], Token | None] = lambda secret: None
+        """The token that an OAuth2 login gave, if it is still good."""
         self._owner_settings = {name.lower(): (name, one) for name, one in (owners or {}).items()}
         self._settings = {name.lower(): one for name, one in (repositories or {}).items()}
         self._renames = {old.lower(): new for old, new in (renames or {}).items()}
@@ -139,6 +142,10 @@ class Registry:
         number = settings.id if settings.id is not None else self._owner_ids.setdefault(key, len(self._owner_ids) + 1)
         return Owner(canonical, settings, number)
 
+    def people(self) -> list[str]:
+        """The names of all owners that have settings."""
+        return [name for name, _ in self._owner_settings.values()]
+
     def owner_by_email(self, email: str) -> Owner | None:
         """The user whose address that is."""
         names = {one.owner for one in self._located.values()} | {name for name, _ in self._owner_settings.values()}
@@ -179,7 +186,14 @@ class Registry:
 
     def belongs(self, place: Place, user: str) -> bool:
         """Whether the user owns the repository or is a member or collaborator."""
-        return self.administers(place, user) or user in place.settings.readers | place.settings.writers
+        settings = place.settings
+        return self.administers(place, user) or user in settings.readers | settings.writers | settings.no_code
+
+    def sees_code(self, place: Place, viewer: Viewer) -> bool:
+        """Whether the viewer, who may see the repository, may see its code unit as well."""
+        user = viewer.user
+        rest = self.administers(place, user or "") or user in place.settings.readers | place.settings.writers
+        return user not in place.settings.no_code or rest
 
     def administers(self, place: Place, user: str) -> bool:
         return user.lower() == place.owner.name.lower() or user in place.owner.settings.members

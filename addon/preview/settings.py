@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from addon.preview.pull_requests import PullRequest
 
 READ_REPOSITORY = "read:repository"
 
@@ -25,6 +28,8 @@ class OwnerSettings:
     avatar: str | None = None
     created: str = "2026-01-01T00:00:00Z"
     members: frozenset[str] = frozenset()
+    password: str | None = None  # with which a user may log in to the web interface
+    prohibited: bool = False  # from signing in, or not active
 
 
 @dataclass
@@ -37,11 +42,14 @@ class RepositorySettings:
     hidden_code: bool = False  # the code unit is switched off: everything below the repository is 404
     readers: frozenset[str] = frozenset()
     writers: frozenset[str] = frozenset()
+    no_code: frozenset[str] = frozenset()  # members of a team that may see issues, and no code
     default_branch: str | None = None
     description: str = ""
     created: str = "2026-01-01T00:00:00Z"
     updated: str | None = None  # None: the newest branch's committer date
     fields: Mapping[str, object] = field(default_factory=dict)
+    pulls: list[PullRequest] = field(default_factory=list)
+    statuses: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by commit, the oldest first
 
 
 @dataclass(frozen=True)
@@ -59,11 +67,24 @@ class Token:
         return not wanted.isdisjoint(self.scopes)
 
 
+@dataclass(frozen=True)
+class Application:
+    """An OAuth2 application: what it may be sent back to, and whether it keeps a secret."""
+
+    client_id: str
+    secret: str
+    redirect_uris: tuple[str, ...]
+    name: str = "pages"
+    owner: str = ""
+    confidential: bool = True
+
+
 @dataclass
 class Policy:
     """What an administrator may change. lfs_storage_url: where `/media` sends for LFS objects, as with SERVE_DIRECT."""
 
     require_sign_in: bool = False
+    access_token_seconds: int = 3600
     lfs_storage_url: str | None = None
 
 

@@ -3,16 +3,19 @@
 """The third step: the lock of a site. Nothing of a site is served but to who comes through `Locks.lock`.
 
 Whether there is a lock is said by the default branch's `.pages` and by what was added in Redis; who may pass, by
-`access`. Here end: the login page, what a password that was sent gets, and a locked site in another case.
+`access`, and of sites for members by `members.py`: who has to be one and to know a password needs both. Here end: the
+login page, what a password that was sent gets, and a locked site in another case.
 """
 
 import math
 from dataclasses import replace
 from typing import NamedTuple
 
+from addon import templates
 from addon.access import login
 from addon.access.control import Access, AccessFault, Attempt, Granted, Open, Visit, lock_of
-from addon.serving.answers import Answer, Need, Request, Work, redirect, told
+from addon.serving.answers import Answer, Need, Request, Work, own_page, redirect, told
+from addon.serving.members import Hidden, Members
 from addon.shared.lookup import Lookup
 from addon.sites.site import Site
 from addon.web.routing import Path, encode_path
@@ -33,14 +36,18 @@ class Entered(NamedTuple):
 def entered_by_all(lookup: Lookup) -> Entered | None:
     """The operator's site, for pages that anybody may see; a locked one is of no use for that."""
     site = lookup.site
-    return Entered(lookup, site) if site is not None and not (site.pages_file.password or lookup.added) else None
+    if site is None or site.pages_file.password or site.pages_file.members or lookup.added:
+        return None
+    return Entered(lookup, site)
 
 
 class Locks:
-    """The check of sites' passwords."""
+    """The check of who may see a site."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, members: Members | None = None) -> None:
+        """members: None closes sites that are for members to everybody."""
         self._access = access
+        self._members = members
 
     def lock(
         self,
@@ -51,16 +58,26 @@ class Locks:
         path: Path,
         work: Work,
         branch: str | None = None,
-    ) -> Entered | Answer | Need:
-        """A site to who may see it; else what they are told.
+    ) -> Entered | Answer | Need | Hidden:
+        """A site to who may see it; else what they are told, or that nothing is there.
 
         base: the path segments that named the repository; none on a domain of its own. Cookies bear its name as Forgejo
         writes it, and paths count by case, so a locked site in another case is left by a redirect before anybody is
         asked. branch: that of a branch's host, which is governed by `site`, too.
         """
         rules = site.pages_file
-        if not (rules.password or lookup.added) and (branch is None or not rules.branches_password):
+        if rules.members and (branch is None or not rules.branches_password):
+            work.locked = True
             if work.steps is not None:
+                work.steps.say("lock", "members: only who may read the repository", locked=True, by=["access: members"])
+                work.steps.comes_from((b"Cache-Control", b"Vary"), "the lock: for who is logged in alone")
+            if self._members is None:
+                return own_page(request, 403, templates.members_not_set_up())
+            stopped = self._members.check(request, lookup, path, work)
+            if stopped is not None:
+                return stopped
+        if not (rules.password or lookup.added) and (branch is None or not rules.branches_password):
+            if work.steps is not None and not work.locked:
                 work.steps.say("lock", "none: anybody may see it", locked=False)
             return Entered(lookup, site)
         work.locked = True

@@ -17,6 +17,7 @@ from addon.serving.error_pages import ErrorPages
 from addon.serving.host_redirects import to_domain
 from addon.serving.locks import Entered, Locks, entered_by_all
 from addon.serving.mappings import Mappings
+from addon.serving.members import Hidden
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories, wanted_with
 from addon.serving.sources import Sources
@@ -92,9 +93,13 @@ class Sites:
                 work.steps.say("route", f"/{candidate.base[-1]}/ names the repository", repository=candidate.repository)
             elif work.steps is not None:
                 work.steps.say("route", "the owner's root answers", repository=candidate.repository)
-            if prefix and (shown.governing.pages_file.password or lookup.added):
+            closed = shown.governing.pages_file.password or shown.governing.pages_file.members
+            if prefix and (closed or lookup.added):
                 return self._not_by_path(request)
             entered = self._locks.lock(request, lookup, shown.governing, candidate.base, path, work)
+            if isinstance(entered, Hidden):  # for this visitor there is no such repository
+                rooted &= bool(candidate.base)
+                continue
             if not isinstance(entered, Entered):
                 return entered
             at = shown.entered(entered)
@@ -154,6 +159,10 @@ class Sites:
             if branch is None and elsewhere is not None and not isinstance(elsewhere, str):
                 return elsewhere
             passed = self._locks.lock(request, lookup, shown.governing, (), path, work, branch)
+            if isinstance(passed, Hidden):
+                return self._errors.error(
+                    request, 404, work, message=templates.REPOSITORY_NOT_FOUND, host=host, path=path
+                )
             if not isinstance(passed, Entered):
                 return passed
             entered = passed
@@ -221,9 +230,9 @@ class Sites:
         return self._errors.error(request, 404, work, message=message, hint=hint, path=path)
 
     def _not_by_path(self, request: Request) -> Answer:
-        """A site with a password, where all sites share one origin: each could read what the others show."""
-        message = "This site has a password, and at this address other sites could read it."
-        hint = "Give it a domain of its own by `custom_domain` in `.pages`; there it asks for its password."
+        """A closed site, where all sites share one origin: each could read what the others show."""
+        message = "This site is not open to everybody, and at this address other sites could read it."
+        hint = "Give it a domain of its own by `custom_domain` in `.pages`; there it asks who comes."
         return own_page(request, 403, templates.error_page(403, message=message, hint=hint))
 
     def _missing(

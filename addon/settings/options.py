@@ -283,6 +283,13 @@ def branches(text: str) -> list[str]:
     return names
 
 
+def client_id(text: str) -> str:
+    """The name by which Forgejo knows an application: a UUID there, and never more than visible ASCII."""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{1,200}", text):
+        raise Expected("the client ID that Forgejo shows, such as 3a614e2f-42f2-4a0c-9a45-abc592e43f9a")
+    return text
+
+
 def url_path(text: str) -> str:
     """A path on our own host, such as `/.pages/webhook`."""
     if not re.fullmatch(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*|/\.[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", text):
@@ -308,5 +315,6 @@ def token(text: str) -> None:
 def redis_url(text: str) -> None:
     """The address of a Redis or Valkey, which may hold its password."""
     any_secret(text)
-    if not re.match(r"(?:redis|rediss|valkey|valkeys|unix)://", text):
-        raise Expected("an address that begins with redis://, rediss://, valkey://, valkeys:// or unix://")
+    if not re.match(r"(?:(?:redis|rediss|valkey|valkeys)(?:\+sentinel|\+cluster)?|unix)://", text):
+        names = "redis://, rediss://, valkey://, valkeys:// or unix://"
+        raise Expected(f"an address that begins with {names} (or redis+sentinel://, redis+cluster:// and so on)")

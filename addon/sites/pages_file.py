@@ -28,6 +28,9 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from addon.sites.preview_rules import EXPECTED, PreviewRules, PreviewsError, Said
+from addon.sites.preview_rules import read as read_previews
+
 MAX_BYTES = 64 * 1024
 _MAX_ITEMS = 1000
 # A scanner of pure Python: 64 KiB of `[` took 50 s before these two, and the loop that answers visitors with them.
@@ -41,7 +44,10 @@ _BOOLEANS = frozenset({"enabled", "directory_index", "publish_private", "spa", "
 _TEXTS = frozenset({"password", "branchesPassword"})
 _PLACES = frozenset({"root", "branch"})
 _LISTS = frozenset({"custom_domain", "enable_branches"})
-_KNOWN = _BOOLEANS | _TEXTS | _PLACES | _LISTS
+_PREVIEWS = "previews"
+_ACCESS = "access"
+_MEMBERS = "members"
+_KNOWN = _BOOLEANS | _TEXTS | _PLACES | _LISTS | {_ACCESS, _PREVIEWS}
 TAB = "a tab stands here, where only spaces may; indent with spaces"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -63,7 +69,9 @@ _QUICK_BRACKETS = 32
 class PagesFile:
     """What a `.pages` file says. Hashes are kept out of the repr.
 
+    members: `access: members`, so that only who may read the repository sees the site.
     root: the folder that is served, `.` for the whole repository; branch: the branch; each "" where nothing is said.
+    preview_…: as `PreviewRules` has them.
     """
 
     enabled: bool = True
@@ -78,13 +86,29 @@ class PagesFile:
     branch: str = ""
     password: str = ""
     branches_password: str = ""
+    members: bool = False
+    preview_branches: tuple[str, ...] = ()
+    preview_commits: bool = False
+    preview_pulls: str = ""
+    preview_banner: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def previews(self) -> PreviewRules:
+        """Which previews the repository has."""
+        return PreviewRules(self.preview_branches, self.preview_commits, self.preview_pulls, self.preview_banner)
 
     @property
     def nbytes(self) -> int:
         """What it takes in memory, in bytes."""
         texts = (*self.custom_domains, *self.enable_branches, *self.warnings, self.password, self.branches_password)
+        texts += (*self.preview_branches, self.preview_pulls, self.preview_banner)
         return 400 + sum(sys.getsizeof(text) + 8 for text in (*texts, self.root, self.branch))
+
+    @property
+    def publishes_private(self) -> bool:
+        """Whether a private repository is to be a site: for everybody, or for who may read it anyway."""
+        return self.publish_private or self.members
 
     @property
     def prefix(self) -> str:
@@ -100,7 +124,7 @@ class PagesFile:
         return self.branch if self.branch not in ("", default) else None
 
     def __repr__(self) -> str:
-        return f"PagesFile(enabled={self.enabled}, protected={bool(self.password)})"
+        return f"PagesFile(enabled={self.enabled}, protected={bool(self.password)}, members={self.members})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +132,7 @@ class _Value:
     line: int
     text: str | None
     items: tuple[str, ...] = ()
+    fields: tuple[Said, ...] | None = None  # of a mapping
 
 
 def parse(data: bytes) -> PagesFile:
@@ -116,7 +141,7 @@ def parse(data: bytes) -> PagesFile:
     Raises PagesFileError, and nothing else, for what is no flat YAML mapping of known shapes, is no UTF-8, or is above
     64 KiB. Keys that nobody knows and keys given twice (the last wins) are warnings; a password that is misspelt,
     stands too deep, or is followed by an empty one is an error, for it would leave open what its owner believes locked,
-    and so is a misspelt `enabled: false`.
+    and so are `access` with any word but members, and a misspelt `enabled: false`.
     """
     if len(data) > MAX_BYTES:
         raise PagesFileError(None, f"the file is larger than {MAX_BYTES // 1024} KiB")
@@ -125,6 +150,7 @@ def parse(data: bytes) -> PagesFile:
     except UnicodeDecodeError as error:
         raise PagesFileError(data[: error.start].count(b"\n") + 1, "the file is not UTF-8") from None
     warnings: list[str] = []
+    previews = PreviewRules()
     values: dict[str, _Value] = {}
     try:
         for key, value in _pairs(_Events(text)):
@@ -135,9 +161,15 @@ def parse(data: bytes) -> PagesFile:
                 if key in _TEXTS and _text(values, key) and not (value.text or "").strip():
                     raise PagesFileError(value.line, f"{key} is given more than once, and is empty here")
                 warnings.append(f"line {value.line}: {key} is given more than once; this one counts")
+            if key == _ACCESS:
+                _check_access(value)
             values[key] = value
+        if (wanted := values.get(_PREVIEWS)) is not None:
+            previews = read_previews(wanted.line, wanted.text, wanted.fields, warnings)
     except PagesFileError:
         raise
+    except PreviewsError as error:
+        raise PagesFileError(error.line, error.reason) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise PagesFileError(mark.line + 1 if mark else None, _reason(error)) from None
@@ -160,6 +192,11 @@ def parse(data: bytes) -> PagesFile:
         branch=_branch(values),
         password=_text(values, "password"),
         branches_password=_text(values, "branchesPassword"),
+        members=_ACCESS in values,
+        preview_branches=previews.branches,
+        preview_commits=previews.commits,
+        preview_pulls=previews.pulls,
+        preview_banner=previews.banner,
         warnings=tuple(warnings),
     )
 
@@ -230,6 +267,8 @@ def _value(events: _Events, key: str, line: int) -> _Value:
     if key not in _KNOWN:
         _skip(events, event)
         return _Value(line, None)
+    if key == _PREVIEWS and isinstance(event, MappingStartEvent):
+        return _Value(line, None, fields=tuple(_fields(events)))
     if not isinstance(event, SequenceStartEvent) or key not in _LISTS:
         raise PagesFileError(line, f"{key}: expected {_expected(key)}")
     items: list[str] = []
@@ -241,6 +280,28 @@ def _value(events: _Events, key: str, line: int) -> _Value:
         if len(items) > _MAX_ITEMS:
             raise PagesFileError(line, f"{key}: more than {_MAX_ITEMS} items")
     return _Value(line, None, tuple(items))
+
+
+def _fields(events: _Events) -> Iterator[Said]:
+    """The pairs of a mapping that is ours: texts, or lists of them."""
+    while not isinstance(key := events.next(), MappingEndEvent):
+        line = key.start_mark.line + 1
+        if not isinstance(key, ScalarEvent):
+            raise PagesFileError(line, "expected a name before the colon")
+        if known := _protection(key.value):
+            raise PagesFileError(line, f"{known} has to stand at the top, not inside another name")
+        event = events.next()
+        if isinstance(event, ScalarEvent):
+            yield Said(key.value, line, () if _is_null(event) else (event.value,))
+        elif isinstance(event, SequenceStartEvent):
+            items = []
+            while not isinstance(item := events.next(), SequenceEndEvent):
+                if not isinstance(item, ScalarEvent):
+                    raise PagesFileError(item.start_mark.line + 1, f"{_PREVIEWS}: expected names in this list")
+                items.append(item.value)
+            yield Said(key.value, line, tuple(items), listed=True)
+        else:
+            raise PagesFileError(line, f"{_PREVIEWS}: expected one value or a list")
 
 
 def _is_null(scalar: ScalarEvent) -> bool:
@@ -258,6 +319,9 @@ def _skip(events: _Events, event: Event) -> None:
                 if awaits_key[-1] and isinstance(event, ScalarEvent) and (known := _protection(event.value)):
                     line = event.start_mark.line + 1
                     raise PagesFileError(line, f"{known} has to stand at the top, not inside another name")
+                if awaits_key[-1] is False and isinstance(event, ScalarEvent) and _means_members(event.value):
+                    line = event.start_mark.line + 1
+                    raise PagesFileError(line, "access: members has to stand at the top, not inside another name")
                 awaits_key[-1] = not awaits_key[-1]
             if isinstance(event, MappingStartEvent):
                 awaits_key.append(True)
@@ -271,6 +335,8 @@ def _skip(events: _Events, event: Event) -> None:
 def _expected(key: str) -> str:
     if key in _BOOLEANS:
         return "true or false"
+    if key == _PREVIEWS:
+        return EXPECTED
     return "one name or a list of names" if key in _LISTS else "one value"
 
 
@@ -299,6 +365,25 @@ def _protection(key: str) -> str | None:
     return "branchesPassword" if "branch" in letters else "password"
 
 
+def _means_members(word: str) -> bool:
+    return word[:100].strip().lower() == _MEMBERS
+
+
+def _check_access(value: _Value) -> None:
+    """What `access` says is for readers of the repository, or an error: whoever writes it wants a closed site."""
+    if not _means_members(value.text or ""):
+        raise PagesFileError(
+            value.line, "access: expected members; leave the line out where everybody may see the site"
+        )
+
+
+def _closes(key: str, value: _Value) -> str | None:
+    """The line that was meant, where a name that nobody knows was to keep the site for readers of the repository."""
+    letters = re.sub(r"[^a-z]", "", key[:100].lower())
+    near = difflib.get_close_matches(letters, (_ACCESS,), 1, 0.8)
+    return "access: members" if near or _means_members(value.text or "") else None
+
+
 def _takes_down(key: str, value: _Value) -> str | None:
     """The line that was meant, where a name that nobody knows was to take the site down."""
     letters = re.sub(r"[^a-z]", "", key[:100].lower())
@@ -311,7 +396,7 @@ def _takes_down(key: str, value: _Value) -> str | None:
 
 def _unknown(key: str, value: _Value) -> str:
     line = value.line
-    known = _protection(key) or _takes_down(key, value)
+    known = _protection(key) or _closes(key, value) or _takes_down(key, value)
     if known is not None:
         raise PagesFileError(line, f"unknown name; did you mean {known}?")
     near = difflib.get_close_matches(key[:100].lower(), _KNOWN, 1, 0.8)

@@ -44,10 +44,15 @@ __all__ = [
     "broken_pages_file",
     "content_security_policy",
     "error_page",
+    "https_only",
     "landing",
     "listing",
     "logged_out",
     "login",
+    "login_failed",
+    "members_log_in",
+    "members_not_set_up",
+    "members_unknown",
     "password_not_usable",
     "redirects_are_read",
     "site_report",
@@ -143,12 +148,13 @@ def error_page(
     host: str = "",
     path: str = "",
     home: str | None = None,
+    link: tuple[str, str] | None = None,
 ) -> bytes:
     """A calm page for any status; what is not given is said in the words of `wording`.
 
     `message` speaks to the visitor, `hint` to the site's owner (backticks mean code), `detail` are lines to be copied,
     such as DNS records. `host` and `path` (decoded) say what was asked for. `home`, a path beginning with one slash,
-    is offered as the way out.
+    is offered as the way out; `link` is another one, an address (a path, or https) and its words.
     """
     return _ERROR.render(
         status=status,
@@ -157,6 +163,7 @@ def error_page(
         host=host,
         path=path if len(path) <= _SHOWN_PATH else f"{path[:_SHOWN_PATH]}…",
         home=home if home is not None and re.match(r"/(?![/\\])[!-~]*\Z", home) else None,
+        link=link if link is not None and re.match(r"(?:https:/)?/(?![/\\])[!-~]*\Z", link[0]) else None,
     ).encode()
 
 
@@ -233,9 +240,68 @@ def login(
     ).encode()
 
 
-def log_out(host: str) -> bytes:
-    """The page of `/.pages/logout`: a button, for a link that anybody can set must log nobody out."""
-    return _LOG_OUT.render(place=host).encode()
+def members_not_set_up() -> bytes:
+    """The page of status 403 for a site that only members may read, where the server cannot tell who is one."""
+    return error_page(
+        403,
+        title="This site is closed",
+        message="It is only shown to those who may read its repository, and this server cannot tell who that is."
+        " Nothing is wrong on your side.",
+        hint="`access: members` in `.pages` needs a login by Forgejo, and the administrator of this server has not set"
+        " `oauthClientId` and `oauthClientSecret`.",
+    )
+
+
+def members_log_in(link: str, *, failed: bool = False) -> bytes:
+    """The page of status 401 for a site that only members may read. failed: a login has just been of no use."""
+    return error_page(
+        401,
+        title="For members only",
+        message="You have just logged in, and this browser shows no sign of it. Perhaps it keeps no cookies, or Forgejo"
+        " has ended the login again."
+        if failed
+        else "This site is only shown to those who may read its repository in Forgejo.",
+        link=(link, "Log in with Forgejo"),
+    )
+
+
+def members_unknown() -> bytes:
+    """The page of status 503 where Forgejo does not say whether somebody may read a repository."""
+    return error_page(
+        503,
+        title="Forgejo does not answer",
+        message="This site is only shown to those who may read its repository, and at the moment Forgejo does not say"
+        " whether you may. Nothing is wrong on your side. Please try again in a moment.",
+    )
+
+
+def login_failed(status: int, reason: str, *, remedy: str = "", link: str | None = None) -> bytes:
+    """The page after a login at Forgejo that led to nothing. link: where the visitor can begin again."""
+    return error_page(
+        status,
+        title="You are not logged in",
+        message=f"{reason} {remedy}".strip(),
+        link=None if link is None else (link, "Try again"),
+    )
+
+
+def https_only(address: str) -> bytes:
+    """The page of status 403 for who comes to a site for members by plain HTTP."""
+    return error_page(
+        403,
+        title="Only by HTTPS",
+        message="This site is only shown to those who may read its repository, and a login must not travel in the"
+        " clear.",
+        link=(address, "Open it by HTTPS"),
+    )
+
+
+def log_out(host: str, *, members: bool = False) -> bytes:
+    """The page of `/.pages/logout`: a button, for a link that anybody can set must log nobody out.
+
+    members: sites here may know visitors by Forgejo, so that there is a log-out from all of them.
+    """
+    return _LOG_OUT.render(place=host, members=members).encode()
 
 
 def logged_out(host: str) -> bytes:
@@ -243,8 +309,9 @@ def logged_out(host: str) -> bytes:
     return error_page(
         200,
         title="You are logged out",
-        message="This browser has forgotten the passwords that were given to the sites at this address."
-        " Pages that are still open can be seen until they are closed.",
+        message="This browser has forgotten the passwords that were given to the sites at this address, and who you are"
+        " in Forgejo. Pages that are still open can be seen until they are closed. Who is still logged in at Forgejo is"
+        " let in again without being asked: log out there, too, where others use this browser.",
         host=host,
     )
 

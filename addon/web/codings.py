@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import brotli  # type: ignore[import-untyped]  # it comes without annotations
-import zstandard
+
+from addon.web import zstd
 
 IDENTITY = "identity"
 # What we can make, best first: the order among codings that the client likes equally.
@@ -21,6 +22,7 @@ CODINGS = ("br", "zstd", "gzip")
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # of files that lie beside the one they encode
 
 _PIECE = 64 * 1024
+_ZSTD = zstd.find()
 
 _CODING = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")
 
@@ -61,8 +63,7 @@ def encode(data: bytes, coding: str) -> bytes | None:
     if coding == "br":
         encoded = brotli.compress(data, quality=5)
     elif coding == "zstd":
-        # Window 4 MB at this level: RFC 9659 allows browsers to refuse more than 8 MB.
-        encoded = zstandard.ZstdCompressor(level=9).compress(data)
+        encoded = _ZSTD.compress(data)
     elif coding == "gzip":
         encoded = zlib.compress(data, 6, wbits=31)  # no file name, no time: `gzip.compress` differs between versions
     else:
@@ -82,7 +83,7 @@ class Encoder:
                 brotli_encoder = brotli.Compressor(quality=5)
                 self._feed, self._end = brotli_encoder.process, brotli_encoder.finish
             case "zstd":
-                zstd_encoder = zstandard.ZstdCompressor(level=9).compressobj()
+                zstd_encoder = _ZSTD.compressor()
                 self._feed, self._end = zstd_encoder.compress, zstd_encoder.flush
             case "gzip":
                 gzip_encoder = zlib.compressobj(6, wbits=31)
@@ -109,8 +110,7 @@ class Decoder:
                 self._brotli = brotli.Decompressor()
                 self._steps = self._of_brotli
             case "zstd":
-                # RFC 9659: browsers may refuse a window of more than 8 MiB.
-                self._zstd = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
+                self._zstd = _ZSTD.decompressor()
                 self._steps = self._of_zstd
             case "gzip":
                 self._gzip = zlib.decompressobj(wbits=31)
@@ -126,7 +126,7 @@ class Decoder:
             raise ValueError("bytes after the end")
         try:
             yield from self._steps(data)
-        except (brotli.error, zlib.error, zstandard.ZstdError) as error:
+        except (brotli.error, zlib.error, _ZSTD.error) as error:
             raise ValueError("not of this coding") from error
 
     def _of_gzip(self, data: bytes) -> Iterator[bytes]:

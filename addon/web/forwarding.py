@@ -12,7 +12,7 @@ import hashlib
 import ipaddress
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -32,6 +32,7 @@ _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _UNTIL_OPEN_QUOTE = re.compile(rf'(?:[^"]|{_QUOTED})*+', re.DOTALL)
 _ELEMENT = re.compile(rf'(?:[^",]|{_QUOTED})++', re.DOTALL)
 _MOST_NAMED = 20
+_SPEAKING = ("x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-proto")
 
 
 class Fields(Protocol):
@@ -81,6 +82,10 @@ class Forwarding:
             return False
         mapped = getattr(ip, "ipv4_mapped", None)
         return any((mapped or ip) in network for network in self._trusted)
+
+    def speaks_for_others(self, headers: Container[str], peer: str) -> bool:
+        """Whether a peer is a trusted proxy that says for whom it asks: it has one connection for many visitors."""
+        return any(name in headers for name in _SPEAKING) and self.trusts(peer)
 
     def loops(self, headers: Fields) -> bool:
         """Whether we sent this request ourselves: it came back to us."""

@@ -20,7 +20,8 @@ from pathlib import Path
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.benchmarks.serve import LOAD_CORE, Server, _number, on_core, started
-from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, mitmdump_command, write_config
+from tests.integration.running import PAGES_DOMAIN, Proxy, mitmdump_command, write_config
+from tests.ports import free_port
 
 BAR = 0.6
 PAGE = b"<!doctype html><title>Page</title><p>" + b"All work and no play. " * 45

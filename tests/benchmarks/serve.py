@@ -28,8 +28,9 @@ from addon.net.certificates import CertificateFiles
 from tests.addon.net.tls_wire import client_context, make_pair
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, free_port, mitmdump_command, wait_for_port, write_config
+from tests.integration.running import PAGES_DOMAIN, mitmdump_command, wait_for_port, write_config
 from tests.integration.service import serve_command
+from tests.ports import free_port
 
 HOST = f"alice.{PAGES_DOMAIN}"
 SIZES = {"1k": 1024, "16k": 16 * 1024, "1m": 1024 * 1024 - 1024}

@@ -65,7 +65,7 @@ def test_the_dashboard_shows_metrics_that_there_are() -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None and "CI" not in os.environ, reason="Prometheus is not there")
 def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
-    asked = []
+    asked: list[dict[str, str]] = []
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         for target in panel.get("targets", ()):
             expr = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*")

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "addon" / "pages.py"
 PAGES_DOMAIN = "pages.test"
-START_DEADLINE = 40.0
+START_DEADLINE = 90.0
 
 
 class Reply(NamedTuple):
@@ -102,15 +104,6 @@ class Proxy:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(deadline)
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody uses at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    assert isinstance(port, int)
-    return port
 
 
 def write_config(folder: Path, forgejo: str, port: int, **options: Any) -> Path:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, free_port, spawn, write_config
+from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, spawn, write_config
+from tests.ports import free_port
 
 DEADLINE = 40.0
 

@@ -22,7 +22,8 @@ from addon.settings.schema import load
 from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
+from tests.ports import free_port
 from tests.resp.servers import Server, start_valkey, wait_until
 
 TOKEN = "s3cret-token"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from addon.preview.forge import Forge
-from tests.integration.running import free_port, mitmdump_command, spawn, wait_for_port, write_config
+from tests.integration.running import mitmdump_command, spawn, wait_for_port, write_config
 from tests.integration.through import eventually
+from tests.ports import free_port
 
 WITNESS = """
 import gc, json, pathlib

@@ -15,7 +15,8 @@ from addon.settings.addresses import ListenAddress
 from addon.settings.file_checks import unlistenable
 from tests.addon.preview import fixtures
 from tests.addon.preview.running import TOKENS, recorded_forge
-from tests.integration.running import free_port, running_proxy, write_config
+from tests.integration.running import running_proxy, write_config
+from tests.ports import free_port
 from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server, start_valkey
 

@@ -18,7 +18,8 @@ from addon.preview.forge import Forge
 from tests.addon.lane.faces import Client2, request
 from tests.addon.net.tls_wire import client_context, make_pair
 from tests.integration.browser import browser
-from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
+from tests.ports import free_port
 
 HOST = f"alice.{PAGES_DOMAIN}"
 

@@ -11,7 +11,8 @@ import pytest
 from tests.addon.net.tls_wire import client_context, make_pair
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, free_port, running_proxy
+from tests.integration.running import PAGES_DOMAIN, running_proxy
+from tests.ports import free_port
 from tests.resp.servers import start_valkey
 
 DOMAIN = "www.alice.example"

@@ -25,17 +25,10 @@ from addon.settings.schema import Settings
 from tests.addon.net.tls_wire import client_context, make_pair
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import (
-    PAGES_DOMAIN,
-    ROOT,
-    free_port,
-    mitmdump_command,
-    running_proxy,
-    spawn,
-    write_config,
-)
+from tests.integration.running import PAGES_DOMAIN, ROOT, mitmdump_command, running_proxy, spawn, write_config
 from tests.integration.service import DEADLINE, Service, Visitors, running_service, serve_command
 from tests.integration.test_deploys import PATH, SECRET, payload, signed
+from tests.ports import free_port
 
 PASSWORD = "correct horse"
 LOCK = f"enabled: true\npassword: {hashlib.sha256(PASSWORD.encode()).hexdigest()}\n".encode()

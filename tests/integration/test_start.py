@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import mitmproxy.version
 import pytest
 
 from addon.preview.forge import Forge
@@ -22,13 +23,13 @@ from tests.integration.running import (
     ROOT,
     SCRIPT,
     Proxy,
-    free_port,
     mitmdump_command,
     running_proxy,
     spawn,
     wait_for_port,
     write_config,
 )
+from tests.ports import free_port
 
 DEADLINE = 40.0
 
@@ -226,18 +227,21 @@ def mitmdump_after(statement: str, config: Path) -> list[str]:
     return [sys.executable, "-c", program, *mitmdump_command(config)[1:]]
 
 
-@pytest.mark.parametrize("version", ["10.4.2", "12.3.1"])
+@pytest.mark.parametrize("version", ["10.4.2", "12.4.0"])
 def test_a_mitmproxy_that_does_not_fit_is_refused_before_anything_listens(tmp_path: Path, version: str) -> None:
     config = write_config(tmp_path, "http://127.0.0.1:1", free_port())
     statement = f"import mitmproxy.version; mitmproxy.version.VERSION = {version!r}"
     code, output = run_to_end(tmp_path, mitmdump_after(statement, config))
     assert code == 1
-    assert f"needs mitmproxy 11.0.2 to 12.2, and this is {version}" in output
+    assert f"needs mitmproxy 11.0.2 to 12.3, and this is {version}" in output
     assert "Traceback" not in output
     assert "listening" not in output
 
 
-NOT_OF_MITMPROXY = "import sys; sys.modules |= dict.fromkeys(['dns', 'dulwich', 'publicsuffixlist', 'argon2'])"
+BESIDE = ["dns", "dulwich", "publicsuffixlist", "argon2"]
+if tuple(map(int, mitmproxy.version.VERSION.split(".")[:2])) >= (12, 3):
+    BESIDE.append("zstandard")  # it has backports.zstd
+NOT_OF_MITMPROXY = f"import sys; sys.modules |= dict.fromkeys({BESIDE})"
 """Makes an import of these fail: what a clone beside mitmproxy alone does not have."""
 
 
@@ -297,8 +301,6 @@ def test_the_token_is_in_no_log_and_no_answer(tmp_path: Path, forge: Forge) -> N
 
 
 def test_an_old_mitmproxy_is_warned_about(proxy: Proxy) -> None:
-    import mitmproxy.version
-
     old = tuple(map(int, mitmproxy.version.VERSION.split(".")[:2])) < (12, 2)
     assert ("known faults" in proxy.log) is old
 

@@ -14,9 +14,10 @@ import pytest
 
 from addon.preview.forge import Forge
 from tests.addon.preview.odd_pages import OddForge
-from tests.integration.running import PAGES_DOMAIN, Proxy, free_port
+from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
 from tests.integration.wire import Head, Memory, Wire, splice
+from tests.ports import free_port
 from tests.resp.certs import Certificates, make_certificates
 
 ALICE = f"alice.{PAGES_DOMAIN}"

@@ -12,16 +12,9 @@ from typing import Any
 
 from addon.preview.forge import Forge
 from tests.addon.preview.odd_pages import OddForge
-from tests.integration.running import (
-    Proxy,
-    free_port,
-    mitmdump_command,
-    running_proxy,
-    spawn,
-    wait_for_port,
-    write_config,
-)
+from tests.integration.running import Proxy, mitmdump_command, running_proxy, spawn, wait_for_port, write_config
 from tests.integration.wire import Wire
+from tests.ports import free_port
 
 GIT = "git.test"
 """The public host of the forge."""

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tests.ports import free_port
 from tests.resp.certs import Certificates
 from tests.resp.servers import (
     START_SECONDS,
@@ -26,7 +27,6 @@ from tests.resp.servers import (
     ConsoleError,
     Reply,
     Server,
-    free_port,
     redis_binary,
     start_redis,
     start_valkey,
@@ -81,6 +81,9 @@ class Sentinel:
             [self._binary, settings, "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_until(self._answers, START_SECONDS, f"an answer of the sentinel on port {self.port}")
+        # Its own periods are 10 s, 2 s, 1 s and 1 s, and a failover waits for several of them. These are milliseconds.
+        for name, period in (("INFO", 200), ("PUBLISH", 200), ("ASK", 200), ("PING", 100)):
+            self.ask("SENTINEL", "DEBUG", f"{name}-PERIOD", period)
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError, ConsoleError):
@@ -217,6 +220,23 @@ class Cluster:
     def alive(self) -> list[Server]:
         return [server for server in self.servers if server._process is not None]
 
+    def ask(self, *words: str | bytes | int) -> Reply:
+        """One command, at the node that it belongs to, as the nodes themselves say it; KEYS and FLUSHALL at all."""
+        if words[0] in ("KEYS", "FLUSHALL"):
+            replies: list[Any] = [server.ask(*words) for server in self.primaries]
+            return replies[0] if words[0] == "FLUSHALL" else [name for reply in replies for name in reply]
+        server = self.alive()[0]
+        for _ in range(5):
+            try:
+                return server.ask(*words)
+            except ConsoleError as error:
+                kind, _, rest = str(error).partition(" ")
+                if kind != "MOVED":
+                    raise
+                port = int(rest.rpartition(":")[2])
+                server = next(server for server in self.servers if server.port == port)
+        raise AssertionError(f"nobody has {words[1]!r}")
+
     def name(self, server: Server) -> str:
         reply = server.ask("CLUSTER", "MYID")
         assert isinstance(reply, bytes)
@@ -283,6 +303,8 @@ def clustered(
         def one() -> Server:
             options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(free_port())]
             options += ["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
+            # A replica is in no map of Redis before the first byte of its primary, be it a ping.
+            options += ["--repl-ping-replica-period", "1"]
             settings: dict[str, Any] = {"tls": tls} if tls is not None else {}
             if tls is not None:
                 options += ["--tls-cluster", "yes"]

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
+from tests.ports import free_port
 from tests.resp.certs import Certificates
 
 START_SECONDS: Final = 20.0
@@ -34,21 +35,13 @@ class ConsoleError(Exception):
     """The server answered a console command with an error; the text is the server's."""
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0, what: str = "the condition") -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 30.0, what: str = "the condition") -> None:
     """Poll `condition` until it is true; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {seconds} s")
         time.sleep(0.002)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Console:

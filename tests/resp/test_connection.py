@@ -4,6 +4,8 @@
 
 import socket
 import ssl
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,10 +26,11 @@ from resp import (
     Timeout,
     TooManyClients,
 )
+from tests.ports import free_port
 from tests.resp.conftest import AnyServer, TlsServer
 from tests.resp.old_server import OldServer
 from tests.resp.scripted import GREETING, Exchange, Scripted
-from tests.resp.servers import Server, free_port
+from tests.resp.servers import Server
 
 NewServer = Callable[..., Server]
 
@@ -266,6 +269,24 @@ def test_a_call_ends_at_its_deadline_whatever_the_server_does(script: Callable[[
         assert 0.25 < time.monotonic() - began < 1.5
         assert caught.value.maybe_executed
         assert connection.closed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a struct timeval")
+def test_a_connection_made_just_before_its_deadline_gives_the_next_call_its_own_time(valkey: Server) -> None:
+    connection = Connection(Endpoint(host=valkey.host, port=valkey.port)).connect(time.monotonic() + 30)
+
+    def limits() -> set[int]:
+        assert connection.socket is not None
+        found = (
+            connection.socket.getsockopt(socket.SOL_SOCKET, name, 16)
+            for name in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)
+        )
+        return {struct.unpack("@ll", value)[0] for value in found}
+
+    for seconds in (70.0, 80.0, 80.0):
+        assert connection.roundtrip(b"*1\r\n$4\r\nPING\r\n", time.monotonic(), seconds) == b"PONG"
+        assert limits() == {int(seconds)}
+    connection.close()
 
 
 def test_a_server_that_reads_nothing_ends_at_the_deadline_too() -> None:

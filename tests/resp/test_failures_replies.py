@@ -25,9 +25,10 @@ from resp import (
     Timeout,
     WrongType,
 )
+from tests.ports import free_port
 from tests.resp.conftest import AnyServer
 from tests.resp.old_server import start_old_server
-from tests.resp.servers import Server, free_port, wait_until
+from tests.resp.servers import Server, wait_until
 
 
 def client_of(server: AnyServer, **options: Any) -> Client:

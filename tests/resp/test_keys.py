@@ -13,7 +13,8 @@ from resp.errors import CrossSlot, InvalidArgument, ProtocolError
 from resp.keys import key_slot, keys_of, slot_of
 from resp.slots import Shard, SlotRange, parse_slots
 from resp.spread import parts, policy, together
-from tests.resp.servers import ConsoleError, Server, free_port
+from tests.ports import free_port
+from tests.resp.servers import ConsoleError, Server
 
 # Of commands whose keys have no fixed places, calls that have some.
 MOVABLE: dict[str, list[str]] = {

@@ -11,8 +11,9 @@ import pytest
 import resp
 from resp import AuthenticationError, BreakerOpen, Client, ConnectionLost, Endpoint, InvalidArgument, Observer, Retry
 from resp.endpoint import parse_url
+from tests.ports import free_port
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import Server, free_port, wait_until
+from tests.resp.servers import Server, wait_until
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,13 @@ def test_check_names_what_is_only_an_example(
     assert "forgejoHost: git.example.org is only an example" in told
 
 
+def test_where_the_files_are_is_told_programs_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["files", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (Path(told["folder"]) / "pages.yaml").is_file()
+    assert {"pages.yaml", "caddy/Caddyfile", "guides/operators.md"} <= set(told["files"])
+
+
 def test_a_reader_that_has_enough_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)

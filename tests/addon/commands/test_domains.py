@@ -101,6 +101,20 @@ def test_an_operators_mapping_comes_with_its_router_and_without_a_reverse_key(do
     assert domains.out == "www.example.net\tAlice/Blog@feature/x\toperator\n"
 
 
+def test_programs_are_told_the_same_in_json(domains: Command) -> None:
+    domains.options = {"traefikServiceURL": SERVICE_URL}
+    added = {"host": "www.example.net", "site": "alice/blog", "added": True}
+    for words, told in (
+        (("add", "www.example.net", "alice/blog"), added),
+        (("add", "www.example.net", "alice/blog"), added | {"added": False}),
+        (("list",), {"host": "www.example.net", "site": "alice/blog", "set_by": "operator"}),
+        (("sync",), {"with_router": 1, "without": 0}),
+        (("release", "www.example.net"), {"released": ["www.example.net"]}),
+    ):
+        assert domains(*words, "--json") == 0
+        assert json.loads(domains.out) == told
+
+
 def test_nobodys_domain_is_taken_from_him_by_adding(domains: Command, redis: Server) -> None:
     fill(redis)
     assert domains("add", "blog.example.org", "mallory/site") == 1
@@ -255,7 +269,8 @@ FILL = "for i = 1, 100000 do redis.call('SET', 'custom_domain:d' .. i .. '.examp
 
 
 def test_the_mapping_of_a_site_argument_is_what_it_says() -> None:
-    from addon.commands.domains import named, site_argument
+    from addon.commands.arguments import site
+    from addon.commands.domains import named
 
     for text in ("alice/blog", "alice/.profile", "alice/blog@dev", "alice/blog@feature/x@y"):
-        assert named(site_argument(text)) == text
+        assert named(site(text)) == text

@@ -26,15 +26,17 @@ def settings_file(folder: Path, redis: Server | None) -> str:
 
 @pytest.mark.parametrize("what", ["alice/blog", "Alice/Blog", "www.example.org", "--all"])
 async def test_a_purge_by_hand_is_seen_by_a_running_proxy(
-    node: MakeNode, redis: Server, blog: Site, tmp_path: Path, what: str
+    node: MakeNode, redis: Server, blog: Site, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     each = await node(redis).tracked()
     assert (await each.get("alice", "/blog/")).body == FIRST
     await each.settled()
     redis.ask("SET", "custom_domain:www.example.org", "alice:blog")
     blog.commit({"public/index.html": b"Second"})
-    command = ["purge", what, "--config", settings_file(tmp_path, redis)]
+    command = ["purge", what, "--json", "--config", settings_file(tmp_path, redis)]
     assert await asyncio.to_thread(main, command) == 0
+    again = "everything" if what == "--all" else "alice/blog"
+    assert json.loads(capsys.readouterr().out) == {"looked_at_again": again}
     await until(lambda: each.library.lookups()[0].suspect or each.library.lookups()[0].commit == blog.head(), "it")
     assert (await each.get("alice", "/blog/")).body == b"Second"
     assert redis.ask("GET", "custom_domain:www.example.org") == b"alice:blog"

@@ -342,7 +342,14 @@ def test_more_than_a_tenth_asks_for_force(reap: Reap, redis: Server) -> None:
     assert reap(dry_run=True) == 0
     assert "--force" in reap.out
     assert redis.ask("DBSIZE") == before
-    assert reap(force=True) == 0
+    assert reap(dry_run=True, as_json=True) == 0
+    told = json.loads(reap.out)
+    assert (told["domains"], told["needs_force"], told["dry_run"], len(told["released"])) == (46, True, True, 6)
+    assert redis.ask("DBSIZE") == before
+    assert reap(force=True, as_json=True) == 0
+    told = json.loads(reap.out)
+    assert (told["needs_force"], told["dry_run"], told["errors"], told["reserved"]) == (False, False, [], [])
+    assert {each["host"] for each in told["released"]} == {f"gone{number}.example.org" for number in range(6)}
     assert reap.hosts() == set()
 
 

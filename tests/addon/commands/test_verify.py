@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +75,26 @@ def test_without_a_site_it_says_whom_the_host_names(
     code, text = told(capsys, HOST, "--config", config)
     assert f"{HOST} names alice/blog" in text
     assert "is not proven to be Alice/Blog’s" in text
+
+
+def test_programs_are_told_the_same_in_json(
+    config: Path, names: NameServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*words: str) -> tuple[int, dict[str, Any]]:
+        code, text = told(capsys, HOST, *words, "--json", "--config", config)
+        return code, json.loads(text)
+
+    assert asked() == (1, {"host": HOST, "ok": False, "names": [], "sites": []})
+    code, found = asked("alice/blog")
+    (site,) = found["sites"]
+    assert (code, site["site"], site["ok"], site["proven"], len(site["missing"])) == (1, "Alice/Blog", False, False, 2)
+    place, value = re.findall(r'^(\S+)\. IN TXT "(.+)"$', site["missing"][0])[0]
+    names.txt(place, value)
+    code, found = asked("alice/blog")
+    assert (code, found["ok"], found["sites"][0]["proven"]) == (0, True, True)
+    code, found = asked("alice/nothing")
+    assert (code, found["ok"]) == (1, False)
+    assert "Forgejo" in found["sites"][0]["trouble"]
 
 
 @pytest.mark.parametrize("host", ["pages.test", "localhost", "1.2.3.4", "co.uk"])

@@ -25,10 +25,13 @@ from tests.addon.preview.odd_pages import OddForge
 from tests.addon.preview.running import everything_forge, start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.preview.smart_http import WebFace
-from tests.integration.running import PAGES_DOMAIN, Proxy, free_port, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.integration.through import git
+from tests.ports import free_port
 
 FORGEJO = "git.test"
+OTHER = "www.other.example"
+"""A host that has a certificate of its own."""
 HOST = f"alice.{PAGES_DOMAIN}"
 
 
@@ -59,8 +62,10 @@ class Secured(NamedTuple):
 @contextlib.contextmanager
 def secured(folder: Path, forge: str, **options: object) -> Iterator[Secured]:
     pair = make_pair(folder, "pages", PAGES_DOMAIN, f"*.{PAGES_DOMAIN}", FORGEJO)
+    other = make_pair(folder, "other", OTHER)
     port, plain = free_port(), free_port()
-    tls = {"address": f"127.0.0.1:{port}", "tls": {"cert": pair.cert.name, "key": str(pair.key)}}
+    pairs = [{"cert": each.cert.name, "key": str(each.key)} for each in (pair, other)]
+    tls = {"address": f"127.0.0.1:{port}", "tls": pairs}
     listen = [f"127.0.0.1:{plain}", tls]
     options = {"forgejoPublicHost": FORGEJO, "cacheTTL": 3600, **options}
     with running_proxy(folder, forge, port=plain, listen=listen, **options) as proxy:
@@ -266,3 +271,32 @@ def test_nothing_was_logged_as_an_error(lane: Secured, flow: Secured) -> None:
         assert "Traceback" not in running.proxy.log
         assert "crashed" not in running.proxy.log
         assert "internal error" not in running.proxy.log
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2", "flow"])
+def test_a_host_of_another_certificate_than_the_one_shown_is_misdirected(
+    lane: Secured, flow: Secured, alpn: str
+) -> None:
+    running = flow if alpn == "flow" else lane
+
+    def client(name: str) -> Client | Client2:
+        return (
+            Client2(lambda: running.connect("h2", name=name))
+            if alpn == "h2"
+            else Client(lambda: running.connect(name=name))
+        )
+
+    own, other = client(HOST), client(OTHER)
+    for _ in range(3):  # a miss, what memory has, and what is prepared, byte for byte
+        assert own.ask(request("GET", HOST, "/"))[0] == 200
+        assert own.ask(request("GET", OTHER, "/"))[0] == 421
+        assert other.ask(request("GET", OTHER, "/"))[0] == 404  # no site has it
+        for host in (HOST, HOST.upper(), f"{HOST}.", f"{HOST}:443", PAGES_DOMAIN):
+            assert other.ask(request("GET", host, "/"))[0] == 421
+    assert own.ask(request("GET", "www.nobody.example", "/"))[0] == 404  # of no certificate
+    # A proxy that is trusted, as loopback is, and says for whom it speaks.
+    assert other.ask(request("GET", HOST, "/", ("X-Forwarded-For: 203.0.113.9",)))[0] == 200
+    # Forgejo's own, which HTTP/2 never has.
+    assert other.ask(request("GET", FORGEJO, "/"))[0] == 421
+    own.close()
+    other.close()

@@ -289,6 +289,25 @@ async def test_a_silent_connection_is_closed_without_a_word() -> None:
         assert len(answers(await running.talk(get("/hit")))) == 1
 
 
+@pytest.mark.parametrize(("target", "made"), [("/hit", 1), ("/hit?as=ever", 5)])
+async def test_each_answer_begins_the_idle_time_anew(target: str, made: int) -> None:
+    """Those that are sent again for the same head, byte for byte, as those that are made anew."""
+    async with running_lane(idleTimeout="60s") as running:
+        running.pages.with_basis = True
+        reader, writer = await running.connect()
+        for asked in range(1, 6):
+            (connection,) = running.lane._connections
+            assert isinstance(connection, http1.Connection)
+            connection._since -= 1000
+            writer.write(get(target))
+            await running.until(lambda asked=asked: running.lane.answered == asked)  # type: ignore[misc]
+            connection.check(asyncio.get_running_loop().time())
+            assert not writer.transport.is_closing()
+            assert (await reader.readuntil(b"GET /hit")).startswith(b"HTTP/1.1 200")
+        assert len(running.pages.seen) == made
+        writer.close()
+
+
 async def test_a_miss_may_take_longer_than_an_idle_connection() -> None:
     async with running_lane(idleTimeout=0.2, headerTimeout=0.2) as running:
         running.pages.release.clear()

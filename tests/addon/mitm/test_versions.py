@@ -18,13 +18,14 @@ from tests.integration.running import ROOT
         ("11.1.3", True),
         ("12.0.0", True),
         ("12.2.9", True),
+        ("12.3.1", True),
         (mitmproxy.version.VERSION, True),
         ("12.2.0 (+3, commit 0123456)", True),
         ("11.0.1", False),
         ("10.4.2", False),
         ("9.0.1", False),
-        ("12.3.0", False),
-        ("12.3.0.dev", False),
+        ("12.4.0", False),
+        ("12.4.0.dev", False),
         ("13.0.0", False),
     ],
 )
@@ -33,7 +34,7 @@ def test_a_version_that_does_not_fit_is_named_with_those_that_do(version: str, s
     assert (said == "") is supported
     if not supported:
         assert version in said
-        assert "mitmproxy 11.0.2 to 12.2" in said
+        assert "mitmproxy 11.0.2 to 12.3" in said
 
 
 def test_an_old_python_is_named() -> None:

@@ -57,7 +57,7 @@ def shown(writer: SecureWriter) -> str:
 
 async def certificate_for(running: RunningLane, name: str | None) -> str:
     reader, writer = await open_secure(running.port, name)
-    writer.write(get("/hit", LAST))
+    writer.write(get("/hit", LAST, host=name or HOST))
     assert (await asyncio.wait_for(reader.read(), DEADLINE)).startswith(b"HTTP/1.1 200 ")
     writer.close()
     return shown(writer)

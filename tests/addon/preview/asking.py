@@ -26,14 +26,16 @@ class Received(NamedTuple):
         return json.loads(self.body)
 
 
-def ask(forge: Forge, method: str, target: str, headers: dict[str, str] | None = None) -> Received:
+def ask(forge: Forge, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Received:
     """Asks on a connection of its own; raises http.client.HTTPException or OSError when that breaks."""
     connection = http.client.HTTPConnection(forge.host, forge.port, timeout=30)
     try:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in (ALWAYS_SENT | (headers or {})).items():
             connection.putheader(name, value)
-        connection.endheaders()
+        if body:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body or None)
         response = connection.getresponse()
         return Received(response.status, response.getheaders(), response.read())
     finally:

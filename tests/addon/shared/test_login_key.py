@@ -17,7 +17,8 @@ from addon.shared.cache import Shared
 from addon.shared.login_key import NAME, KeptInStep, KeyInRedis
 from tests.addon.access.access_cases import by_sha256, cookie_of, lock, login, visit
 from tests.addon.shared.nodes import until
-from tests.resp.servers import Server, free_port
+from tests.ports import free_port
+from tests.resp.servers import Server
 
 SharedAt = Callable[[tuple[str, int]], Shared]
 LOCK = lock()

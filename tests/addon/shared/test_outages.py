@@ -17,7 +17,8 @@ from addon.preview.forge import Forge
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, until
-from tests.resp.servers import Server, free_port
+from tests.ports import free_port
+from tests.resp.servers import Server
 
 BLOG = ("alice", "blog")
 REF = "~pages:ref:alice/blog@main"

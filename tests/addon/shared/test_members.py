@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""Logins of members in Redis: taken once by whoever asks first, sealed, bounded, and shared by proxies."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from addon.access.sealing import Sealer
+from addon.settings.schema import Settings
+from addon.shared.cache import Shared
+from addon.shared.member_sessions import MemberSessions, Session
+from addon.shared.one_use import OneUse
+from tests.ports import free_port
+from tests.resp.servers import Server
+
+Opened = Callable[[tuple[str, int]], Shared]
+SEALER = Sealer(b"a key", b"members 1")
+SECRET = "eyJhbGciOi.a-token.of-bob"
+
+
+@pytest.fixture
+async def shared_at(tmp_path: Path) -> AsyncIterator[Opened]:
+    made: list[Shared] = []
+
+    def make(address: tuple[str, int]) -> Shared:
+        options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
+        settings = Settings.from_mapping({**options, "redisHost": address[0], "redisPort": address[1]}, environ={})
+        shared = Shared.of(settings)
+        assert shared is not None
+        made.append(shared)
+        return shared
+
+    yield make
+    for each in made:
+        await each.aclose()
+
+
+def one_use(shared: Shared | None, clock: Callable[[], float] = lambda: 0.0, most: int = 10_000) -> OneUse:
+    return OneUse("login", 600, SEALER, shared, most=most, most_each=50, clock=clock)
+
+
+def session(host: str = "alice.pages.test", began: float = 100.0) -> Session:
+    return Session(host, "3", SECRET, began, 3700.0)
+
+
+async def test_a_record_is_taken_once_whoever_asks(redis: Server, shared_at: Opened) -> None:
+    here, there = one_use(shared_at(redis.address)), one_use(shared_at(redis.address))
+    for number in range(4):
+        await here.put(f"id{number}", {"token": SECRET}, "192.0.2.7")
+    assert await there.take("id0") == {"token": SECRET}
+    assert await here.take("id0") is None
+    assert await here.take("id1") == {"token": SECRET}
+    assert await there.take("id1") is None
+    assert await there.take("id9") is None
+    redis.ask("SET", "~pages:login:id2", "made up")
+    assert await there.take("id2") is None
+    redis.ask("RENAME", "~pages:login:id3", "~pages:login:id4")  # sealed for its own name
+    assert await there.take("id4") is None
+
+
+async def test_what_redis_does_not_take_stays_here_and_is_taken_once(shared_at: Opened) -> None:
+    kept = one_use(shared_at(("127.0.0.1", free_port())))
+    await kept.put("id", {"a": 1}, "192.0.2.7")
+    assert await kept.take("id") == {"a": 1}
+    assert await kept.take("id") is None
+
+
+async def test_ten_thousand_begun_logins_are_bounded_and_push_out_nobody_elses() -> None:
+    now = [0.0]
+    kept = one_use(None, lambda: now[0], most=10_000)
+    await kept.put("of a reader", {"path": "/"}, "198.51.100.1")
+    for number in range(12_000):
+        await kept.put(f"flood {number}", {"path": "/"}, "192.0.2.7")
+    assert len(kept) == 51
+    assert await kept.take("of a reader") == {"path": "/"}
+    for number in range(12_000):
+        await kept.put(f"many {number}", {"path": "/"}, f"10.0.{number // 250}.{number % 250}")
+    assert len(kept) == 10_000
+    now[0] = 600.0
+    assert await kept.take("many 11999") is None  # too late
+    await kept.put("new", {"path": "/"}, "192.0.2.7")
+    assert len(kept) == 1
+
+
+async def test_what_gives_way_goes_from_redis_too(redis: Server, shared_at: Opened) -> None:
+    kept = one_use(shared_at(redis.address))
+    for number in range(60):
+        await kept.put(f"id{number}", {"path": "/"}, "192.0.2.7")
+    assert redis.ask("DBSIZE") == 50
+    assert await kept.take("id9") is None
+    assert await kept.take("id10") == {"path": "/"}
+
+
+async def test_a_session_is_known_to_all_and_shows_nothing_in_redis(redis: Server, shared_at: Opened) -> None:
+    here, there = (MemberSessions(SEALER, shared_at(redis.address), lambda: 200.0) for _ in range(2))
+    await here.begin("a-random-name", session())
+    found = await there.load("a-random-name", "alice.pages.test")
+    assert found is not None
+    assert (found.reader, found.token) == ("3", SECRET)
+    assert await there.load("a-random-name", "bob.pages.test") is None
+    assert SECRET not in repr(found)
+    keys = redis.ask("KEYS", "*")
+    assert isinstance(keys, list)
+    for key in keys:
+        assert isinstance(key, bytes)
+        assert b"a-random-name" not in key
+        value, life = redis.ask("GET", key), redis.ask("TTL", key)
+        assert isinstance(value, bytes)
+        assert not any(secret in value for secret in (b"eyJ", b"a-token", b"alice", b'"3"'))
+        assert isinstance(life, int)
+        assert 0 < life <= 3600
+    other_key = MemberSessions(Sealer(b"another", b"members 1"), shared_at(redis.address), lambda: 200.0)
+    assert await other_key.load("a-random-name", "alice.pages.test") is None
+
+
+async def test_who_logs_out_at_one_proxy_is_out_at_all(redis: Server, shared_at: Opened) -> None:
+    now = [200.0]
+    here, there = (MemberSessions(SEALER, shared_at(redis.address), lambda: now[0]) for _ in range(2))
+    for id, host in (("desk", "alice.pages.test"), ("phone", "handbook.example"), ("third", "alice.pages.test")):
+        await here.begin(id, session(host, now[0]))
+        assert await there.load(id, host) is not None
+    known = {id: there.peek(id, host) for id, host in (("desk", "alice.pages.test"), ("phone", "handbook.example"))}
+    await here.end("desk")
+    assert known["desk"] is not None
+    assert known["phone"] is not None
+    assert not await there.still("desk", known["desk"])
+    assert await there.still("phone", known["phone"])
+    now[0] += 1
+    await here.end_all(known["phone"])
+    assert not await there.still("phone", known["phone"])
+    assert there.peek("third", "alice.pages.test") is None
+    fresh = MemberSessions(SEALER, shared_at(redis.address), lambda: now[0])
+    assert await fresh.load("third", "alice.pages.test") is None
+    now[0] += 1
+    await there.begin("anew", session("alice.pages.test", now[0]))
+    assert await fresh.load("anew", "alice.pages.test") is not None
+
+
+async def test_a_log_out_while_redis_is_away_holds_here_and_is_told_later(own_redis: Server, shared_at: Opened) -> None:
+    shared = shared_at(own_redis.address)
+    here, there = (MemberSessions(SEALER, each, lambda: 200.0) for each in (shared, shared_at(own_redis.address)))
+    await here.begin("desk", session())
+    found = await there.load("desk", "alice.pages.test")
+    assert found is not None
+    shared.away = True
+    await here.end_all(found)
+    assert here.peek("desk", "alice.pages.test") is None
+    assert await there.still("desk", found)  # nobody could tell
+    shared.away = False
+    await here.load("another", "alice.pages.test")
+    assert not await there.still("desk", found)
