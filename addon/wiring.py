@@ -30,6 +30,7 @@ from addon.admin.operations import FaceNumbers, PagesOperations
 from addon.admin.part_numbers import Parts
 from addon.admin.process_numbers import own_process
 from addon.admin.push_times import PushTimes
+from addon.admin.warming import Warmed, Warming
 from addon.admin.webhook import Webhook
 from addon.domains.desired import Prover
 from addon.domains.dns import Dns
@@ -53,7 +54,7 @@ from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.guess_counts import GuessesShared
 from addon.shared.login_key import KeptInStep, KeyInRedis
-from addon.shared.lookup import Lookup, key_of
+from addon.shared.lookup import Key, Lookup, key_of
 from addon.shared.mappings import Mapping as Mapped
 from addon.shared.mappings import host_of
 from addon.shared.member_sessions import MemberSessions
@@ -63,6 +64,8 @@ from addon.sites.pages_file import PagesFile
 from addon.web.forwarding import HOP_HEADER, Forwarding
 
 Clock = Callable[[], float]
+_WARM_BEHIND = 300.0
+"""Seconds that a site may take to be made ready where nobody waits for it."""
 _COLD_MEMORY = 64 * 1024 * 1024
 
 
@@ -501,6 +504,15 @@ async def open_admin(
     core = (app.meter, sources.library, sources.forgejo, sources.shared, app.access, registry)
     parts = Parts(*core, domains.dns, app.webhook, app.pushes, certificates)
     lights = Lights(lambda: operations.every())
+    warming = Warming(settings, sources.library, sources.clock)
+    app.bus.works["warm"] = lambda key: warming.warm(key, _WARM_BEHIND)
+
+    async def warm(key: Key) -> Warmed:
+        warmed = await warming.warm(key)
+        if not warmed.left:  # so that Redis, where there is one, has by now what the others need
+            app.bus.tell("warm", key)
+        return warmed
+
     operations = PagesOperations(
         settings,
         app.sources.library,
@@ -518,6 +530,7 @@ async def open_admin(
         access_log=app.access_log,
         forwarding=app.forwarding,
         sites=lambda: app.bus.ask("sites"),
+        warm=warm,
         siblings=lambda: app.bus.ask("numbers"),
         processes=worker.count if worker is not None else 1,
     )

@@ -27,6 +27,7 @@ from addon.admin import metrics, status_page
 from addon.admin.explaining import Asked, Explaining, NoAddress
 from addon.admin.process_numbers import Numbers
 from addon.admin.site_list import MOST, SORTED_BY, Row
+from addon.admin.warming import Warmed
 from addon.process.worker import Worker
 from addon.settings.addresses import ListenAddress
 from addon.settings.options import Secret
@@ -45,9 +46,9 @@ REFRESH_SECONDS = 10
 
 
 EXPLAINED_AT_ONCE = 2
-_HERE = "here are /health, /ready, /status, /metrics, /sites, /explain?url=URL, /ask?domain=HOST and POST /purge"
+_HERE = "here are /health, /ready, /status, /metrics, /sites, /explain?url=URL, /ask?domain=HOST, POST /purge and /warm"
 _OPEN = frozenset({"/health", "/ready", "/ask"})
-_GUARDED = frozenset({"/", "/status", "/status.json", "/metrics", "/sites", "/explain", "/purge"})
+_GUARDED = frozenset({"/", "/status", "/status.json", "/metrics", "/sites", "/explain", "/purge", "/warm"})
 """Paths that everybody may ask for who reaches us, and those that take the token."""
 _YES = ("1", "true", "yes")
 
@@ -79,6 +80,9 @@ class Operations(Protocol):
 
     async def purge(self, what: str | None) -> Purged | None:
         """Look again at OWNER/REPO, at the site of a host, or at everything; None where that is none of these."""
+
+    async def warm(self, what: str) -> Warmed | None:
+        """Make the site of OWNER/REPO or of a host ready, as far as that is quick; None where that is none of these."""
 
     async def may_have_certificate(self, host: str) -> bool:
         """Whether this host is one that we serve."""
@@ -211,9 +215,7 @@ class Admin:
                 if await self._operations.may_have_certificate(host):
                     return _said(200, "this host is served here", ok=True)
                 return _said(404, "this host is not served here")
-            case "/" | "/status" | "/status.json" | "/metrics" | "/sites" | "/explain" | "/purge" if (
-                not self._may_enter(request)
-            ):
+            case path if path in _GUARDED and not self._may_enter(request):
                 challenge = (b"WWW-Authenticate", b'Basic realm="adminToken", charset="UTF-8"')
                 return _said(401, "say adminToken: Authorization: Bearer TOKEN")._replace(headers=(challenge,))
             case "/" if reading:
@@ -239,19 +241,10 @@ class Admin:
                 return await self._explain(request)
             case "/purge" if request.method == "POST":
                 return await self._purge(request)
-            case (
-                "/health"
-                | "/ready"
-                | "/ask"
-                | "/"
-                | "/status"
-                | "/status.json"
-                | "/metrics"
-                | "/sites"
-                | "/explain"
-                | "/purge"
-            ):
-                allowed = b"POST" if request.path == "/purge" else b"GET, HEAD"
+            case "/warm" if request.method == "POST":
+                return await self._warm(request)
+            case path if path in _GUARDED or path in _OPEN:
+                allowed = b"POST" if request.path in ("/purge", "/warm") else b"GET, HEAD"
                 return _said(405, "another method")._replace(headers=((b"Allow", allowed),))
         return _said(404, _HERE)
 
@@ -293,6 +286,15 @@ class Admin:
         if b"text/html" in request.headers.get(b"accept", b""):  # our own form
             return _Reply(303, _json(told), headers=((b"Location", b"/status"),))
         return _Reply(200, _json(told))
+
+    async def _warm(self, request: _Request) -> _Reply:
+        if _from_another_page(request):
+            return _said(403, "not from a page of somebody else's")
+        form = {**request.query, **parse_qs(request.body.decode("utf-8", "replace"))}
+        warmed = await self._operations.warm(form.get("what", [""])[0])
+        if warmed is None:
+            return _said(404, "that is neither OWNER/REPO nor a host with a site")
+        return _Reply(200, _json(warmed._asdict()))
 
     def _is_asked_by_name(self, request: _Request) -> bool:
         """Whether the Host is one of ours: a page could have a name of its own lead here (DNS rebinding)."""

@@ -22,6 +22,7 @@ from addon.admin.listener import Purged
 from addon.admin.part_numbers import Parts
 from addon.admin.process_numbers import Numbers, Section, added_up, shown
 from addon.admin.site_list import Row
+from addon.admin.warming import Warmed
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
@@ -76,6 +77,7 @@ class PagesOperations:
         access_log: AccessLog | None = None,
         forwarding: Forwarding,
         sites: Callable[[], Awaitable[Mapping[int, Sequence[Row]]]],
+        warm: Callable[[Key], Awaitable[Warmed]],
         siblings: Callable[[], Awaitable[Mapping[int, Numbers]]],
         processes: int = 1,
         clock: Callable[[], float] = time.monotonic,
@@ -104,6 +106,7 @@ class PagesOperations:
         self._access_log = access_log
         self._forwarding = forwarding
         self._sibling_sites = sites
+        self._warm = warm
         self._siblings = siblings
         self._processes = processes
         self._clock = clock
@@ -275,6 +278,11 @@ class PagesOperations:
             return None
         everywhere = await self._purge(key)
         return Purged(None if key is None else "/".join(key), everywhere)
+
+    async def warm(self, what: str) -> Warmed | None:
+        """Make the site of OWNER/REPO or of a host ready in all processes; None where that is none of these."""
+        key = await self._repository(what)
+        return None if key is None else await self._warm(key)
 
     async def _repository(self, what: str) -> Key | None:
         owner, slash, name = what.lower().partition("/")

@@ -233,6 +233,19 @@ def _running(commands: Commands) -> None:
     takes_settings(sites)
     takes_json(sites)
 
+    warm = command(
+        commands,
+        "warm",
+        _warm,
+        "Have the running server make sites ready before anybody asks for them.",
+        examples=("pages warm alice/blog bob/docs", "pages warm sites.txt"),
+        codes=("0  all are ready", "1  some are no site, or no server could be asked; it needs adminListen"),
+    )
+    warm.add_argument(
+        "what", nargs="+", metavar="FILE|OWNER/REPO|HOST", help="of a file, each line is one; - is standard input"
+    )
+    takes_settings(warm)
+
     purge = command(
         commands,
         "purge",
@@ -399,6 +412,12 @@ def _sites_list(options: argparse.Namespace) -> int:
     from addon.commands.sites import sites_command
 
     return sites_command(load(settings_file(options)), by=options.sort, as_json=options.json)
+
+
+def _warm(options: argparse.Namespace) -> int:
+    from addon.commands.warm import warm_command
+
+    return warm_command(load(settings_file(options)), options.what)
 
 
 def _purge(options: argparse.Namespace) -> int:

@@ -42,6 +42,7 @@ class Desk(NamedTuple):
     site: Site
     redis: Server
     config: Path
+    forge_root: Path
 
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -79,7 +80,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         }
         with running_proxy(root / "proxy", forge.url, **options) as proxy:
             wait_until(lambda: is_open(port), 30, "the admin listener")
-            yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml")
+            yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml", root / "forge")
     site.close()
     forge.stop()
 
@@ -203,13 +204,13 @@ def test_the_sites_are_listed_for_programs_and_people(desk: Desk, capsys: pytest
     assert any(line.startswith(f"alice/blog  {(desk.site.head() or '')[:12]}") for line in lines)
 
 
-@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/metrics", "/sites", "/explain", "/purge"])
+@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/metrics", "/sites", "/explain", "/purge", "/warm"])
 @pytest.mark.parametrize(
     "authorization", [None, "Bearer wrong", "Bearer", "Basic !!!", "Basic " + base64.b64encode(b"x:wrong").decode()]
 )
 def test_without_the_token_nothing_is_told(path: str, authorization: str | None, desk: Desk) -> None:
     headers = {"Authorization": authorization} if authorization else {}
-    status, told = desk.ask(path, "POST" if path == "/purge" else "GET", headers=headers)
+    status, told = desk.ask(path, "POST" if path in ("/purge", "/warm") else "GET", headers=headers)
     assert status == 401
     assert list(told) == ["error"]
 
@@ -250,6 +251,25 @@ def test_of_a_domain_it_is_said_what_dns_says_now(desk: Desk) -> None:
     assert desk.ask("/explain?url=ftp://x/", headers=BEARER)[0] == 400
     assert desk.ask("/explain", headers=BEARER)[0] == 400
     assert desk.ask("/explain?url=x", "POST", headers=BEARER)[0] == 405
+
+
+def test_sites_are_made_ready_before_anybody_asks(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {".pages": b"enabled: true\n"} | {f"public/{number}.txt": b"%d" % number for number in range(30)}
+    new = Site(desk.forge_root / "carol" / "docs.git", files)
+    (tmp_path / "sites.txt").write_text("# all\ncarol/docs\n\nbob/code # no site\n")
+    assert main(["warm", str(tmp_path / "sites.txt"), "--config", str(desk.config)]) == 1
+    told = capsys.readouterr()
+    assert told.out == "carol/docs: 30 files, 50 B\n"
+    assert told.err.startswith("bob/code: no .pages file")
+    calls = len(desk.forge.calls)
+    assert [desk.proxy.get("carol", f"/docs/{number}.txt").body for number in (0, 29)] == [b"0", b"29"]
+    assert len(desk.forge.calls) == calls
+    assert main(["warm", "..//x", "--config", str(desk.config)]) == 1
+    assert "neither OWNER/REPO nor a host" in capsys.readouterr().err
+    assert desk.ask("/warm", "POST", b"what=carol/docs", BEARER | {"Sec-Fetch-Site": "cross-site"})[0] == 403
+    new.close()
 
 
 def test_the_command_explains_for_people_and_programs(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
