@@ -236,7 +236,7 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
         worker=app.worker,
     )
     if lane is not None:
-        flows.serving = lane.serving
+        flows.serving, flows.received, flows.forwarded = lane.serving, lane.received, lane.forwarded
     stack.push_async_callback(_drain, flows, lane)
     return Running(app, flows, Upstream(settings, connections, relay), lane, certificates)
 

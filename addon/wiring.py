@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import resp
 from addon import __version__
+from addon.access.control import AT_ONCE as HASHED_AT_ONCE
 from addon.access.control import Access
 from addon.access.member_cookies import BEGUN_LIFE
 from addon.access.sealing import Sealer
@@ -44,6 +45,7 @@ from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
 from addon.library.preview_reports import PreviewReports
 from addon.library.readers import Readers
+from addon.net.thread_priority import stand_behind
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
 from addon.serving.acme_challenges import Challenges
@@ -202,9 +204,9 @@ def open_sources(
     return Sources(settings, executor, forgejo, shared, library, clock, now)
 
 
-def open_executor(stack: AsyncExitStack, threads: int) -> ThreadPoolExecutor:
-    """The threads for work that would hold up the loop."""
-    executor = ThreadPoolExecutor(threads, "pages")
+def open_executor(stack: AsyncExitStack, threads: int, *, behind: bool = False) -> ThreadPoolExecutor:
+    """The threads for work that would hold up the loop. behind: the loop goes first where cores are few."""
+    executor = ThreadPoolExecutor(threads, "pages", initializer=stand_behind if behind else None)
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     return executor
 
@@ -350,7 +352,9 @@ def open_access(stack: AsyncExitStack, sources: Sources, key: SigningKey, place:
     """Who may see a locked site. place: where the key is kept in step with other proxies."""
     shared = sources.shared
     guesses = GuessesShared(shared, key, sources.clock) if shared is not None else None
-    access = Access(key, sources.settings.auth_cookie_duration, sources.executor, guesses=guesses, clock=sources.clock)
+    # Threads of their own: a hash takes a core for tenths of a second, and what needs a moment would wait behind it.
+    hashers = open_executor(stack, HASHED_AT_ONCE, behind=True)
+    access = Access(key, sources.settings.auth_cookie_duration, hashers, guesses=guesses, clock=sources.clock)
     stack.push_async_callback(access.aclose)
     if place is not None:
         in_step = KeptInStep(key, place, access.adopt)

@@ -128,13 +128,38 @@ def test_a_database_that_does_not_exist_is_the_servers_error(real_server: Server
         opened(real_server, db=9999)
 
 
+def test_a_name_of_several_addresses_is_reached_by_the_one_that_answers(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis/redis-py#690, #3030: `localhost` is ::1 first, and the server listens on 127.0.0.1 alone."""
+    nobody = free_port()
+
+    def several(host: str, port: int, **more: Any) -> list[Any]:
+        if more.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "no number")
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        refused = [(socket.AF_INET6, *kind, ("::1", nobody, 0, 0)), (socket.AF_INET, *kind, ("127.0.0.1", nobody))]
+        return [*refused, (socket.AF_INET, *kind, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", several)
+    connection = Connection(Endpoint(host="redis.localhost", port=valkey.port)).connect()
+    assert connection.call("PING") == b"PONG"
+    connection.close()
+
+
 def test_a_full_server_says_so(new_server: NewServer) -> None:
     server = new_server("--maxclients", "1")
     with server.console() as console:
         console.ask("PING")
-        with pytest.raises((TooManyClients, ConnectionLost)) as caught:
-            opened(server)
-    assert isinstance(caught.value, TooManyClients) or not getattr(caught.value, "maybe_executed", True)
+        refused: set[type[Exception]] = set()
+        for _ in range(50):
+            with pytest.raises((TooManyClients, ConnectionLost)) as caught:
+                opened(server)
+            assert isinstance(caught.value, TooManyClients) or getattr(caught.value, "maybe_executed", None) is False
+            refused.add(type(caught.value))
+            if TooManyClients in refused:
+                break
+        assert TooManyClients in refused  # a reset may overtake what the server said before it, now and then
 
 
 @pytest.mark.parametrize(
