@@ -117,6 +117,7 @@ class PagesAddon:
                 self.server = server = await put_together(stack, settings)
                 await open_listeners(stack, settings, server.app.worker)
                 await open_admin(stack, server.app, lambda: _numbers(server), server.certificates.expiries)
+                server.app.loop_watch.serving()
                 server.app.bus.ready()
                 self._closing = stack.pop_all()
             except (CannotStart, CannotListen) as fault:

@@ -410,6 +410,7 @@ def open_members(stack: AsyncExitStack, sources: Sources, access: Access) -> Mem
 def open_loop_watch(stack: AsyncExitStack, bus: Bus) -> LoopWatch:
     """Who measures the event loop, and tells the supervisor that it goes on."""
     watch = LoopWatch(bus.beat)
+    watch.silent = True  # until we listen: to make keys and certificates takes its time
     stack.push_async_callback(watch.aclose)
     watch.start()
     return watch
