@@ -244,7 +244,7 @@ class DeployPreviews:
         return found.name if isinstance(found, _Called) and self._clock() < found.until else None
 
     async def called(self, asked: PreviewLabel) -> str | NoPreview:
-        """The repository whose name has no room in a label: one whose previews were looked at, or that Forgejo lists."""
+        """The repository whose name has no room in a label: one that was looked at, or that Forgejo lists."""
         return await self._flights.do(_name_key(asked), lambda: self._called(asked))
 
     async def _called(self, asked: PreviewLabel) -> str | NoPreview:
