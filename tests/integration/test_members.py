@@ -181,7 +181,7 @@ async def test_a_reader_logs_in_and_no_neighbour_reads_along(running: Running, t
         await tab.open(SITE)
         await tab.shows("Authorize pages?")
         await tab.evaluate("document.querySelector('button[value=false]').click()")
-        await tab.shows("You have not allowed it")
+        await tab.shows("you have not allowed this server")
         await keep("denied")
         await tab.evaluate("document.querySelector('a.go').click()")
         await tab.shows("Authorize pages?")

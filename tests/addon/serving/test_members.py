@@ -314,7 +314,7 @@ async def test_nothing_leads_to_a_host_that_is_not_ours(served: Serving) -> None
 async def test_a_denial_and_other_errors_of_forgejo_end_on_a_page(served: Serving) -> None:
     bob = Browser(served, consents=False)
     reply = await bob.open(SITE)
-    assert (reply.status, b"You have not allowed it" in reply.body) == (403, True)
+    assert (reply.status, b"you have not allowed this server" in reply.body) == (403, True)
     bob = Browser(served)
     back = await _to_callback(bob)
     assert (await bob.one(f"{back}&iss=https%3A%2F%2Fevil.example")).status == 403
