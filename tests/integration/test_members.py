@@ -82,7 +82,19 @@ def curl(running: Running, jar: Path, face: str, url: str, *arguments: str) -> t
     """The last status and body of a walk of curl's. face: `http1`, `http2` or `flow`."""
     port = running.flow if face == "flow" else running.lane
     names = [f"{name}:443:127.0.0.1:{port}" for name in (PAGES_DOMAIN, f"alice.{PAGES_DOMAIN}")]
-    command = ["curl", "-sSk", "-L", "--max-redirs", "12", "-w", "\n%{http_code} %{http_version}", "-c", jar, "-b", jar]
+    command = [
+        "curl",
+        "-sSk",
+        "-L",
+        "--max-redirs",
+        "12",
+        "-w",
+        "\n%{http_code} %{http_version}",
+        "-c",
+        str(jar),
+        "-b",
+        str(jar),
+    ]
     command += [part for name in names for part in ("--connect-to", name)]
     command += ["--http2" if face == "http2" else "--http1.1", "-H", "Accept: text/html", *arguments, url]
     done = subprocess.run(command, capture_output=True, timeout=60, check=True)
