@@ -115,6 +115,7 @@ class PagesAddon:
                 self.server = server = await put_together(stack, settings)
                 await open_listeners(stack, settings, server.app.worker)
                 await open_admin(stack, server.app, lambda: _numbers(server))
+                server.app.loop_watch.serving()
                 server.app.bus.ready()
                 self._closing = stack.pop_all()
             except (CannotStart, CannotListen) as fault:
@@ -232,7 +233,7 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
         worker=app.worker,
     )
     if lane is not None:
-        flows.serving = lane.serving
+        flows.serving, flows.received, flows.forwarded = lane.serving, lane.received, lane.forwarded
     stack.push_async_callback(_drain, flows, lane)
     return Running(app, flows, Upstream(settings, connections, relay), lane)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import resp
 from addon import __version__
+from addon.access.control import AT_ONCE as HASHED_AT_ONCE
 from addon.access.control import Access
 from addon.access.member_cookies import BEGUN_LIFE
 from addon.access.sealing import Sealer
@@ -36,8 +37,11 @@ from addon.domains.registration import CustomDomains
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
+from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
+from addon.library.preview_reports import PreviewReports
 from addon.library.readers import Readers
+from addon.net.thread_priority import stand_behind
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
 from addon.serving.acme_challenges import Challenges
@@ -108,7 +112,8 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         if shared is None and settings.enable_custom_domains:
             registration.registry.told = lambda key: bus.tell("settle", key)
         access = open_access(stack, sources, *await settled_key(settings, shared))
-        server = open_server(stack, sources, access, resolver)
+        previews = open_previews(stack, sources, worker)
+        server = open_server(stack, sources, access, resolver, previews)
         meter = AnswerMeter()
         server.visited, server.measured = registration.visited, meter.measure
         server.reports.domains = registration.states
@@ -177,9 +182,9 @@ def open_sources(
     return Sources(settings, executor, forgejo, shared, library, clock, now)
 
 
-def open_executor(stack: AsyncExitStack, threads: int) -> ThreadPoolExecutor:
-    """The threads for work that would hold up the loop."""
-    executor = ThreadPoolExecutor(threads, "pages")
+def open_executor(stack: AsyncExitStack, threads: int, *, behind: bool = False) -> ThreadPoolExecutor:
+    """The threads for work that would hold up the loop. behind: the loop goes first where cores are few."""
+    executor = ThreadPoolExecutor(threads, "pages", initializer=stand_behind if behind else None)
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     return executor
 
@@ -325,7 +330,9 @@ def open_access(stack: AsyncExitStack, sources: Sources, key: SigningKey, place:
     """Who may see a locked site. place: where the key is kept in step with other proxies."""
     shared = sources.shared
     guesses = GuessesShared(shared, key, sources.clock) if shared is not None else None
-    access = Access(key, sources.settings.auth_cookie_duration, sources.executor, guesses=guesses, clock=sources.clock)
+    # Threads of their own: a hash takes a core for tenths of a second, and what needs a moment would wait behind it.
+    hashers = open_executor(stack, HASHED_AT_ONCE, behind=True)
+    access = Access(key, sources.settings.auth_cookie_duration, hashers, guesses=guesses, clock=sources.clock)
     stack.push_async_callback(access.aclose)
     if place is not None:
         in_step = KeptInStep(key, place, access.adopt)
@@ -381,6 +388,7 @@ def open_members(stack: AsyncExitStack, sources: Sources, access: Access) -> Mem
 def open_loop_watch(stack: AsyncExitStack, bus: Bus) -> LoopWatch:
     """Who measures the event loop, and tells the supervisor that it goes on."""
     watch = LoopWatch(bus.beat)
+    watch.silent = True  # until we listen: to make keys and certificates takes its time
     stack.push_async_callback(watch.aclose)
     watch.start()
     return watch
@@ -389,7 +397,29 @@ def open_loop_watch(stack: AsyncExitStack, bus: Bus) -> LoopWatch:
 # ---- serving, and those who look after it ----------------------------------------------------------------------------
 
 
-def open_server(stack: AsyncExitStack, sources: Sources, access: Access, resolver: Domains | None) -> PagesServer:
+def open_previews(stack: AsyncExitStack, sources: Sources, worker: Worker | None = None) -> DeployPreviews | None:
+    """Who knows the previews of branches, commits and pull requests, and tells of them; None where there are none."""
+    settings, library = sources.settings, sources.library
+    if settings.preview_domain is None:
+        return None
+    previews = DeployPreviews(settings, sources.forgejo, library, clock=sources.clock, now=sources.now)
+    stack.push_async_callback(previews.aclose)
+    library.purged = previews.changed
+    if settings.preview_token is not None and (worker is None or not worker.number):
+        statuses = sources.forgejo.statuses(settings.preview_token.reveal())
+        reports = PreviewReports(settings.preview_domain, sources.forgejo.pulls, statuses, previews, sources.shared)
+        previews.looked, previews.eager = reports.looked, lambda key: True
+        stack.push_async_callback(reports.aclose)
+    return previews
+
+
+def open_server(
+    stack: AsyncExitStack,
+    sources: Sources,
+    access: Access,
+    resolver: Domains | None,
+    previews: DeployPreviews | None = None,
+) -> PagesServer:
     """Who answers requests, with the operator's ACME client where there is one."""
     challenges = None
     if sources.settings.acme_challenge_upstream is not None:
@@ -398,7 +428,14 @@ def open_server(stack: AsyncExitStack, sources: Sources, access: Access, resolve
     access.adopted = sources.library.renew
     members = open_members(stack, sources, access)
     return PagesServer(
-        sources.settings, sources.library, access, resolver, challenges=challenges, members=members, now=sources.now
+        sources.settings,
+        sources.library,
+        access,
+        resolver,
+        challenges=challenges,
+        members=members,
+        previews=previews,
+        now=sources.now,
     )
 
 

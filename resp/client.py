@@ -265,6 +265,11 @@ class Client(Composed[B]):
         """The server that a command without keys would go to now."""
         return self._source.endpoint
 
+    @property
+    def clustered(self) -> bool:
+        """Whether keys belong to slots of several nodes, so that commands of several keys need a hash tag in them."""
+        return self._source.slot_of is not None
+
     def __repr__(self) -> str:
         return f"<Client of {self.endpoint}, db {self.endpoint.db}>"
 

@@ -189,6 +189,7 @@ class PagesOperations:
         if looks is None:
             return told
         shared, stats = looks.shared, looks.shared.client.stats()
+        told["server"] = self._redis_server(shared.client.endpoint)
         told["client_tracking"] = looks.live
         told["round_trips"] = shared.trips
         told["connections_in_use"] = stats.in_use
@@ -198,6 +199,12 @@ class PagesOperations:
         told["connections_failed"] = stats.failed
         told["waits_for_a_connection"] = stats.waited
         return told
+
+    def _redis_server(self, endpoint: object) -> str:
+        """Which it is now: with sentinels that changes."""
+        if self._settings.names_cluster:
+            return f"the cluster of {endpoint}"
+        return f"{endpoint}, the master by its sentinels" if self._settings.names_sentinels else str(endpoint)
 
     async def _latency(self) -> float | None:
         """Milliseconds that Redis takes for an answer; None where there is none."""

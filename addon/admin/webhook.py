@@ -42,10 +42,32 @@ _SILENT = 1.0
 """Seconds of silence after which a stranger's place may go to the next delivery from the same address."""
 _MOST_KNOWN = 1000
 _EVENTS = frozenset({"push", "create", "delete", "repository"})
+_OF_PULLS = frozenset(
+    {
+        "pull_request",
+        "pull_request_sync",
+        "pull_request_label",
+        "pull_request_approved",
+        "pull_request_rejected",
+        "pull_request_review_approved",
+        "pull_request_review_rejected",
+    }
+)
+"""What previews of pull requests depend on, by the long names and the short; comments and the like are not."""
+_ACTIONS = frozenset({"opened", "synchronized", "reopened", "closed", "label_updated", "label_cleared", "reviewed"})
+"""Of those, what changes a preview: anybody may edit a text of theirs as often as they like."""
 _SIGNATURES = (b"x-forgejo-signature", b"x-gitea-signature", b"x-hub-signature-256")
 _PAYLOAD = re.compile(rb"(?:\A|&)payload=([^&]*)")
 _PIECE = 16 * 1024
-_KINDS = (b"x-forgejo-event", b"x-gitea-event", b"x-github-event")
+_KINDS = (
+    b"x-forgejo-event",
+    b"x-gitea-event",
+    b"x-github-event",
+    b"x-forgejo-event-type",
+    b"x-gitea-event-type",
+    b"x-github-event-type",
+)
+"""Where the kind of an event stands; the first that is not empty counts (Forgejo 16 leaves some empty)."""
 
 
 class Webhook:
@@ -57,6 +79,7 @@ class Webhook:
         self._path = settings.webhook_path
         self._host = settings.pages_domain
         self._purge = purge
+        self._events = _EVENTS | _OF_PULLS if settings.preview_domain is not None else _EVENTS
         self._known: Bounded[str, None] = Bounded(_MOST_KNOWN)
         self._reading: set[Delivery] = set()
         self._strangers: dict[str, Delivery] = {}
@@ -136,7 +159,7 @@ class Webhook:
         key = repository_in(payload)
         if key is None:
             return told(400, "expected JSON with a repository")
-        if kind in _EVENTS:
+        if kind in self._events and (kind not in _OF_PULLS or action_in(payload) in _ACTIONS):
             logger.info("webhook: %s of %s/%s", kind, *key)
             look = asyncio.ensure_future(self._purge(key))
             self._looks.add(look)
@@ -251,6 +274,12 @@ def repository_in(payload: bytes) -> Key | None:
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return None
     return (owner.lower(), name.lower()) if slash and is_name(owner) and is_name(name) else None
+
+
+def action_in(payload: bytes) -> str:
+    """What was done, by an event that is about something; payload: as `repository_in` has read it."""
+    action = json.loads(payload).get("action")
+    return action if type(action) is str else ""
 
 
 def written(method: str, path: str) -> Key | None:

@@ -310,7 +310,13 @@ def redis(settings: Settings) -> Iterator[Finding]:
     about = f"Redis at {client.endpoint}"
     with client:
         try:
+            client.ping()
+            if settings.names_sentinels:
+                about = f"Redis at {client.endpoint}, the master by its sentinels"
+            elif client.clustered:
+                about = f"Redis, the cluster of {client.endpoint}"
             yield Finding(Level.GOOD, about, f"answers, {_server_version(client)}")
+            yield from _cluster(client, about, settings)
             yield _written(client, about, settings)
             yield _tracking(client, about)
             yield _policy(client, about)
@@ -330,6 +336,21 @@ def _server_version(client: resp.Client) -> str:
         return "of a version that it does not tell"
     name = "Valkey" if told.get("valkey_version") else "Redis"
     return f"{name} {told.get('valkey_version') or told.get('redis_version') or 'of a version that it does not tell'}"
+
+
+def _cluster(client: resp.Client, about: str, settings: Settings) -> Iterator[Finding]:
+    """Whether all of a cluster answers, and what needs one server."""
+    if not client.clustered:
+        return
+    told = dict(line.partition(":")[::2] for line in str(client.execute("CLUSTER", "INFO"), "ascii").split())
+    number, keys = told.get("cluster_size", "?"), client.execute("DBSIZE")  # which every primary has to say
+    yield Finding(Level.GOOD, about, f"its {number} primaries answer, with {keys} keys")
+    if told.get("cluster_known_nodes") == number:
+        text = "no primary has a replica: one that fails takes a part of the cache with it, and stops the rest"
+        yield Finding(Level.NOTE, about, text)
+    if settings.traefik_redis_router_enabled and settings.enable_custom_domains:
+        text = "no routers are written: Traefik's Redis provider reads one server or sentinels, and no cluster"
+        yield Finding(Level.NOTE, "traefikRedisRouterEnabled", text)
 
 
 def _written(client: resp.Client, about: str, settings: Settings) -> Finding:
@@ -354,14 +375,13 @@ def _written(client: resp.Client, about: str, settings: Settings) -> Finding:
 
 
 def _tracking(client: resp.Client, about: str) -> Finding:
-    try:
-        client.execute("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", f"{PREFIX}doctor:")
-    except resp.ServerError as error:
-        return Finding(
-            Level.NOTE,
-            about,
-            f"it does not tell of changes ({_code(error)}): memory is believed for memoryTTL. 6.0 or newer would",
-        )
+    with client.tracking(lambda name: None, prefixes=[f"{PREFIX}doctor:"]) as tracking:
+        tracking.wait(PATIENCE, resp.State.LIVE, resp.State.UNSUPPORTED)
+        live, error = tracking.live, tracking.last_error
+    if not live:
+        reason = f" ({_code(error)})" if error is not None else ""
+        text = f"it does not tell of changes{reason}: memory is believed for memoryTTL. 6.0 or newer would"
+        return Finding(Level.NOTE, about, text)
     return Finding(Level.GOOD, about, "tells of changes at once")
 
 

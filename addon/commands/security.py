@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple
 
-from addon.domains.public_suffixes import is_fresh, is_public_suffix
+from addon.domains.public_suffixes import is_fresh, is_public_suffix, registrable_domain
 from addon.settings.schema import Settings
 
 
@@ -42,6 +42,9 @@ _NO_SUFFIX: Final = (
     " keeps none of them out. Have it added (publicsuffix.org, the private section); that also ends a certificate"
     " authority's limit of names for the whole of it"
 )
+_PREVIEWS_NO_SUFFIX: Final = (
+    "is no public suffix, so to browsers all previews are one site, and can set cookies for each other: have it added"
+)
 _KEY_IN_REDIS: Final = (
     "is not set, so logins are signed with a key that stands in Redis: who can read there can make one. Set the same"
     " long random text on all machines"
@@ -63,7 +66,17 @@ def security_notes(
         yield "public suffixes", _STALE
     if not is_public_suffix(settings.pages_domain):
         yield f"pagesDomain {settings.pages_domain}", _NO_SUFFIX
-    if settings.auth_secret_key is None and (settings.redis_host or settings.redis_url):
+    previews = settings.preview_domain
+    if previews is not None:
+        if not is_public_suffix(previews):
+            yield f"previewDomain {previews}", _PREVIEWS_NO_SUFFIX
+        shared = registrable_domain(previews)
+        if shared is not None and shared == registrable_domain(settings.pages_domain):
+            yield (
+                f"previewDomain {previews}",
+                f"is below {shared}, as the pages are: previews can set cookies for sites",
+            )
+    if settings.auth_secret_key is None and settings.names_redis:
         yield "authSecretKey", _KEY_IN_REDIS
 
 

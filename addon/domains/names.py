@@ -42,13 +42,15 @@ class DomainNames:
         by_operator: the names are the operator's to give, who may give away what is reserved or the operator's own.
         """
         self._pages_domain = settings.pages_domain
+        self._previews = settings.preview_domain
         forge = urlsplit(settings.forgejo_host).hostname
         self._forgejo = frozenset(filter(None, (settings.forgejo_public_host, forge)))
         self._root_host = root_host
         self._by_operator = by_operator
         self._reserved = settings.reserved_domains
         self._claimable = settings.claimable_domains
-        self._own = _own_domains((self._pages_domain, *self._forgejo))
+        previews = () if self._previews is None else (self._previews,)
+        self._own = _own_domains((self._pages_domain, *self._forgejo, *previews))
 
     def domain(self, text: str) -> str:
         """The domain that `custom_domain` names, in the form in which it is held; raises NameRefused."""
@@ -94,6 +96,8 @@ class DomainNames:
     def _check(self, name: str) -> None:
         if _is_at_or_below(name, self._pages_domain):
             raise NameRefused(name, f"names at and below {self._pages_domain} belong to the pages server")
+        if self._previews is not None and _is_at_or_below(name, self._previews):
+            raise NameRefused(name, f"names at and below {self._previews} are previews")
         root_host = self._root_host()
         if name in self._forgejo or name == root_host:
             raise NameRefused(name, "it is the name of the forge itself")
@@ -108,8 +112,9 @@ class DomainNames:
             return
         own = self._own | _own_domains((root_host,)) if root_host else self._own
         # A parent of the pages domain may be above its registrable domain, where that is a public suffix itself.
-        if self._pages_domain.endswith(f".{name}"):
-            raise NameRefused(name, f"{self._pages_domain} is below it, so it is the operator's own")
+        for served in filter(None, (self._pages_domain, self._previews)):
+            if served.endswith(f".{name}"):
+                raise NameRefused(name, f"{served} is below it, so it is the operator's own")
         for domain in own:
             if _is_at_or_below(name, domain):
                 raise NameRefused(name, f"names at and below {domain} are the operator's own")

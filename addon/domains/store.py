@@ -22,7 +22,7 @@ from addon.shared.cache import Shared
 from addon.shared.domain_records import SiteDomains, read_record
 from addon.shared.mappings import DOMAINS, FORWARD, Mapping, domains_key, forward_key, host_of, mapping_of
 from addon.shared.records import Broken, Foreign
-from addon.shared.round_trips import RoundTrips, checked_replies
+from addon.shared.round_trips import RoundTrips
 
 logger = logging.getLogger(__name__)
 
@@ -131,9 +131,7 @@ class DomainStore:
         cursor: bytes | int = 0
         told: set[str] = set()
         while True:
-            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH)
-            reply = await self._asked([command])
-            cursor, found = reply[0]
+            cursor, found = await self._scanned(cursor, pattern)
             for each in found:
                 text = each.decode("utf-8", "replace")
                 if text not in told:  # a key may come twice
@@ -163,12 +161,14 @@ class DomainStore:
             raise StoreAway("Redis does not answer")
         return [(name, value) for name, value in zip(names, values, strict=True) if value is not None]
 
-    async def _asked(self, commands: list[tuple[object, ...]]) -> list[tuple[bytes, list[bytes]]]:
+    async def _scanned(self, cursor: bytes | int, pattern: str) -> tuple[bytes | int, list[bytes]]:
+        """Names of keys that a glob matches, on all nodes if there are many, and the cursor of the next such call."""
         assert self._shared is not None
-        replies = await self._shared.run(lambda trips: checked_replies(trips.run(commands)))
-        if replies is None:
+        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH)
+        reply: tuple[bytes | int, list[bytes]] | None = await self._shared.run(lambda trips: trips.everywhere(*command))
+        if reply is None:
             raise StoreAway("Redis does not answer")
-        return replies
+        return reply
 
     # Changing.
 

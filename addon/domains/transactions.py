@@ -3,13 +3,15 @@
 """Changes of several keys at once, or of none: what is to be written is planned from what was read, and is written only
 if all of that still stands. The one script compares and sets; what may be claimed is decided in Python, in one place,
 whether the keys are in Redis or in memory. A plan is a function: it may run again, against what it finds then, and so
-what was planned while Redis was away holds when it is back.
+what was planned while Redis was away holds when it is back. On a cluster the keys are on different nodes: there a
+`journal` does what the script does elsewhere.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 import resp
+from addon.domains import journal
 from addon.shared.round_trips import RoundTrips, checked_replies
 
 T = TypeVar("T")
@@ -114,6 +116,8 @@ def swap(trips: RoundTrips, plan: Planned[T], life: float) -> tuple[T, dict[str,
     if not writes:
         return result, view.values
     told = (result, {**view.values, **writes})
+    if trips.clustered:
+        return told if _swapped_by_journal(trips, view, writes, int(life * 1000)) else None
     names = list(dict.fromkeys((*view.values, *writes)))
     arguments: list[bytes | str] = []
     milliseconds = str(int(life * 1000))
@@ -143,6 +147,18 @@ def _wanted(writes: Writes, name: str) -> bytes:
         return b""
     new = writes[name]
     return b"-" if new is None else b"=" + new
+
+
+def _swapped_by_journal(trips: RoundTrips, view: View, writes: Writes, milliseconds: int) -> bool:
+    """The script on a cluster, with a few round trips more."""
+    entry = journal.begin(trips)
+    if entry is None:
+        return False
+    if read(trips, view.values) != list(view.values.values()):
+        journal.end(trips, entry)
+        return False
+    steps = [journal.Step(name, _expected(view.values, name), _wanted(writes, name), milliseconds) for name in writes]
+    return journal.carry_out(trips, entry, steps)
 
 
 def _swapped_without_script(trips: RoundTrips, view: View, writes: Writes, milliseconds: int) -> bool:

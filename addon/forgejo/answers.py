@@ -171,7 +171,7 @@ def count(fields: dict[str, Any], key: str, what: str) -> int:
     return value
 
 
-def _moment(value: object) -> float | None:
+def moment(value: object) -> float | None:
     """Seconds since 1970 of an RFC 3339 time; None where there is none (Go's zero time is the year 1)."""
     if type(value) is not str:
         return None
@@ -221,7 +221,7 @@ def repository(body: bytes, owner: str, name: str, access: Access) -> Repository
         public=not private and not internal and visibility == "public",
         archived=_flag(fields, "archived", what, False),
         object_format=object_format,
-        updated_at=_moment(fields.get("updated_at")),
+        updated_at=moment(fields.get("updated_at")),
         access=access,
         root_host=_root_host(fields.get("html_url")),
     )
@@ -244,7 +244,7 @@ def branch(body: bytes, asked: str, object_format: str, access: Access) -> Branc
         raise BadAnswer("branch: the answer is about another branch")
     if type(commit) is not dict or not _is_id_of(commit.get("id"), object_format):
         raise BadAnswer("branch: no commit id")
-    return Branch(asked, commit["id"], _moment(commit.get("timestamp")), access)
+    return Branch(asked, commit["id"], moment(commit.get("timestamp")), access)
 
 
 def _is_id_of(value: object, object_format: str) -> bool:

@@ -205,16 +205,28 @@ class Calls:
                 body = await response.read(limit, deadline=deadline)
         return Answer(response, body)
 
-    async def post(self, target: str, form: bytes, *, headers: Sequence[tuple[str, str]] = (), limit: int) -> Answer:
-        """One POST of a form, on the account of who asks, and its whole body; any status. Never sent twice."""
+    async def post(
+        self,
+        target: str,
+        body: bytes,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        content_type: str = "application/x-www-form-urlencoded",
+        owner: str = "",
+        limit: int,
+    ) -> Answer:
+        """One POST, of a form unless another kind is said, and its whole answer; any status. Never sent twice.
+
+        owner: on whose account; else on that of who asks.
+        """
         with self._asked(target) as asked:
-            async with self._attempt("", False) as deadline:
+            async with self._attempt(owner, bool(owner)) as deadline:
                 self._count(target)
-                named = [*self._headers, *headers]
-                response = await self.http.post(self.origin, self._base_path + target, named, form, deadline=deadline)
+                named, place = [*self._headers, *headers], self._base_path + target
+                response = await self.http.post(self.origin, place, named, body, content_type, deadline=deadline)
                 asked.came_to = str(response.status)
-                body = await response.read(limit, deadline=deadline)
-        return Answer(response, body)
+                told = await response.read(limit, deadline=deadline)
+        return Answer(response, told)
 
     async def open(
         self, target: str, *, owner: str = "", token: bool = False, headers: Sequence[tuple[str, str]] = ()

@@ -17,6 +17,7 @@ from pathlib import Path
 from addon.forgejo import answers
 from addon.forgejo.answers import Access, Branch, Repository, Tree, TreeEntry
 from addon.forgejo.calls import Calls
+from addon.forgejo.commit_statuses import CommitStatuses
 from addon.forgejo.errors import (
     BadAnswer,
     BlobTooLarge,
@@ -33,6 +34,7 @@ from addon.forgejo.errors import (
 from addon.forgejo.git_objects import GitObjects
 from addon.forgejo.large_files import LargeFiles
 from addon.forgejo.oauth import OAuth
+from addon.forgejo.pulls import PullRequests
 from addon.forgejo.reading_rights import Verdict, verdict
 
 __all__ = [
@@ -102,6 +104,8 @@ class Forgejo:
         self._objects = GitObjects(self._calls, executor, clock, max(1, concurrency // 4))
         self.files = LargeFiles(self._calls, lfs_storage_hosts)
         """Files too large for memory."""
+        self.pulls = PullRequests(self._calls, executor)
+        """Branches, pull requests and commits."""
         self.root_host = ""
         """The host of Forgejo's own ROOT_URL, once a repository has said it: no site may have it for a domain."""
 
@@ -116,6 +120,10 @@ class Forgejo:
     async def aclose(self) -> None:
         """Close every connection; what is under way fails with Unreachable."""
         await self._calls.aclose()
+
+    def statuses(self, token: str) -> CommitStatuses:
+        """Who sets commit statuses, with a token that may."""
+        return CommitStatuses(self._calls, token)
 
     async def version(self) -> str:
         """What `/api/v1/version` says, such as `16.0.0+gitea-1.22.0`; Refused in sign-in mode without a token."""

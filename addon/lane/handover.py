@@ -12,19 +12,20 @@ from typing import cast
 
 from addon.lane.lane import Lane
 
+_SETTLED = 2.0
+"""Seconds after a client's last byte in which the handler has seen whether that makes a request complete."""
+_HALF_CLOSED = 30.0
+"""Seconds for which an answer is waited that goes to who has half-closed."""
+
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def hand_over(lane: Lane, transport: asyncio.Transport, client: str, handler: Handler, rest: bytes, eof: bool) -> None:
     """Make a transport the handler's. rest: what was read of it already; eof: whether nothing more comes."""
     reader = asyncio.StreamReader(limit=lane.most_held, loop=lane.loop)
-    if rest:
-        reader.feed_data(rest)
-    if eof:
-        reader.feed_eof()
-    other = HandedOver(lane, client, reader, handler, bool(rest))
+    other = HandedOver(lane, client, reader, handler, rest, eof)
     transport.set_protocol(other)
-    other.connection_made(transport)
+    other.take(transport)
 
 
 class HandedOver(asyncio.StreamReaderProtocol):
@@ -32,34 +33,86 @@ class HandedOver(asyncio.StreamReaderProtocol):
 
     What it says is not read here. What is known is whether a request is being answered, of which we are told, and when
     the first byte came since the last one was: so long a head may take, and so long it may be silent, as on the lane.
+    Each beginning costs the handler milliseconds of the loop, so these come one at a time (`Pace`). Who half-closes is
+    answered first, for the handler would give up what was asked.
     """
 
-    def __init__(self, lane: Lane, client: str, reader: asyncio.StreamReader, handler: Handler, partial: bool) -> None:
-        """partial: whether a head has begun."""
+    def __init__(
+        self, lane: Lane, client: str, reader: asyncio.StreamReader, handler: Handler, rest: bytes, eof: bool
+    ) -> None:
+        """rest, eof: as for `hand_over`."""
         super().__init__(reader, handler, loop=lane.loop)
         self._lane = lane
         self._client = client
         self._peer = (client, 0)
         self._own: asyncio.Transport | None = None
         self._busy = False
-        self._partial = partial
+        self._forwarded = False
+        self._complete = False  # what is being answered has come to its end
+        self._partial = bool(rest)  # a head has begun
         self._since = monotonic()
+        self._held = rest  # until its turn
+        self._waiting = False  # for its turn
+        self._made = False  # the handler knows of it
+        self._eof = eof  # nothing more comes, and the handler does not know
+        self._lost = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._own = cast(asyncio.Transport, transport)
+    def take(self, transport: asyncio.Transport) -> None:
+        """The transport is this protocol's from now on."""
+        self._own = transport
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._peer = (str(peer[0]), int(peer[1]))
         self._lane.welcome(self._peer, self)
-        super().connection_made(transport)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait for a turn with what is held."""
+        assert self._own is not None
+        self._waiting = True
+        self._own.pause_reading()
+        self._lane.pace.begin(self._lane.population.household(self._client), self._go)
+
+    def _go(self) -> None:
+        """It has its turn."""
+        self._waiting = False
+        if self._lost or self._own is None:
+            return
+        self._since = monotonic()
+        data, self._held = self._held, b""
+        if not self._made:
+            self._made = True
+            super().connection_made(self._own)
+        self._own.resume_reading()
+        if data:
+            super().data_received(data)
+        elif self._eof:
+            self._tell_end()
 
     def data_received(self, data: bytes) -> None:
-        if not (self._busy or self._partial):
-            self._partial, self._since = True, monotonic()
-        super().data_received(data)
+        if self._waiting:
+            self._held += data  # what was on its way before reading stopped
+        elif self._busy or self._partial:
+            super().data_received(data)
+        else:
+            self._partial, self._held = True, data
+            self._wait()
+
+    def eof_received(self) -> bool | None:
+        self._eof = True
+        self._since = monotonic()
+        if self._forwarded or not (self._busy or self._partial or self._waiting):
+            self._tell_end()
+        return True
+
+    def _tell_end(self) -> None:
+        self._eof = False
+        super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+        self._lost = True
+        if self._made:
+            super().connection_lost(exc)
         self._lane.leave(self._peer, self)
         self._lane.lost(self._client)
 
@@ -73,13 +126,33 @@ class HandedOver(asyncio.StreamReaderProtocol):
     def serving(self, busy: bool) -> None:
         """A request has begun to be answered, or the last one is."""
         self._busy, self._partial, self._since = busy, False, monotonic()
+        self._complete = self._forwarded = False
+
+    def forwarded(self) -> None:
+        """What is being answered is another server's affair: when its client goes, it is to be told at once."""
+        if self._eof:
+            self._tell_end()
+        self._forwarded = True
+
+    def received(self) -> None:
+        """All of what is being answered has come."""
+        self._complete = True
 
     def check(self, now: float) -> None:
         """Close what has waited too long; now: monotonic seconds."""
-        if self._own is None or self._busy:
+        if self._own is None or self._waiting:
+            return
+        if self._eof and (self._busy or self._partial):
+            # What ends early is given up; for an answer, it is waited, for its reader may be there.
+            patience = _HALF_CLOSED if self._complete else _SETTLED
+            if not self._own.get_write_buffer_size() and now - self._since > patience:
+                self._tell_end()
+        if self._busy:
             return
         if self._own.get_write_buffer_size():
             self._since = now  # the last answer is still being taken, which the kernel watches over
+        elif self._eof and not self._partial:
+            self._tell_end()  # all that was asked is answered
         elif now - self._since > (self._lane.header_timeout if self._partial else self._lane.idle_timeout):
             self._own.abort()
 

@@ -10,9 +10,10 @@ stops only when that is full. So a disconnect is noticed while somebody waits, a
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED
@@ -20,6 +21,7 @@ from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
 from addon.lane.handover import Handler, hand_over
 from addon.lane.http1_bodies import AnswerWriter
+from addon.lane.http1_request_body import RequestBody, answering
 from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
@@ -47,6 +49,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_at",
         "_bare",
+        "_body",
         "_busy",
         "_client",
         "_ended",
@@ -90,6 +93,7 @@ class Connection(asyncio.BufferedProtocol):
         self._scheduled = False  # others have their turn first
         self._task: asyncio.Task[None] | None = None
         self._line = b""
+        self._body: RequestBody | None = None  # of what is being answered, while it comes
         self._writer: AnswerWriter | None = None
         self._ended = False  # nothing more is answered
         # Whether the client reads.
@@ -140,6 +144,10 @@ class Connection(asyncio.BufferedProtocol):
             return
         lane = self._lane
         data = bytes(lane.buffer[:nbytes])
+        if self._body is not None:
+            data = data[self._body.feed(data) :]
+            if not data:
+                return
         if self._held:
             data = self._held[self._at :] + data
             self._at = 0
@@ -154,6 +162,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         self._eof = True
+        if self._body is not None and self._body.left:
+            if self._body.wanted:
+                return False  # what it belongs to cannot be answered any more
+            self._body.end()
         return self._busy and not self._ended  # half-closed: what was asked is still answered
 
     def pause_writing(self) -> None:
@@ -305,7 +317,7 @@ class Connection(asyncio.BufferedProtocol):
                     key = key if ready is None else (line, fields.login)
                 parsed = ready.line if ready is not None else request_line(line)
             if fields is None or parsed is None:
-                self._hand_over(start, out)
+                self._other(line, start, middle, end, now, out)
                 return
             at = end + 4
             lane.answered += 1
@@ -356,22 +368,49 @@ class Connection(asyncio.BufferedProtocol):
         if self._eof and not self._busy:
             self._end(linger=False)
 
+    def _other(self, line: bytes, start: int, middle: int, end: int, began: float, out: list[bytes]) -> None:
+        """What is no plain GET or HEAD for us: it may bring a small body, or is another's."""
+        if line == PREFACE_LINE.partition(b"\r\n")[0]:
+            self._refuse(400, out)  # HTTP/2 that was not agreed upon
+            return
+        lane = self._lane
+        bodied = lane.bodied(line, self._held[middle + 2 : end])
+        if bodied is None:
+            self._hand_over(start, out)
+            return
+        fields, parsed = bodied.fields, bodied.line
+        if self._shown is not None and lane.misdirected(self._shown, fields, self._client):
+            self._refuse(421, out)
+            return
+        request = self._request(parsed, fields)[0]
+        body = RequestBody(bodied.length)
+        make = answering(bodied, body, request, lane.server, lane.webhook)
+        if make is None:
+            self._hand_over(start, out)
+            return
+        lane.answered += 1
+        self._requests += 1
+        self._at = end + 4
+        self._at += body.feed(self._held[self._at :])
+        if body.left:
+            self._held, self._at, self._body = b"", 0, body
+            if bodied.asks and body.wanted:
+                out.append(b"HTTP/1.1 100 Continue\r\n\r\n")
+        last = fields.closes or not (parsed.http11 or fields.keeps) or self._requests == lane.most_requests
+        connection = CLOSE if last or lane.retiring else b"" if parsed.http11 else KEEP_ALIVE
+        self._write(out)
+        self._start(self._work(request, parsed, fields, None, connection, began, make, body))
+
     def _recall(
         self, line: RequestLine, fields: Fields, key: Key, connection: bytes, began: float, out: list[bytes]
     ) -> int | None:
         """Answer from memory: how many bytes of body; None where a task has to do it, which has been started."""
         lane = self._lane
-        asked = Asked(fields.values, partial(lane.visitor, fields, self._client, self._secure))
-        request = Request(
-            line.method, fields.host, line.path, line.query, asked.header, asked.visitor, tls=self._secure
-        )
+        request, asked = self._request(line, fields)
         answer = lane.server.recall(request)
         if answer is None or answer.stream is not None or len(answer.body) > LARGEST:
             self._write(out)
-            self._busy = True
-            task = lane.loop.create_task(self._work(request, line, fields, answer, connection, began))
-            if not task.done():  # on Python 3.12 and newer, mitmproxy's tasks begin at once
-                self._task = task
+            self._start(self._work(request, line, fields, answer, connection, began))
             return None
         start, rest = answer_bytes(answer, line.method == "HEAD")
         out += (start, lane.date, connection, rest)
@@ -382,7 +421,20 @@ class Connection(asyncio.BufferedProtocol):
             self._record(line, fields, answer.status, len(answer.body), began, answer.cache)
         return len(answer.body)
 
+    def _request(self, line: RequestLine, fields: Fields) -> tuple[Request, Asked]:
+        asked = Asked(fields.values, partial(self._lane.visitor, fields, self._client, self._secure))
+        request = Request(
+            line.method, fields.host, line.path, line.query, asked.header, asked.visitor, tls=self._secure
+        )
+        return request, asked
+
     # What takes longer.
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._busy = True
+        task = self._lane.loop.create_task(work)
+        if not task.done():  # on Python 3.12 and newer, mitmproxy's tasks begin at once
+            self._task = task
 
     async def _work(
         self,
@@ -392,33 +444,43 @@ class Connection(asyncio.BufferedProtocol):
         answer: Answer | None,
         connection: bytes,
         began: float,
+        make: Callable[[], Awaitable[Answer]] | None = None,
+        body: RequestBody | None = None,
     ) -> None:
-        """Answer one request, and go on with the next."""
+        """Answer one request, and go on with the next. make: what makes the answer, where it brings a body."""
         status, cache = 0, ""
         self._writer = writer = AnswerWriter(self._lane, self._transport, connection, line.http11)
         writer.room = self._room
         try:
             if answer is None:
-                answer = await self._lane.server.answer(request)
+                answer = await (make() if make is not None else self._lane.server.answer(request))
+            if body is not None and body.left and not body.passes:
+                writer.end()  # where the next request begins, nobody will know
             if answer.stream is not None and request.method != "HEAD":
                 answer = await writer.stream(answer)
             else:
                 await writer.whole(answer, request.method == "HEAD")
             status, cache = answer.status, answer.cache
+            if body is not None and body.left and not writer.ends:
+                await body.all()
         except asyncio.CancelledError:
             status = status or ABORTED
             raise
         except Exception as error:
-            status = 500
-            self._failed(error, writer.begun)
-            return
+            if isinstance(error, TimeoutError) and status:  # it is answered; the rest of its body does not come
+                writer.end()
+            else:
+                status = 500
+                self._failed(error, writer.begun)
+                return
         finally:
-            self._task = self._writer = None
+            self._task = self._writer = self._body = None
             self._sent += writer.sent
             if self._lane.log is not None:
                 self._record(line, fields, status, writer.sent, began, cache)
         if writer.ends:
-            self._end(linger=not fields.closes or self._at < len(self._held))
+            more = self._at < len(self._held) or (body is not None and body.left > 0)
+            self._end(linger=not fields.closes or more)
         else:
             self._schedule()
 

@@ -36,6 +36,10 @@ class AnswerWriter:
         self.begun = False
         self.sent = 0
 
+    def end(self) -> None:
+        """The connection ends with this answer; to be called before it begins."""
+        self._connection, self.ends = CLOSE, True
+
     def resume(self) -> None:
         """The client takes more."""
         self.room = True
@@ -74,7 +78,7 @@ class AnswerWriter:
             if chunked:
                 rest = CHUNKED + rest
             elif left is None:
-                self._connection, self.ends = CLOSE, True
+                self.end()
             self._begin(start, rest)
             while chunk:
                 if left is not None:

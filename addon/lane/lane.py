@@ -21,12 +21,13 @@ from addon.lane.http2.heads import Commons, Head
 from addon.lane.population import Idle, Population, most_connections
 from addon.net.certificates import ShownNames
 from addon.net.file_limit import raised
+from addon.net.pacing import Pace
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
 from addon.web.http_dates import http_date
 from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
-from addon.web.request_head import Fields, fields
+from addon.web.request_head import Bodied, Fields, bodied, fields
 from addon.web.routing import ForgejoRequest, host_name
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,12 @@ class Guest(Idle, Protocol):
 
     def serving(self, busy: bool) -> None:
         """A request of it has begun to be answered, or the last one is."""
+
+    def forwarded(self) -> None:
+        """What is being answered is another server's affair."""
+
+    def received(self) -> None:
+        """All of what is being answered has come."""
 
 
 class Claims(dict[str, str]):
@@ -127,6 +134,8 @@ class Lane:
         self.answered = 0
         most = most_connections(file_limit if file_limit is not None else raised(), settings)
         self.population = Population(most, settings.max_connections_per_address, through.trusts)
+        self.pace = Pace(self.loop)
+        """Of what others than the lane have to begin."""
         self._guests: dict[tuple[str, int], Guest] = {}
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connected, None] = {}
@@ -160,6 +169,13 @@ class Lane:
             if len(self._blocks) >= _MOST_BLOCKS:
                 self._blocks.clear()
             self._blocks[block] = found
+        return found
+
+    def bodied(self, line: bytes, block: bytes) -> Bodied | None:
+        """A request for us that may bring a body; None for what has another form, or is for Forgejo."""
+        found = bodied(line, block)
+        if found is not None and isinstance(self.server.route(found.fields.host, "/"), ForgejoRequest):
+            return None
         return found
 
     def remember(self, data: bytes, key: Key, answer: PreparedAnswer, found: Fields) -> None:
@@ -286,6 +302,18 @@ class Lane:
         if guest is not None:
             guest.serving(busy)
 
+    def forwarded(self, peer: tuple[str, int]) -> None:
+        """What is being answered there, is Forgejo's to answer."""
+        guest = self._guests.get(peer)
+        if guest is not None:
+            guest.forwarded()
+
+    def received(self, peer: tuple[str, int]) -> None:
+        """Of what is being answered there, all has come."""
+        guest = self._guests.get(peer)
+        if guest is not None:
+            guest.received()
+
     def __len__(self) -> int:
         return len(self._connections)
 
@@ -343,6 +371,7 @@ class Lane:
 
     def close(self) -> None:
         """Cut all connections."""
+        self.pace.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -48,7 +48,8 @@ class Population:
         self.evicted = self.refused = 0
         self._of_one = of_one
         self._trusts = trusts
-        self._household = lru_cache(4096)(visitor_of)
+        self.household = lru_cache(4096)(visitor_of)
+        """Whose an address is."""
         self._counts: dict[str, int] = {}
 
     def admit(self, address: str, weight: int, connections: Callable[[], Iterable[Idle]]) -> bool:
@@ -56,7 +57,7 @@ class Population:
 
         weight: descriptors that connections have now. connections: those that may have to go for it.
         """
-        household = self._household(address) if address else ""
+        household = self.household(address) if address else ""
         count = self._counts.get(household, 0)
         if (self._of_one and address and count >= self._of_one and not self._trusts(address)) or (
             weight >= self.most and not self._make_room(connections())
@@ -69,7 +70,7 @@ class Population:
 
     def lost(self, address: str) -> None:
         """The address has one connection fewer."""
-        household = self._household(address) if address else ""
+        household = self.household(address) if address else ""
         count = self._counts.get(household, 0)
         if count > 1:
             self._counts[household] = count - 1
@@ -78,7 +79,7 @@ class Population:
 
     def of(self, address: str) -> int:
         """How many connections the household of an address has."""
-        return self._counts.get(self._household(address), 0)
+        return self._counts.get(self.household(address), 0)
 
     def _make_room(self, connections: Iterable[Idle]) -> bool:
         idle = [(since, id(each), each) for each in connections if (since := each.idle_since) is not None]

@@ -75,11 +75,14 @@ class Library:
         self._empty: dict[Key, _Waiting] = {}
         self.looked: Callable[[Lookup], object] = lambda lookup: None
         """Told of what each look found."""
+        self.purged: Callable[[Key | None], object] = lambda key: None
+        """Told of each repository to which something has happened, here or at another proxy; None: to any of them."""
         self.blobs = Blobs(forgejo, self.memory, self._flights, executor, shared, clock, self.look_soon)
         self._loader = SiteLoader(settings, forgejo, self.blobs, self.peek, self._operators, clock, now)
         self.shared_looks: SharedRefresh | None = None
         if shared is not None:
             self.shared_looks = SharedRefresh(settings, shared, self, clock=clock, now=now, operators=self._operators)
+            self.shared_looks.purged = lambda key: self.purged(key)
 
     @property
     def trouble(self) -> ForgejoError | None:
@@ -178,6 +181,7 @@ class Library:
     async def purge(self, key: Key | None) -> bool:
         """Look at a repository again, or at everything, in every proxy; False: in others when Redis answers again."""
         held = self.lookups()
+        self.purged(key)
         known = [lookup for lookup in held if key in (None, repository_of(lookup.key), _true_name(lookup))]
         if key is not None:
             # It may have been renamed at the forge, and be held under the name that it had.
@@ -188,6 +192,8 @@ class Library:
                 for each in held
                 if each.key in names or (each.repository is not None and each.repository.id in ids)
             ]
+            for other in {repository_of(lookup.key) for lookup in known} - {key}:
+                self.purged(other)
             if not known and held:
                 self._flights.start(("renamed", *key), lambda: self._follow(key))
         if self.shared_looks is not None:

@@ -46,6 +46,10 @@ class Memory(Generic[Key, Value]):
         self._entries.move_to_end(key)
         return found[0]
 
+    def items(self) -> list[tuple[Key, Value]]:
+        """All keys and values, least recently used first; none counts as used by this."""
+        return [(key, value) for key, (value, _) in self._entries.items()]
+
     def values(self) -> list[Value]:
         """All values, least recently used first; none counts as used by this."""
         return [value for value, _ in self._entries.values()]

@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the contributors
 """A look at a repository by way of what proxies share: Redis first, then Forgejo, and what was found told to all.
 
-Memory is believed while Redis would tell of a change (`resp.tracking`), else for `memoryTTL`. What is told makes a
+Memory is believed while Redis would tell of a change (`Client.tracking`), else for `memoryTTL`. What is told makes a
 lookup *suspect*, not forgotten: it is read again before its next use, and served as it is where Redis does not answer.
 The rule that keeps old answers out: a look notes when it began, and what came between its beginning and its end (an
 invalidation, a purge, Redis lost or found) makes it begin anew instead of being kept.
@@ -25,7 +25,7 @@ from addon.shared.reads import Held
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site
 from addon.sites.tree import MODE_LINK
-from resp.tracking import State, Status, Tracking
+from resp.tracking_status import Reporter, State, Status
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,8 @@ class SharedRefresh:
         """Whether Redis tells of changes."""
         self.others: Callable[[bytes | None], object] = lambda name: None
         """Told of every change, too, by the name of the key; None: everything may have changed."""
+        self.purged: Callable[[Key | None], object] = lambda key: None
+        """Told of each repository that some proxy was told of; None: of any."""
         self._settings = settings
         self._host = host
         self._clock = clock
@@ -98,7 +100,7 @@ class SharedRefresh:
         self._demanded: set[Key] = set()  # purged here, so that only Forgejo's word counts
         self._locks: Bounded[Key, str] = Bounded(_MOST_LOCKS)  # that Redis had when it was read last
         self._formerly: dict[Key, set[Key]] = {}  # by what other names repositories were asked for
-        self._tracking: Tracking | None = None
+        self._tracking: Reporter | None = None
         shared.returned = self.everything
 
     # What is told.
@@ -111,8 +113,9 @@ class SharedRefresh:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(function, *arguments)
 
-        self._tracking = Tracking(
-            self.shared.client.endpoint,
+        # It follows the master behind sentinels, and listens to every node of a cluster; whenever who that is changes,
+        # everything may have.
+        self._tracking = self.shared.client.tracking(
             lambda name: on_loop(self.invalidated, name),
             prefixes=(*records.MUTABLE, FORWARD),
             changed=lambda status: on_loop(self._changed, status),
@@ -129,6 +132,8 @@ class SharedRefresh:
         self.live = status.state is State.LIVE
         if not self.live:
             self.everything()
+        else:
+            self.shared.say_again()
 
     def invalidated(self, name: bytes | None) -> None:
         """A mutable key was changed, or everything may have been."""
@@ -140,6 +145,8 @@ class SharedRefresh:
         if about is None:
             self.everything()
             return
+        if kind == records.EPOCH:
+            self.purged(about)
         for key in self._meant(kind, about):
             for ticket in self._tickets.get(key, ()):
                 ticket.spoil()
@@ -168,6 +175,7 @@ class SharedRefresh:
     def everything(self) -> None:
         """Nothing that memory holds is known to be what is shared."""
         self.others(None)
+        self.purged(None)
         for tickets in self._tickets.values():
             for ticket in tickets:
                 ticket.spoil()
@@ -442,6 +450,8 @@ def _opens_nothing(known: Lookup | None, found: Lookup) -> bool:
     if known is None or known.site is None or known.repository is None:
         return False
     before, after = known.site.pages_file, found.site.pages_file
+    if after.previews.any and after.previews != before.previews:
+        return False
     if known.repository.public and not (before.password or before.branches_password or before.members):
         return True
     return (before.password, before.branches_password, before.publish_private, before.members) == (

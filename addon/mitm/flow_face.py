@@ -66,6 +66,9 @@ class FlowFace:
         self.answered = 0
         self.serving: Callable[[tuple[str, int], bool], object] = lambda peer, busy: None
         """Told of a client, by address and port, that it is being answered, or that it no longer is."""
+        self.received: Callable[[tuple[str, int]], object] = lambda peer: None
+        self.forwarded: Callable[[tuple[str, int]], object] = lambda peer: None
+        """Told of a client whose request has come to its end, or is Forgejo's."""
         self._modes = frozenset(modes)
         self._server = server
         self._through = through
@@ -224,10 +227,13 @@ class FlowFace:
         host = flow.request.host_header or ""
         through.rewrite(flow.request.headers, client.peername[0], host, client.tls_established)
         self._connections.hold(flow.id, client)
+        self.forwarded(client.peername[:2])
         flow.request.stream = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer a form whose body is there now; end what `requestheaders` did not see."""
+        if _MARK in flow.metadata:
+            self.received(flow.client_conn.peername[:2])
         if flow.response is None and _MARK not in flow.metadata and flow.killable:
             flow.kill()  # it goes nowhere
         elif flow.metadata.pop(_FORM, False):

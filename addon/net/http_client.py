@@ -198,17 +198,17 @@ class HttpClient:
         origin: Origin,
         target: str,
         headers: Sequence[tuple[str, str]],
-        form: bytes,
+        body: bytes,
+        content_type: str,
         *,
         deadline: float | None = None,
     ) -> Response:
-        """POST an urlencoded form, as `get`. Always on a new connection, for nothing may be sent twice."""
-        length = ("Content-Length", str(len(form)))
-        kind = ("Content-Type", "application/x-www-form-urlencoded")
+        """POST a body, as `get`. Always on a new connection, for nothing may be sent twice."""
+        length, kind = ("Content-Length", str(len(body))), ("Content-Type", content_type)
         request = self._request("POST", origin, target, (*headers, kind, length), None)
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._exchange(await self._connect(origin), request, form)
+                return await self._exchange(await self._connect(origin), request, body)
         except TimeoutError:
             raise TimedOut(f"{origin.authority} did not answer in time") from None
 

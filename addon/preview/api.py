@@ -3,54 +3,40 @@
 """Forgejo's `/api/v1` as a function from request to answer: credentials, routes, scopes, repository, handler.
 
 The order of the checks is Forgejo's, since it decides between 401, 403, 404, 405 and a redirect: a bad token is refused
-before the route is known, a missing scope before the repository is looked up. What is not read-only is not here.
+before the route is known, a missing scope before the repository is looked up. Nothing is written but commit statuses.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import ceil
 from posixpath import normpath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from addon.preview.answers import Answer, Request, json_answer, no_route, percent, redirect, wrong_method
+from addon.preview.asked import Asked, number
 from addon.preview.credentials import refusal, secrets_of
 from addon.preview.documents import Documents, Json
 from addon.preview.files import content, guessed, stored_elsewhere
 from addon.preview.objects import ObjectMissing
+from addon.preview.pull_requests import references
+from addon.preview.pulls_api import PullsApi
 from addon.preview.raw import raw_answer
 from addon.preview.registry import ANONYMOUS, Place, Registry, Viewer
 from addon.preview.repository import SYMLINK, TREE, RevisionMissing, Row
 from addon.preview.settings import READ_REPOSITORY, Flavour, Limits, Policy
 
 _MESSAGES = {"en": "The target couldn't be found.", "de": "Das Ziel konnte nicht gefunden werden."}
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True", "on"})
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a handler gets: the request, who asks, and the route's parts, decoded."""
-
-    request: Request
-    viewer: Viewer
-    place: Place
-    tail: str = ""
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        value = self.request.parameter(name)
-        return default if value is None else value in _TRUE
-
-    def number(self, name: str) -> int:
-        return _number(self.request, name)
 
 
 class _Route(NamedTuple):
     pattern: re.Pattern[str]
     methods: tuple[str, ...]
     handler: Callable[[Asked], Answer]
+    writes: bool = False  # it may be written to, by who may write
 
 
 class Api:
@@ -63,6 +49,7 @@ class Api:
         self.limits: Limits = documents.limits
         self.policy = policy
         get = ("GET",)
+        pulls = PullsApi(self, self._paged)
         self._routes = [
             _route("", ("DELETE", "GET", "PATCH"), self._repository),
             _route("/languages", get, self._languages),
@@ -79,6 +66,13 @@ class Api:
             _route("/contents/(?P<tail>.+)", ("DELETE", "GET", "POST", "PUT"), self._contents),
             _route("/archive/(?P<tail>.+)", get, self._not_offered),
             _route("/collaborators/(?P<tail>[^/]+)/permission", get, self._permission),
+            _route("/pulls", ("GET", "POST"), pulls.pulls),
+            _route("/pulls/(?P<tail>[0-9]+)", ("GET", "PATCH"), pulls.pull),
+            _route("/pulls/(?P<tail>[0-9]+)/reviews", ("GET", "POST"), pulls.reviews),
+            _route("/issues/(?P<tail>[0-9]+)/timeline", get, pulls.timeline),
+            _route("/commits", get, pulls.commits),
+            _route("/commits/(?P<tail>[^/]+)/status", get, pulls.combined),
+            _route("/statuses/(?P<tail>[^/]+)", ("POST",), pulls.set_status)._replace(writes=True),
         ]
         if self.flavour.batch:
             self._routes.append(_route("/git/blobs", get, self._blobs))
@@ -184,8 +178,10 @@ class Api:
                 continue
             if request.method not in route.methods:
                 return wrong_method(request, route.methods)
-            if request.method != "GET":
+            if request.method != "GET" and not route.writes:
                 return self._write(viewer)
+            if route.writes and (refused := self._may_write(viewer)) is not None:
+                return refused
             tail = unquote(found["tail"], errors="surrogateescape") if "tail" in found.groupdict() else ""
             return self._with_repository(
                 request, viewer, unquote(found["owner"]), unquote(found["name"]), tail, route.handler
@@ -222,9 +218,13 @@ class Api:
         return self.error(f"token does not have at least one of required scope(s): [{missing[0]}]", 403)
 
     def _write(self, viewer: Viewer) -> Answer:
+        return self._may_write(viewer) or self.error("a preview is read-only", 403)
+
+    def _may_write(self, viewer: Viewer) -> Answer | None:
+        """Why who asks may not write anything; None where they may."""
         if not viewer.signed_in:
             return self.error("token is required", 401)
-        return self.lacks_scope(viewer, "write:repository") or self.error("a preview is read-only", 403)
+        return self.lacks_scope(viewer, "write:repository")
 
     # -- not about one repository -----------------------------------------------------------------------------------
 
@@ -286,9 +286,9 @@ class Api:
         documents = [self.documents.repository(place, viewer) for place in places[(page - 1) * shown : page * shown]]
         return json_answer(documents if owner is not None else {"ok": True, "data": documents}, 200, *headers)
 
-    def _paged(self, request: Request, items: list[Place] | list[str]) -> tuple[int, int, list[tuple[str, str]]]:
+    def _paged(self, request: Request, items: Sequence[Any]) -> tuple[int, int, list[tuple[str, str]]]:
         """Page, items per page, and the headers that say so."""
-        page, limit = max(1, _number(request, "page")), _number(request, "limit")
+        page, limit = max(1, number(request, "page")), number(request, "limit")
         if limit <= 0:
             limit = self.limits.default_paging_num
         limit = min(limit, self.limits.max_response_items)
@@ -301,8 +301,8 @@ class Api:
         headers = [("Access-Control-Expose-Headers", "Link, X-Total-Count" if relations else "X-Total-Count")]
         if relations:
             links = []
-            for relation, number in relations:
-                query = urlencode(sorted((dict(parse_qsl(request.query)) | {"page": str(number)}).items()))
+            for relation, at in relations:
+                query = urlencode(sorted((dict(parse_qsl(request.query)) | {"page": str(at)}).items()))
                 links.append(f'<{self.documents.root.rstrip("/")}{request.path}?{query}>; rel="{relation}"')
             headers.append(("Link", ",".join(links)))
         return page, limit, [*headers, ("X-Total-Count", str(len(items)))]
@@ -384,7 +384,7 @@ class Api:
 
     def _references(self, asked: Asked) -> Answer:
         wanted = f"refs/{asked.tail}"
-        refs = sorted(asked.place.repository.source.refs().items())
+        refs = sorted({**asked.place.repository.source.refs(), **references(asked.place.settings.pulls)}.items())
         found = [self.documents.reference(asked.place, name, oid) for name, oid in refs if name.startswith(wanted)]
         return json_answer(found) if found else self.not_found(asked.request)
 
@@ -474,9 +474,3 @@ class Api:
 
 def _route(pattern: str, methods: tuple[str, ...], handler: Callable[[Asked], Answer]) -> _Route:
     return _Route(re.compile(rf"/repos/(?P<owner>[^/]+)/(?P<name>[^/]+){pattern}"), methods, handler)
-
-
-def _number(request: Request, name: str) -> int:
-    """An integer parameter; 0 when missing or no number, as Go's forms have it."""
-    value = request.parameter(name) or ""
-    return int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else 0

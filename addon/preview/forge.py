@@ -320,7 +320,7 @@ class Forge:
         assert isinstance(connection, HTTP1Connection)
         path, _, query = (received.uri or "/").partition("?")
         headers = {name.lower(): value for name, value in received.headers.get_all()}
-        request = Request(received.method or "GET", path, query, headers, received.body)
+        request = Request(received.method or "GET", path, query, headers, received.body or b"")
         credentials = "authorization" in headers or "cookie" in headers or "token=" in query
         self.calls.append(Call(request.method, request.target, credentials, headers))
         self.in_flight += 1

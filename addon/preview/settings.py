@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from addon.preview.pull_requests import PullRequest
 
 READ_REPOSITORY = "read:repository"
 
@@ -45,6 +48,8 @@ class RepositorySettings:
     created: str = "2026-01-01T00:00:00Z"
     updated: str | None = None  # None: the newest branch's committer date
     fields: Mapping[str, object] = field(default_factory=dict)
+    pulls: list[PullRequest] = field(default_factory=list)
+    statuses: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by commit, the oldest first
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from addon.serving.error_pages import ErrorPages
 from addon.serving.host_redirects import to_https, to_twin
 from addon.serving.mappings import Mappings
 from addon.serving.member_login import CALLBACK, LOGIN, MemberLogin
+from addon.serving.preview_hosts import PreviewHosts
 from addon.serving.site_page import JSON, PAGE
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
@@ -46,6 +47,7 @@ from addon.web.routing import (
     OwnRequest,
     PagesDomain,
     Path,
+    PreviewRequest,
     Refusal,
     Route,
     SiteRequest,
@@ -72,14 +74,16 @@ class Hosts:
         sites: Sites,
         errors: ErrorPages,
         login: MemberLogin | None = None,
+        previews: PreviewHosts | None = None,
     ) -> None:
-        """challenges, login: None makes them 404."""
+        """challenges, login: None makes them 404. previews: None where there are none."""
         self._settings = settings
         self._mappings = mappings
         self._challenges = challenges
         self._sites = sites
         self._errors = errors
         self._login = login
+        self._previews = previews
 
     def route(self, host: str | None, path: str) -> Route:
         """What host and path alone say."""
@@ -90,6 +94,7 @@ class Hosts:
             pages_domain=settings.pages_domain,
             forgejo_host=settings.forgejo_public_host,
             by_path=settings.address_style == "path",
+            preview_domain=None if self._previews is None else settings.preview_domain,
         )
 
     def host(self, request: Request, work: Work) -> Answer | Need:
@@ -105,12 +110,15 @@ class Hosts:
         if isinstance(target, ForgejoRequest):
             raise RuntimeError("a request for Forgejo came to the pages")
         if (
-            isinstance(target, SiteRequest | OtherHost | PagesDomain)
+            isinstance(target, SiteRequest | OtherHost | PagesDomain | PreviewRequest)
             and target.path.segments[:2] == acme_challenges.PREFIX
         ):
             return self._challenge(request, target.path, work)
         elif isinstance(target, OwnRequest) and target.path.segments in (PAGE, JSON):
             target = self._of_site(request, target)
+        if isinstance(target, PreviewRequest) and self._previews is not None:
+            secure = to_https(request, host_name(request.host or ""), self._settings.redirect_https)
+            return secure or self._previews.answer(request, target, work)
         if isinstance(target, OtherHost):
             return self._domain(request, target, work)
         if not isinstance(target, OwnRequest):
@@ -119,6 +127,8 @@ class Hosts:
                 if work.steps is not None:
                     work.steps.say("https", "redirectHTTPS: who comes by plain HTTP is sent to HTTPS")
                 return upgrade
+        if isinstance(target, PreviewRequest):
+            raise RuntimeError("a request for a preview came to the sites")
         if isinstance(target, SiteRequest):
             return self._sites.site_of_owner(request, target, work)
         if isinstance(target, OwnRequest) and target.path.segments[1:] == LOGOUT and request.method == "POST":
@@ -139,11 +149,14 @@ class Hosts:
             return own_not_found(request, str(target.path))
         return self._sites.site_of_operator(request, target.path, work)
 
-    def _of_site(self, request: Request, target: OwnRequest) -> OwnRequest | OtherHost | SiteRequest:
+    def _of_site(self, request: Request, target: OwnRequest) -> OwnRequest | OtherHost | SiteRequest | PreviewRequest:
         """Whose report is asked for: that of the site at the host's root."""
         host, domain = host_name(request.host or "") or "", self._settings.pages_domain
         if host in (domain, self._settings.forgejo_public_host):
             return target
+        previews = self._settings.preview_domain
+        if self._previews is not None and previews is not None and (label := owner_of(host, previews)) is not None:
+            return PreviewRequest(label, target.path)
         owner = owner_of(host, domain)
         if owner is None:
             return OtherHost(host, target.path)

@@ -13,7 +13,7 @@ import math
 from addon.forgejo.errors import ForgejoError
 from addon.library.library import REFRESH_PATIENCE, Library
 from addon.serving.answers import Need, Request, Work
-from addon.shared.lookup import Freshness, Key, Lookup, Wanted, unknown
+from addon.shared.lookup import Freshness, Key, Lookup, Wanted, repository_of, unknown
 
 
 def wanted_with(request: Request, segments: tuple[str, ...], slash: bool) -> Wanted | None:
@@ -26,6 +26,10 @@ class Repositories:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+
+    def known(self, key: Key) -> Lookup | None:
+        """What memory holds of the repository that a key, or that of a branch of it, is of."""
+        return self._library.peek(repository_of(key))
 
     async def look(self, key: Key, wanted: Wanted | None) -> Lookup:
         """A new look at a repository, or a branch of one."""

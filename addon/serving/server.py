@@ -20,6 +20,7 @@ from addon.access.control import Access, private
 from addon.access.visitors import Households, visitor_of
 from addon.domains.resolver import Domains
 from addon.forgejo.errors import DeadlineExceeded, ForgejoError, Overloaded
+from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
 from addon.net.tracing import Question, noting, traced
 from addon.net.turns import TooLate, on_account
@@ -43,6 +44,7 @@ from addon.serving.locks import Locks
 from addon.serving.mappings import Mappings
 from addon.serving.members import Members
 from addon.serving.paths import Paths
+from addon.serving.preview_hosts import PreviewHosts
 from addon.serving.repositories import Repositories
 from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
@@ -80,11 +82,12 @@ class PagesServer:
         *,
         challenges: Challenges | None = None,
         members: Members | None = None,
+        previews: DeployPreviews | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """domains: None where only the pages domain and names below it are served. challenges: None makes them 404.
 
-        members: None closes sites that are for members.
+        members: None closes sites that are for members. previews: None where there are none.
         """
         self._households = Households(time.monotonic)
         self.access = access
@@ -95,18 +98,23 @@ class PagesServer:
         self.reports = SitePages(library.blobs, library.age, now)
         errors = ErrorPages(settings, library.error_pages, repositories, files)
         mappings = Mappings(settings, domains if settings.enable_custom_domains else None)
+        locks = Locks(access, members)
+        paths = Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former)
         self._sites = Sites(
             settings,
             library.error_pages,
             mappings,
             repositories,
-            Locks(access, members),
-            Paths(library.blobs, files, SiteRules(settings, files), self.reports, library.former),
+            locks,
+            paths,
             errors,
         )
-        self._hosts = Hosts(
-            settings, mappings, challenges, self._sites, errors, members.login if members is not None else None
-        )
+        hosts = None
+        if previews is not None and previews.domain is not None:
+            hosts = PreviewHosts(previews, repositories, locks, paths, errors)
+            self.reports.previews = hosts.listed
+        login = members.login if members is not None else None
+        self._hosts = Hosts(settings, mappings, challenges, self._sites, errors, login, hosts)
 
     @property
     def visited(self) -> Callable[[Lookup], bool]:

@@ -44,6 +44,8 @@ class SitePages:
         """age: seconds since a moment of the clock that looks are dated by. now: seconds since 1970."""
         self.domains: DomainStates = lambda owner, name: ()
         """What became of a site's domains, by its owner and name."""
+        self.previews: Callable[[Entered, Work], list[dict[str, Any]] | Need] = lambda entered, work: []
+        """The previews of a site, for who has entered it."""
         self._blobs = blobs
         self._age = age
         self._now = now
@@ -66,12 +68,18 @@ class SitePages:
         found = [Finding(*each) for each in json.loads(made)]
         other = "it is not the file beside it in another coding, so that one is sent itself"
         found += [Finding(path, None, other, "build it anew, or remove it") for path in self._blobs.false_forms(lookup)]
+        previews = self.previews(entered, work)
+        if isinstance(previews, Need):
+            return previews
         told = described(site, found)
+        told["previews"] = previews
         seen = int(self._now() - self._age(lookup.looked))
         told["seen"] = http_date(seen).decode()
-        told["branch"] = lookup.key[1].partition("@")[2] or (
-            lookup.repository.default_branch if lookup.repository else ""
-        )
+        branch = lookup.key[1].partition("@")[2]
+        if branch.startswith(":"):  # of a preview, which has a commit and no branch
+            told["branch"] = ""
+        else:
+            told["branch"] = branch or (lookup.repository.default_branch if lookup.repository else "")
         told["trouble"] = None if lookup.trouble is None else "Forgejo gives no answer; this is what was seen last"
         told["domains"] = [DomainState(*each)._asdict() for each in self.domains(site.owner, site.name)]
         if segments == JSON or b"application/json" in (request.header(b"accept") or b""):
@@ -106,6 +114,11 @@ def described(site: Site, found: list[Finding]) -> dict[str, Any]:
             "access": "members" if rules.members else None,
             "protected": bool(rules.password),
             "branches_protected": bool(rules.branches_password),
+            "previews": [
+                *(f"branches: {pattern}" for pattern in rules.preview_branches),
+                *(["commits"] if rules.preview_commits else []),
+                *([f"pulls: {rules.preview_pulls}"] if rules.preview_pulls else []),
+            ],
         },
         "redirects": {"static": static, "dynamic": dynamic},
         "headers": len(site.rules.headers),
@@ -132,12 +145,14 @@ def sections(told: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]
         ("Headers", f"for {told['headers']:,} paths"),
     ]
     domains = [(f"`{each['host']}`", f"{each['state']}. {each['needs']}".strip()) for each in told.get("domains", ())]
+    previews = [(f"{each['of']} {each['name']}", f"`{each['host']}`") for each in told.get("previews", ())]
     read = [f"`{name}`" for name in told["rule_files"]]
     return [
         ("What is shown", shown),
         (".pages", said or [("Settings", "none but the defaults")]),
         ("Rules", [("Files", ", ".join(read)), *files] if read else [("Files", "none")]),
         *([("Domains", domains)] if domains else []),
+        *([("Previews", previews)] if previews else []),
     ]
 
 

@@ -17,7 +17,7 @@ from addon.settings.schema import Settings
 from addon.sites.redirect_table import REDIRECTS, Ruled, location
 from addon.sites.site import File, Site, ToFolder
 from addon.web.content_types import has_known_extension
-from addon.web.routing import Path, encode_path, host_name, owns, parse_path
+from addon.web.routing import Path, encode_path, host_name, owner_of, owns, parse_path
 
 _PAGES = frozenset({b"document", b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
 _PERMANENT = frozenset({301, 308})
@@ -31,6 +31,7 @@ class SiteRules:
 
     def __init__(self, settings: Settings, files: Files) -> None:
         self._pages_domain = settings.pages_domain
+        self._preview_domain = settings.preview_domain
         self._files = files
 
     def headers(self, request: Request, site: Site, segments: tuple[str, ...], path: Path, work: Work) -> SiteHeaders:
@@ -44,7 +45,9 @@ class SiteRules:
             work.steps.headers(rules, added)
         if not added.depends:
             return site_headers(added, base="/", own_domain=False)
-        own_domain = owns(request.host, self._pages_domain) is None
+        previews = self._preview_domain
+        previewed = previews is not None and owner_of(host_name(request.host or "") or "", previews) is not None
+        own_domain = owns(request.host, self._pages_domain) is None and not previewed
         return site_headers(added, base=encode_path(_base(segments, path), True), own_domain=own_domain)
 
     def before_files(

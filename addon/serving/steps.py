@@ -25,6 +25,7 @@ from addon.web.routing import (
     OtherHost,
     OwnRequest,
     PagesDomain,
+    PreviewRequest,
     Refusal,
     Route,
     SiteRequest,
@@ -82,6 +83,8 @@ class Steps:
             case SiteRequest(owner, path, prefix):
                 how = "its first part names the owner" if prefix else "the host is the owner's, below the pages domain"
                 self.say("host", f"{how}: sites of {owner}", rule="owner", owner=owner, path=str(path))
+            case PreviewRequest(label, path):
+                self.say("host", f"{label}: a preview's, below previewDomain", rule="preview", path=str(path))
             case PagesDomain(path):
                 self.say("host", "the pages domain itself: the operator's site", rule="pages domain", path=str(path))
             case OwnRequest(path):

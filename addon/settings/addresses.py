@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from addon.net.certificates import CertificateFiles
 from addon.settings.options import Expected
 
+_SENTINEL_PORT = 26379
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -70,6 +71,21 @@ def loose_host_name(text: str) -> str:
         return str(ipaddress.IPv4Address(text))
     except ValueError:
         return _normal_name(text, _LOOSE_LABEL, what)
+
+
+def sentinel_addresses(text: str) -> tuple[tuple[str, int], ...]:
+    """One item of a list of sentinels: `host:port`, `[IPv6]:port`, or a host alone."""
+    what = "the address of a sentinel such as 10.0.0.1:26379"
+    if "://" in text or "/" in text or "@" in text:
+        raise Expected(what, "no scheme, no path and no password in it")
+    name, colon, port = text.rpartition(":") if re.search(r"(?:[^:]|\]):[0-9]+\Z", text) else (text, "", "")
+    if colon and not 0 < int(port[:6]) < 65536:
+        raise Expected(what, "ports go from 1 to 65535")
+    try:
+        host = loose_host_name(name if name.startswith("[") or ":" not in name else f"[{name}]")
+    except Expected:
+        raise Expected(what) from None
+    return ((host.strip("[]"), int(port[:6]) if colon else _SENTINEL_PORT),)
 
 
 def host_names(text: str) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ class Document:
 
     place: Place
     given: list[Given] = field(default_factory=list)
+    open_to_all: bool = False  # everybody on this machine can read it
     complete: bool = True  # False where the options stand in a block that was not found
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -26,6 +26,7 @@ from addon.settings.addresses import (
     loose_host_name,
     networks,
     public_host,
+    sentinel_addresses,
     web_address,
 )
 from addon.settings.listen_entries import listen_entry
@@ -217,6 +218,24 @@ class Options:
         redis_url,
         "All of the above in one address, such as `rediss://user:password@host:6379/0`.",
     )
+    redis_sentinels: tuple[tuple[str, int], ...] = listing(
+        "redisSentinels",
+        sentinel_addresses,
+        (),
+        "The sentinels that say where Redis is, as host:port (26379 if left out), instead of redisHost.",
+    )
+    redis_sentinel_master: str | None = option(
+        "redisSentinelMaster", plain_text, None, "The name of what the sentinels watch."
+    )
+    redis_sentinel_username: str | None = option(
+        "redisSentinelUsername", plain_text, None, "The user to sign in as at the sentinels, where they have users."
+    )
+    redis_sentinel_password: Secret | None = secret(
+        "redisSentinelPassword", any_secret, "The password of the sentinels."
+    )
+    redis_cluster: bool = option(
+        "redisCluster", boolean, False, "Whether redisHost (or redisURL) is a node of a cluster; it names the others."
+    )
     redis_pool_size: int = option("redisPoolSize", integer(1, 10_000), 10, "How many idle connections are kept.")
     redis_max_connections: int = option(
         "redisMaxConnections", integer(1, 10_000), 20, "The most connections at one time."
@@ -255,6 +274,37 @@ class Options:
         "adminHosts", host_names, (), "The names by which `adminListen` may be asked, besides localhost and addresses."
     )
     admin_token: Secret | None = secret("adminToken", token, "The token that the status page and purging ask for.")
+
+    # Previews of branches, commits and pull requests
+    preview_domain: str | None = option(
+        "previewDomain",
+        host_name,
+        None,
+        "The domain whose sub-domains are previews of branches, commits and pull requests; off unless set.",
+    )
+    preview_domain_below_pages: bool = option(
+        "previewDomainBelowPages",
+        boolean,
+        False,
+        "Whether previewDomain may be at, below or above pagesDomain, where previews can set cookies for sites.",
+    )
+    max_previews: int = option(
+        "maxPreviews",
+        integer(1, 10_000),
+        100,
+        "The most branches and pull requests of one repository that have previews; pull requests go first.",
+    )
+    preview_ttl: float = option(
+        "previewTTL",
+        duration(1.0),
+        30 * 86_400.0,
+        "How long after its last change a preview is shown.",
+    )
+    preview_token: Secret | None = secret(
+        "previewToken",
+        token,
+        "A token with the scope write:repository that tells a pull request where its preview is, by a commit status.",
+    )
 
     # Custom domains
     enable_custom_domains: bool = option(

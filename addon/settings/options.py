@@ -315,5 +315,6 @@ def token(text: str) -> None:
 def redis_url(text: str) -> None:
     """The address of a Redis or Valkey, which may hold its password."""
     any_secret(text)
-    if not re.match(r"(?:redis|rediss|valkey|valkeys|unix)://", text):
-        raise Expected("an address that begins with redis://, rediss://, valkey://, valkeys:// or unix://")
+    if not re.match(r"(?:(?:redis|rediss|valkey|valkeys)(?:\+sentinel|\+cluster)?|unix)://", text):
+        names = "redis://, rediss://, valkey://, valkeys:// or unix://"
+        raise Expected(f"an address that begins with {names} (or redis+sentinel://, redis+cluster:// and so on)")

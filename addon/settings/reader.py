@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class Reader:
     environ: Mapping[str, str]
     base: Path
     notes: list[str]
+    written_out: list[str] = field(default_factory=list)
+    """Secrets that stand in the settings themselves."""
 
     def value(self, row: Option) -> Any:
         """The value of an option that is no secret; None if it is not set, or set to nothing."""
@@ -74,7 +76,9 @@ class Reader:
             each, text = file, self._content(file)
         elif direct is not None:
             each, text = direct, self._expanded(direct, direct.value, hidden=True)
-            if text != direct.value:
+            if text == direct.value and text:
+                self.written_out.append(direct.name)
+            elif text != direct.value:
                 text = text.rstrip("\r\n")
                 if not text:
                     self.notes.append(f"{direct.place}: {direct.name} is empty, because its environment variable is")
@@ -106,8 +110,10 @@ class Reader:
 
     def _content(self, file: Given) -> str:
         text = self._expanded(file, file.value, hidden=True).strip()
-        # Never the path: what stands here may be the secret itself. Where it was looked for says enough.
+        # What stands here may be the secret itself: it is a path, and shown, only where something of it is there.
         where = "" if text.startswith(("/", "~")) else f" in {shown_path(self.base)}"
+        if self._is_there(text):
+            where = f": {shown_path(self.base / file_path(text))}"
         try:
             with (self.base / file_path(text or "/")).open("rb") as opened:
                 data = opened.read(_SECRET_FILE_MOST_BYTES + 1)
@@ -125,6 +131,17 @@ class Reader:
             problem = "is empty" if not content else "is larger than 64 KiB"
             raise Wrong(file.place, file.name, f"expected a file that holds the secret alone; it {problem}")
         return content
+
+    def _is_there(self, text: str) -> bool:
+        """Whether a path leads to something, or into a folder that exists."""
+        try:
+            found = file_path(text or "/")
+            folders = (
+                found.parts[: 2 if found.is_absolute() else 1] if len(found.parts) > 1 + found.is_absolute() else ()
+            )
+            return os.path.lexists(self.base / found) or bool(folders and os.path.lexists(self.base.joinpath(*folders)))
+        except (Expected, ValueError):
+            return False
 
     def _expanded(self, each: Given, value: Value, *, hidden: bool = False) -> str:
         """A text with each `${NAME}` replaced by that environment variable; `$${` stands for `${`."""

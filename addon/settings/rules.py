@@ -55,6 +55,18 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
     if domain and public and _is_below(public, domain):
         message = f"expected a host outside of {domain}, found {public}: there it would be the site of a user"
         yield ("forgejoPublicHost", "pagesDomain"), message
+    previews = settled["preview_domain"]
+    if previews:
+        related = domain and (_is_below(previews, domain) or _is_below(domain, previews))
+        if previews == domain or (related and not settled["preview_domain_below_pages"]):
+            message = f"expected a domain apart from {domain}, found {previews}: there previews could set cookies for"
+            message += " sites. Take another one" + (
+                "" if previews == domain else ", or insist by previewDomainBelowPages: true"
+            )
+            yield ("previewDomain", "pagesDomain"), message
+        if public and (_is_below(public, previews) or _is_below(previews, public)):
+            message = f"expected a domain apart from {public}, found {previews}: previews could set cookies for it"
+            yield ("previewDomain", "forgejoPublicHost"), message
     listen = settled["listen"]
     if not listen:
         yield ("listen",), "expected at least one address such as 127.0.0.1:8080"
@@ -81,11 +93,14 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
     if idle > most:
         message = f"expected at most redisMaxConnections, which is {most}, found {idle}"
         yield ("redisPoolSize", "redisMaxConnections"), message
+    yield from _fleet_contradictions(settled)
     if settled["oauth_client_id"] is not None:
         if settled["oauth_client_secret"] is None:
             message = "is required together with oauthClientId: Forgejo shows both when the application is created"
             yield ("oauthClientSecret", "oauthClientId"), message
-        if settled["processes"] > 1 and not (settled["redis_host"] or settled["redis_url"]):
+        if settled["processes"] > 1 and not (
+            settled["redis_host"] or settled["redis_url"] or settled["redis_sentinels"]
+        ):
             message = "needs redisHost where processes is more than 1: that is where they share the logins of members"
             yield ("oauthClientId", "processes", "redisHost", "redisURL"), message
     authorities = settled["forgejo_ca_file"]
@@ -94,6 +109,26 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
     if "state_dir" not in settled:
         message = "is required here: neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME says where to keep things"
         yield ("stateDir",), message
+
+
+def _fleet_contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The same of the options that say where many servers are."""
+    sentinels, master = settled["redis_sentinels"], settled["redis_sentinel_master"]
+    host, url, cluster = settled["redis_host"], settled["redis_url"], settled["redis_cluster"]
+    if sentinels and master is None:
+        message = "is required with redisSentinels: the name by which the sentinels know the master"
+        yield ("redisSentinelMaster", "redisSentinels"), message
+    if sentinels and (host is not None or url is not None):
+        other = "redisURL" if host is None else "redisHost"
+        yield ("redisSentinels", other), f"expected no {other} beside it: the sentinels say where Redis is"
+    if master is not None and not sentinels:
+        yield ("redisSentinelMaster", "redisSentinels"), "needs redisSentinels: the addresses of the sentinels"
+    if cluster and sentinels:
+        yield ("redisCluster", "redisSentinels"), "expected no sentinels: a cluster looks after itself"
+    elif cluster and host is None and url is None:
+        yield ("redisCluster",), "needs redisHost or redisURL: the address of one of its nodes"
+    if cluster and settled["redis_db"] != 0:
+        yield ("redisDB", "redisCluster"), f"expected 0, which is all that a cluster has, found {settled['redis_db']}"
 
 
 def remarks(values: dict[str, Any]) -> Iterator[str]:
@@ -109,6 +144,8 @@ def remarks(values: dict[str, Any]) -> Iterator[str]:
         listen.append(address)
     if listen:
         values["listen"] = tuple(listen)
+    if "preview_token" in values and "preview_domain" not in values:
+        yield "previewToken: is of no use without previewDomain"
     if values.get("oauth_client_secret") is not None and values.get("oauth_client_id") is None:
         yield "oauthClientSecret: is of no use without oauthClientId"
     if any(network.prefixlen == 0 for network in values.get("trusted_proxies", ())):

@@ -13,7 +13,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +53,25 @@ class Settings(Options):
     not_used_yet: tuple[str, ...] = ()  # options that were set and that nothing uses yet
     warnings: tuple[str, ...] = ()  # harmless oddities, one line each
 
+    @property
+    def names_redis(self) -> bool:
+        """Whether there is a Redis or Valkey to share things in: one server, one behind sentinels, or a cluster."""
+        return self.redis_host is not None or self.redis_url is not None or bool(self.redis_sentinels)
+
+    @property
+    def names_sentinels(self) -> bool:
+        """Whether sentinels say where it is."""
+        return bool(self.redis_sentinels) or self._redis_scheme.endswith("+sentinel")
+
+    @property
+    def names_cluster(self) -> bool:
+        """Whether it is a cluster."""
+        return self.redis_cluster or self._redis_scheme.endswith("+cluster")
+
+    @property
+    def _redis_scheme(self) -> str:
+        return "" if self.redis_url is None else self.redis_url.reveal().partition(":")[0]
+
     @classmethod
     def from_mapping(
         cls, mapping: Mapping[str, object], *, environ: Mapping[str, str] = os.environ, base: Path | None = None
@@ -65,6 +86,8 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ, text: bytes | N
     text: what was in the file when it was read, to be taken instead of what is in it now.
     """
     document = document_from_file(path) if text is None else document_from_text(path, text)
+    with suppress(OSError):
+        document.open_to_all = bool(path.stat().st_mode & stat.S_IROTH)
     return _settings(document, environ, Path(os.path.abspath(path)).parent)
 
 
@@ -98,6 +121,11 @@ def _settings(document: Document, environ: Mapping[str, str], base: Path) -> Set
         elif row.required and document.complete:
             place = reader.given[row.name].place if row.name in reader.given else document.place
             problems.append(Problem(place, row.name, f"is required: {row.help[0].lower()}{row.help[1:].rstrip('.')}"))
+    if reader.written_out and document.open_to_all:
+        names = " and ".join(filter(None, (", ".join(reader.written_out[:-1]), reader.written_out[-1])))
+        notes.append(
+            f"{document.place}: everybody on this machine can read this file, and with it {names}; chmod o-r it"
+        )
     not_used_yet = tuple(row.name for attribute, row in _FIELDS.values() if row.later and attribute in values)
     complete(values, _DEFAULTS, environ)
     places = {name: each.place for name, each in reader.given.items()}

@@ -36,15 +36,16 @@ return 1
 
 def added_lock(trips: RoundTrips, place: Key) -> str:
     """The hash that stands in Redis as a site's password; place: as `records.password_place` says."""
-    return added_of(trips.run(lock_reads([place])))
+    return added_of(trips.run(lock_reads(trips, [place])))
 
 
-def lock_reads(places: list[Key]) -> list[tuple[Any, ...]]:
+def lock_reads(trips: RoundTrips, places: list[Key]) -> list[tuple[Any, ...]]:
     """What `added_of` makes a lock of: at each place what we said ourselves, what stands there, and for how long."""
     commands: list[tuple[Any, ...]] = []
     for owner, name in places:
         there = records.password_key(owner, name)
-        commands += [("GET", records.told_password_key(owner, name)), ("GET", there), ("PTTL", there)]
+        told = records.told_password_key(owner, name, clustered=trips.clustered)
+        commands += [("GET", told), ("GET", there), ("PTTL", there)]
     return commands
 
 
@@ -77,7 +78,7 @@ def _password(reply: Any) -> str:
     return _NO_HASH
 
 
-def password_told(lookup: Lookup, held: Repository | None) -> list[tuple[Any, ...]]:
+def password_told(trips: RoundTrips, lookup: Lookup, held: Repository | None) -> list[tuple[Any, ...]]:
     """How the password that `.pages` has (or that it has none) is said where the Traefik plugin looks for it.
 
     held: the repository as Redis has it.
@@ -86,6 +87,6 @@ def password_told(lookup: Lookup, held: Repository | None) -> list[tuple[Any, ..
     if repository is None or branch_of(lookup.key) is not None:
         return []
     place = records.password_place(repository)
-    keys = (records.password_key(*place), records.told_password_key(*place))
+    keys = (records.password_key(*place), records.told_password_key(*place, clustered=trips.clustered))
     password, life = ("", 0) if lookup.site is None else (lookup.site.pages_file.password, PASSWORD_LIFE)
     return [("EVAL", _TELL_PASSWORD, 2, *keys, password, life, PASSWORD_LIFE)]

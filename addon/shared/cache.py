@@ -39,6 +39,8 @@ MOST_PENDING: Final = 16 * 1024 * 1024
 _BATCH = 2 * 1024 * 1024
 _MOST_WAITING = 512
 """Jobs for the threads; beyond, what Redis knows is not worth waiting for."""
+SAID_AGAIN: Final = 30.0
+"""Seconds for which a purge is said again to a server that takes another's place: longer than any failover takes."""
 _TOUCH_SECONDS = 30.0
 _KNOCK_FIRST, _KNOCK_MOST = 0.05, 2.0
 _COMPLAIN_SECONDS = 30.0
@@ -46,9 +48,9 @@ _COMPLAIN_SECONDS = 30.0
 
 def client_of(settings: Settings) -> resp.Client | None:
     """A client of the Redis that the settings name, if they name one. Raises resp.InvalidArgument."""
-    if settings.redis_host is None and settings.redis_url is None:
+    if not settings.names_redis:
         return None
-    password = settings.redis_password
+    password, watched_by = settings.redis_password, settings.redis_sentinel_password
     options: dict[str, Any] = {
         "db": settings.redis_db,
         "username": settings.redis_username,
@@ -63,10 +65,17 @@ def client_of(settings: Settings) -> resp.Client | None:
         "max_bulk": max(LARGEST_SITE, settings.max_shared_file_size) + 1,
         "client_name": "forgejo-pages",
         "breaker": False,  # that of `Shared` knows what is owed before anybody asks again
+        "sentinel_username": settings.redis_sentinel_username,
+        "sentinel_password": None if watched_by is None else watched_by.reveal(),
     }
+    if settings.redis_cluster:
+        options["cluster"] = True
     if settings.redis_url is not None:
         return resp.Client.from_url(settings.redis_url.reveal(), **options)
-    return resp.Client(settings.redis_host or "", settings.redis_port, **options)
+    if settings.redis_sentinels:
+        options |= {"sentinels": settings.redis_sentinels, "sentinel_master": settings.redis_sentinel_master}
+        return resp.Client(**options)
+    return resp.Client((settings.redis_host or "").strip("[]"), settings.redis_port, **options)
 
 
 class Shared:
@@ -103,6 +112,8 @@ class Shared:
         self._knocking: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
         self._owed: dict[Key | None, str] = {}  # epochs that Redis has not got yet
+        self._said: dict[Key | None, tuple[str, float]] = {}  # the last ones that it got, and when
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._pending: OrderedDict[str, bytes | Lookup] = OrderedDict()
         self._pending_bytes = 0
         self._touched: set[str] = set()
@@ -226,6 +237,7 @@ class Shared:
     async def purge(self, key: Key | None) -> bool:
         """Make all proxies look again at a repository, or at everything; False: as soon as Redis answers."""
         self._owed[key] = secrets.token_hex(8)
+        self._said.pop(key, None)
         if self.away:
             return False
         done = await self._run(self._pay)
@@ -247,10 +259,22 @@ class Shared:
         commands = [("SET", records.epoch_key(key), word, "PX", milliseconds(EPOCH_LIFE)) for key, word in owed.items()]
         if commands:
             checked_replies(trips.run(commands))
+        now = time.monotonic()
         for key, word in owed.items():
             if self._owed.get(key) == word:
                 del self._owed[key]
+            self._said.setdefault(key, (word, now))
         return True
+
+    def say_again(self) -> None:
+        """Say the purges of the last seconds once more: the server that took over may never have got them."""
+        self._said = {key: told for key, told in self._said.items() if time.monotonic() - told[1] < SAID_AGAIN}
+        for key, (word, _) in self._said.items():
+            self._owed.setdefault(key, word)
+        if self._said and not self.away and not self._closing:
+            saying = asyncio.ensure_future(self._run(self._pay))
+            self._tasks.add(saying)
+            saying.add_done_callback(self._tasks.discard)
 
     def _later(self, name: str, data: bytes) -> None:
         if name in self._pending:
@@ -382,6 +406,8 @@ class Shared:
         reply = trips.run([("GET", records.epoch_key(None))])[0]
         if isinstance(reply, resp.ServerError) and not isinstance(reply, resp.WrongType):
             raise reply
+        if trips.clustered:
+            trips.everywhere("DBSIZE")  # all nodes, or what they hold is missed again and again
         return self._pay(trips) if self._owed else True
 
 

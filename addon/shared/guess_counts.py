@@ -5,6 +5,8 @@
 An attempt is admitted where this process and Redis both admit it; while Redis gives no answer, this process alone
 decides, by what it counted itself. Memory is asked first, so most guesses of one who waits cost no round trip, and a
 wrong one that is tried costs one. No name holds an address or a site in clear: names are HMACs under the signing key.
+On a cluster all counts are in one slot, because one script has to see those of a visitor and of a site together; each
+guess costs a hash here, so one node has room for the guesses of a fleet.
 """
 
 import hmac
@@ -135,4 +137,5 @@ class GuessesShared:
 
     def _name(self, kind: str, *parts: str) -> str:
         text = "\0".join((kind, *parts)).encode("utf-8", "surrogatepass")
-        return f"{PREFIX}{kind}:{hmac.digest(self._key, text, 'sha256').hex()[:32]}"
+        place = f"{records.PREFIX}{{guess}}:" if self._shared.client.clustered else PREFIX
+        return f"{place}{kind}:{hmac.digest(self._key, text, 'sha256').hex()[:32]}"

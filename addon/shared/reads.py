@@ -89,7 +89,7 @@ def _look(
     ref = records.ref_key(key, branch)
     asked: list[tuple[Any, ...]] = [("GET", records.epoch_key(None)), ("GET", records.epoch_key(key))]
     commands = [*asked, ("GET", name), ("PTTL", name), ("GET", ref), ("PTTL", ref)]
-    replies = trips.run([*commands, *lock_reads(places)])
+    replies = trips.run([*commands, *lock_reads(trips, places)])
     added = added_of(replies[6:])
     del replies[6:]
     epoch = Epoch(_word(trips, asked[0][1], replies[0]), _word(trips, asked[1][1], replies[1]))
@@ -112,6 +112,7 @@ def _look(
         return Held(epoch, foreign=True), added
     if found is None:
         return Held(epoch), added
+    outdated = outdated or (found.epoch is not None and found.epoch != str(epoch))
     ref_whose = trips.record_key.whose(ref, replies[4])
     ref_age, ref_left = _age(replies[5], found.life, found.at)
     if replies[5] == -1:

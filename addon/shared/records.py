@@ -80,9 +80,13 @@ def password_place(repository: Repository) -> Key:
     return repository.owner.lower(), repository.name
 
 
-def told_password_key(owner: str, repository: str) -> str:
-    """Where stands what we wrote as a password ourselves: the same value at both places is no lock of somebody's."""
-    return f"{PREFIX}{password_key(owner, repository)}"
+def told_password_key(owner: str, repository: str, *, clustered: bool) -> str:
+    """Where stands what we wrote as a password ourselves: the same value at both places is no lock of somebody's.
+
+    clustered: in the slot of that other key, so that one script may change both.
+    """
+    there = password_key(owner, repository)
+    return f"{PREFIX}{{{there}}}" if clustered else f"{PREFIX}{there}"
 
 
 def lock_key(key: Key) -> str:
@@ -136,10 +140,14 @@ class RepositoryRecord(NamedTuple):
 
 
 class RefRecord(NamedTuple):
-    """A branch's commit. modified: seconds since 1970, for Last-Modified; None in one made by hand. at: as above."""
+    """A branch's commit. modified: seconds since 1970, for Last-Modified; None in one made by hand.
+
+    epoch, life, at: as above.
+    """
 
     commit: str
     modified: float | None
+    epoch: str | None
     life: float | None
     at: float | None = None
 
@@ -257,9 +265,9 @@ def _access(fields: Mapping[str, Any]) -> Access:
 # --- refs -------------------------------------------------------------------------------------------------------------
 
 
-def ref_record(lookup: Lookup, life: float) -> bytes:
-    fields = {"commit": lookup.commit, "modified": lookup.modified, "life": life, "at": round(time.time())}
-    return _dumped(fields)
+def ref_record(lookup: Lookup, epoch: str, life: float) -> bytes:
+    fields = {"commit": lookup.commit, "modified": lookup.modified, "epoch": epoch, "life": life}
+    return _dumped({**fields, "at": round(time.time())})
 
 
 def read_ref(data: bytes) -> RefRecord:
@@ -268,7 +276,8 @@ def read_ref(data: bytes) -> RefRecord:
     if not is_id(fields.get("commit")):
         raise Broken("commit")
     modified = _of(fields, "modified", float, optional=True)
-    return RefRecord(fields["commit"], modified, _life(fields), _of(fields, "at", float, optional=True))
+    epoch, at = _of(fields, "epoch", str, optional=True), _of(fields, "at", float, optional=True)
+    return RefRecord(fields["commit"], modified, epoch, _life(fields), at)
 
 
 # --- what a commit is -------------------------------------------------------------------------------------------------

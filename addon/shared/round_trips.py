@@ -47,6 +47,8 @@ class RoundTrips:
         record_key: signs what is written, and tells what of it counts.
         """
         self.record_key = record_key
+        self.clustered = client.clustered
+        """Whether keys are on different nodes, so that nothing changes two of them at once."""
         self.life = life
         self.largest_file = largest_file
         self.touched = touched
@@ -64,9 +66,18 @@ class RoundTrips:
                 pipe.execute_command(*command)
             replies = pipe.execute(raise_on_error=False)
         for reply in replies:
-            if isinstance(reply, resp.TemporaryError | resp.AuthenticationError):
-                raise reply
+            if isinstance(reply, resp.RespError):
+                lost = not isinstance(reply, resp.ServerError)  # of a cluster, one of the nodes
+                if lost or isinstance(reply, resp.TemporaryError | resp.AuthenticationError):
+                    raise reply
         return replies
+
+    def everywhere(self, *command: Any) -> Any:
+        """The reply to a command that concerns all nodes, where there are many (SCAN, DBSIZE). Raises RespError."""
+        if time.monotonic() > self._deadline:
+            raise NoAnswer
+        self.made += 1
+        return self._client.execute(*command)
 
     def transaction(self) -> resp.Transaction:
         """For a comparison where the server does not run scripts."""

@@ -42,9 +42,9 @@ class Routers:
     """The routers of hosts under these settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self.enabled = settings.traefik_redis_router_enabled and (
-            settings.redis_host is not None or settings.redis_url is not None
-        )
+        # Traefik's provider speaks to one server or to sentinels, and not to clusters.
+        on_one_server = settings.names_redis and not settings.names_cluster
+        self.enabled = settings.traefik_redis_router_enabled and on_one_server
         """Whether routers are written."""
         self.life = float(settings.traefik_redis_router_ttl)
         """Seconds for which they stay; 0 is for ever."""

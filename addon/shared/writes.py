@@ -3,7 +3,9 @@
 """What is written to Redis: what a look found, under the epoch it was begun in, files, and the lock on looking.
 
 A purge names a new epoch; the scripts compare it and write in one step, so that what was read before a purge is never
-stored after it. Servers without scripts get the same as a transaction.
+stored after it. Servers without scripts get the same as a transaction. On a cluster nothing compares and writes keys of
+several nodes in one step. There it need not: each record says which epochs its look began under, and one that was
+written after a purge, but is older, is outdated for whoever reads it (`addon/README.md`, "On a cluster").
 """
 
 import secrets
@@ -60,6 +62,15 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[1])
 return 1
 """)
+# The same for each record by itself, where they are on different nodes.
+_SET_LATE: Final = script("""
+local there = redis.call('GET', KEYS[1])
+if there and not string.find(there, '"v" ?: ?1[,} ]') then return 0 end
+local left = redis.call('PTTL', KEYS[1])
+if left == -1 or left >= tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
+return 1
+""")
 _UNLOCK: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
@@ -79,25 +90,32 @@ def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work,
     epoch = held.epoch
     life = TOMBSTONE_LIFE if lookup.fault is Fault.ABSENT else trips.life
     keys = [records.epoch_key(None), records.epoch_key(key), records.repository_key(key), records.lock_key(key)]
-    new, ref = "", b""
+    new, ref, fresh = "", b"", None
     if lookup.fault is Fault.ABSENT:
         # Others may be looking, too: what they began before this must not come back.
         new = secrets.token_hex(8)
         names = [records.blob_key(blob_id) for blob_id in going]
-        commands += [("UNLINK", *names[start : start + 500]) for start in range(0, len(names), 500)]
+        most = 1 if trips.clustered else 500
+        commands += [("UNLINK", *names[start : start + most]) for start in range(0, len(names), most)]
         if held.repository is not None:
             keys.append(records.ref_key(key, held.repository.default_branch))
             if held.commit is not None:
                 keys.append(records.site_key(key, held.commit))
     elif lookup.repository is not None and lookup.fault is not Fault.REFUSED:
-        keys.append(records.ref_key(key, lookup.repository.default_branch))
-        ref = _signed(trips, keys[-1], records.ref_record(lookup, life))
+        fresh = records.ref_key(key, lookup.repository.default_branch)
+        keys.append(fresh)
     label = str(Epoch(epoch.everything, new or epoch.own))
+    if fresh is not None:
+        ref = _signed(trips, fresh, records.ref_record(lookup, label, life))
     record = _signed(trips, keys[2], records.repository_record(lookup, label, life))
     arguments = [epoch.everything, epoch.own, token, milliseconds(life), record, ref, new, milliseconds(EPOCH_LIFE)]
     # Last, and side by side, for both are told to everybody: who is told twice at once looks once.
-    last = [*password_told(lookup, held.repository), ("EVAL", _STORE, len(keys), *keys, *arguments)]
-    *replies, accepted = trips.run([*commands, *last])
+    last = password_told(trips, lookup, held.repository)
+    if trips.clustered:
+        replies = trips.run([*commands, ("GET", keys[0]), ("GET", keys[1])])
+        accepted = _stored_in_parts(trips, keys, arguments, replies[len(commands) :], last)
+    else:
+        *replies, accepted = trips.run([*commands, *last, ("EVAL", _STORE, len(keys), *keys, *arguments)])
     del replies[len(commands) :]  # nothing rests on the password's: without scripts, or kept from there, it is not said
     checked_replies(replies)
     if no_scripts(accepted):
@@ -110,6 +128,27 @@ def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work,
         if site is not None:
             trips.run([("SET", name, site, "PX", milliseconds(IMMUTABLE_LIFE))])
     return bool(accepted == 1)
+
+
+def _stored_in_parts(
+    trips: RoundTrips, keys: list[str], arguments: list[Any], epochs: list[Any], also: list[tuple[Any, ...]]
+) -> int:
+    """The script `_STORE` on a cluster. epochs: the replies that say what they are now. also: what is sent with it."""
+    everything, own, token, life, record, ref, new, epoch_life = arguments
+    told = [word or b"" for word in checked_replies(epochs)]
+    same = told == [word.encode("utf-8", "surrogateescape") for word in (everything, own)]
+    commands: list[tuple[Any, ...]] = [("SET", keys[2], record, "PX", life)] if same else []
+    if same and ref:
+        commands.append(("SET", keys[4], ref, "PX", life))
+    elif same:
+        commands += [("DEL", name) for name in keys[4:]]
+    if same and new:
+        commands.append(("SET", keys[1], new, "PX", epoch_life))
+    if commands:
+        checked_replies(trips.run([*also, *commands])[len(also) :])
+    if token:
+        unlock_key(trips, keys[3], token)
+    return int(same)
 
 
 def _stored_withoutscript(trips: RoundTrips, keys: list[str], arguments: list[Any]) -> int:
@@ -145,7 +184,11 @@ def lock(trips: RoundTrips, key: Key, token: str, life: float) -> bool:
 
 def unlock(trips: RoundTrips, key: Key, token: str) -> bool:
     """Let go of a lock, if it is ours still."""
-    name = records.lock_key(key)
+    return unlock_key(trips, records.lock_key(key), token)
+
+
+def unlock_key(trips: RoundTrips, name: str, token: str) -> bool:
+    """The same by the lock's name."""
     reply = trips.run([("EVAL", _UNLOCK, 1, name, token)])[0]
     if no_scripts(reply) and trips.run([("GET", name)])[0] == token.encode():
         trips.run([("DEL", name)])
@@ -174,7 +217,13 @@ def _late(trips: RoundTrips, lookup: Lookup, now: float) -> list[tuple[Any, ...]
     name, ref = records.repository_key(lookup.key), records.ref_key(lookup.key, lookup.repository.default_branch)
     # Which purges came meanwhile is not known: under no epoch at all, any makes it outdated.
     record = _signed(trips, name, records.repository_record(lookup, str(Epoch()), trips.life))
-    branch = _signed(trips, ref, records.ref_record(lookup, trips.life))
+    branch = _signed(trips, ref, records.ref_record(lookup, str(Epoch()), trips.life))
+    if trips.clustered:
+        return [
+            ("SET", place, data, "NX", "PX", milliseconds(IMMUTABLE_LIFE)),
+            ("EVAL", _SET_LATE, 1, name, milliseconds(left), record),
+            ("EVAL", _SET_LATE, 1, ref, milliseconds(left), branch),
+        ]
     return [
         ("SET", place, data, "NX", "PX", milliseconds(IMMUTABLE_LIFE)),
         ("EVAL", _STORE_LATE, 2, name, ref, milliseconds(left), record, branch),

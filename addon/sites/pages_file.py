@@ -28,6 +28,9 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from addon.sites.preview_rules import EXPECTED, PreviewRules, PreviewsError, Said
+from addon.sites.preview_rules import read as read_previews
+
 MAX_BYTES = 64 * 1024
 _MAX_ITEMS = 1000
 # A scanner of pure Python: 64 KiB of `[` took 50 s before these two, and the loop that answers visitors with them.
@@ -41,9 +44,10 @@ _BOOLEANS = frozenset({"enabled", "directory_index", "publish_private", "spa", "
 _TEXTS = frozenset({"password", "branchesPassword"})
 _PLACES = frozenset({"root", "branch"})
 _LISTS = frozenset({"custom_domain", "enable_branches"})
+_PREVIEWS = "previews"
 _ACCESS = "access"
 _MEMBERS = "members"
-_KNOWN = _BOOLEANS | _TEXTS | _PLACES | _LISTS | {_ACCESS}
+_KNOWN = _BOOLEANS | _TEXTS | _PLACES | _LISTS | {_ACCESS, _PREVIEWS}
 TAB = "a tab stands here, where only spaces may; indent with spaces"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -67,6 +71,7 @@ class PagesFile:
 
     members: `access: members`, so that only who may read the repository sees the site.
     root: the folder that is served, `.` for the whole repository; branch: the branch; each "" where nothing is said.
+    preview_…: as `PreviewRules` has them.
     """
 
     enabled: bool = True
@@ -82,12 +87,22 @@ class PagesFile:
     password: str = ""
     branches_password: str = ""
     members: bool = False
+    preview_branches: tuple[str, ...] = ()
+    preview_commits: bool = False
+    preview_pulls: str = ""
+    preview_banner: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def previews(self) -> PreviewRules:
+        """Which previews the repository has."""
+        return PreviewRules(self.preview_branches, self.preview_commits, self.preview_pulls, self.preview_banner)
 
     @property
     def nbytes(self) -> int:
         """What it takes in memory, in bytes."""
         texts = (*self.custom_domains, *self.enable_branches, *self.warnings, self.password, self.branches_password)
+        texts += (*self.preview_branches, self.preview_pulls, self.preview_banner)
         return 400 + sum(sys.getsizeof(text) + 8 for text in (*texts, self.root, self.branch))
 
     @property
@@ -117,6 +132,7 @@ class _Value:
     line: int
     text: str | None
     items: tuple[str, ...] = ()
+    fields: tuple[Said, ...] | None = None  # of a mapping
 
 
 def parse(data: bytes) -> PagesFile:
@@ -134,6 +150,7 @@ def parse(data: bytes) -> PagesFile:
     except UnicodeDecodeError as error:
         raise PagesFileError(data[: error.start].count(b"\n") + 1, "the file is not UTF-8") from None
     warnings: list[str] = []
+    previews = PreviewRules()
     values: dict[str, _Value] = {}
     try:
         for key, value in _pairs(_Events(text)):
@@ -147,8 +164,12 @@ def parse(data: bytes) -> PagesFile:
             if key == _ACCESS:
                 _check_access(value)
             values[key] = value
+        if (wanted := values.get(_PREVIEWS)) is not None:
+            previews = read_previews(wanted.line, wanted.text, wanted.fields, warnings)
     except PagesFileError:
         raise
+    except PreviewsError as error:
+        raise PagesFileError(error.line, error.reason) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise PagesFileError(mark.line + 1 if mark else None, _reason(error)) from None
@@ -172,6 +193,10 @@ def parse(data: bytes) -> PagesFile:
         password=_text(values, "password"),
         branches_password=_text(values, "branchesPassword"),
         members=_ACCESS in values,
+        preview_branches=previews.branches,
+        preview_commits=previews.commits,
+        preview_pulls=previews.pulls,
+        preview_banner=previews.banner,
         warnings=tuple(warnings),
     )
 
@@ -242,6 +267,8 @@ def _value(events: _Events, key: str, line: int) -> _Value:
     if key not in _KNOWN:
         _skip(events, event)
         return _Value(line, None)
+    if key == _PREVIEWS and isinstance(event, MappingStartEvent):
+        return _Value(line, None, fields=tuple(_fields(events)))
     if not isinstance(event, SequenceStartEvent) or key not in _LISTS:
         raise PagesFileError(line, f"{key}: expected {_expected(key)}")
     items: list[str] = []
@@ -253,6 +280,28 @@ def _value(events: _Events, key: str, line: int) -> _Value:
         if len(items) > _MAX_ITEMS:
             raise PagesFileError(line, f"{key}: more than {_MAX_ITEMS} items")
     return _Value(line, None, tuple(items))
+
+
+def _fields(events: _Events) -> Iterator[Said]:
+    """The pairs of a mapping that is ours: texts, or lists of them."""
+    while not isinstance(key := events.next(), MappingEndEvent):
+        line = key.start_mark.line + 1
+        if not isinstance(key, ScalarEvent):
+            raise PagesFileError(line, "expected a name before the colon")
+        if known := _protection(key.value):
+            raise PagesFileError(line, f"{known} has to stand at the top, not inside another name")
+        event = events.next()
+        if isinstance(event, ScalarEvent):
+            yield Said(key.value, line, () if _is_null(event) else (event.value,))
+        elif isinstance(event, SequenceStartEvent):
+            items = []
+            while not isinstance(item := events.next(), SequenceEndEvent):
+                if not isinstance(item, ScalarEvent):
+                    raise PagesFileError(item.start_mark.line + 1, f"{_PREVIEWS}: expected names in this list")
+                items.append(item.value)
+            yield Said(key.value, line, tuple(items), listed=True)
+        else:
+            raise PagesFileError(line, f"{_PREVIEWS}: expected one value or a list")
 
 
 def _is_null(scalar: ScalarEvent) -> bool:
@@ -286,6 +335,8 @@ def _skip(events: _Events, event: Event) -> None:
 def _expected(key: str) -> str:
     if key in _BOOLEANS:
         return "true or false"
+    if key == _PREVIEWS:
+        return EXPECTED
     return "one name or a list of names" if key in _LISTS else "one value"
 
 

@@ -16,6 +16,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -64,6 +65,9 @@ __all__ = [
 _HERE = Path(__file__).parent
 _SHOWN_PATH = 160  # characters of a visitor's path that an error page repeats
 _SHOWN_DETAILS = 20  # lines
+
+
+Sort = Literal["name", "-name", "size", "-size"]
 
 
 class ListingEntry(NamedTuple):
@@ -325,6 +329,15 @@ def redirects_are_read(base: str) -> bytes:
     )
 
 
+def in_order(entries: Iterable[ListingEntry], sort: Sort = "name") -> list[ListingEntry]:
+    """Folders first, then everything else, in the natural order of names or by size; `-size`: the largest first."""
+    found = sorted(entries, key=lambda entry: natural_order(entry.name), reverse=sort == "-name")
+    if sort in ("size", "-size"):
+        found.sort(key=lambda entry: -1 if entry.size is None else entry.size, reverse=sort == "-size")
+    found.sort(key=lambda entry: entry.kind != "dir")
+    return found
+
+
 def listing(
     title_path: str,
     breadcrumbs: Sequence[str],
@@ -335,16 +348,19 @@ def listing(
     page: int = 1,
     pages: int = 1,
     total: int = 0,
+    sort: Sort = "name",
+    modified: float | None = None,
 ) -> bytes:
-    """The listing of a folder: folders first, then everything else, each in natural order.
+    """The listing of a folder, as `in_order` has it.
 
-    page, pages: which of how many this is, each at the query `page=…`; total: rows on all of them.
+    page, pages: which of how many this is, each at the query `page=…`; total: rows on all of them. sort: at the query
+    `sort=…`. modified: of the site, in seconds since 1970. A tree has no dates of its files.
 
     `title_path` is the folder's decoded path (`/blog/pictures/`). `breadcrumbs` are the labels of the folders from the
     site's root to this one; their links are relative, so the page must stand at an address that ends with a slash.
     `parent` offers the folder above.
     """
-    rows = sorted(entries, key=lambda entry: (entry.kind != "dir", *natural_order(entry.name)))
+    rows = in_order(entries, sort)
     crumbs = list(breadcrumbs) or ["/"]
     folders = sum(entry.kind == "dir" for entry in rows)
     return _LISTING.render(
@@ -352,6 +368,9 @@ def listing(
         ancestors=[("../" * (len(crumbs) - 1 - place), label) for place, label in enumerate(crumbs[:-1])],
         current=crumbs[-1],
         rows=rows,
+        sort=sort,
+        query="?" if sort == "name" else f"?sort={sort}&",
+        changed=None if modified is None else datetime.fromtimestamp(int(modified), UTC),
         folders=folders,
         files=len(rows) - folders,
         parent=parent,

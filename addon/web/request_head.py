@@ -41,7 +41,11 @@ _NOT_OURS = frozenset(
         HOP_HEADER.lower().encode(),
     )
 )
+_NOT_OURS_EITHER = _NOT_OURS - {b"content-length", b"expect"}
 _OPTIONS = frozenset((b"", b"close", b"keep-alive", b"te"))
+_OTHER_LINE = re.compile(rb"([A-Z]{1,32}) (/[\x21-\x3e\x40-\x7e]*+)(\?[\x21-\x7e]*+)? HTTP/1\.([01])")
+_OTHERS_METHODS = frozenset((b"GET", b"HEAD", b"CONNECT"))
+_LENGTH = re.compile(rb"[0-9]{1,9}")
 
 
 class RequestLine(NamedTuple):
@@ -72,11 +76,38 @@ class Fields:
     login: bytes | None
 
 
+class Bodied(NamedTuple):
+    """A request that may bring a body. length: of it, in bytes. asks: it comes when we have said that it may."""
+
+    line: RequestLine
+    fields: Fields
+    length: int
+    asks: bool
+
+
 def request_line(line: bytes) -> RequestLine | None:
     """A request line without its CRLF (RFC 9112 §3); None unless it is GET or HEAD of an origin-form target."""
     match = _LINE.fullmatch(line)
-    if match is None:
+    return None if match is None else _line_of(match)
+
+
+def bodied(line: bytes, block: bytes) -> Bodied | None:
+    """A request line and header lines of another method than GET and HEAD, in as plain a form; else None."""
+    match = _OTHER_LINE.fullmatch(line)
+    if match is None or match[1] in _OTHERS_METHODS:
         return None
+    found = _fields(block, _NOT_OURS_EITHER)
+    if found is None:
+        return None
+    length = found.values.get(b"content-length", b"0")
+    expect = found.values.get(b"expect", b"").lower()
+    if _LENGTH.fullmatch(length) is None or expect not in (b"", b"100-continue"):
+        return None
+    parsed = _line_of(match)
+    return Bodied(parsed, found, int(length), parsed.http11 and bool(expect))
+
+
+def _line_of(match: re.Match[bytes]) -> RequestLine:
     method, path, query, minor = match.groups()
     return RequestLine(
         method.decode("ascii"),
@@ -88,6 +119,10 @@ def request_line(line: bytes) -> RequestLine | None:
 
 def fields(block: bytes) -> Fields | None:
     """Header lines without the last CRLF (RFC 9112 §5); None unless each has the plain form and none is another's."""
+    return _fields(block, _NOT_OURS)
+
+
+def _fields(block: bytes, not_ours: frozenset[bytes]) -> Fields | None:
     if _FIELDS.fullmatch(block) is None:
         return None
     values: dict[bytes, bytes] = {}
@@ -100,7 +135,7 @@ def fields(block: bytes) -> Fields | None:
             value = values[name] + b", " + value
         values[name] = value
     host = values.get(b"host")
-    if host is None or _HOST.fullmatch(host) is None or not _NOT_OURS.isdisjoint(values):
+    if host is None or _HOST.fullmatch(host) is None or not not_ours.isdisjoint(values):
         return None
     closes = keeps = False
     connection = values.get(b"connection")

@@ -61,6 +61,13 @@ class SiteRequest(NamedTuple):
     prefix: tuple[str, ...] = ()
 
 
+class PreviewRequest(NamedTuple):
+    """A path on a host below the domain of previews. label: what stands before that domain, dots and all."""
+
+    label: str
+    path: Path
+
+
 class PagesDomain(NamedTuple):
     """A path on the pages domain itself: the landing page."""
 
@@ -97,7 +104,7 @@ class Refusal(NamedTuple):
     reason: str
 
 
-Route = SiteRequest | PagesDomain | OwnRequest | ForgejoRequest | OtherHost | CleanPath | Refusal
+Route = SiteRequest | PreviewRequest | PagesDomain | OwnRequest | ForgejoRequest | OtherHost | CleanPath | Refusal
 
 
 class Candidate(NamedTuple):
@@ -221,14 +228,20 @@ def _decoded(part: bytes) -> bytes:
 
 
 def route(
-    host: str | None, raw_path: str, *, pages_domain: str, forgejo_host: str | None, by_path: bool = False
+    host: str | None,
+    raw_path: str,
+    *,
+    pages_domain: str,
+    forgejo_host: str | None,
+    by_path: bool = False,
+    preview_domain: str | None = None,
 ) -> Route:
     """What a request is for.
 
     by_path: owners are named by the first part of a path on the pages domain, and have no hosts of their own.
 
     host: the Host header as it came (None: there was none). raw_path: the request target up to the first `?`.
-    pages_domain and forgejo_host: normalised host names; without a forgejo_host nothing passes through.
+    pages_domain, forgejo_host, preview_domain: normalised host names; without a forgejo_host nothing passes through.
     """
     name = host_name(host) if host else None
     if name is None:
@@ -244,6 +257,9 @@ def route(
         return path
     if path.segments and path.segments[0] == OWN_PREFIX:
         return OwnRequest(path)
+    label = None if preview_domain is None else owner_of(name, preview_domain)
+    if label is not None and name != pages_domain:
+        return PreviewRequest(label, path)
     if name == pages_domain:
         return (_owner_by_path(path) if by_path else None) or PagesDomain(path)
     owner = owner_of(name, pages_domain)

@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
 
 from addon.preview.forge import Forge
 from tests.addon.domains.name_server import name_server
+from tests.addon.net.tls_wire import make_pair
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, running_proxy, wait_for_port
@@ -38,6 +40,17 @@ class Front(NamedTuple):
     port: int
     plain_port: int
     authority: Path
+
+    def names(self, host: str) -> list[str]:
+        """Of the certificate that is shown for a host."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 20) as connection,
+            context.wrap_socket(connection, server_hostname=host) as secured,
+        ):
+            shown = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
+        extension = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return extension.value.get_values_for_type(x509.DNSName)
 
     def get(self, host: str, path: str = "/", **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Over HTTPS, with the certificate checked for that host."""
@@ -60,7 +73,7 @@ def caddy() -> str:
     return found
 
 
-def adapted(folder: Path, upstream: int, ask: int) -> dict[str, Any]:
+def adapted(folder: Path, upstream: int, ask: int, file: Path = CADDYFILE) -> dict[str, Any]:
     """The Caddyfile as Caddy understands it, with what its comment says to give it in the environment."""
     told = {
         "PAGES_DOMAIN": PAGES_DOMAIN,
@@ -68,7 +81,7 @@ def adapted(folder: Path, upstream: int, ask: int) -> dict[str, Any]:
         "PAGES_ASK": f"http://127.0.0.1:{ask}/ask",
     }
     done = subprocess.run(
-        [caddy(), "adapt", "--config", str(CADDYFILE), "--adapter", "caddyfile", "--validate"],
+        [caddy(), "adapt", "--config", str(file), "--adapter", "caddyfile", "--validate"],
         env={**os.environ, "HOME": str(folder), **told},
         capture_output=True,
         check=False,
@@ -76,6 +89,22 @@ def adapted(folder: Path, upstream: int, ask: int) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr.decode()
     document: dict[str, Any] = json.loads(done.stdout)
     return document
+
+
+@pytest.mark.parametrize("way", ["files", "each"])
+def test_other_ways_to_a_certificate_than_the_module_of_a_dns_provider_are_as_written(tmp_path: Path, way: str) -> None:
+    pair = make_pair(tmp_path, "pages", f"*.{PAGES_DOMAIN}")
+    text = CADDYFILE.read_text()
+    if way == "files":
+        text = text.replace("#tls /etc/ssl/pages.pem /etc/ssl/pages.key", f"tls {pair.cert} {pair.key}")
+    else:
+        text = text.replace("\t#tls {\n\t#\ton_demand\n\t#}\n", "\ttls {\n\t\ton_demand\n\t}\n")
+    (tmp_path / "Caddyfile").write_text(text)
+    tls = adapted(tmp_path, 1, 2, tmp_path / "Caddyfile")["apps"]["tls"]
+    if way == "files":
+        assert [file["certificate"] for file in tls["certificates"]["load_files"]] == [str(pair.cert)]
+    else:
+        assert tls["automation"]["policies"] == [{"subjects": [PAGES_DOMAIN]}, {"on_demand": True}]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +144,10 @@ def front(proxy: Proxy, ask_port: int, tmp_path_factory: pytest.TempPathFactory)
     assert [server["listen"] for server in web["servers"].values()] == [[":443"]]
     web |= {"http_port": plain_port, "https_port": port}
     web["servers"]["srv0"]["listen"] = [f"127.0.0.1:{port}"]
-    for policy in document["apps"]["tls"]["automation"]["policies"]:
+    policies = document["apps"]["tls"]["automation"]["policies"]
+    # What is got when it is first asked for is all but the pages domain and what is below it.
+    assert policies == [{"subjects": [PAGES_DOMAIN, f"*.{PAGES_DOMAIN}"]}, {"on_demand": True}]
+    for policy in policies:
         policy["issuers"] = [{"module": "internal"}]
     document["apps"]["pki"] = {"certificate_authorities": {"local": {"install_trust": False}}}
     document["admin"] = {"disabled": True}
@@ -137,7 +169,22 @@ def front(proxy: Proxy, ask_port: int, tmp_path_factory: pytest.TempPathFactory)
         process.wait(20)
 
 
-def test_a_site_has_a_certificate_from_its_first_visit_on(front: Front) -> None:
+def test_all_owners_have_the_one_wildcard(front: Front) -> None:
+    wait_until(lambda: is_ready(front), what="the wildcard")  # is got when Caddy starts, not when it is asked for
+    for owner in ("alice", "nobody", "anything-at-all"):
+        assert front.names(f"{owner}.{PAGES_DOMAIN}") == [f"*.{PAGES_DOMAIN}"]
+    assert front.get(f"nobody.{PAGES_DOMAIN}")[0] == 404
+
+
+def is_ready(front: Front) -> bool:
+    try:
+        return bool(front.names(f"alice.{PAGES_DOMAIN}"))
+    except (OSError, ssl.SSLError):
+        return False
+
+
+def test_a_site_is_served(front: Front) -> None:
+    wait_until(lambda: is_ready(front), what="the wildcard")
     status, headers, body = front.get(f"alice.{PAGES_DOMAIN}")
     assert (status, body) == (200, PAGE)
     assert headers["x-cache-status"] in ("MISS", "HIT")
@@ -148,6 +195,7 @@ def test_a_custom_domain_that_is_ours_has_one_too(front: Front, proxy: Proxy) ->
     wait_until(lambda: proxy.get("www.example.org").status == 200, what="a registered domain")
     status, _, body = front.get("www.example.org")
     assert (status, body) == (200, PAGE)
+    assert front.names("www.example.org") == ["www.example.org"]
 
 
 def test_the_landing_page_needs_nobodys_permission(front: Front) -> None:
@@ -155,7 +203,7 @@ def test_the_landing_page_needs_nobodys_permission(front: Front) -> None:
     assert status == 200
 
 
-@pytest.mark.parametrize("host", ["stranger.example.net", f"nobody.{PAGES_DOMAIN}"])
+@pytest.mark.parametrize("host", ["stranger.example.net", f"two.labels.{PAGES_DOMAIN}"])
 def test_a_name_that_is_not_ours_gets_no_certificate(front: Front, host: str) -> None:
     with pytest.raises(ssl.SSLError):
         front.get(host)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from addon.preview.forge import Forge
+from tests.addon.net.tls_wire import client_context
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, ROOT, running_proxy, wait_for_port
@@ -150,6 +151,14 @@ def front(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fr
         finally:
             process.terminate()
             process.wait(20)
+
+
+def test_it_speaks_http_2(front: Front) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", front.port), 20) as connection,
+        client_context("h2", "http/1.1").wrap_socket(connection, server_hostname=PAGES_DOMAIN) as secured,
+    ):
+        assert secured.selected_alpn_protocol() == "h2"
 
 
 def test_a_site_is_served_and_a_custom_domain_too(front: Front) -> None:

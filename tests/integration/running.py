@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "addon" / "pages.py"
 PAGES_DOMAIN = "pages.test"
 START_DEADLINE = 90.0
+FAULTS = ("Traceback", "crashed", "internal error")
+"""What no log has in it that is in order."""
 
 
 class Reply(NamedTuple):
@@ -156,7 +158,7 @@ def wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> N
 
 @contextlib.contextmanager
 def running_proxy(folder: Path, forgejo: str, **options: Any) -> Iterator[Proxy]:
-    """A mitmdump in front of a forge; killed at the end if it was not stopped."""
+    """A mitmdump in front of a forge; killed at the end if it was not stopped. Its log must tell of no fault."""
     folder.mkdir(parents=True, exist_ok=True)
     port = options.pop("port", None) or free_port()
     config = write_config(folder, forgejo, port, **options)
@@ -164,6 +166,8 @@ def running_proxy(folder: Path, forgejo: str, **options: Any) -> Iterator[Proxy]
     try:
         wait_for_port(process, port, log)
         yield Proxy(process, port, log)
+        faults = [line for line in log.read_text().splitlines() if any(word in line for word in FAULTS)]
+        assert not faults, f"{log} tells of a fault: {faults[:3]}"
     finally:
         if process.poll() is None:
             process.kill()

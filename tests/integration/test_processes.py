@@ -178,7 +178,8 @@ def test_the_end_loses_no_request_on_a_connection_that_mitmproxy_serves(tmp_path
     with running_service(tmp_path / "service", web.url, processes=1, forgejoPublicHost="git.test") as service:
         with service.connect() as connection:
             while b"connection: close" not in told:
-                connection.sendall(f"POST /nothing HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n".encode())
+                framing = "Transfer-Encoding: chunked\r\n\r\n0"
+                connection.sendall(f"POST /nothing HTTP/1.1\r\nHost: {host}\r\n{framing}\r\n\r\n".encode())
                 told = head_of(connection)
                 answered += 1
                 if answered == 3:

@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """The circuit breaker by a clock of the test's own, and in front of a server that comes and goes."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,25 @@ def opened(clock: Clock, **options: Any) -> Breaker:
         assert breaker.before() is False
         breaker.failure()
     return breaker
+
+
+def test_a_fork_while_a_probe_is_under_way_leaves_the_child_a_breaker_that_lets_one_go() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now += 1.01
+    assert breaker.before() is True
+    with breaker._lock:  # as if another thread were in it, which the child has not
+        child = os.fork()
+        if not child:
+            good = False
+            try:
+                good = breaker._lock.acquire(timeout=0)
+                breaker._lock.release()
+                good = good and breaker.before() is True
+            finally:
+                os._exit(0 if good else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert breaker.state == "half-open"
 
 
 def test_it_opens_after_so_many_failures_in_a_row() -> None:

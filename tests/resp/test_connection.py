@@ -4,6 +4,8 @@
 
 import socket
 import ssl
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -126,13 +128,38 @@ def test_a_database_that_does_not_exist_is_the_servers_error(real_server: Server
         opened(real_server, db=9999)
 
 
+def test_a_name_of_several_addresses_is_reached_by_the_one_that_answers(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis/redis-py#690, #3030: `localhost` is ::1 first, and the server listens on 127.0.0.1 alone."""
+    nobody = free_port()
+
+    def several(host: str, port: int, **more: Any) -> list[Any]:
+        if more.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "no number")
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        refused = [(socket.AF_INET6, *kind, ("::1", nobody, 0, 0)), (socket.AF_INET, *kind, ("127.0.0.1", nobody))]
+        return [*refused, (socket.AF_INET, *kind, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", several)
+    connection = Connection(Endpoint(host="redis.localhost", port=valkey.port)).connect()
+    assert connection.call("PING") == b"PONG"
+    connection.close()
+
+
 def test_a_full_server_says_so(new_server: NewServer) -> None:
     server = new_server("--maxclients", "1")
     with server.console() as console:
         console.ask("PING")
-        with pytest.raises((TooManyClients, ConnectionLost)) as caught:
-            opened(server)
-    assert isinstance(caught.value, TooManyClients) or not getattr(caught.value, "maybe_executed", True)
+        refused: set[type[Exception]] = set()
+        for _ in range(50):
+            with pytest.raises((TooManyClients, ConnectionLost)) as caught:
+                opened(server)
+            assert isinstance(caught.value, TooManyClients) or getattr(caught.value, "maybe_executed", None) is False
+            refused.add(type(caught.value))
+            if TooManyClients in refused:
+                break
+        assert TooManyClients in refused  # a reset may overtake what the server said before it, now and then
 
 
 @pytest.mark.parametrize(
@@ -267,6 +294,24 @@ def test_a_call_ends_at_its_deadline_whatever_the_server_does(script: Callable[[
         assert 0.25 < time.monotonic() - began < 1.5
         assert caught.value.maybe_executed
         assert connection.closed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a struct timeval")
+def test_a_connection_made_just_before_its_deadline_gives_the_next_call_its_own_time(valkey: Server) -> None:
+    connection = Connection(Endpoint(host=valkey.host, port=valkey.port)).connect(time.monotonic() + 30)
+
+    def limits() -> set[int]:
+        assert connection.socket is not None
+        found = (
+            connection.socket.getsockopt(socket.SOL_SOCKET, name, 16)
+            for name in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)
+        )
+        return {struct.unpack("@ll", value)[0] for value in found}
+
+    for seconds in (70.0, 80.0, 80.0):
+        assert connection.roundtrip(b"*1\r\n$4\r\nPING\r\n", time.monotonic(), seconds) == b"PONG"
+        assert limits() == {int(seconds)}
+    connection.close()
 
 
 def test_a_server_that_reads_nothing_ends_at_the_deadline_too() -> None:

@@ -5,6 +5,7 @@
 Counted on the server: the values that INCR and APPEND leave behind say how often they ran.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from resp import Client, ConnectionLost, RespError, Timeout
 from tests.resp.chaos import Direction, Fault, Kind
 from tests.resp.conftest import AnyServer, Through
+from tests.resp.scripted import Exchange, Scripted
 from tests.resp.servers import Server, wait_until
 
 
@@ -47,6 +49,24 @@ def test_an_increment_whose_reply_comes_too_late_ran_once(server: AnyServer, thr
                 client.incr("n")
             assert caught.value.maybe_executed
             assert number(server) == runs
+
+
+def test_a_pipeline_whose_server_stops_reading_may_have_run() -> None:
+    """What a server took before it stopped it may have executed; nobody knows how far it came."""
+    release = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        exchange.command()
+        release.wait(60)
+
+    with Scripted(script) as server, Client(server.host, server.port, timeout=0.5) as client:
+        pipeline = client.pipeline()
+        for _ in range(40):
+            pipeline.set("key", b"x" * 1_000_000)
+        with pytest.raises(Timeout) as caught:
+            pipeline.execute()
+        assert caught.value.maybe_executed
+        release.set()
 
 
 WRITES: list[tuple[str, Callable[[Client], Any]]] = [

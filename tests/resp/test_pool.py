@@ -23,6 +23,7 @@ from resp import (
     PoolExhausted,
     Timeout,
 )
+from resp.pool import _Waiter
 from tests.ports import free_port
 from tests.resp.scripted import Exchange, Scripted
 from tests.resp.servers import Server, wait_until
@@ -217,6 +218,45 @@ def test_life_times_differ(make: MakePool) -> None:
     lives = {round(connection.expires - connection.born, 3) for connection in [acquire(pool) for _ in range(8)]}
     assert len(lives) > 1
     assert all(900 <= life <= 1000 for life in lives)
+
+
+class _Interrupted(_Waiter):
+    """A waiter whose thread gets a KeyboardInterrupt; before that, what is said in `meanwhile` happens."""
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = self  # type: ignore[assignment]  # what is called of a lock are these two
+
+    def acquire(self, timeout: float) -> bool:
+        self.meanwhile()
+        raise KeyboardInterrupt
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_an_interruption_in_the_queue_reaches_the_caller_and_costs_no_connection(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch, handed_over: bool
+) -> None:
+    pool = make(max_connections=1)
+    held = acquire(pool)
+    monkeypatch.setattr("resp.pool._Waiter", _Interrupted)
+    if handed_over:
+        monkeypatch.setattr(_Interrupted, "meanwhile", lambda self: pool.release(held))
+    with pytest.raises(KeyboardInterrupt):
+        acquire(pool)
+    monkeypatch.undo()
+    assert pool.stats().waiting == 0
+    assert pool.stats().in_use == (0 if handed_over else 1)
+    if not handed_over:
+        pool.release(held)
+    assert acquire(pool) is held
+    with pytest.raises(PoolExhausted):
+        acquire(pool, 0.01)
+    pool.release(held)
 
 
 # ---- closing and forking ---------------------------------------------------------------------------------------------

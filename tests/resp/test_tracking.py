@@ -442,6 +442,15 @@ def test_a_server_that_only_accepts_is_not_stormed(
         assert time.monotonic() - started > 0.1
 
 
+def test_two_starts_are_one(valkey: Server, track: Callable[..., Tracking]) -> None:
+    before = set(threading.enumerate())
+    tracking = track(valkey.address)
+    tracking.start()
+    assert tracking.wait(30)
+    tracking.start()
+    assert len([each for each in set(threading.enumerate()) - before if each.name == "resp-tracking"]) == 1
+
+
 def test_the_child_of_a_fork_is_not_live_and_the_parent_stays_so(
     valkey: Server, track: Callable[..., Tracking], listener: Listener
 ) -> None:

@@ -350,13 +350,28 @@ class ServerProtocol:
         if kind != frames.CONTINUATION or number != opened:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block that does not go on")
         parts.append(payload)
-        if len(parts) > _MOST_CONTINUATIONS or sum(map(len, parts)) > self._most_block:
+        too_long = sum(map(len, parts)) > self._most_block
+        if too_long or len(parts) > _MOST_CONTINUATIONS:
+            if too_long and number & 1 and self.last < number <= self._last_taken:
+                self._refused(number)
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block that is too long")  # CVE-2024-27316
         if not payload:
             self._spend()
         if flags & END_HEADERS:
             self._block = None
             self._headers(number, b"".join(parts), first_flags)
+
+    def _refused(self, number: int) -> None:
+        """Answer a request whose head is too long even to be unpacked; the connection ends with it.
+
+        Who only has too many cookies, and perhaps from a neighbour, must hear of it, and be told to forget them.
+        """
+        self._block = None
+        self._used(number)
+        self.requests += 1
+        self.streams[number] = stream = Stream(number, None, True, self._outgoing.initial_window)
+        self._answering.asked(stream)
+        self.pump(TURN_BYTES)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)

@@ -18,7 +18,7 @@ from addon.serving.answers import Answer, Request
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key
 from addon.web.forwarding import Visitor
-from tests.addon.preview.recordings import webhooks
+from tests.addon.preview.recordings import pull_webhooks, webhooks
 
 SECRET = "hook-secret"
 HOST = "pages.test"
@@ -79,6 +79,36 @@ async def test_what_a_real_forgejo_sends_makes_us_look_at_its_repository_if_it_i
     assert f'"{taken.purged[0][1]}"'.encode() in body or taken.purged[0][1].encode() in body
     answer = await taken.deliver(headers, body.replace(b"refs", b"refz", 1) + b" ")
     assert (answer.status, len(taken.purged)) == (403, 1)
+
+
+OF_PREVIEWS = {"opened", "synchronized", "closed", "reopened", "label_updated", "reviewed"}
+
+
+async def test_what_forgejo_sends_of_pull_requests_counts_where_there_are_previews() -> None:
+    """As recorded: kinds in X-Forgejo-Event or beside it, empty, short and long names."""
+    with_previews, without = Taken(previewDomain="preview.test"), Taken()
+    for recorded in pull_webhooks():
+        body = recorded["text"].encode()
+        headers = dict(recorded["headers"]) | signed(body, dict(recorded["headers"]).get("X-Forgejo-Event", ""))
+        document = json.loads(body)
+        repository = (document.get("repository") or {}).get("full_name")
+        kind = dict(recorded["headers"]).get("X-Forgejo-Event-Type", "")
+        pull = kind.startswith("pull_request") and document.get("action") in OF_PREVIEWS
+        push = kind in ("push", "create", "delete", "repository")
+        for taken, counts in ((with_previews, push or (pull and kind != "pull_request_comment")), (without, push)):
+            taken.purged.clear()
+            answer = await taken.deliver(headers, body)
+            assert answer.status == (202 if repository else 400), kind
+            expected = [tuple(str(repository).lower().split("/"))] if counts else []
+            assert taken.purged == expected, (kind, recorded["step"])
+
+
+async def test_a_kind_that_stands_only_beside_an_empty_one_is_read() -> None:
+    taken = Taken(previewDomain="preview.test")
+    body = json.dumps({"action": "opened", "repository": {"full_name": "alice/blog"}}).encode()
+    for kind, name in (("pull_request", "X-Forgejo-Event-Type"), ("pull_request_sync", "X-Gitea-Event-Type")):
+        assert (await taken.deliver({**signed(body, ""), name: kind}, body)).status == 202
+    assert taken.purged == [("alice", "blog")] * 2
 
 
 async def test_other_events_are_taken_and_mean_nothing() -> None:

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from tests.addon.domains.registering import Dns, MakeProxy, Owners, Proxy
 from tests.addon.preview.running import start_forge
+from tests.addon.shared.nodes import Place, options_of
+from tests.resp.fleets import Cluster, clustered
 from tests.resp.servers import Server, redis_binary, start_redis, start_valkey
 
 MakeStore = Callable[..., DomainStore]
@@ -24,14 +27,19 @@ KINDS = ["valkey", *(["redis"] if redis_binary() else [])]
 
 
 @pytest.fixture(scope="session")
-def _started() -> Iterator[Callable[[str], Server]]:
-    """`_started(kind)`: a server for all tests, empty."""
-    servers: dict[str, Server] = {}
+def _started() -> Iterator[Callable[[str], Server | Cluster]]:
+    """`_started(kind)`: a server, or a cluster, for all tests, empty."""
+    starts: dict[str, Callable[[], AbstractContextManager[Server | Cluster]]] = {
+        "valkey": start_valkey,
+        "redis": start_redis,
+        "cluster": partial(clustered, "valkey", replicas=0),
+    }
+    servers: dict[str, Server | Cluster] = {}
     with ExitStack() as stack:
 
-        def server(kind: str) -> Server:
+        def server(kind: str) -> Server | Cluster:
             if kind not in servers:
-                servers[kind] = stack.enter_context(start_valkey() if kind == "valkey" else start_redis())
+                servers[kind] = stack.enter_context(starts[kind]())
             servers[kind].ask("FLUSHALL")
             return servers[kind]
 
@@ -39,15 +47,25 @@ def _started() -> Iterator[Callable[[str], Server]]:
 
 
 @pytest.fixture(params=KINDS)
-def redis(request: pytest.FixtureRequest, _started: Callable[[str], Server]) -> Server:
+def redis(request: pytest.FixtureRequest, _started: Callable[[str], Server | Cluster]) -> Server:
     """Valkey 9, and Redis where it is installed, empty; not to be killed."""
-    return _started(request.param)
+    server = _started(request.param)
+    assert isinstance(server, Server)
+    return server
 
 
-@pytest.fixture(params=["memory", *KINDS])
-def store(request: pytest.FixtureRequest, store_of: MakeStore, _started: Callable[[str], Server]) -> DomainStore:
+@pytest.fixture(params=["memory", *KINDS, "cluster"])
+def store(
+    request: pytest.FixtureRequest, store_of: MakeStore, _started: Callable[[str], Server | Cluster]
+) -> DomainStore:
     """A store of each kind."""
     return store_of(None if request.param == "memory" else _started(request.param))
+
+
+@pytest.fixture(params=[*KINDS, "cluster"])
+def anywhere(request: pytest.FixtureRequest, _started: Callable[[str], Server | Cluster]) -> Server | Cluster:
+    """The same, and a cluster of three, empty; not to be killed."""
+    return _started(request.param)
 
 
 @pytest.fixture
@@ -62,10 +80,10 @@ async def store_of(tmp_path: Path) -> AsyncIterator[MakeStore]:
     """`store_of(server, **options)`: a store, as one proxy has it; None: over memory alone."""
     made: list[tuple[DomainStore, Shared | None]] = []
 
-    def make(server: Server | None, **options: Any) -> DomainStore:
+    def make(server: Place, **options: Any) -> DomainStore:
         shared = None
         if server is not None:
-            address = {"redisHost": server.host, "redisPort": server.port}
+            address = options_of(server)
             mapping = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
             shared = Shared.of(Settings.from_mapping({**mapping, **address, **options}, environ={}))
         made.append((DomainStore(shared), shared))
@@ -103,9 +121,9 @@ async def proxy(forge: Forge, tmp_path: Path) -> AsyncIterator[MakeProxy]:
     """
     made: list[Proxy] = []
 
-    def make(server: Server | None, dns: Dns | None = None, **options: Any) -> Proxy:
+    def make(server: Place, dns: Dns | None = None, **options: Any) -> Proxy:
         settings = {"traefikRedisRouterEnabled": False} | options
-        made.append(Proxy(forge.url, None if server is None else server.address, tmp_path, dns, **settings))
+        made.append(Proxy(forge.url, server, tmp_path, dns, **settings))
         return made[-1]
 
     yield make

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""A process that registers one domain and a branch below it for many sites at once: `python -m … PORT FIRST COUNT`.
+"""A process that registers one domain and a branch below it for many sites: `python -m … OPTIONS FIRST COUNT`.
 
-Says which of them got it, one line each. Begins when its standard input is closed, so that several begin together.
+OPTIONS: the settings that say where Redis is, as JSON. Says which of them got it, one line each. Begins when its
+standard input is closed, so that several begin together.
 """
 
 import asyncio
+import json
 import sys
 import tempfile
 import time
@@ -19,8 +21,8 @@ from addon.shared.mappings import Mapping
 HOST = "blog.example.org"
 
 
-async def main(port: int, first: int, count: int) -> None:
-    options = {"redisHost": "127.0.0.1", "redisPort": port, "redisTimeout": "20s", "stateDir": tempfile.gettempdir()}
+async def main(where: str, first: int, count: int) -> None:
+    options = {**json.loads(where), "redisTimeout": "20s", "stateDir": tempfile.gettempdir()}
     mapping = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", **options}
     shared = Shared.of(Settings.from_mapping(mapping, environ={}))
     store = DomainStore(shared)
@@ -42,4 +44,4 @@ async def main(port: int, first: int, count: int) -> None:
 
 if __name__ == "__main__":
     sys.stdin.read()
-    asyncio.run(main(*map(int, sys.argv[1:4])))
+    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:4])))

@@ -15,7 +15,8 @@ from addon.preview.forge import Forge
 from addon.shared.mappings import Mapping
 from addon.wiring import open_registration
 from tests.addon.preview.sites import Site
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node, Place, until
+from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
 
 
@@ -51,9 +52,7 @@ class Dns:
 class Proxy(Node):
     """One proxy with custom domains."""
 
-    def __init__(
-        self, forge_url: str, redis: tuple[str, int] | None, folder: Path, dns: Dns | None = None, **options: Any
-    ) -> None:
+    def __init__(self, forge_url: str, redis: Place, folder: Path, dns: Dns | None = None, **options: Any) -> None:
         # Routers are another matter, and have tests of their own.
         super().__init__(forge_url, redis, folder, **{"traefikRedisRouterEnabled": False, **options})
         self.dns = dns
@@ -111,7 +110,7 @@ class Owners:
         return site
 
 
-def keys_of(redis: Server) -> dict[str, str]:
+def keys_of(redis: Server | Cluster) -> dict[str, str]:
     """All that domains leave in Redis, the cache's own keys left out."""
     names = redis.ask("KEYS", "*")
     assert isinstance(names, list)

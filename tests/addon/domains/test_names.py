@@ -229,3 +229,15 @@ def test_with_mitmproxy_alone_its_old_list_does(monkeypatch: pytest.MonkeyPatch)
         ]
     finally:
         public_suffixes._suffixes.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "name", ["preview.example.net", "pr-1--blog--alice.preview.example.net", "example.net", "www.example.net"]
+)
+def test_names_of_previews_are_nobodys(name: str) -> None:
+    options = {"pagesDomain": "pages.example.org", "forgejoHost": "http://forge.internal:3000", "stateDir": "/nowhere"}
+    plain = DomainNames(Settings.from_mapping(options, environ={}))
+    assert plain.domain(name) == name
+    rules = DomainNames(Settings.from_mapping({**options, "previewDomain": "preview.example.net"}, environ={}))
+    with pytest.raises(NameRefused):
+        rules.domain(name)

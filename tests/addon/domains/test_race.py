@@ -10,14 +10,16 @@ import sys
 
 from tests.addon.domains.racing import HOST
 from tests.addon.domains.registering import keys_of
+from tests.addon.shared.nodes import options_of
 from tests.integration.running import ROOT
+from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
 
 SHARES = [(1, 13), (14, 13), (27, 12), (39, 12)]
 
 
-def test_one_of_them_gets_all_of_it_and_the_others_nothing(redis: Server) -> None:
-    command = [sys.executable, "-m", "tests.addon.domains.racing", str(redis.port)]
+def test_one_of_them_gets_all_of_it_and_the_others_nothing(anywhere: Server | Cluster) -> None:
+    command = [sys.executable, "-m", "tests.addon.domains.racing", json.dumps(options_of(anywhere))]
     processes = [
         subprocess.Popen(
             [*command, str(first), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -33,7 +35,7 @@ def test_one_of_them_gets_all_of_it_and_the_others_nothing(redis: Server) -> Non
     winners = "".join(told).split()
     assert len(winners) == 1
     site = f"owner{winners[0]}:site"
-    found = keys_of(redis)
+    found = keys_of(anywhere)
     record = json.loads(found.pop(f"~pages:domains:{site.replace(':', '/')}"))
     assert list(record["hosts"]) == [HOST, f"dev.{HOST}"]
     assert found == {

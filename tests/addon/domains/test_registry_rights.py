@@ -169,6 +169,7 @@ async def test_trouble_removes_nothing(
     node = proxy(redis, forgejoTimeout="300ms", releaseGrace=0)
     await node.visit("alice", "/blog/")
     before = keys_of(redis)
+    assert f"custom_domain:{HOST}" in before
     if "version" in kind:
         site.close()
         shutil.rmtree(owners.folder / "alice" / "blog.git")

@@ -14,6 +14,7 @@ from addon.domains.transactions import OTHER_KIND, Planned, View, Writes
 from addon.shared.mappings import Mapping, forward_key
 from tests.addon.domains.conftest import MakeStore
 from tests.addon.shared.nodes import until
+from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
 
 HOST = "blog.example.org"
@@ -70,26 +71,30 @@ async def test_a_prefix_is_taken_as_it_is_written(store: DomainStore) -> None:
     assert {name async for name in store.names("a*[b]?c")} == {"a*[b]?c:1", "a*[b]?c"}
 
 
-async def test_values_are_what_they_are_byte_for_byte(redis: Server, store_of: MakeStore) -> None:
+async def test_values_are_what_they_are_byte_for_byte(anywhere: Server | Cluster, store_of: MakeStore) -> None:
     odd = b"-\r\n=\0\xff*"
-    await store_of(redis).change(lambda view: ({"k": odd, "empty": b"", "minus": b"-"}, None))
-    assert [redis.ask("GET", name) for name in ("k", "empty", "minus")] == [odd, b"", b"-"]
-    await store_of(redis).change(lambda view: ({"k": view["k"], "empty": view["minus"], "minus": view["empty"]}, None))
-    assert [redis.ask("GET", name) for name in ("k", "empty", "minus")] == [odd, b"-", b""]
+    await store_of(anywhere).change(lambda view: ({"k": odd, "empty": b"", "minus": b"-"}, None))
+    assert [anywhere.ask("GET", name) for name in ("k", "empty", "minus")] == [odd, b"", b"-"]
+    await store_of(anywhere).change(
+        lambda view: ({"k": view["k"], "empty": view["minus"], "minus": view["empty"]}, None)
+    )
+    assert [anywhere.ask("GET", name) for name in ("k", "empty", "minus")] == [odd, b"-", b""]
 
 
-async def test_fifty_who_want_one_host_make_one_winner(redis: Server, store_of: MakeStore) -> None:
-    stores = [store_of(redis, redisTimeout="10s") for _ in range(4)]
+async def test_fifty_who_want_one_host_make_one_winner(anywhere: Server | Cluster, store_of: MakeStore) -> None:
+    stores = [store_of(anywhere, redisTimeout="10s") for _ in range(4)]
     got = await asyncio.gather(*(stores[each % 4].change(taking(HOST, f"o{each}:r")) for each in range(50)))
     assert (got.count(True), got.count(False)) == (1, 49)
     winner = f"o{got.index(True)}:r"
-    assert redis.ask("GET", forward_key(HOST)) == winner.encode()
-    keys = redis.ask("KEYS", "*")
+    assert anywhere.ask("GET", forward_key(HOST)) == winner.encode()
+    keys = anywhere.ask("KEYS", "*")
     assert isinstance(keys, list)
     assert set(keys) == {forward_key(HOST).encode(), f"{winner}:beside".encode()}
 
 
-async def test_a_plan_is_made_anew_where_somebody_came_in_between(redis: Server, store_of: MakeStore) -> None:
+async def test_a_plan_is_made_anew_where_somebody_came_in_between(
+    anywhere: Server | Cluster, store_of: MakeStore
+) -> None:
     times = 0
 
     def plan(view: View) -> tuple[Writes, bytes | None]:
@@ -97,25 +102,25 @@ async def test_a_plan_is_made_anew_where_somebody_came_in_between(redis: Server,
         there = view["counted"]
         times += 1
         if times == 1:
-            redis.ask("SET", "counted", "5")
+            anywhere.ask("SET", "counted", "5")
         return {"counted": b"%d" % (int(there or 0) + 1)}, there
 
-    assert await store_of(redis).change(plan) == b"5"
-    assert redis.ask("GET", "counted") == b"6"
+    assert await store_of(anywhere).change(plan) == b"5"
+    assert anywhere.ask("GET", "counted") == b"6"
 
 
-async def test_what_is_written_for_a_while_goes_again(redis: Server, store_of: MakeStore) -> None:
-    await store_of(redis).change(lambda view: ({"short": b"x"}, None), life=60)
-    left = redis.ask("PTTL", "short")
+async def test_what_is_written_for_a_while_goes_again(anywhere: Server | Cluster, store_of: MakeStore) -> None:
+    await store_of(anywhere).change(lambda view: ({"short": b"x"}, None), life=60)
+    left = anywhere.ask("PTTL", "short")
     assert isinstance(left, int)
     assert 50_000 < left <= 60_000
-    await store_of(redis).change(lambda view: ({"short": b"x"}, None))
-    assert redis.ask("PTTL", "short") == -1
+    await store_of(anywhere).change(lambda view: ({"short": b"x"}, None))
+    assert anywhere.ask("PTTL", "short") == -1
 
 
-async def test_a_key_of_another_kind_is_somebody_elses(redis: Server, store_of: MakeStore) -> None:
-    redis.ask("LPUSH", forward_key(HOST), "x")
-    store = store_of(redis)
+async def test_a_key_of_another_kind_is_somebody_elses(anywhere: Server | Cluster, store_of: MakeStore) -> None:
+    anywhere.ask("LPUSH", forward_key(HOST), "x")
+    store = store_of(anywhere)
     assert await store.read([forward_key(HOST)]) == {forward_key(HOST): OTHER_KIND}
     assert await store.get(HOST) is None
     assert await store.change(taking(HOST, "alice:blog")) is False

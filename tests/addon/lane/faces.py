@@ -330,5 +330,4 @@ TRICKS = [
     b"GET / HTTP/1.1\r\nHost: %b\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AA\r\n\r\n"
     % HOST,
     b"GET / HTTP/1.1\r\nHost: %b\r\nExpect: 100-continue\r\n\r\n" % HOST,
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 ]

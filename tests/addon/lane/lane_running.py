@@ -62,6 +62,7 @@ class Pages:
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
         self.asked: list[str] = []
+        self.forms: list[bytes | None] = []  # what requests with a method other than GET brought
         self.cancelled = 0
         self.open_streams = 0
         self.release = asyncio.Event()
@@ -87,6 +88,8 @@ class Pages:
 
     async def answer(self, request: Request) -> Answer:
         self.asked.append(request.path)
+        if request.method != "GET":
+            self.forms.append(request.body)
         try:
             if request.path == "/never":
                 await asyncio.Event().wait()

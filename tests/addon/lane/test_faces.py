@@ -197,10 +197,3 @@ def test_sigterm_answers_what_was_asked_and_ends_in_time(own_proxy: Proxy) -> No
     for connection in (*connections, idle):
         connection.close()
     assert "Traceback" not in own_proxy.log
-
-
-def test_nothing_was_logged_as_an_error(faces: Faces) -> None:
-    for proxy in (faces.lane, faces.flow):
-        assert "Traceback" not in proxy.log
-        assert "crashed" not in proxy.log
-        assert "internal error" not in proxy.log

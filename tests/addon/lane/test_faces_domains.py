@@ -116,13 +116,16 @@ HOSTS = [
     f"www.dev.{OPEN}",
     "stranger.example",
 ]
+CACHE = "x-cache-status"
 WAYS: list[tuple[str, ...]] = [(), ("X-Forwarded-Proto: http",), ("X-Forwarded-Proto: https",)]
 
 
 def alike(both: tuple[Client, Client], data: bytes, *, bodiless: bool = False) -> Response:
-    """What both answer, which is the same; the first time one of them may have had to fetch."""
+    """What both answer, which is the same, cold too: then they may differ in what they say of the cache alone."""
     answers = [client.ask(data, bodiless=bodiless) for client in both]
     if answers[0] != answers[1]:
+        cold = [(status, [each for each in fields if each[0] != CACHE], body) for status, fields, body in answers]
+        assert cold[0] == cold[1], data
         answers = [client.ask(data, bodiless=bodiless) for client in both]
     assert answers[0] == answers[1], data
     return answers[0]

@@ -164,8 +164,13 @@ async def test_the_head_of_half_a_request_and_an_end_close_the_connection() -> N
 
 
 HANDED_OVER = [
-    b"POST /hit HTTP/1.1\r\nHost: alice.pages.test\r\nContent-Length: 3\r\n\r\nabc",
-    b"OPTIONS /hit HTTP/1.1\r\nHost: alice.pages.test\r\n\r\n",
+    b"POST /hit HTTP/1.1\r\nHost: alice.pages.test\r\nContent-Length: 16385\r\n\r\n" + bytes(16385),
+    b"POST /hit HTTP/1.1\r\nHost: alice.pages.test\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST /hit HTTP/1.1\r\nHost: alice.pages.test\r\nContent-Length: +3\r\n\r\nabc",
+    b"POST /hit HTTP/1.1\r\nHost: alice.pages.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /hit HTTP/1.1\r\nHost: git.test\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST http://alice.pages.test/ HTTP/1.1\r\nHost: alice.pages.test\r\nContent-Length: 3\r\n\r\nabc",
+    b"CONNECT alice.pages.test:80 HTTP/1.1\r\nHost: alice.pages.test\r\n\r\n",
     get("/hit", "Content-Length: 0"),
     get("/hit", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
     get("/hit", "Expect: 100-continue"),
@@ -173,7 +178,6 @@ HANDED_OVER = [
     get("/", host=FORGEJO),
     get("/alice/blog", "Cookie: session=1", host="GIT.test."),
     get("/", host=f"{FORGEJO}:8080"),
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(20),
     b"\x16\x03\x01\x00\xc8\x01" + bytes(100),
     b"GET / HTTP/1.1\nHost: alice.pages.test\n\n",
     b"\nGET / HTTP/1.1\r\nHost: alice.pages.test\r\n\r\n",
@@ -187,6 +191,83 @@ async def test_what_is_not_ours_goes_to_the_handler_with_every_byte(data: bytes)
         assert received[0][0] == 299
         assert running.handed == [data]
         assert running.pages.seen == []
+
+
+FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+def post(body: bytes, *fields: str, path: str = "/miss", method: str = "POST") -> bytes:
+    return get(path, *fields, f"Content-Length: {len(body)}", method=method) + body
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_what_brings_a_small_body_is_answered_here_and_what_follows_it_too(slow: bool) -> None:
+    asked = [
+        post(b"password=x", FORM),
+        post(b"GET /smuggled HTTP/1.1\r\nHost: alice.pages.test\r\n\r\n"),
+        post(b"x" * 16384, method="PUT"),
+        post(b"", FORM),
+        get("/miss/2", method="DELETE"),
+        get("/miss/3", method="OPTIONS"),
+        get("/hit"),
+    ]
+    async with running_lane() as running:
+        reader, writer = await running.connect()
+        for each in asked:
+            for piece in [each[:-1], each[-1:]] if slow else [each]:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.002 if slow else 0)  # so that it comes in pieces, as likely as not
+        writer.write_eof()  # and all of it is answered
+        found = answers(await asyncio.wait_for(reader.read(-1), DEADLINE))
+        writer.close()
+        assert [status for status, _, _ in found] == [200] * 7
+        bodies = [body for _, _, body in found]
+        assert bodies == [
+            b"POST /miss",
+            b"POST /miss",
+            b"PUT /miss",
+            b"POST /miss",
+            b"DELETE /miss/2",
+            b"OPTIONS /miss/3",
+            b"GET /hit",
+        ]
+        assert running.pages.forms == [b"password=x", None, None, b"", None, None]
+        assert (running.handed, running.lane.handed_over) == ([], 0)
+
+
+async def test_who_waits_to_be_told_to_send_is_told_so_only_where_the_body_is_read() -> None:
+    async with running_lane() as running:
+        reader, writer = await running.connect()
+        writer.write(get("/miss", FORM, "Content-Length: 3", "Expect: 100-continue", method="POST"))
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"a=b" + get("/miss", "Content-Length: 3", "Expect: 100-continue", method="POST"))
+        found = answers(await asyncio.wait_for(reader.read(-1), DEADLINE))
+        writer.close()
+        assert [(status, fields.get("connection")) for status, fields, _ in found] == [(200, None), (200, "close")]
+        assert running.pages.forms == [b"a=b", None]
+
+
+async def test_a_body_that_does_not_come_is_408_and_one_that_ends_early_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("addon.lane.http1_request_body.BODY_SECONDS", 0.1)
+    async with running_lane() as running:
+        half = post(b"password=x", FORM)[:-1]
+        found = answers(await running.talk(half))
+        assert [(status, fields["connection"]) for status, fields, _ in found] == [(408, "close")]
+        monkeypatch.setattr("addon.lane.http1_request_body.BODY_SECONDS", 60)
+        assert await running.talk(half, half_close=True) == b""
+        unwanted = post(b"xyz", path="/miss/unwanted")[:-1]
+        assert answers(await running.talk(unwanted, half_close=True))[0][2] == b"POST /miss/unwanted"
+        await running.until(lambda: len(running.lane) == 0)
+        assert running.pages.forms == [None]
+
+
+async def test_http2_that_was_not_agreed_upon_is_refused() -> None:
+    async with running_lane() as running:
+        assert (await running.talk(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(20))).startswith(b"HTTP/1.1 400 ")
+        assert running.handed == []
 
 
 async def test_a_connection_may_be_handed_over_after_pages_with_all_that_follows() -> None:
@@ -287,6 +368,25 @@ async def test_a_silent_connection_is_closed_without_a_word() -> None:
     async with running_lane(idleTimeout=0.3) as running:
         assert await running.talk(b"") == b""
         assert len(answers(await running.talk(get("/hit")))) == 1
+
+
+@pytest.mark.parametrize(("target", "made"), [("/hit", 1), ("/hit?as=ever", 5)])
+async def test_each_answer_begins_the_idle_time_anew(target: str, made: int) -> None:
+    """Those that are sent again for the same head, byte for byte, as those that are made anew."""
+    async with running_lane(idleTimeout="60s") as running:
+        running.pages.with_basis = True
+        reader, writer = await running.connect()
+        for asked in range(1, 6):
+            (connection,) = running.lane._connections
+            assert isinstance(connection, http1.Connection)
+            connection._since -= 1000
+            writer.write(get(target))
+            await running.until(lambda asked=asked: running.lane.answered == asked)  # type: ignore[misc]
+            connection.check(asyncio.get_running_loop().time())
+            assert not writer.transport.is_closing()
+            assert (await reader.readuntil(b"GET /hit")).startswith(b"HTTP/1.1 200")
+        assert len(running.pages.seen) == made
+        writer.close()
 
 
 async def test_a_miss_may_take_longer_than_an_idle_connection() -> None:

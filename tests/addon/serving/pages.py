@@ -21,7 +21,7 @@ from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.shared.lookup import Lookup, key_of
 from addon.web.forwarding import Visitor
-from addon.wiring import open_access, open_resolver, open_server, open_sources
+from addon.wiring import open_access, open_previews, open_resolver, open_server, open_sources
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import DAY, EPOCH
 
@@ -154,7 +154,7 @@ async def serving(
         sources = open_sources(stack, settings, None, threads=2, clock=clock, now=today, on_call=on_call)
         access = open_access(stack, sources, SigningKey(b"k" * 32, Source.SETTINGS))
         _, resolver = open_resolver(stack, sources)
-        server = open_server(stack, sources, access, resolver)
+        server = open_server(stack, sources, access, resolver, open_previews(stack, sources))
         forge.forget_calls()
         yield Serving(forge, settings, sources.forgejo, sources.library, access, server, clock, today)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from addon.settings.schema import Secret
+from addon.settings.schema import Secret, load
 from tests.addon.settings.settings_cases import HOME, OPTIONS, REQUIRED_YAML, loaded, made, problems, refusal
 
 
@@ -41,7 +41,7 @@ def test_the_secrets_are_these() -> None:
     expected = (
         "forgejoToken oauthClientSecret redisPassword authSecretKey webhookSecret adminToken domainProofKey redisURL"
     )
-    assert set(SECRETS) == set(expected.split())
+    assert set(SECRETS) == {*expected.split(), "redisSentinelPassword", "previewToken"}
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -87,6 +87,8 @@ def test_a_secret_has_no_other_way_out_than_reveal() -> None:
         ("forgejoToken: a\nforgejoTokenFile: good", "is given beside forgejoToken: keep one of the two"),
         ("forgejoTokenFile: hunter2", "No such file or directory in "),
         ("forgejoTokenFile: /hunter2", "No such file or directory"),
+        ("forgejoTokenFile: hunter2/hunter2", "No such file or directory in "),
+        ("forgejoTokenFile: /nowhere/hunter2", "No such file or directory"),
         ("forgejoTokenFile: .", "Is a directory"),
         ("forgejoTokenFile: empty", "it is empty"),
         ("forgejoTokenFile: large", "it is larger than 64 KiB"),
@@ -129,3 +131,35 @@ def test_what_may_be_a_secret_is_in_no_message(lines: str, says: str, tmp_path: 
     assert says in message
     assert "unter2" not in message
     assert not others
+
+
+@pytest.mark.parametrize(
+    ("text", "where"), [("secrets/token", "{}/secrets/token"), ("{}/secrets/token",) * 2, ("{}", "{}")]
+)
+def test_a_file_that_cannot_be_read_is_named_where_it_can_be_no_secret(text: str, where: str, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (message,) = problems(tmp_path, f"{REQUIRED_YAML}forgejoTokenFile: {text.format(tmp_path)}", HOME)
+    assert message.endswith(where.format(tmp_path))
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o600])
+def test_a_settings_file_with_a_secret_that_everybody_can_read_is_remarked(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "pages.yaml"
+    for lines, names in (
+        ("forgejoToken: hunter2\nadminToken: hunter2\n", "adminToken and forgejoToken"),
+        ("webhookSecret: hunter2\n", "webhookSecret"),
+        ("forgejoToken: ${TOKEN}\n", ""),
+        ("redisHost: localhost\n", ""),
+    ):
+        path.write_text(REQUIRED_YAML + lines)
+        path.chmod(mode)
+        environ = {**HOME, "TOKEN": "hunter2"}
+        for text in (None, path.read_bytes()):  # a process reads it, others are given what it read
+            warnings = load(path, environ=environ, text=text).warnings
+            found = [each for each in warnings if "everybody on this machine can read this file" in each]
+            assert len(found) == (mode == 0o644 and names != "")
+            assert all(
+                set(names.split(" and ")) == set(each.split("with it ")[1].split(";")[0].split(" and "))
+                for each in found
+            )
+            assert "hunter2" not in str(warnings)

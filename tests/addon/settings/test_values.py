@@ -154,8 +154,42 @@ def test_a_value_is_taken_and_normalised(name: str, value: object, expected: obj
     assert getattr(made({name: value}), OPTIONS[name][0]) == expected
 
 
+def test_sentinels_are_addresses_with_or_without_a_port() -> None:
+    settings = made(
+        {
+            "redisSentinels": ["10.0.0.1:26380", "[2620:fe::fe]:26381", "sentinel_3", "2620:fe::1"],
+            "redisSentinelMaster": "pages",
+        }
+    )
+    expected = (("10.0.0.1", 26380), ("2620:fe::fe", 26381), ("sentinel_3", 26379), ("2620:fe::1", 26379))
+    assert settings.redis_sentinels == expected
+    assert (settings.names_redis, settings.names_sentinels, settings.names_cluster) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (False, False, False)),
+        ({"redisHost": "a"}, (True, False, False)),
+        ({"redisHost": "a", "redisCluster": True}, (True, False, True)),
+        ({"redisURL": "redis+cluster://a,b"}, (True, False, True)),
+        ({"redisURL": "rediss+sentinel://a,b/pages"}, (True, True, False)),
+    ],
+)
+def test_the_settings_say_whether_there_are_sentinels_or_a_cluster(
+    options: dict[str, object], expected: tuple[bool, bool, bool]
+) -> None:
+    settings = made(options)
+    assert (settings.names_redis, settings.names_sentinels, settings.names_cluster) == expected
+
+
 # option, what was given, a part of what is said
 REFUSED: list[tuple[str, object, str]] = [
+    ("redisSentinels", "redis://a:26379", "no scheme"),
+    ("redisSentinels", "a:0", "ports go from 1"),
+    ("redisSentinels", "a:70000", "ports go from 1"),
+    ("redisSentinels", "a b", "the address of a sentinel"),
+    ("redisURL", "redis+both://a", "redis+sentinel://"),
     ("pagesDomain", "https://pages.example.org", "leave out the scheme"),
     ("pagesDomain", "pages.example.org/", "leave out the path"),
     ("pagesDomain", "pages.example.org:8080", "leave out the port"),
@@ -325,11 +359,30 @@ def test_without_any_home_the_state_folder_must_be_named() -> None:
         ({"forgejoPublicHost": "https://git.Pages.example.org"}, "forgejoPublicHost", "outside of pages.example.org"),
         ({"redisPoolSize": 21}, "redisPoolSize", "at most redisMaxConnections, which is 20, found 21"),
         ({"redisPoolSize": 5, "redisMaxConnections": 4}, "redisPoolSize", "which is 4, found 5"),
+        ({"redisSentinels": "a,b"}, "redisSentinelMaster", "is required with redisSentinels"),
+        ({"redisSentinelMaster": "m"}, "redisSentinelMaster", "needs redisSentinels"),
+        ({"redisSentinels": "a", "redisSentinelMaster": "m", "redisHost": "b"}, "redisSentinels", "no redisHost"),
+        ({"redisSentinels": "a", "redisSentinelMaster": "m", "redisCluster": True}, "redisCluster", "no sentinels"),
+        ({"redisCluster": True}, "redisCluster", "needs redisHost or redisURL"),
+        ({"redisCluster": True, "redisHost": "a", "redisDB": 1}, "redisDB", "expected 0"),
         ({"maxCachedFileSize": "1GiB"}, "maxCachedFileSize", "which is 256 MiB, found 1 GiB"),
         ({"listen": ":80", "adminListen": "127.0.0.1:80"}, "adminListen", "an address of its own"),
         ({"adminListen": ":8081"}, "adminToken", "set it, or listen at 127.0.0.1:8081"),
         ({"adminListen": ["127.0.0.1:8081", "192.0.2.1:8081"]}, "adminToken", "as 192.0.2.1:8081 can"),
         ({"adminListen": "[::]:8081"}, "adminToken", "is required where"),
+        ({"previewDomain": "pages.example.org"}, "previewDomain", "a domain apart from pages.example.org"),
+        ({"previewDomain": "p.pages.example.org"}, "previewDomain", "insist by previewDomainBelowPages: true"),
+        ({"previewDomain": "example.org"}, "previewDomain", "a domain apart from pages.example.org"),
+        (
+            {"previewDomain": "pages.example.org", "previewDomainBelowPages": "true"},
+            "previewDomain",
+            "a domain apart from pages.example.org",
+        ),
+        (
+            {"previewDomain": "p.git.example.net", "forgejoPublicHost": "git.example.net"},
+            "previewDomain",
+            "a domain apart from git.example.net",
+        ),
         ({"oauthClientId": "3a61"}, "oauthClientSecret", "together with oauthClientId"),
         ({"oauthClientId": "3a61", "oauthClientSecret": "gto_x", "processes": 2}, "oauthClientId", "needs redisHost"),
     ],
@@ -338,6 +391,14 @@ def test_options_that_contradict_each_other_are_refused(options: dict[str, objec
     message = refusal(options)
     assert message.startswith(f"settings: {option}: ")
     assert says in message
+
+
+@pytest.mark.parametrize("domain", ["preview.example.net", "preview.example.org", "evilpages.example.org"])
+def test_the_domain_of_previews_may_be_any_other_and_below_the_pages_where_the_operator_insists(domain: str) -> None:
+    assert made(previewDomain=domain).preview_domain == domain
+    below = made(previewDomain="p.pages.example.org", previewDomainBelowPages=True)
+    assert below.preview_domain == "p.pages.example.org"
+    assert made(previewToken="x" * 40).warnings == ("previewToken: is of no use without previewDomain",)
 
 
 @pytest.mark.parametrize("host", ["example.org", "evilpages.example.org", "git.example.org"])

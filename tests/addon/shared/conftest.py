@@ -13,7 +13,7 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.addon.shared.nodes import Node
+from tests.addon.shared.nodes import Node, Place
 from tests.resp.servers import Server, start_redis, start_valkey
 
 FIRST = b"<!doctype html><title>First</title><h1>First</h1>\n"
@@ -63,12 +63,11 @@ def forge(tmp_path: Path, blog: Site) -> Iterator[Forge]:
 
 @pytest.fixture
 async def node(forge: Forge, tmp_path: Path) -> AsyncIterator[MakeNode]:
-    """`node(redis, **options)`: a proxy in front of the forge; redis: a server, an address, or None."""
+    """`node(redis, **options)`: a proxy in front of the forge; redis: where it is."""
     made: list[Node] = []
 
-    def make(redis: Server | tuple[str, int] | str | None, **options: Any) -> Node:
-        address = redis.address if isinstance(redis, Server) else redis
-        made.append(Node(forge.url, address, tmp_path, **options))
+    def make(redis: Place, **options: Any) -> Node:
+        made.append(Node(forge.url, redis, tmp_path, **options))
         return made[-1]
 
     yield make

@@ -18,9 +18,30 @@ from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.web.forwarding import Visitor
 from addon.wiring import open_access, open_resolver, open_server, open_sources, shared_of
+from tests.resp.fleets import MASTER, Cluster, Watched
+from tests.resp.servers import Server
 
 PAGES_DOMAIN = "pages.test"
 VISITOR = Visitor("192.0.2.7", True)
+
+
+Place = Server | Cluster | Watched | tuple[str, int] | str | None
+"""Where Redis is: a server, many, an address, a URL, or nowhere."""
+
+
+def options_of(redis: Place) -> dict[str, Any]:
+    """The settings that say where Redis is."""
+    if isinstance(redis, str):
+        return {"redisURL": redis}
+    if isinstance(redis, Watched):
+        return {"redisSentinels": [each.place for each in redis.sentinels], "redisSentinelMaster": MASTER}
+    if isinstance(redis, Cluster):
+        first = redis.alive()[0]
+        return {"redisHost": first.host, "redisPort": first.port, "redisCluster": True}
+    if redis is None:
+        return {}
+    host, port = redis.address if isinstance(redis, Server) else redis
+    return {"redisHost": host, "redisPort": port}
 
 
 class Page(NamedTuple):
@@ -37,17 +58,14 @@ class Page(NamedTuple):
 class Node:
     """One proxy's worth of server."""
 
-    def __init__(self, forge_url: str, redis: tuple[str, int] | str | None, folder: Path, **options: Any) -> None:
+    def __init__(self, forge_url: str, redis: Place, folder: Path, **options: Any) -> None:
         mapping: dict[str, Any] = {
             "pagesDomain": PAGES_DOMAIN,
             "forgejoHost": forge_url,
             "stateDir": str(folder),
             **options,
+            **options_of(redis),
         }
-        if isinstance(redis, str):
-            mapping["redisURL"] = redis
-        elif redis is not None:
-            mapping |= {"redisHost": redis[0], "redisPort": redis[1]}
         self.settings = Settings.from_mapping(mapping, environ={})
         self.skipped = 0.0
         self._closing = stack = AsyncExitStack()

@@ -5,15 +5,18 @@
 import math
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from addon.access.control import Access
 from addon.access.guess_limits import LIMITS
+from addon.access.signing_key import SigningKey, Source
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.guess_counts import PREFIX, GuessesShared
-from tests.addon.access.access_cases import KEY, Clock
+from tests.addon.access.access_cases import KEY, Clock, by_sha256
 from tests.resp.servers import Server
 
 SITE = "alice/blog"
@@ -84,6 +87,22 @@ async def test_a_wrong_guess_costs_one_trip_and_what_is_kept_tells_no_address_an
         left = redis.ask("TTL", name)
         assert isinstance(left, int)
         assert 0 < left <= LIMITS.forgotten + 1
+
+
+async def test_two_proxies_that_adopt_a_key_share_one_count_from_then_on(proxy: Make, redis: Server) -> None:
+    """Through `Access`, which is told of the key."""
+    executor = ThreadPoolExecutor(1)
+    tallies = [proxy(redis), proxy(redis)]
+    two = [Access(KEY, 3600, executor, guesses=tally, check_password=by_sha256) for tally in tallies]
+    other = SigningKey(b"a" * 32, Source.SHARED)
+    two[0].adopt(other)
+    await tallies[0].admit(SITE, GUESSER)
+    await tallies[1].admit(SITE, GUESSER)
+    assert len(names(redis)) == 6  # each under its own key
+    two[1].adopt(other)
+    await tallies[1].admit(SITE, GUESSER)
+    assert len(names(redis)) == 6
+    executor.shutdown()
 
 
 async def test_who_knew_the_password_at_one_proxy_goes_first_at_the_other(proxy: Make, redis: Server) -> None:

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from addon.sites.pages_file import MAX_BYTES, PagesFile, PagesFileError, parse
+from addon.sites.preview_rules import PreviewRules, matches
 
 HASH = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
@@ -400,3 +401,77 @@ def test_a_site_that_its_owner_meant_to_take_down_is_not_served(text: str) -> No
 def test_what_takes_nothing_down_is_a_warning(text: str) -> None:
     assert parse(text.encode()).enabled
     assert len(parse(text.encode()).warnings) == 1
+
+
+PREVIEWS = [
+    ("branches: all", PreviewRules(branches=("*",))),
+    ("branches: [main, 'feature/*', main]", PreviewRules(branches=("main", "feature/*"))),
+    ("branches: staging", PreviewRules(branches=("staging",))),
+    ("branches: no", PreviewRules()),
+    ("commits: yes", PreviewRules(commits=True)),
+    ("pulls: own", PreviewRules(pulls="own")),
+    ("pulls: All", PreviewRules(pulls="all")),
+    ("pulls: false", PreviewRules()),
+    ("banner: true", PreviewRules(banner="This is a preview.")),
+    ("banner: Look!", PreviewRules(banner="Look!")),
+    ("banner: off", PreviewRules()),
+]
+
+
+@pytest.mark.parametrize(("line", "meant"), PREVIEWS, ids=[line for line, _ in PREVIEWS])
+def test_previews_are_what_they_say_and_none_by_themselves(line: str, meant: PreviewRules) -> None:
+    assert parse(f"previews:\n  {line}\n".encode()).previews == meant
+    assert parse(b"enabled: true\n").previews == PreviewRules()
+    assert not PreviewRules(banner="x").any
+
+
+BROKEN_PREVIEWS = [
+    ("previews: all", 1),
+    ("previews: [branches]", 1),
+    ("previews:\n  pulls: everybody", 2),
+    ("previews:\n  pulls: [own]", 2),
+    ("previews:\n  commits: some", 2),
+    ("previews:\n  branches: {a: b}", 2),
+    ("previews:\n  branches: [[a]]", 2),
+    ("previews:\n  banner: [x]", 2),
+    (f"previews:\n  banner: {'x' * 201}", 2),
+    (f"previews:\n  branches: [{', '.join(f'b{number}' for number in range(51))}]", 2),
+    ("previews:\n  branches: all\n  password: x", 3),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), BROKEN_PREVIEWS)
+def test_previews_that_cannot_be_are_an_error_with_its_line(text: str, line: int) -> None:
+    with pytest.raises(PagesFileError) as caught:
+        parse(text.encode())
+    assert caught.value.line == line
+
+
+def test_a_misspelt_name_in_previews_opens_nothing_and_is_a_warning() -> None:
+    found = parse(b"previews:\n  pull: all\n  commits: true\n  commits: false\n")
+    assert not found.previews.any
+    assert found.warnings == (
+        "line 2: unknown name in previews; did you mean pulls?",
+        "line 4: commits is given more than once; this one counts",
+    )
+
+
+MATCHES = [
+    ("*", "a/b", True),
+    ("feature/*", "feature/a/b", True),
+    ("feature/*", "feature", False),
+    ("*-fix", "a-fix", True),
+    ("*-fix", "fix", False),
+    ("a*b*c", "abc", True),
+    ("a*b*c", "axbxc", True),
+    ("a*b*c", "acb", False),
+    ("ab*ba", "aba", False),
+    ("main", "Main", False),
+    ("main", "main", True),
+    ("a?c", "abc", False),
+]
+
+
+@pytest.mark.parametrize(("pattern", "branch", "expected"), MATCHES)
+def test_a_star_is_any_text_and_nothing_else_is_special(pattern: str, branch: str, expected: bool) -> None:
+    assert matches(pattern, branch) is expected

@@ -17,6 +17,7 @@ from addon.web.routing import (
     OwnRequest,
     PagesDomain,
     Path,
+    PreviewRequest,
     Refusal,
     Route,
     SiteRequest,
@@ -491,3 +492,29 @@ def test_a_path_names_the_same_bytes_as_its_clean_form(raw: str) -> None:
     if isinstance(parsed, Path) and not any("\ufffd" in segment for segment in parsed.segments):
         sent = unquote_to_bytes(raw.encode("utf-8", "surrogateescape"))
         assert unquote_to_bytes(str(parsed)) == sent
+
+
+PREVIEWED = [
+    ("pr-1--blog--alice.preview.example.net", "pr-1--blog--alice"),
+    ("PR-1--Blog--Alice.Preview.Example.Net.:8443", "pr-1--blog--alice"),
+    ("a.b.preview.example.net", "a.b"),
+    ("preview.example.net", None),
+    ("evilpreview.example.net", None),
+    ("pr-1--blog--alice.pages.example.com", None),
+]
+
+
+@pytest.mark.parametrize(("host", "label"), PREVIEWED)
+def test_hosts_of_previews_are_found_by_label(host: str, label: str | None) -> None:
+    def found(preview_domain: str | None) -> Route:
+        return route(host, "/a", pages_domain=DOMAIN, forgejo_host=FORGE, preview_domain=preview_domain)
+
+    target = found("preview.example.net")
+    if label is None:
+        assert not isinstance(target, PreviewRequest)
+        assert target == found(None)
+    else:
+        assert target == PreviewRequest(label, Path(("a",), False))
+        assert isinstance(found(None), OtherHost)
+    forge = route(FORGE, "/a", pages_domain=DOMAIN, forgejo_host=FORGE, preview_domain="example.com")
+    assert isinstance(forge, ForgejoRequest)

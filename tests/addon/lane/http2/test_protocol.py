@@ -591,6 +591,22 @@ def test_a_block_that_does_not_end_is_bounded_in_bytes_and_pieces() -> None:
                 break
         assert codes[-1] is CALM
         assert len(codes) < 20
+        assert client.answering.heads == ([None] if piece == bytes(4000) else [])  # which is a 431
+
+
+def test_too_many_cookies_are_answered_before_the_connection_ends_for_them() -> None:
+    client = Client()
+    block = client.encoder.encode([*GET, *(("cookie", f"c{number}={'x' * 3900}") for number in range(180))])
+    pieces = [block[at : at + 16384] for at in range(0, len(block), 16384)]
+    answer = client.say(frame(frames.HEADERS, END_STREAM, 1, pieces[0]))
+    for piece in pieces[1:]:
+        answer += client.say(frame(frames.CONTINUATION, 0, 1, piece))
+    assert client.answering.heads == [None]
+    assert answer[0].kind == frames.HEADERS
+    (end,) = (each for each in answer if each.stream == 1 and each.flags & END_STREAM)
+    assert answer.index(end) == len(answer) - 2
+    assert answer[-1].payload[:4] == (1).to_bytes(4, "big")  # that one was answered
+    assert connection_error(answer) is CALM
 
 
 def test_a_bomb_of_header_compression_is_not_unpacked() -> None:
