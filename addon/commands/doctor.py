@@ -258,7 +258,8 @@ async def _tried_client(client: HttpClient, settings: Settings, callback: str) -
     deadline = asyncio.get_running_loop().time() + PATIENCE
     target = f"/{base}{TOKEN}" if base else TOKEN
     origin = origin_of(settings.forgejo_host)
-    response = await client.post(origin, target, (), urlencode(form).encode(), deadline=deadline)
+    body, kind = urlencode(form).encode(), "application/x-www-form-urlencoded"
+    response = await client.post(origin, target, (), body, kind, deadline=deadline)
     try:
         return _text_of(await response.read(64 * 1024, deadline=deadline), "error_description") or ""
     finally:
