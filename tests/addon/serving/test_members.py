@@ -555,7 +555,7 @@ async def test_domains_and_hosts_of_branches_are_closed_alike(tmp_path: Path) ->
             assert isinstance(store, DomainStore)
             for name in ("plain", "locked"):
                 for host, branch in ((f"{name}.example", None), (f"dev.{name}.example", "dev")):
-                    store._own[forward_key(host)] = value_of(Mapping("alice", name, branch))
+                    store._own[forward_key(host)] = value_of(Mapping("alice", name, branch)).encode()
             bob, dave = Browser(served), Browser(served, "dave")
             for host, body in (("plain.example", b"main"), ("dev.plain.example", b"dev"), ("locked.example", b"main")):
                 reply = await bob.open(f"https://{host}/")
