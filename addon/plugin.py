@@ -35,6 +35,7 @@ from addon.mitm.listening import CannotListen, modes_of, open_listeners, put_lan
 from addon.mitm.options import PARSERS_SAFE, set_options, version
 from addon.mitm.relay import open_relay
 from addon.mitm.upstream import Upstream
+from addon.net.certificates import CertificateWatch
 from addon.process.worker import joined, share_of
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
@@ -54,6 +55,7 @@ class Running:
     flows: FlowFace
     upstream: Upstream
     lane: Lane | None
+    certificates: CertificateWatch
 
 
 class PagesAddon:
@@ -114,7 +116,8 @@ class PagesAddon:
             try:
                 self.server = server = await put_together(stack, settings)
                 await open_listeners(stack, settings, server.app.worker)
-                await open_admin(stack, server.app, lambda: _numbers(server))
+                await open_admin(stack, server.app, lambda: _numbers(server), server.certificates.expiries)
+                server.app.loop_watch.serving()
                 server.app.bus.ready()
                 self._closing = stack.pop_all()
             except (CannotStart, CannotListen) as fault:
@@ -220,21 +223,23 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
         webhook=app.webhook,
         written_to=app.changes.hint,
         log=app.access_log,
+        meter=app.meter,
     )
     sources = app.sources
-    lane = put_lane(
+    lane, certificates = put_lane(
         stack,
         *parts,
         facts=sources.library.memory,
         executor=sources.executor,
         log=app.access_log,
+        meter=app.meter,
         webhook=app.webhook,
         worker=app.worker,
     )
     if lane is not None:
         flows.serving, flows.received, flows.forwarded = lane.serving, lane.received, lane.forwarded
     stack.push_async_callback(_drain, flows, lane)
-    return Running(app, flows, Upstream(settings, connections, relay), lane)
+    return Running(app, flows, Upstream(settings, connections, relay), lane, certificates)
 
 
 async def _drain(flows: FlowFace, lane: Lane | None) -> None:

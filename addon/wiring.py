@@ -9,13 +9,14 @@ without a second list. Commands and tests take from here the groups they need, a
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import resp
 from addon import __version__
+from addon.access.control import AT_ONCE as HASHED_AT_ONCE
 from addon.access.control import Access
 from addon.access.member_cookies import BEGUN_LIFE
 from addon.access.sealing import Sealer
@@ -24,9 +25,13 @@ from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
 from addon.admin.explaining import Explaining
+from addon.admin.lights import Lights
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
+from addon.admin.part_numbers import Parts
 from addon.admin.process_numbers import own_process
+from addon.admin.push_times import PushTimes
+from addon.admin.warming import Warmed, Warming
 from addon.admin.webhook import Webhook
 from addon.domains.desired import Prover
 from addon.domains.dns import Dns
@@ -40,6 +45,7 @@ from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
 from addon.library.preview_reports import PreviewReports
 from addon.library.readers import Readers
+from addon.net.thread_priority import stand_behind
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
 from addon.serving.acme_challenges import Challenges
@@ -50,8 +56,9 @@ from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.guess_counts import GuessesShared
 from addon.shared.login_key import KeptInStep, KeyInRedis
-from addon.shared.lookup import key_of
-from addon.shared.mappings import Mapping, host_of
+from addon.shared.lookup import Key, Lookup, key_of
+from addon.shared.mappings import Mapping as Mapped
+from addon.shared.mappings import host_of
 from addon.shared.member_sessions import MemberSessions
 from addon.shared.one_use import OneUse
 from addon.shared.signatures import FILE_NAME as KEY_FILE
@@ -59,6 +66,8 @@ from addon.sites.pages_file import PagesFile
 from addon.web.forwarding import HOP_HEADER, Forwarding
 
 Clock = Callable[[], float]
+_WARM_BEHIND = 300.0
+"""Seconds that a site may take to be made ready where nobody waits for it."""
 _COLD_MEMORY = 64 * 1024 * 1024
 
 
@@ -78,6 +87,7 @@ class Application:
     forwarding: Forwarding
     changes: Changes
     webhook: Webhook
+    pushes: PushTimes
     access_log: AccessLog | None
     bus: Bus
     loop_watch: LoopWatch
@@ -116,6 +126,9 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         server.visited, server.measured = registration.visited, meter.measure
         server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
+        pushes = PushTimes(lambda key: sources.library.peek(key) is not None, sources.clock)
+        webhook.pushed = pushes.pushed
+        sources.library.looked = told_both(sources.library.looked, pushes.seen)
         loop_watch = open_loop_watch(stack, bus)
         domains = CustomDomainParts(store, resolver, dns, prover, registration)
         parts = (
@@ -126,6 +139,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
             forwarding,
             changes,
             webhook,
+            pushes,
             access_log,
             bus,
             loop_watch,
@@ -135,6 +149,16 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         app = Application(settings, *parts, closing := AsyncExitStack())
         closing.push_async_exit(stack.pop_all())  # all is there, so nothing is closed before `aclose`
         return app
+
+
+def told_both(one: Callable[[Lookup], object], other: Callable[[Lookup], object]) -> Callable[[Lookup], object]:
+    """Who tells two of each look."""
+
+    def told(lookup: Lookup) -> None:
+        one(lookup)
+        other(lookup)
+
+    return told
 
 
 # ---- where sites come from: forgejo, shared, library -----------------------------------------------------------------
@@ -180,9 +204,9 @@ def open_sources(
     return Sources(settings, executor, forgejo, shared, library, clock, now)
 
 
-def open_executor(stack: AsyncExitStack, threads: int) -> ThreadPoolExecutor:
-    """The threads for work that would hold up the loop."""
-    executor = ThreadPoolExecutor(threads, "pages")
+def open_executor(stack: AsyncExitStack, threads: int, *, behind: bool = False) -> ThreadPoolExecutor:
+    """The threads for work that would hold up the loop. behind: the loop goes first where cores are few."""
+    executor = ThreadPoolExecutor(threads, "pages", initializer=stand_behind if behind else None)
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     return executor
 
@@ -265,7 +289,7 @@ def open_resolver(stack: AsyncExitStack, sources: Sources) -> tuple[DomainStore,
     stack.push_async_callback(resolver.aclose)
     names = DomainNames(sources.settings)
 
-    async def claims(host: str, mapping: Mapping) -> bool:
+    async def claims(host: str, mapping: Mapped) -> bool:
         key = key_of(mapping.owner, mapping.repository)
         lookup = library.peek(key) or await library.look(key)
         rules = await library.governing(lookup) or PagesFile()
@@ -328,7 +352,9 @@ def open_access(stack: AsyncExitStack, sources: Sources, key: SigningKey, place:
     """Who may see a locked site. place: where the key is kept in step with other proxies."""
     shared = sources.shared
     guesses = GuessesShared(shared, key, sources.clock) if shared is not None else None
-    access = Access(key, sources.settings.auth_cookie_duration, sources.executor, guesses=guesses, clock=sources.clock)
+    # Threads of their own: a hash takes a core for tenths of a second, and what needs a moment would wait behind it.
+    hashers = open_executor(stack, HASHED_AT_ONCE, behind=True)
+    access = Access(key, sources.settings.auth_cookie_duration, hashers, guesses=guesses, clock=sources.clock)
     stack.push_async_callback(access.aclose)
     if place is not None:
         in_step = KeptInStep(key, place, access.adopt)
@@ -384,6 +410,7 @@ def open_members(stack: AsyncExitStack, sources: Sources, access: Access) -> Mem
 def open_loop_watch(stack: AsyncExitStack, bus: Bus) -> LoopWatch:
     """Who measures the event loop, and tells the supervisor that it goes on."""
     watch = LoopWatch(bus.beat)
+    watch.silent = True  # until we listen: to make keys and certificates takes its time
     stack.push_async_callback(watch.aclose)
     watch.start()
     return watch
@@ -467,12 +494,30 @@ def open_access_log(stack: AsyncExitStack, settings: Settings) -> AccessLog | No
     return log
 
 
-async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers) -> Admin | None:
+async def open_admin(
+    stack: AsyncExitStack,
+    app: Application,
+    faces: FaceNumbers,
+    certificates: Callable[[], Mapping[str, float]] = dict,
+) -> Admin | None:
     """`adminListen`, where it is wanted and this process is the one to do it; the others tell it what they count.
 
-    Raises CannotStart.
+    certificates: when each ends, in seconds since 1970, by the name of its file. Raises CannotStart.
     """
     settings, worker, domains = app.settings, app.worker, app.custom_domains
+    sources, registry = app.sources, domains.registration.registry
+    core = (app.meter, sources.library, sources.forgejo, sources.shared, app.access, registry)
+    parts = Parts(*core, domains.dns, app.webhook, app.pushes, certificates)
+    lights = Lights(lambda: operations.every())
+    warming = Warming(settings, sources.library, sources.clock)
+    app.bus.works["warm"] = lambda key: warming.warm(key, _WARM_BEHIND)
+
+    async def warm(key: Key) -> Warmed:
+        warmed = await warming.warm(key)
+        if not warmed.left:  # so that Redis, where there is one, has by now what the others need
+            app.bus.tell("warm", key)
+        return warmed
+
     operations = PagesOperations(
         settings,
         app.sources.library,
@@ -485,16 +530,24 @@ async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers
         certifiable=domains.registration.registry.may_have_certificate,
         purge=app.changes.purge,
         process=lambda: own_process(worker, app.loop_watch),
-        meter=app.meter,
+        parts=parts,
+        lights=lights,
+        access_log=app.access_log,
+        forwarding=app.forwarding,
+        sites=lambda: app.bus.ask("sites"),
+        warm=warm,
         siblings=lambda: app.bus.ask("numbers"),
         processes=worker.count if worker is not None else 1,
     )
     app.bus.answers["numbers"] = operations.numbers
+    app.bus.answers["sites"] = operations.own_sites
     if not settings.admin_listen or (worker is not None and worker.number):
         return None
     may_have = domains.registration.registry.may_have_certificate
     explaining = Explaining(app.server, lambda: cold_server(app), domains.dns, domains.prover, may_have)
     admin = Admin(operations, explaining, settings.admin_token, settings.admin_hosts)
+    stack.push_async_callback(lights.aclose)
+    lights.start()
     stack.push_async_callback(admin.aclose)
     try:
         await admin.start(settings.admin_listen, worker)

@@ -95,10 +95,10 @@ class ClusterSource:
         if type(name) is str and name in ONE_KEY and self._straight and not last and len(args) > 1:
             # One key, which is the usual case: nothing else need be known of the command.
             key: Any = args[1]
-            if type(key) is not bytes:
-                key = encode_argument(key)
-                if type(key) is not bytes:
-                    key = bytes(key)
+            if type(key) is str and key.isascii():
+                key = key.encode()
+            elif type(key) is not bytes:
+                key = bytes(encode_argument(key))
                 if len(args) == 2:
                     args = (name, key)  # need not be encoded once more
             place = key_slot(key) if b"{" in key else crc_hqx(key, 0) & LAST_SLOT

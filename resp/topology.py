@@ -22,7 +22,7 @@ from resp.keys import SLOTS
 from resp.node import Node
 from resp.observer import tell
 from resp.rounds import Rounds
-from resp.slots import Address, Shard, SlotRange, parse_slots
+from resp.slots import Address, Shard, SlotRange, parse_shards, parse_slots
 from resp.source import NO_STATS, SourceStats, summed
 
 logger = logging.getLogger("resp.cluster")
@@ -35,6 +35,18 @@ EVERY: Final = 5.0
 PATIENCE: Final = 1.0
 #: Nodes that are asked for their map before a round is given up.
 _NODES_ASKED: Final = 8
+
+
+def _map_of(node: Node) -> tuple[SlotRange, ...]:
+    """What a node says that the cluster is. CLUSTER SLOTS is what all know; some permit only its successor."""
+    where = node.endpoint
+    reply = node.call(("CLUSTER", "SLOTS"), _ASK_SECONDS)
+    if not isinstance(reply, ServerError):
+        return parse_slots(reply, where.host)
+    newer = node.call(("CLUSTER", "SHARDS"), _ASK_SECONDS)
+    if isinstance(newer, ServerError):
+        raise reply.with_traceback(None)
+    return parse_shards(newer, where.host, tls=where.tls is not None)
 
 
 class Topology:
@@ -139,10 +151,7 @@ class Topology:
         trouble: RespError | None = None
         for node in self._asked():
             try:
-                reply = node.call(("CLUSTER", "SLOTS"), _ASK_SECONDS)
-                if isinstance(reply, ServerError):
-                    raise reply.with_traceback(None)
-                found = parse_slots(reply, node.endpoint.host)
+                found = _map_of(node)
             except RespError as error:
                 trouble = error.with_traceback(None)
                 continue

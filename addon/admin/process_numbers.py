@@ -20,8 +20,8 @@ Section = Mapping[str, object]
 Numbers = Mapping[str, Section]
 """By section; all of it can be said in JSON."""
 
-_LARGEST = frozenset(("running_seconds", "event_loop_lag_ms", "worst_event_loop_lag_ms"))
-NOT_ADDED = frozenset(("process", "meters"))
+_LARGEST = frozenset(("running_seconds", "event_loop_lag_ms", "worst_event_loop_lag_ms", "clock_skew_seconds"))
+NOT_ADDED = frozenset(("process", "meters", "errors", "Webhook", "Proxy in front", "Disk"))
 """Sections that are of one process, or for programs alone."""
 _BEGAN = time.monotonic()
 

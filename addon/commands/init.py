@@ -66,6 +66,8 @@ def init_command(options: argparse.Namespace, ask: Callable[[str], str] = input)
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}")
     print(f"\nNext: pages check {options.directory / 'pages.yaml'}")
+    if "Caddyfile" in written:
+        print("and choose in Caddyfile where the wildcard certificate for the sites of users comes from")
     return 0
 
 

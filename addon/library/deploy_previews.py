@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 MOST_BRANCHES_ASKED = 20
 """Branches in whose history a commit is looked for, the default one first."""
+MOST_PULLS_LISTED = 500
+"""Open pull requests of a repository that are looked at, the newest of them, unless maxPreviews is more."""
 _MOST_OF_AN_OWNER = 50
 _ROW_BYTES, _HEAD_BYTES = 500, 180
 _TRIES = 3
@@ -328,11 +330,15 @@ class DeployPreviews:
         asks, most = self._forgejo.pulls, self._settings.max_previews
         began, owner, name = self._clock(), repository.owner, repository.name
         heads = await asks.heads(repository) if rules.branches or rules.commits else {}
+        listed = await asks.open_pulls(repository, max(most, MOST_PULLS_LISTED)) if rules.pulls else []
+        shown = [pull for pull in listed if pull.own]
+        strangers = [pull for pull in listed if not pull.own]
+        if rules.pulls != EVERYBODYS:
+            strangers = await self._consents.given(repository, strangers)
         pulls: dict[str, Preview] = {}
-        for pull in await asks.open_pulls(repository, most) if rules.pulls else ():
+        for pull in [*shown, *strangers][:most]:  # however many strangers open, the repository's own have room
             label = label_of_pull(pull.number, name, owner)
-            shown = pull.own or rules.pulls == EVERYBODYS or await self._consents.given(repository, pull)
-            if label is not None and shown:
+            if label is not None:
                 pulls[str(pull.number)] = Preview("pull", str(pull.number), pull.head, label, pull.updated_at)
         build = partial(_branches, repository, heads, rules, most - len(pulls))
         branches = build() if len(heads) <= _THREAD_BRANCHES else await self._library.blobs.on_thread(build)

@@ -41,6 +41,8 @@ class LoopWatch:
         """Seconds by which the last heartbeat was late."""
         self.stalls = 0
         """How often one was late by LATE or more."""
+        self.silent = False
+        """Nothing is said: nobody is being served yet, so nobody has waited."""
         self._beat = beat
         self._clock = clock
         self._worst: deque[tuple[float, float]] = deque()  # when, how late; only those that no later one exceeds
@@ -58,6 +60,13 @@ class LoopWatch:
         self._loop_thread = threading.get_ident()
         self._schedule()
         threading.Thread(target=self._look, name="pages-loop-watch", daemon=True).start()
+
+    def serving(self) -> None:
+        """Somebody may wait from now on: what is late is said, and what was late before is over."""
+        self.silent, self._seen = False, ""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._schedule()
 
     async def aclose(self) -> None:
         """Watch no more."""
@@ -93,6 +102,8 @@ class LoopWatch:
         if lag < LATE:
             return
         self.stalls += 1
+        if self.silent:
+            return
         if now - self._said < _SAY_EVERY:
             self._unsaid += 1
             return

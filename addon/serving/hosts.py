@@ -22,6 +22,7 @@ from addon.serving.answers import (
     Request,
     Work,
     answer_to_method,
+    because,
     options,
     own_not_found,
     own_page,
@@ -207,7 +208,8 @@ class Hosts:
         if isinstance(other, Mapping) and other.branch is None:
             return to_https(request, twin, self._settings.redirect_https) or to_twin(request, twin)
         if found is NO_ANSWER or other is NO_ANSWER:
-            return trouble_page(request, Overloaded("it is not known whose domain this is"))
+            answer = trouble_page(request, Overloaded("it is not known whose domain this is"))
+            return because(answer, "redis", "Redis does not say whose domain this is")
         hint = (
             f"Is it yours? Then write `custom_domain: {host}` into the file `.pages` of your site’s default branch,"
             f" push, and open the site at its address below `{self._settings.pages_domain}` once."

@@ -4,13 +4,14 @@
 
 The site's tree says it (`sites/`), so nobody is asked. A file goes on to `files.py`. A listing is made on a thread, a
 page of 1 000 rows at a time, unless the whole site is small. The surprise: it names no host and begins at the site, so
-that commit, path and page are all that a page depends on, and nobody can have the same one made in sixteen ways.
+that commit, path, order and page are all that a page depends on, and nobody can have one made in sixteen ways.
 """
 
 import re
 from array import array
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 from addon import templates
 from addon.library.blobs import Blobs
@@ -21,14 +22,14 @@ from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.shared.lookup import Lookup
 from addon.sites.site import INDEX, File, Listing, Missing, Site, ToFile, ToFolder
-from addon.templates.names import natural_order
+from addon.sites.tree import Entry
 from addon.web.routing import OWN_PREFIX, PROFILE, Path, encode_path
 
 ROWS = 1_000
 """Rows of one page of a listing."""
 _SMALL_SITE = 100
 """Files up to which a listing is made at once: 100 rows take 2 ms."""
-_PAGE = re.compile(r"page=([1-9][0-9]{0,4})")
+_QUERY = re.compile(r"(?:sort=(-?(?:name|size))(?:&|\Z))?(?:page=([1-9][0-9]{0,4}))?")
 
 
 FormerFile = Callable[[Lookup, tuple[str, ...]], tuple[Lookup, File, float] | None]
@@ -100,23 +101,25 @@ class Paths:
 
     def _listing(self, request: Request, entered: Entered, listing: Listing, work: Work) -> Answer | Need | None:
         lookup, site = entered
-        said = _PAGE.fullmatch(request.query or "")
-        number = int(said[1]) if said is not None else 1
+        said = _QUERY.fullmatch(request.query or "")
+        sort = cast(templates.Sort, said[1] if said is not None and said[1] else "name")
+        number = int(said[2]) if said is not None and said[2] else 1
         if len(site.tree) <= _SMALL_SITE:
             if number > 1:
                 return None
-            return self._listed(request, lookup, _listing_page(site, listing, _order(site, listing.folder), 1), work)
-        name = ("listing", site.commit, site.prefix or "", listing.path, str(number))
+            order = _order(site, listing.folder, sort)
+            return self._listed(request, lookup, _listing_page(site, listing, order, 1, sort), work)
+        name = ("listing", site.commit, site.prefix or "", listing.path, sort, str(number))
         page = self._blobs.held_page(name) or work.done.get(name)
         if not isinstance(page, bytes):
-            key = ("order", site.commit, site.prefix or "", listing.folder)
-            order = self._blobs.held_page(key) or work.done.get(key)
-            if not isinstance(order, bytes):
-                sort = partial(_order, site, listing.folder)
-                return Need(key, lambda: self._blobs.page(key, sort), from_forgejo=False)
-            if number > 1 and (number - 1) * ROWS >= len(array("I", order)):
+            key = ("order", site.commit, site.prefix or "", listing.folder, sort)
+            found = self._blobs.held_page(key) or work.done.get(key)
+            if not isinstance(found, bytes):
+                sorting = partial(_order, site, listing.folder, sort)
+                return Need(key, lambda: self._blobs.page(key, sorting), from_forgejo=False)
+            if number > 1 and (number - 1) * ROWS >= len(array("I", found)):
                 return None
-            make = partial(_listing_page, site, listing, order, number)
+            make = partial(_listing_page, site, listing, found, number, sort)
             return Need(name, lambda: self._blobs.page(name, make), from_forgejo=False)
         return self._listed(request, lookup, page, work)
 
@@ -141,27 +144,37 @@ def _clean(site: Site, file: File, segments: tuple[str, ...], path: Path) -> str
     return encode_path((*path.segments[: len(path.segments) - len(segments)], *shorter), slash)
 
 
-def _order(site: Site, folder: str) -> bytes:
+def _order(site: Site, folder: str, sort: templates.Sort) -> bytes:
     """The rows of a folder in the order in which they are shown, by their place in the tree: 4 bytes for each."""
-    keys = {}
+    rows = {}
     for place in site.places(folder):
-        name, entry = site.row(folder, place) or ("", None)
-        keys[place] = (entry is not None, *natural_order(name))
-    return array("I", sorted(keys, key=keys.__getitem__)).tobytes()
+        row = site.row(folder, place)
+        if row is not None:
+            rows[_entry(*row)] = place
+    return array("I", map(rows.__getitem__, templates.in_order(rows, sort))).tobytes()
 
 
-def _listing_page(site: Site, listing: Listing, order: bytes, number: int) -> bytes:
+def _entry(name: str, entry: Entry | None) -> templates.ListingEntry:
+    return templates.ListingEntry(name, "dir" if entry is None else "file", None if entry is None else entry.size)
+
+
+def _listing_page(site: Site, listing: Listing, order: bytes, number: int, sort: templates.Sort) -> bytes:
     """One page of a listing, as HTML."""
     places = array("I", order)
     shown = [site.row(listing.folder, place) for place in places[(number - 1) * ROWS : number * ROWS]]
-    entries = [
-        templates.ListingEntry(name, "dir" if entry is None else "file", None if entry is None else entry.size)
-        for name, entry in filter(None, shown)
-    ]
+    entries = [_entry(*row) for row in shown if row is not None]
     segments = listing.path.split("/") if listing.path else []
     label = site.owner if site.name == PROFILE else site.name
     title = "/" + "".join(f"{segment}/" for segment in segments)
     pages = max(1, -(-len(places) // ROWS))
     return templates.listing(
-        title, [label, *segments], entries, parent=bool(segments), page=number, pages=pages, total=len(places)
+        title,
+        [label, *segments],
+        entries,
+        parent=bool(segments),
+        page=number,
+        pages=pages,
+        total=len(places),
+        sort=sort,
+        modified=site.modified,
     )

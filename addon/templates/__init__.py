@@ -16,6 +16,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -66,6 +67,9 @@ _SHOWN_PATH = 160  # characters of a visitor's path that an error page repeats
 _SHOWN_DETAILS = 20  # lines
 
 
+Sort = Literal["name", "-name", "size", "-size"]
+
+
 class ListingEntry(NamedTuple):
     """One row of a directory listing; `size` in bytes, None where it says nothing (folders, links)."""
 
@@ -94,13 +98,13 @@ def _at_dots(host: str) -> Markup:
     return Markup(".<wbr>").join(escape(visible_text(label)) for label in host.split("."))
 
 
-def _stylesheet() -> Markup:
-    """The style sheet as it stands in the pages: comments and line breaks removed, nothing else touched."""
-    text = (_HERE / "style.css").read_text("utf-8")
+def _stylesheet(name: str) -> Markup:
+    """A style sheet as it stands in the pages: comments and line breaks removed, nothing else touched."""
+    text = (_HERE / name).read_text("utf-8")
     return Markup(re.sub(r"\s*\n\s*", "", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
 
 
-_STYLE = _stylesheet()
+_STYLE, _STATUS_STYLE = _stylesheet("style.css"), _stylesheet("status.css")
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_HERE),
     autoescape=True,
@@ -111,7 +115,7 @@ _ENVIRONMENT = Environment(
     finalize=_shown,
 )
 _ENVIRONMENT.filters.update(with_code=_with_code, at_dots=_at_dots, reference=relative_reference, size=size_text)
-_ENVIRONMENT.globals["style"] = _STYLE
+_ENVIRONMENT.globals.update(style=_STYLE, status_style=_STATUS_STYLE)
 _ERROR = _ENVIRONMENT.get_template("error.html")
 _LISTING = _ENVIRONMENT.get_template("listing.html")
 _LOGIN = _ENVIRONMENT.get_template("login.html")
@@ -119,16 +123,23 @@ _LOG_OUT = _ENVIRONMENT.get_template("log_out.html")
 _LANDING = _ENVIRONMENT.get_template("landing.html")
 _STATUS = _ENVIRONMENT.get_template("status.html")
 _SITE_REPORT = _ENVIRONMENT.get_template("site_report.html")
-_POLICY = (
-    "default-src 'none'; "
-    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
-    "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 
 
-def content_security_policy() -> str:
-    """The value of `Content-Security-Policy` for every page of this package (CSP level 3)."""
-    return _POLICY
+def _policy(*styles: str) -> str:
+    digests = (base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in styles)
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; style-src {sources}; "
+        "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+_POLICY, _STATUS_POLICY = _policy(_STYLE), _policy(_STYLE, _STATUS_STYLE)
+
+
+def content_security_policy(*, status: bool = False) -> str:
+    """The value of `Content-Security-Policy` for every page of this package (CSP level 3); status: the operator's."""
+    return _STATUS_POLICY if status else _POLICY
 
 
 def error_page(
@@ -319,6 +330,15 @@ def redirects_are_read(base: str) -> bytes:
     )
 
 
+def in_order(entries: Iterable[ListingEntry], sort: Sort = "name") -> list[ListingEntry]:
+    """Folders first, then everything else, in the natural order of names or by size; `-size`: the largest first."""
+    found = sorted(entries, key=lambda entry: natural_order(entry.name), reverse=sort == "-name")
+    if sort in ("size", "-size"):
+        found.sort(key=lambda entry: -1 if entry.size is None else entry.size, reverse=sort == "-size")
+    found.sort(key=lambda entry: entry.kind != "dir")
+    return found
+
+
 def listing(
     title_path: str,
     breadcrumbs: Sequence[str],
@@ -329,16 +349,19 @@ def listing(
     page: int = 1,
     pages: int = 1,
     total: int = 0,
+    sort: Sort = "name",
+    modified: float | None = None,
 ) -> bytes:
-    """The listing of a folder: folders first, then everything else, each in natural order.
+    """The listing of a folder, as `in_order` has it.
 
-    page, pages: which of how many this is, each at the query `page=…`; total: rows on all of them.
+    page, pages: which of how many this is, each at the query `page=…`; total: rows on all of them. sort: at the query
+    `sort=…`. modified: of the site, in seconds since 1970. A tree has no dates of its files.
 
     `title_path` is the folder's decoded path (`/blog/pictures/`). `breadcrumbs` are the labels of the folders from the
     site's root to this one; their links are relative, so the page must stand at an address that ends with a slash.
     `parent` offers the folder above.
     """
-    rows = sorted(entries, key=lambda entry: (entry.kind != "dir", *natural_order(entry.name)))
+    rows = in_order(entries, sort)
     crumbs = list(breadcrumbs) or ["/"]
     folders = sum(entry.kind == "dir" for entry in rows)
     return _LISTING.render(
@@ -346,6 +369,9 @@ def listing(
         ancestors=[("../" * (len(crumbs) - 1 - place), label) for place, label in enumerate(crumbs[:-1])],
         current=crumbs[-1],
         rows=rows,
+        sort=sort,
+        query="?" if sort == "name" else f"?sort={sort}&",
+        changed=None if modified is None else datetime.fromtimestamp(int(modified), UTC),
         folders=folders,
         files=len(rows) - folders,
         parent=parent,
@@ -366,13 +392,29 @@ def landing(pages_domain: str, forgejo_url: str | None, *, sites: Sequence[str] 
     return _LANDING.render(domain=pages_domain, forgejo=_public_address(forgejo_url), sites=sites).encode()
 
 
-def status(sections: Mapping[str, Mapping[str, object]]) -> bytes:
-    """The operator's page of numbers: sections by title, each with its rows; `_` in a name is shown as a space."""
-    shown = [
-        (title, [(name.replace("_", " "), _worded(name, value)) for name, value in rows.items()])
-        for title, rows in sections.items()
-    ]
-    return _STATUS.render(sections=shown).encode()
+class StatusPage(NamedTuple):
+    """What the operator's page shows, in words. lights, sites, domains, errors: rows by the names in the template.
+
+    headline: how all is, in a sentence; worst: the same for the window's title; at: when. still: it is not asked for
+    again by itself; every: else, after so many seconds. sections: numbers by title.
+    """
+
+    headline: str
+    worst: str
+    place: str
+    at: str
+    every: int
+    still: bool
+    lights: Sequence[Mapping[str, str]]
+    sites: Sequence[Mapping[str, object]]
+    domains: Sequence[Mapping[str, object]]
+    errors: Sequence[Mapping[str, object]]
+    sections: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+
+
+def status(page: StatusPage) -> bytes:
+    """The operator's page."""
+    return _STATUS.render(**page._asdict()).encode()
 
 
 def site_report(
@@ -387,18 +429,6 @@ def site_report(
     """
     shown = [(where, what, f"{do[:1].upper()}{do[1:]}") for where, what, do in findings]
     return _SITE_REPORT.render(name=name, place=place, sections=sections, findings=shown).encode()
-
-
-def _worded(name: str, value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.3g}"
-    if isinstance(value, int):
-        return size_text(value) if name.endswith("bytes") else f"{value:,}"
-    return str(value)
 
 
 def _public_address(url: str | None) -> tuple[str, str] | None:

@@ -23,7 +23,7 @@ from tests.benchmarks.serve import LOAD_CORE, Server, _number, on_core, started
 from tests.integration.running import PAGES_DOMAIN, Proxy, mitmdump_command, write_config
 from tests.ports import free_port
 
-BAR = 0.6
+BAR = 0.9
 PAGE = b"<!doctype html><title>Page</title><p>" + b"All work and no play. " * 45
 HOST = f"alice.{PAGES_DOMAIN}"
 

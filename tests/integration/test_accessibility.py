@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from addon import templates
+from addon.admin.status_page import page
 from addon.templates import ListingEntry
+from tests.addon.admin.test_site_list import TOLD
 from tests.integration.browser import Browser, browser
 from tests.integration.test_preview import previewed
 
@@ -27,11 +29,19 @@ OURS = {
     "error": templates.error_page(404, host="alice.pages.example.org", path="/blog/x", home="/blog/"),
     "login": templates.login("alice.pages.example.org/blog/", alarm="wrong", stay=3600),
     "listing": templates.listing(
-        "/blog/", ["alice", "blog"], [ListingEntry("a", "dir", None), ListingEntry("b" * 200, "file", 1)], parent=True
+        "/blog/",
+        ["alice", "blog"],
+        [ListingEntry("a", "dir", None), ListingEntry("b" * 200, "file", 1)],
+        parent=True,
+        pages=2,
     ),
     "landing": templates.landing("pages.example.org", "https://git.example.org"),
-    "status": templates.status({"Server": {"version": "1"}, "Memory": {"used_bytes": 1}}),
+    "status": templates.status(page(TOLD, still=True, every=10)),
 }
+DARK = [{"name": "prefers-color-scheme", "value": "dark"}]
+_ON_PAPER = """
+[...document.querySelectorAll("form, nav.pages")].filter(each => each.checkVisibility()).map(each => each.outerHTML)
+"""
 _RUN = """
 axe.run().then(found => JSON.stringify(found.violations.filter(one => ["serious", "critical"].includes(one.impact))
     .map(one => [one.id, one.nodes.map(node => node.target.join(" "))])))
@@ -80,3 +90,8 @@ async def test_nothing_serious_is_left_on_our_own_pages(axe: str, tmp_path: Path
         for name, page in OURS.items():
             (tmp_path / f"{name}.html").write_bytes(page)
             assert (name, await complaints(tab, axe, (tmp_path / f"{name}.html").as_uri())) == (name, [])
+            # On paper, black on white also where the screen is dark, and nothing that only a screen can do.
+            await tab.command("Emulation.setEmulatedMedia", media="print", features=DARK)
+            assert await tab.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+            assert await tab.evaluate(_ON_PAPER) == []
+            await tab.command("Emulation.setEmulatedMedia", media="")

@@ -18,6 +18,7 @@ from resp.cluster import ClusterSource
 from resp.endpoint import parse_url
 from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
 from resp.keys import key_slot
+from resp.slots import parse_shards, parse_slots
 from resp.tracking import State
 from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy
@@ -377,6 +378,27 @@ def test_a_primary_that_dies_under_load_is_replaced(breakable: Cluster, how: str
         assert not odd, odd[:5]
         if how == "pause":
             victim.resume()
+
+
+def test_both_maps_of_a_cluster_say_the_same(cluster: Cluster) -> None:
+    for server in cluster.primaries:
+        for protocol in (2, 3):
+            with Client(server.host, server.port, protocol=protocol) as client:
+                older = parse_slots(client.execute("CLUSTER", "SLOTS"), server.host)
+                newer = parse_shards(client.execute("CLUSTER", "SHARDS"), server.host)
+        assert [(first, last, shard.primary) for first, last, shard in newer] == [
+            (first, last, shard.primary) for first, last, shard in older
+        ]
+        assert [sorted(each.shard.replicas) for each in newer] == [sorted(each.shard.replicas) for each in older]
+
+
+def test_a_user_who_may_ask_for_the_newer_map_alone_is_served(cluster: Cluster) -> None:
+    for server in cluster.servers:
+        server.ask("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-cluster|slots")
+    with Client.from_url(cluster.url, username="limited", password="secret", timeout=10) as client:
+        for key in KEYS:
+            client.set(key, key)
+        assert [client.get(key) for key in KEYS] == [key.encode() for key in KEYS]
 
 
 def survivor_port(server: Server, key: str) -> int:

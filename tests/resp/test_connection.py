@@ -128,6 +128,25 @@ def test_a_database_that_does_not_exist_is_the_servers_error(real_server: Server
         opened(real_server, db=9999)
 
 
+def test_a_name_of_several_addresses_is_reached_by_the_one_that_answers(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis/redis-py#690, #3030: `localhost` is ::1 first, and the server listens on 127.0.0.1 alone."""
+    nobody = free_port()
+
+    def several(host: str, port: int, **more: Any) -> list[Any]:
+        if more.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "no number")
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        refused = [(socket.AF_INET6, *kind, ("::1", nobody, 0, 0)), (socket.AF_INET, *kind, ("127.0.0.1", nobody))]
+        return [*refused, (socket.AF_INET, *kind, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", several)
+    connection = Connection(Endpoint(host="redis.localhost", port=valkey.port)).connect()
+    assert connection.call("PING") == b"PONG"
+    connection.close()
+
+
 def test_a_full_server_says_so(new_server: NewServer) -> None:
     server = new_server("--maxclients", "1")
     with server.console() as console:

@@ -11,7 +11,7 @@ import pytest
 
 from resp.errors import CrossSlot, InvalidArgument, ProtocolError
 from resp.keys import key_slot, keys_of, slot_of
-from resp.slots import Shard, SlotRange, parse_slots
+from resp.slots import Shard, SlotRange, parse_shards, parse_slots
 from resp.spread import parts, policy, together
 from tests.ports import free_port
 from tests.resp.servers import ConsoleError, Server
@@ -193,6 +193,63 @@ def test_a_command_that_is_taken_apart_is_put_together_in_order() -> None:
 )
 def test_the_map_of_a_cluster(reply: Any, expected: list[SlotRange]) -> None:
     assert list(parse_slots(reply, "asked")) == expected
+
+
+def node(port: int, role: bytes = b"master", **fields: object) -> dict[bytes, object]:
+    given = {name.replace("_", "-").encode(): value for name, value in fields.items()}
+    return {b"id": b"x", b"port": port, b"endpoint": b"h", b"role": role, b"health": b"online", **given}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "tls", "expected"),
+    [
+        ([node(1), node(2, b"replica")], False, Shard(("h", 1), (("h", 2),))),
+        ([node(2, b"replica"), node(1)], False, Shard(("h", 1), (("h", 2),))),
+        ([node(1, health=b"fail"), node(2)], False, Shard(("h", 2), ())),
+        ([node(1), node(2, b"replica", health=b"fail")], False, Shard(("h", 1), ())),
+        ([node(1, health=b"loading")], False, Shard(("h", 1), ())),
+        ([node(1, tls_port=7)], True, Shard(("h", 7), ())),
+        ([node(1, endpoint=None), node(2, b"replica", endpoint=b"?")], False, Shard(("asked", 1), (("asked", 2),))),
+        ([node(1, endpoint=b"")], False, Shard(("asked", 1), ())),
+        ([node(1)], True, None),  # it has no port for TLS
+        ([node(1, health=b"fail")], False, None),
+        ([], False, None),
+    ],
+)
+def test_the_map_of_a_cluster_as_newer_servers_tell_it(
+    nodes: list[dict[bytes, object]], tls: bool, expected: Shard | None
+) -> None:
+    shard = {b"slots": [7, 9, 0, 5], b"nodes": nodes}
+    ranges = [] if expected is None else [SlotRange(0, 5, expected), SlotRange(7, 9, expected)]
+    for told in ([shard], [flat(shard)]):
+        assert list(parse_shards(told, "asked", tls=tls)) == ranges
+    assert parse_shards([{b"slots": [], b"nodes": nodes}], "asked", tls=tls) == ()
+
+
+def flat(shard: dict[bytes, Any]) -> list[object]:
+    """The same in RESP2."""
+    nodes = [[word for pair in each.items() for word in pair] for each in shard[b"nodes"]]
+    return [b"slots", shard[b"slots"], b"nodes", nodes]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        5,
+        [1],
+        [{}],
+        [{b"slots": [0], b"nodes": [node(1)]}],
+        [{b"slots": [5, 0], b"nodes": [node(1)]}],
+        [{b"slots": [0, 16384], b"nodes": [node(1)]}],
+        [{b"slots": [0, 5], b"nodes": [1]}],
+        [{b"slots": [0, 5], b"nodes": [{}]}],
+        [[b"slots", [0, 5], b"nodes"]],
+    ],
+)
+def test_what_is_no_newer_map_is_refused(reply: Any) -> None:
+    with pytest.raises(ProtocolError):
+        parse_shards(reply, "asked")
 
 
 @pytest.mark.parametrize(

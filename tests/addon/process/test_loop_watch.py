@@ -49,6 +49,17 @@ async def test_who_held_the_loop_up_is_said_with_its_place(
     assert len(caplog.records) == before, "one line in a while, however often it happens"
 
 
+def test_nothing_is_said_while_nobody_is_served(caplog: pytest.LogCaptureFixture) -> None:
+    watch = LoopWatch(clock=lambda: 100.0)
+    watch.silent = True
+    with caplog.at_level(logging.WARNING, "addon.process.loop_watch"):
+        watch._note(100.0, 5.0)
+        assert (watch.stalls, caplog.text) == (1, "")
+        watch.serving()
+        watch._note(100.0, 5.0)
+    assert "everybody waited for 5000 ms" in caplog.text
+
+
 async def test_a_loop_that_goes_on_says_so_each_second(beats: tuple[LoopWatch, list[float]]) -> None:
     _, told = beats
     await until(lambda: len(told) >= 3)

@@ -124,6 +124,40 @@ async def test_empty_files_and_deep_folders_are_files_and_folders(forge: Forge, 
                 assert reply.headers["content-length"] == "0"
 
 
+HTML, SCRIPT = "text/html; charset=utf-8", "text/javascript; charset=utf-8"
+# What MkDocs (Material), Sphinx and Doxygen write: links that climb, queries behind names, types by unusual names.
+DOCUMENTS: dict[str, tuple[bytes, str]] = {
+    "index.html": (
+        b'<link rel="stylesheet" href="assets/stylesheets/main.8608ea7d.min.css">',
+        HTML,
+    ),
+    "guide/start/index.html": (
+        b'<script src="../../_static/doctools.js?v=9bcbadda"></script>',
+        HTML,
+    ),
+    "assets/stylesheets/main.8608ea7d.min.css": (b"a{}", "text/css; charset=utf-8"),
+    "_static/doctools.js": (b"1", SCRIPT),
+    "search/search_index.json": (b"{}", "application/json; charset=utf-8"),
+    "searchindex.js": (b"Search.setIndex({})", SCRIPT),
+    "objects.inv": (b"# Sphinx inventory version 2\n\x00\x01", "application/octet-stream"),
+    "sitemap.xml": (b"<urlset/>", "application/xml"),
+    "sitemap.xml.gz": (b"\x1f\x8b\x08", "application/gzip"),
+    "_sources/index.rst.txt": (b"Title\n=====\n", "text/plain; charset=utf-8"),
+    "genindex.html": (b"<h1>Index</h1>", HTML),
+    ".nojekyll": (b"", "text/plain; charset=utf-8"),
+}
+
+
+async def test_what_builders_of_documents_write_stands_below_a_path(forge: Forge, tmp_path: Path) -> None:
+    make(tmp_path, {f"public/{path}": content for path, (content, _) in DOCUMENTS.items()}, "docs")
+    async with serving(forge) as pages:
+        for path, (content, kind) in DOCUMENTS.items():
+            reply = await pages.get("alice", f"/docs/{path}?v=9bcbadda")
+            assert (path, reply.status, reply.body, reply.headers["content-type"]) == (path, 200, content, kind)
+        # A folder's address has its slash, from which the links of its page climb.
+        assert (await pages.get("alice", "/docs/guide/start")).headers["location"] == "/docs/guide/start/"
+
+
 # Sites that were lost without a word: what editors put into a settings file.
 @pytest.mark.parametrize(
     ("pages_file", "status", "said"),

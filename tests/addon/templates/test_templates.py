@@ -31,6 +31,7 @@ from addon.templates import (
     INVALID_REQUEST,
     REPOSITORY_NOT_FOUND,
     ListingEntry,
+    Sort,
     broken_pages_file,
     content_security_policy,
     error_page,
@@ -246,7 +247,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("ground", ["paper", "wash"])
-@pytest.mark.parametrize("text", ["ink", "soft", "accent", "alarm"])
+@pytest.mark.parametrize("text", ["ink", "soft", "accent", "alarm", "warn"])
 def test_text_has_a_contrast_of_at_least_4_5_in_both_schemes(scheme: str, ground: str, text: str) -> None:
     style = document(PAGES["landing"]).one("style").text
     palettes = re.findall(r":root\{([^}]*)\}|:root \{([^}]*)\}", style)
@@ -684,6 +685,45 @@ def test_the_parent_folder_is_offered_where_there_is_one(parent: bool) -> None:
         assert (
             "../" in [link.attributes["href"] for link in page.one("main").all("a") if link.text == "Parent folder"]
         ) == parent
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        ("name", ["a", "b", "1.txt", "9.txt", "10.txt"]),
+        ("-name", ["b", "a", "10.txt", "9.txt", "1.txt"]),
+        ("size", ["a", "b", "9.txt", "1.txt", "10.txt"]),
+        ("-size", ["a", "b", "1.txt", "10.txt", "9.txt"]),
+    ],
+)
+def test_a_listing_sorts_by_name_and_size_with_folders_first(sort: Sort, names: list[str]) -> None:
+    sizes = {"1.txt": 70, "9.txt": 3, "10.txt": 70}
+    entries = [ListingEntry(name, "dir" if name in "ab" else "file", sizes.get(name)) for name in reversed(names)]
+    page = listing("/", ["x"], entries, parent=False, sort=sort, page=2, pages=3)
+    assert [name.removesuffix("/") for name, _, _ in rows(page)] == names
+    heads = list(document(page).one("thead").all("th"))
+    said = [each.attributes.get("aria-sort") for each in heads]
+    assert (
+        said
+        == {
+            "name": ["ascending", None],
+            "-name": ["descending", None],
+            "size": [None, "ascending"],
+            "-size": [None, "descending"],
+        }[sort]
+    )
+    # A second look at the column turns it round, and the pages keep the order.
+    turned = [each.one("a").attributes["href"] for each in heads]
+    assert turned == ["?sort=-name" if sort == "name" else "./", "?sort=size" if sort == "-size" else "?sort=-size"]
+    query = "?" if sort == "name" else f"?sort={sort}&"
+    (way,) = (each for each in document(page).all("nav") if each.attributes.get("class") == "pages")
+    assert [link.attributes["href"] for link in way.all("a")] == [f"{query}page=1", f"{query}page=3"]
+
+
+def test_a_listing_says_of_when_the_site_is() -> None:
+    page = listing("/", ["x"], [ListingEntry("a", "file", 1)], parent=False, modified=1_795_810_499.9)
+    assert document(page).one("time").attributes["datetime"] == "2026-11-27T20:14:59+00:00"
+    assert document(page).one("time").text == "27 November 2026"
 
 
 @pytest.mark.parametrize(
