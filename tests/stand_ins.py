@@ -6,7 +6,8 @@ and pass all the same are named: each of them either asserts too little, or is a
     python -m tests.stand_ins 500 tests/addon/serving tests/addon/domains
 
 runs those tests with every answer a 500, and so on (`STAND_INS`). Only what runs in the process of the tests is
-replaced; what a test starts as a process of its own is not. Exit code 1 if a test is named that is not in `EXPECTED`.
+replaced; what a test starts as a process of its own is not. What is named wants a look: that a right password opens a
+site may be so without a limit of guesses, but no test of the limit may.
 """
 
 from __future__ import annotations
@@ -63,9 +64,6 @@ STAND_INS: Final[dict[str, list[tuple[type, str, Callable[..., Any]]]]] = {
     + [(kind, "waiting", _never) for kind in (GuessesInMemory, GuessesShared)],
 }
 
-EXPECTED: Final[dict[str, dict[str, str]]] = {name: {} for name in STAND_INS}
-"""What passes by right: the beginning of a test's name (`file::name`), and why."""
-
 
 class Replaced:
     """A plugin of pytest: replaces the part and watches whether a test uses it."""
@@ -109,12 +107,9 @@ def main(arguments: list[str]) -> int:
     replaced = Replaced(name)
     options = ["-q", "--tb=no", "--reruns=0", "-p", "no:cacheprovider", "-r", "N", "--no-header"]
     pytest.main([*options, *tests], plugins=[replaced])
-    named = {test for test in replaced.passed if not any(test.startswith(known) for known in EXPECTED[name])}
     print(f"\n{name}: {replaced.failed} tests failed, {len(replaced.passed)} used it and passed:")
-    for test in replaced.passed:
-        reason = next((why for known, why in EXPECTED[name].items() if test.startswith(known)), None)
-        print(f"  {test}" + (f"  ({reason})" if reason else "  <- ?"))
-    return 1 if named else 0
+    print("\n".join(f"  {test}" for test in replaced.passed))
+    return 0
 
 
 if __name__ == "__main__":
