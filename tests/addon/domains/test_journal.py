@@ -26,16 +26,16 @@ STEPS = [Step("custom_domain:new", b"-", b"=alice:blog", 0), Step("old", b"=1", 
 class Mortal(RoundTrips):
     """Ends after so many trips, as a process that is killed would."""
 
-    def __init__(self, client: resp.Client, trips: int) -> None:
+    def __init__(self, client: resp.Client, trips: int, seconds: float = 30) -> None:
         super().__init__(
-            client, time.monotonic() + 30, life=1, largest_file=1, touched=set(), record_key=RecordKey(b"k")
+            client, time.monotonic() + seconds, life=1, largest_file=1, touched=set(), record_key=RecordKey(b"k")
         )
-        self.left = trips
+        self.lives = trips
 
     def run(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
-        if self.left == 0:
+        if self.lives == 0:
             raise NoAnswer
-        self.left -= 1
+        self.lives -= 1
         return super().run(commands)
 
 
@@ -110,20 +110,26 @@ def test_who_sleeps_while_another_takes_over_has_no_turn_any_more(
     sleeper, other = Mortal(client, 99), Mortal(client, 99)
     entry = journal.begin(sleeper)
     assert entry is not None
-    deadline = time.monotonic() + 30
-    while (mine := journal.begin(other)) is None:
-        assert time.monotonic() < deadline
+    mine = journal.turn(other)
     assert journal.carry_out(sleeper, entry, STEPS) is False
     assert values(cluster) == BEFORE
     journal.end(sleeper, entry)
     assert cluster.ask("GET", NAME) == mine
 
 
-def test_a_turn_is_nobody_elses(cluster: Cluster, client: resp.Client) -> None:
+def test_a_turn_is_nobody_elses_and_who_has_too_little_time_left_takes_none(
+    cluster: Cluster, client: resp.Client
+) -> None:
     entry = journal.begin(Mortal(client, 99))
     assert entry is not None
     assert journal.begin(Mortal(client, 99)) is None
+    with pytest.raises(NoAnswer):
+        journal.turn(Mortal(client, 99, seconds=0.3))
     assert cluster.ask("GET", NAME) == entry
+    journal.end(Mortal(client, 99), entry)
+    with pytest.raises(NoAnswer):
+        journal.turn(Mortal(client, 99, seconds=0.01))
+    assert cluster.ask("EXISTS", NAME) == 0
 
 
 @pytest.mark.parametrize(
