@@ -11,6 +11,7 @@ import pytest
 
 from addon.commands.cli import main
 from addon.preview.forge import Forge
+from addon.preview.settings import Application
 from addon.settings.addresses import ListenAddress
 from addon.settings.file_checks import unlistenable
 from tests.addon.preview import fixtures
@@ -153,6 +154,29 @@ def test_private_repositories_need_a_token_that_sees_them(patient: Patient, forg
     assert "servePrivateRepositories: needs forgejoToken" in bad(lines)[0]
     code, lines = patient.looked_at(forge.url, servePrivateRepositories=True, forgejoToken=TOKENS["alice"])
     assert bad(lines) == []
+
+
+def test_the_application_for_members_is_told_and_tried(patient: Patient, forge: Forge) -> None:
+    callback = "https://pages.test/.pages/login/callback"
+    code, lines = patient.looked_at(forge.url)
+    told = next(line for line in lines if "access: members" in line)
+    assert (code, told.startswith("note"), callback in told) == (0, True, True)
+    forge.applications["right"] = Application("right", "gto_right", (callback,))
+    forge.applications["elsewhere"] = Application("elsewhere", "gto_right", ("https://pages.test/callback",))
+    cases = [
+        ("right", "gto_right", 0, "are good"),
+        ("right", "gto_wrong", 1, "oauthClientSecret is not the application's"),
+        ("unknown", "gto_right", 1, "knows no application"),
+        ("elsewhere", "gto_right", 1, "another redirect URI"),
+    ]
+    for client, secret, code, says in cases:
+        found, lines = patient.looked_at(forge.url, oauthClientId=client, oauthClientSecret=secret)
+        text = "\n".join(line for line in lines if "access: members" in line)
+        assert (found, says in text) == (code, True), text
+        assert "gto_" not in "\n".join(lines)
+    with forge.fault("openid-configuration", status=404):
+        found, lines = patient.looked_at(forge.url, oauthClientId="right", oauthClientSecret="gto_right")
+        assert (found, "is OAuth2 on" in "\n".join(bad(lines))) == (1, True)
 
 
 def test_forgejos_own_name_for_itself_is_compared(patient: Patient, forge: Forge) -> None:
