@@ -176,7 +176,9 @@ class Hosts:
         host = request.host or ""
         if is_foreign(request.header, host):
             return own_page(request, 403, templates.error_page(403, host=host))
-        answer = told(request, login.logged_out(request.header(b"cookie"), request.visitor().secure, host))
+        members = self._login is not None
+        cookies, secure = request.header(b"cookie"), request.visitor().secure
+        answer = told(request, login.logged_out(cookies, secure, host, members=members))
         if self._login is not None:
             gone = self._login.log_out(request, host_name(host) or "", work)
             if isinstance(gone, Need):

@@ -308,14 +308,20 @@ def log_out(host: str, *, members: bool = False) -> bytes:
     return _LOG_OUT.render(place=host, members=members).encode()
 
 
-def logged_out(host: str) -> bytes:
-    """The page of status 200 after a log-out."""
+def logged_out(host: str, *, members: bool = False) -> bytes:
+    """The page of status 200 after a log-out. members: as in `log_out`."""
+    of_forgejo = ", and who you are in Forgejo" if members else ""
+    still = (
+        " Who is still logged in at Forgejo is let in again without being asked: log out there, too, where others use"
+        " this browser."
+        if members
+        else ""
+    )
     return error_page(
         200,
         title="You are logged out",
-        message="This browser has forgotten the passwords that were given to the sites at this address, and who you are"
-        " in Forgejo. Pages that are still open can be seen until they are closed. Who is still logged in at Forgejo is"
-        " let in again without being asked: log out there, too, where others use this browser.",
+        message=f"This browser has forgotten the passwords that were given to the sites at this address{of_forgejo}."
+        f" Pages that are still open can be seen until they are closed.{still}",
         host=host,
     )
 

@@ -289,6 +289,25 @@ async def test_only_the_head_that_forgejo_names_is_shown_and_gone_is_gone(projec
         assert (await serves.get(at(f"{first[:10]}--site--alice"))).status == 404
 
 
+async def test_a_branch_that_is_renamed_takes_its_address_along_and_leaves_the_pull_requests(project: Project) -> None:
+    head = project.branch("before", "text")
+    pull = project.pull(head, branch="before")
+    async with shown(project) as serves:
+        assert (await serves.get(at("before--site--alice"))).status == 200
+        project.site.point("after", head)
+        project.site.delete_branch("before")
+        pull.branch = "after"
+        await delivered(serves)
+        for label, status in (("before", 404), ("after", 200), ("pr-1", 200), (head[:10], 200)):
+            assert (await serves.get(at(f"{label}--site--alice"))).status == status
+        project.site.delete_branch("after")  # and with it, at Forgejo, the pull request
+        pull.gone = True
+        pull.close()
+        await delivered(serves)
+        for label in ("after", "pr-1", head[:10]):
+            assert (await serves.get(at(f"{label}--site--alice"))).status == 404
+
+
 async def test_without_webhooks_the_next_look_finds_it(project: Project) -> None:
     async with shown(project, cacheTTL=60) as serves:
         assert (await serves.get(at("pr-1--site--alice"))).status == 404
@@ -513,6 +532,7 @@ async def test_a_bar_stands_on_pages_where_the_owner_wants_it(project: Project) 
         missing = await serves.get(host, "/none")
         assert (missing.status, missing.text.startswith("none"), "Tests" in missing.text) == (404, True, True)
         assert "Tests" not in (await serves.get("alice", "/site/")).text
+        assert "Tests" not in (await serves.get(host, "/.pages/site")).text.partition("</main>")[2]
 
 
 async def test_a_previews_own_rules_hold_on_its_host_alone(project: Project) -> None:
@@ -661,6 +681,19 @@ async def test_deliveries_in_any_order_twice_and_late_come_to_what_is_so(tmp_pat
             assert replies[0].text == replies[3].text == "<h1>again</h1>"
         assert (await serves.get(at(f"{gone[:10]}--hookpulls--alice"))).status == 404
         assert {answer.status for answer in looks} <= {202, 400}
+
+
+async def test_a_preview_can_be_explained(project: Project) -> None:
+    project.pull(project.branch("topic", "topic"), branch="topic")
+    project.pull(project.strange("x"), flow=1, by="bob")
+    async with shown(project) as serves:
+        for label, says in (("pr-1--site--alice", "pull 1"), ("pr-2--site--alice", "there is none")):
+            told = await serves.server.explained(serves.request(at(label)))
+            assert told.answer is not None
+            assert told.answer.status == (200 if says == "pull 1" else 404)
+            said = {step.name: step.says for step in told.steps.taken}
+            assert "preview" in said["host"]
+            assert says in said["preview"]
 
 
 async def test_many_who_ask_at_once_share_one_look(project: Project) -> None:
