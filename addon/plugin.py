@@ -36,6 +36,7 @@ from addon.mitm.options import PARSERS_SAFE, set_options, version
 from addon.mitm.relay import open_relay
 from addon.mitm.upstream import Upstream
 from addon.net.certificates import CertificateWatch
+from addon.net.file_limit import tell_when_reached
 from addon.process.worker import joined, share_of
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
@@ -111,6 +112,7 @@ class PagesAddon:
 
     async def _start(self, settings: Settings) -> None:
         self._begun = True
+        tell_when_reached(asyncio.get_running_loop())
         _warn(settings)
         async with AsyncExitStack() as stack:
             try:
