@@ -35,7 +35,9 @@ from addon.mitm.listening import CannotListen, modes_of, open_listeners, put_lan
 from addon.mitm.options import PARSERS_SAFE, set_options, version
 from addon.mitm.relay import open_relay
 from addon.mitm.upstream import Upstream
-from addon.process.worker import joined, share_of
+from addon.net.certificates import CertificateWatch
+from addon.net.file_limit import tell_when_reached
+from addon.process.worker import Worker, joined, share_of
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
 from addon.wiring import Application, CannotStart, application, open_admin
@@ -54,6 +56,7 @@ class Running:
     flows: FlowFace
     upstream: Upstream
     lane: Lane | None
+    certificates: CertificateWatch
 
 
 class PagesAddon:
@@ -109,12 +112,13 @@ class PagesAddon:
 
     async def _start(self, settings: Settings) -> None:
         self._begun = True
-        _warn(settings)
+        tell_when_reached(asyncio.get_running_loop())
+        _warn(settings, joined())
         async with AsyncExitStack() as stack:
             try:
                 self.server = server = await put_together(stack, settings)
                 await open_listeners(stack, settings, server.app.worker)
-                await open_admin(stack, server.app, lambda: _numbers(server))
+                await open_admin(stack, server.app, lambda: _numbers(server), server.certificates.expiries)
                 server.app.loop_watch.serving()
                 server.app.bus.ready()
                 self._closing = stack.pop_all()
@@ -221,21 +225,23 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
         webhook=app.webhook,
         written_to=app.changes.hint,
         log=app.access_log,
+        meter=app.meter,
     )
     sources = app.sources
-    lane = put_lane(
+    lane, certificates = put_lane(
         stack,
         *parts,
         facts=sources.library.memory,
         executor=sources.executor,
         log=app.access_log,
+        meter=app.meter,
         webhook=app.webhook,
         worker=app.worker,
     )
     if lane is not None:
         flows.serving, flows.received, flows.forwarded = lane.serving, lane.received, lane.forwarded
     stack.push_async_callback(_drain, flows, lane)
-    return Running(app, flows, Upstream(settings, connections, relay), lane)
+    return Running(app, flows, Upstream(settings, connections, relay), lane, certificates)
 
 
 async def _drain(flows: FlowFace, lane: Lane | None) -> None:
@@ -265,7 +271,10 @@ def _handlers() -> Any:
     return getattr(ctx.master.addons.get("proxyserver"), "connections", {})
 
 
-def _warn(settings: Settings) -> None:
+def _warn(settings: Settings, worker: Worker | None) -> None:
+    """What is strange about the settings and about mitmproxy; of several processes, the first says it for all."""
+    if worker is not None and worker.number:
+        return
     for warning in settings.warnings:
         logger.warning("%s", warning)
     if settings.not_used_yet:

@@ -9,7 +9,7 @@ without a second list. Commands and tests take from here the groups they need, a
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,9 +25,13 @@ from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
 from addon.admin.explaining import Explaining
+from addon.admin.lights import Lights
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
+from addon.admin.part_numbers import Parts
 from addon.admin.process_numbers import own_process
+from addon.admin.push_times import PushTimes
+from addon.admin.warming import Warmed, Warming
 from addon.admin.webhook import Webhook
 from addon.domains.desired import Prover
 from addon.domains.dns import Dns
@@ -52,8 +56,9 @@ from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.guess_counts import GuessesShared
 from addon.shared.login_key import KeptInStep, KeyInRedis
-from addon.shared.lookup import key_of
-from addon.shared.mappings import Mapping, host_of
+from addon.shared.lookup import Key, Lookup, key_of
+from addon.shared.mappings import Mapping as Mapped
+from addon.shared.mappings import host_of
 from addon.shared.member_sessions import MemberSessions
 from addon.shared.one_use import OneUse
 from addon.shared.signatures import FILE_NAME as KEY_FILE
@@ -61,6 +66,8 @@ from addon.sites.pages_file import PagesFile
 from addon.web.forwarding import HOP_HEADER, Forwarding
 
 Clock = Callable[[], float]
+_WARM_BEHIND = 300.0
+"""Seconds that a site may take to be made ready where nobody waits for it."""
 _COLD_MEMORY = 64 * 1024 * 1024
 
 
@@ -80,6 +87,7 @@ class Application:
     forwarding: Forwarding
     changes: Changes
     webhook: Webhook
+    pushes: PushTimes
     access_log: AccessLog | None
     bus: Bus
     loop_watch: LoopWatch
@@ -118,6 +126,9 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         server.visited, server.measured = registration.visited, meter.measure
         server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
+        pushes = PushTimes(lambda key: sources.library.peek(key) is not None, sources.clock)
+        webhook.pushed = pushes.pushed
+        sources.library.looked = told_both(sources.library.looked, pushes.seen)
         loop_watch = open_loop_watch(stack, bus)
         domains = CustomDomainParts(store, resolver, dns, prover, registration)
         parts = (
@@ -128,6 +139,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
             forwarding,
             changes,
             webhook,
+            pushes,
             access_log,
             bus,
             loop_watch,
@@ -137,6 +149,16 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         app = Application(settings, *parts, closing := AsyncExitStack())
         closing.push_async_exit(stack.pop_all())  # all is there, so nothing is closed before `aclose`
         return app
+
+
+def told_both(one: Callable[[Lookup], object], other: Callable[[Lookup], object]) -> Callable[[Lookup], object]:
+    """Who tells two of each look."""
+
+    def told(lookup: Lookup) -> None:
+        one(lookup)
+        other(lookup)
+
+    return told
 
 
 # ---- where sites come from: forgejo, shared, library -----------------------------------------------------------------
@@ -267,7 +289,7 @@ def open_resolver(stack: AsyncExitStack, sources: Sources) -> tuple[DomainStore,
     stack.push_async_callback(resolver.aclose)
     names = DomainNames(sources.settings)
 
-    async def claims(host: str, mapping: Mapping) -> bool:
+    async def claims(host: str, mapping: Mapped) -> bool:
         key = key_of(mapping.owner, mapping.repository)
         lookup = library.peek(key) or await library.look(key)
         rules = await library.governing(lookup) or PagesFile()
@@ -472,12 +494,30 @@ def open_access_log(stack: AsyncExitStack, settings: Settings) -> AccessLog | No
     return log
 
 
-async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers) -> Admin | None:
+async def open_admin(
+    stack: AsyncExitStack,
+    app: Application,
+    faces: FaceNumbers,
+    certificates: Callable[[], Mapping[str, float]] = dict,
+) -> Admin | None:
     """`adminListen`, where it is wanted and this process is the one to do it; the others tell it what they count.
 
-    Raises CannotStart.
+    certificates: when each ends, in seconds since 1970, by the name of its file. Raises CannotStart.
     """
     settings, worker, domains = app.settings, app.worker, app.custom_domains
+    sources, registry = app.sources, domains.registration.registry
+    core = (app.meter, sources.library, sources.forgejo, sources.shared, app.access, registry)
+    parts = Parts(*core, domains.dns, app.webhook, app.pushes, certificates)
+    lights = Lights(lambda: operations.every())
+    warming = Warming(settings, sources.library, sources.clock)
+    app.bus.works["warm"] = lambda key: warming.warm(key, _WARM_BEHIND)
+
+    async def warm(key: Key) -> Warmed:
+        warmed = await warming.warm(key)
+        if not warmed.left:  # so that Redis, where there is one, has by now what the others need
+            app.bus.tell("warm", key)
+        return warmed
+
     operations = PagesOperations(
         settings,
         app.sources.library,
@@ -490,16 +530,24 @@ async def open_admin(stack: AsyncExitStack, app: Application, faces: FaceNumbers
         certifiable=domains.registration.registry.may_have_certificate,
         purge=app.changes.purge,
         process=lambda: own_process(worker, app.loop_watch),
-        meter=app.meter,
+        parts=parts,
+        lights=lights,
+        access_log=app.access_log,
+        forwarding=app.forwarding,
+        sites=lambda: app.bus.ask("sites"),
+        warm=warm,
         siblings=lambda: app.bus.ask("numbers"),
         processes=worker.count if worker is not None else 1,
     )
     app.bus.answers["numbers"] = operations.numbers
+    app.bus.answers["sites"] = operations.own_sites
     if not settings.admin_listen or (worker is not None and worker.number):
         return None
     may_have = domains.registration.registry.may_have_certificate
     explaining = Explaining(app.server, lambda: cold_server(app), domains.dns, domains.prover, may_have)
     admin = Admin(operations, explaining, settings.admin_token, settings.admin_hosts)
+    stack.push_async_callback(lights.aclose)
+    lights.start()
     stack.push_async_callback(admin.aclose)
     try:
         await admin.start(settings.admin_listen, worker)

@@ -17,6 +17,7 @@ import logging
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -161,6 +162,8 @@ class Access:
         self._clock = clock
         self._check_password = check_password
         self._turns = Turns(AT_ONCE, most_each=1, expected=0.2, clock=clock)
+        self.outcomes: Counter[str] = Counter()
+        """How many passwords that were tried were right, wrong, not looked at (limited), or came too late (busy)."""
         self._households = Households(clock)
         self._knew: Bounded[tuple[str, str], None] = Bounded(REMEMBERED)  # households by the tally of a site
         self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
@@ -212,6 +215,11 @@ class Access:
             return Granted()
         return attempt
 
+    @property
+    def queues(self) -> dict[str, Turns]:
+        """Where passwords wait to be checked, by name."""
+        return {"passwords": self._turns}
+
     async def settle(self, lock: Lock, visit: Visit, attempt: Attempt) -> Decision:
         """What comes of an attempt: LoggedIn or Granted, Challenge, or Refused (429 and 503 with a wait)."""
         running = self._running.get(attempt.key)
@@ -224,7 +232,9 @@ class Access:
         with interest.waiting():
             verdict = await asyncio.shield(task)
         if isinstance(verdict, Refused):
+            self.outcomes["limited" if verdict.status == 429 else "busy"] += 1
             return verdict
+        self.outcomes["wrong" if verdict is _Verdict.WRONG else "right"] += 1
         if verdict is _Verdict.WRONG:
             return challenge(lock, visit, Reason.WRONG)
         if attempt.by_form:

@@ -60,7 +60,7 @@ def closed(reason: str) -> Reply:
     return Reply(403, (), templates.password_not_usable(reason))
 
 
-def logged_out(cookies: bytes | None, secure: bool, host: str) -> Reply:
-    """The answer to a request to `/.pages/logout`. cookies: its Cookie header."""
+def logged_out(cookies: bytes | None, secure: bool, host: str, *, members: bool = False) -> Reply:
+    """The answer to a request to `/.pages/logout`. cookies: its Cookie header. members: as in `templates.log_out`."""
     headers = tuple((b"Set-Cookie", cookie) for cookie in cleared(cookies, secure))
-    return Reply(200, headers, templates.logged_out(host))
+    return Reply(200, headers, templates.logged_out(host, members=members))

@@ -34,7 +34,10 @@ class Seen(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One request. at: seconds since 1970. nbytes: of the body. seconds: from its head to the end of the answer."""
+    """One request. at: seconds since 1970. nbytes: of the body. seconds: from its head to the end of the answer.
+
+    site, commit: what answered, where that was a site. reason: why the answer is no page.
+    """
 
     at: float
     client: str
@@ -47,6 +50,9 @@ class Entry(NamedTuple):
     cache: str
     seen: Seen
     dropped_before: int = 0
+    site: str = ""
+    commit: str = ""
+    reason: str = ""
 
 
 NOTHING: Final = Seen()
@@ -91,7 +97,15 @@ def as_json(entry: Entry) -> str:
         line += f', "cache": {_json(entry.cache)}'
     if entry.seen.protocol:
         line += f', "protocol": {_json(entry.seen.protocol)}, "tls": {"true" if entry.seen.tls else "false"}'
-    for name, value in (("agent", agent_of(entry)), ("referer", referer_of(entry)), ("trace", trace_of(entry))):
+    said = (
+        ("site", entry.site),
+        ("commit", entry.commit),
+        ("reason", entry.reason),
+        ("agent", agent_of(entry)),
+        ("referer", referer_of(entry)),
+        ("trace", trace_of(entry)),
+    )
+    for name, value in said:
         if value:
             line += f', "{name}": {_json(value)}'
     if entry.dropped_before:

@@ -9,6 +9,7 @@ each time.
 """
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -17,6 +18,8 @@ from collections import deque
 from pathlib import Path
 
 from addon.admin.access_formats import FORMATS, NOTHING, Entry, Seen, network_of
+
+logger = logging.getLogger(__name__)
 
 ABORTED = 499
 """What is said of a request whose client went away before it was answered, as nginx does."""
@@ -36,6 +39,9 @@ class AccessLog:
         self._line = FORMATS[form]
         self._anonymous = anonymous
         self._dropped = 0
+        self.trouble = ""
+        """Why the last lines could not be written; "" where they were."""
+        self.lost = 0
         self._entries: deque[Entry] = deque()
         self._some = threading.Event()
         self._closed = False
@@ -55,14 +61,20 @@ class AccessLog:
         seconds: float,
         cache: str,
         seen: Seen = NOTHING,
+        site: str = "",
+        commit: str = "",
+        reason: str = "",
     ) -> None:
-        """Note one request. nbytes: the body's; seconds: from its head to the end of the answer."""
+        """Note one request; the parameters are the fields of `Entry`."""
         if len(self._entries) > _MOST_WAITING:
             self._dropped += 1
             return
         dropped, self._dropped = self._dropped, 0
         self._entries.append(
-            Entry(time.time(), client, method, host, path, status, nbytes, seconds, cache, seen, dropped)
+            Entry(
+                *(time.time(), client, method, host, path, status, nbytes, seconds, cache, seen, dropped),
+                *(site, commit, reason),
+            )
         )
         if not self._some.is_set():
             self._some.set()
@@ -91,9 +103,20 @@ class AccessLog:
                     self._reopen(self._path)
             while entries := [self._entries.popleft() for _ in range(min(most, len(self._entries)))]:
                 rest = "".join(f"{self._text(entry)}\n" for entry in entries).encode("ascii")
-                with contextlib.suppress(OSError):
+                try:
                     while rest:
                         rest = rest[os.write(self._file, rest) :]
+                    self.trouble = ""
+                except OSError as error:
+                    self._lost(error, len(entries))
+
+    def _lost(self, error: OSError, lines: int) -> None:
+        """Lines could not be written: they are counted, and said of in the log, once for each trouble."""
+        self.lost += lines
+        trouble = f"lines of the access log cannot be written: {error.strerror}"
+        if trouble != self.trouble:
+            logger.error("accessLog: %s", trouble)
+        self.trouble = trouble
 
     def _reopen(self, path: Path) -> None:
         """Follow a rotation: the file was renamed or removed."""

@@ -23,9 +23,11 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 
 from addon import templates
-from addon.admin import metrics
+from addon.admin import metrics, status_page
 from addon.admin.explaining import Asked, Explaining, NoAddress
 from addon.admin.process_numbers import Numbers
+from addon.admin.site_list import MOST, SORTED_BY, Row
+from addon.admin.warming import Warmed
 from addon.process.worker import Worker
 from addon.settings.addresses import ListenAddress
 from addon.settings.options import Secret
@@ -44,7 +46,10 @@ REFRESH_SECONDS = 10
 
 
 EXPLAINED_AT_ONCE = 2
-_HERE = "here are /health, /ready, /status, /metrics, /explain?url=URL, /ask?domain=HOST and POST /purge"
+_HERE = "here are /health, /ready, /status, /metrics, /sites, /explain?url=URL, /ask?domain=HOST, POST /purge and /warm"
+_OPEN = frozenset({"/health", "/ready", "/ask"})
+_GUARDED = frozenset({"/", "/status", "/status.json", "/metrics", "/sites", "/explain", "/purge", "/warm"})
+"""Paths that everybody may ask for who reaches us, and those that take the token."""
 _YES = ("1", "true", "yes")
 
 
@@ -70,8 +75,14 @@ class Operations(Protocol):
     async def status(self) -> Mapping[str, Mapping[str, object]]:
         """All that there is to tell, by section."""
 
+    async def sites(self, by: str, most: int) -> list[Row]:
+        """The sites of all processes, by one of `SORTED_BY`."""
+
     async def purge(self, what: str | None) -> Purged | None:
         """Look again at OWNER/REPO, at the site of a host, or at everything; None where that is none of these."""
+
+    async def warm(self, what: str) -> Warmed | None:
+        """Make the site of OWNER/REPO or of a host ready, as far as that is quick; None where that is none of these."""
 
     async def may_have_certificate(self, host: str) -> bool:
         """Whether this host is one that we serve."""
@@ -174,7 +185,7 @@ class Admin:
             (b"Content-Length", b"%d" % len(reply.body)),
             (b"Cache-Control", b"no-store"),
             (b"X-Content-Type-Options", b"nosniff"),
-            (b"Content-Security-Policy", templates.content_security_policy().encode()),
+            (b"Content-Security-Policy", templates.content_security_policy(status=True).encode()),
             (b"Referrer-Policy", b"no-referrer"),
             (b"Connection", b"close"),
             *reply.headers,
@@ -204,7 +215,7 @@ class Admin:
                 if await self._operations.may_have_certificate(host):
                     return _said(200, "this host is served here", ok=True)
                 return _said(404, "this host is not served here")
-            case "/" | "/status" | "/status.json" | "/metrics" | "/explain" | "/purge" if not self._may_enter(request):
+            case path if path in _GUARDED and not self._may_enter(request):
                 challenge = (b"WWW-Authenticate", b'Basic realm="adminToken", charset="UTF-8"')
                 return _said(401, "say adminToken: Authorization: Bearer TOKEN")._replace(headers=(challenge,))
             case "/" if reading:
@@ -214,17 +225,26 @@ class Admin:
                     return _Reply(200, _json({"processes": await self._operations.every()}))
                 told_all = await self._operations.status()
                 if request.path == "/status" and b"text/html" in request.headers.get(b"accept", b""):
-                    refresh = (b"Refresh", b"%d" % REFRESH_SECONDS)
-                    return _Reply(200, templates.status(told_all), b"text/html; charset=utf-8", (refresh,))
+                    still = "still" in request.query
+                    shown = templates.status(status_page.page(told_all, still=still, every=REFRESH_SECONDS))
+                    refresh = () if still else ((b"Refresh", b"%d" % REFRESH_SECONDS),)
+                    return _Reply(200, shown, b"text/html; charset=utf-8", refresh)
                 return _Reply(200, _json(told_all))
             case "/metrics" if reading:
                 return await self._metrics(request)
+            case "/sites" if reading:
+                by = request.query.get("sort", ["hits"])[0]
+                if by not in SORTED_BY:
+                    return _said(400, f"sort by one of {', '.join(SORTED_BY)}")
+                return _Reply(200, _json({"sites": await self._operations.sites(by, MOST)}))
             case "/explain" if reading:
                 return await self._explain(request)
             case "/purge" if request.method == "POST":
                 return await self._purge(request)
-            case "/health" | "/ready" | "/ask" | "/" | "/status" | "/status.json" | "/metrics" | "/explain" | "/purge":
-                allowed = b"POST" if request.path == "/purge" else b"GET, HEAD"
+            case "/warm" if request.method == "POST":
+                return await self._warm(request)
+            case path if path in _GUARDED or path in _OPEN:
+                allowed = b"POST" if request.path in ("/purge", "/warm") else b"GET, HEAD"
                 return _said(405, "another method")._replace(headers=((b"Allow", allowed),))
         return _said(404, _HERE)
 
@@ -262,7 +282,19 @@ class Admin:
         purged = await self._operations.purge(None if everything else what)
         if purged is None:
             return _said(404, "that is neither OWNER/REPO nor a host with a site")
-        return _Reply(200, _json({"looked_at_again": purged.what or "everything", "every_proxy": purged.everywhere}))
+        told = {"looked_at_again": purged.what or "everything", "every_proxy": purged.everywhere}
+        if b"text/html" in request.headers.get(b"accept", b""):  # our own form
+            return _Reply(303, _json(told), headers=((b"Location", b"/status"),))
+        return _Reply(200, _json(told))
+
+    async def _warm(self, request: _Request) -> _Reply:
+        if _from_another_page(request):
+            return _said(403, "not from a page of somebody else's")
+        form = {**request.query, **parse_qs(request.body.decode("utf-8", "replace"))}
+        warmed = await self._operations.warm(form.get("what", [""])[0])
+        if warmed is None:
+            return _said(404, "that is neither OWNER/REPO nor a host with a site")
+        return _Reply(200, _json(warmed._asdict()))
 
     def _is_asked_by_name(self, request: _Request) -> bool:
         """Whether the Host is one of ours: a page could have a name of its own lead here (DNS rebinding)."""

@@ -10,11 +10,12 @@ a visitor could choose.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon.admin.answer_meter import BOUNDS
+from addon.admin.part_numbers import QUEUE_FIELDS
 from addon.admin.process_numbers import Numbers
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ TABLE = (
         scale=1e-3,
     ),
     Row("process", "event_loop_stalls", "event_loop_stalls", _C, "Heartbeats that were late by 100 ms or more"),
-    Row("Requests", "answered_by_lane", "requests", _C, "Requests answered", "face", "lane"),
-    Row("Requests", "answered_by_mitmproxy", "requests", _C, "Requests answered", "face", "mitmproxy"),
     Row("Requests", "open_connections", "connections", _G, "Connections of clients", "state", "open"),
     Row("Requests", "busy_connections", "connections", _G, "Connections of clients", "state", "busy"),
     Row("Requests", "handed_to_mitmproxy", "connections_handed_over", _C, "Connections given to mitmproxy's handler"),
@@ -81,6 +80,10 @@ TABLE = (
     Row(_REDIS, "connections_opened", "redis_connections_opened", _C, "Connections made to Redis"),
     Row(_REDIS, "connections_failed", "redis_connections_failed", _C, "Attempts to connect to Redis that failed"),
     Row(_REDIS, "waits_for_a_connection", "redis_connection_waits", _C, "Waits for a free connection to Redis"),
+    Row(_REDIS, "refuses_writes", "redis_refuses_writes", _G, "Whether Redis refused a write a moment ago"),
+    Row("Forgejo", "token_refused", "forgejo_token_refused", _G, "Whether Forgejo turned the token down"),
+    Row("Forgejo", "clock_skew_seconds", "clock_skew_seconds", _G, "By how much our clock is ahead of Forgejo's"),
+    Row("Disk", "access_log_lines_lost", "access_log_lost", _C, "Lines of the access log that could not be written"),
     Row(_DOMAINS, "pending_writes", "domains_pending_writes", _G, "Changes of domains that Redis has not got yet"),
 )
 
@@ -131,27 +134,105 @@ def _families(every: Sequence[Numbers]) -> Iterator[Metric]:
     yield from _meters(every)
 
 
-def _meters(every: Sequence[Numbers]) -> Iterator[Metric]:
-    """Answers that were not prepared: their counts, and how long they took."""
-    from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+class Table(NamedTuple):
+    """One metric whose label values are found among the numbers. labels: besides `process`; of: its samples."""
 
-    answers = CounterMetricFamily(
-        f"{PREFIX}answers", "Answers that had to be made or fetched", labels=["process", "status", "cache"]
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
+    of: Callable[[Mapping[str, Any]], Iterable[tuple[Sequence[str], float]]]
+
+
+def _each(field: str) -> Callable[[Mapping[str, Any]], Iterable[tuple[Sequence[str], float]]]:
+    """A mapping of one label's values to numbers."""
+    return lambda meters: (([name], float(value)) for name, value in meters.get(field, {}).items())
+
+
+def _column(field: str, place: int) -> Callable[[Mapping[str, Any]], Iterable[tuple[Sequence[str], float]]]:
+    """The same where each value has several numbers."""
+    return lambda meters: (([name], float(values[place])) for name, values in meters.get(field, {}).items())
+
+
+def _outcomes(field: str) -> Callable[[Mapping[str, Any]], Iterable[tuple[Sequence[str], float]]]:
+    """What calls came to, by kind."""
+    return lambda meters: (
+        ([kind, outcome], float(count))
+        for kind, told in meters.get(field, {}).items()
+        for outcome, count in told["outcomes"].items()
     )
-    durations = HistogramMetricFamily(
-        f"{PREFIX}answer_duration_seconds", "How long these took, up to their first byte", labels=["process"]
-    )
-    for numbers in every:
-        meters: Any = numbers["meters"]
-        process = str(numbers["process"]["number"])
-        for name, count in meters["answers"].items():
-            status, _, cache = name.partition(" ")
-            answers.add_metric([process, status, cache], count)
-        bounds = [*map(str, BOUNDS), "+Inf"]
-        buckets = list(zip(bounds, accumulate(meters["buckets"])))
-        durations.add_metric([process], buckets, meters["seconds"])
-    yield answers
-    yield durations
+
+
+_QUEUES = {field: _column("queues", place) for place, field in enumerate(QUEUE_FIELDS)}
+TABLES = (
+    Table(
+        *("requests", _C, "Requests answered; cache is - where it is not said, passed where it was Forgejo's own host"),
+        ("face", "protocol", "status", "cache"),
+        lambda meters: ((row[:4], float(row[4])) for row in meters.get("requests", ())),
+    ),
+    Table("refusals", _C, "Answers that are no page, by why", ("reason",), _each("refusals")),
+    Table("forgejo_answers", _C, "What calls to Forgejo came to", ("kind", "outcome"), _outcomes("forgejo_calls")),
+    Table("redis_commands", _C, "Commands to Redis; a pipeline is one", ("command",), _column("redis_commands", 0)),
+    Table("redis_command_seconds", _C, "What they took", ("command",), _column("redis_commands", 1)),
+    Table("redis_command_errors", _C, "Those that failed", ("command",), _column("redis_commands", 2)),
+    Table("memory_kind_entries", _G, "Things in the memory cache, by kind", ("kind",), _column("memory", 0)),
+    Table("memory_kind_bytes", _G, "What they take", ("kind",), _column("memory", 1)),
+    Table("queue_running", _G, "Work that has its turn", ("queue",), _QUEUES["busy"]),
+    Table("queue_waiting", _G, "Work that waits for its turn", ("queue",), _QUEUES["waiting"]),
+    Table("queue_waits", _C, "Work that had to wait before it began", ("queue",), _QUEUES["waits"]),
+    Table("queue_wait_seconds", _C, "How long all of it has waited", ("queue",), _QUEUES["waited_seconds"]),
+    Table("queue_refused", _C, "Work refused, for it would have begun too late", ("queue",), _QUEUES["refused"]),
+    Table("queue_dropped", _C, "Work dropped, for nobody waited any more", ("queue",), _QUEUES["dropped"]),
+    Table("webhooks", _C, "Deliveries of Forgejo's webhook", ("outcome",), _each("webhooks")),
+    Table("logins", _C, "Passwords of sites that were tried", ("outcome",), _each("logins")),
+    Table("domains", _G, "Custom domains when their sites were settled last", ("state",), _each("domains")),
+    Table(
+        *("certificate_expiry_timestamp_seconds", _G, "When certificates end, as seconds since 1970", ("file",)),
+        _each("certificates"),
+    ),
+    Table(
+        *("forgejo_breaker_open", _G, "Whether calls to Forgejo fail at once, for it did not answer", ()),
+        lambda meters: [((), float(meters.get("forgejo_breaker_open", False)))],
+    ),
+)
+_HISTOGRAMS = (
+    ("answer_duration_seconds", "How long answers took that memory alone could not give", "cache", "durations", None),
+    (
+        "forgejo_call_duration_seconds",
+        "How long calls to Forgejo took, their turn included",
+        "kind",
+        "forgejo_calls",
+        None,
+    ),
+    ("redis_trip_duration_seconds", "How long jobs at Redis took, with the wait for a thread", "", "redis_jobs", "job"),
+    ("push_to_seen_seconds", "From the webhook to the look that saw the push", "", "pushes", "push"),
+)
+"""Name, help, label, field of the meters; and where there is no label, the one kind that there is."""
+
+
+def _meters(every: Sequence[Numbers]) -> Iterator[Metric]:
+    """What has labels besides the process."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    for table in TABLES:
+        kind = CounterMetricFamily if table.kind == _C else GaugeMetricFamily
+        family: Any = kind(PREFIX + table.name, table.help, labels=["process", *table.labels])
+        for numbers in every:
+            for values, number in table.of(numbers["meters"]):
+                family.add_metric([str(numbers["process"]["number"]), *values], number)
+        yield family
+    for name, help_, label, field, only in _HISTOGRAMS:
+        labels = ["process", *([label] if label else [])]
+        durations = HistogramMetricFamily(PREFIX + name, help_, labels=labels)
+        for numbers in every:
+            meters: Any = numbers["meters"]
+            for kind_, told in meters.get(field, {}).items():
+                if only in (None, kind_):
+                    bounds = [*map(str, BOUNDS), "+Inf"]
+                    buckets = list(zip(bounds, accumulate(told["buckets"])))
+                    values = [str(numbers["process"]["number"]), *([kind_] if label else [])]
+                    durations.add_metric(values, buckets, told["seconds"])
+        yield durations
 
 
 def _number(value: object) -> float:

@@ -8,14 +8,21 @@ site. Strangers make names up, so few such questions are asked at one time, and 
 """
 
 import asyncio
+import os
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
 
-from addon.admin.answer_meter import AnswerMeter
+from addon.admin import lights, site_list
+from addon.admin.access_log import AccessLog
+from addon.admin.lights import Lights
 from addon.admin.listener import Purged
+from addon.admin.part_numbers import Parts
 from addon.admin.process_numbers import Numbers, Section, added_up, shown
+from addon.admin.site_list import Row
+from addon.admin.warming import Warmed
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo
@@ -25,6 +32,7 @@ from addon.settings.schema import Settings
 from addon.shared.lookup import Key, key_of
 from addon.shared.mappings import Mapping as Mapped
 from addon.shared.round_trips import RoundTrips, checked_replies
+from addon.web.forwarding import Forwarding
 from addon.web.routing import PROFILE, host_name, is_owner_name, is_repository_name, owner_of
 
 KNOWN_FOR: Final = 600.0
@@ -36,6 +44,10 @@ _NEWEST = 10
 """Repositories of an owner that are looked at."""
 _MOST_OWNERS = 10_000
 _MOST_REFUSALS = 50
+_MOST_SITES = 20
+_MOST_ERRORS = 20
+_UNTOLD = frozenset({"errors", "Webhook", "Proxy in front", "Disk"})
+"""Sections that the lights speak for."""
 STANDING: Final = 5000.0
 """Milliseconds of lag from which on a process is not well."""
 
@@ -60,7 +72,12 @@ class PagesOperations:
         refusals: Callable[[int], Mapping[str, str]] = lambda most: {},
         certifiable: Callable[[str], Awaitable[bool]],
         process: Callable[[], Section],
-        meter: AnswerMeter,
+        parts: Parts,
+        lights: Lights,
+        access_log: AccessLog | None = None,
+        forwarding: Forwarding,
+        sites: Callable[[], Awaitable[Mapping[int, Sequence[Row]]]],
+        warm: Callable[[Key], Awaitable[Warmed]],
         siblings: Callable[[], Awaitable[Mapping[int, Numbers]]],
         processes: int = 1,
         clock: Callable[[], float] = time.monotonic,
@@ -69,8 +86,9 @@ class PagesOperations:
         clock: monotonic seconds.
 
         refusals: which domains were refused, and why; no more than it is told. certifiable: whether a certificate may
-        be asked for a custom domain that is registered. process: what this one counts of itself. meter: of answers.
-        siblings: the `numbers` of those of the other processes that answer. processes: how many there are in all.
+        be asked for a custom domain that is registered. process: what this one counts of itself. parts: those that
+        count. sites: the lists of the other processes. siblings: the `numbers` of those of them that answer. processes:
+        how many there are in all.
         """
         self._settings = settings
         self._library = library
@@ -83,7 +101,12 @@ class PagesOperations:
         self._refusals = refusals
         self._certifiable = certifiable
         self._process = process
-        self._meter = meter
+        self._parts = parts
+        self._lights = lights
+        self._access_log = access_log
+        self._forwarding = forwarding
+        self._sibling_sites = sites
+        self._warm = warm
         self._siblings = siblings
         self._processes = processes
         self._clock = clock
@@ -99,9 +122,12 @@ class PagesOperations:
         A process that stands still is replaced by the supervisor, and is left out of the count meanwhile.
         """
         lag = self._process()["event_loop_lag_ms"]
-        well = isinstance(lag, int | float) and lag < STANDING
+        says = "ok" if isinstance(lag, int | float) and lag < STANDING else "the event loop is held up"
+        if self._parts.meter.only_faults(self._clock()):
+            says = "all answers are faults of this server; see the log"
+        well = says == "ok"
         return well, {
-            "status": "ok" if well else "the event loop is held up",
+            "status": says,
             "redis": self._redis_state(),
             "forgejo": self._forgejo_state(),
             "processes": self._processes,
@@ -125,7 +151,7 @@ class PagesOperations:
         looked = memory.hits + memory.misses
         return {
             "process": {**self._process(), "version": self._version, "processes": self._processes},
-            "meters": self._meter.told(),
+            "meters": self._parts.told(),
             "Requests": dict(self._faces()),
             "Memory": {
                 "used_bytes": memory.used,
@@ -137,13 +163,35 @@ class PagesOperations:
                 "hit_rate": memory.hits / looked if looked else None,
                 "sites": self._sites(),
             },
-            "Forgejo": {"state": self._forgejo_state(), "calls": self._forgejo.calls},
+            "Forgejo": {
+                "state": self._forgejo_state(),
+                "calls": self._forgejo.calls,
+                "token_refused": self._forgejo.token_refused,
+                "clock_skew_seconds": self._forgejo.clock_skew,
+            },
             "Redis or Valkey": self._redis(),
             "Custom domains": {
                 "enabled": self._settings.enable_custom_domains,
                 "pending_writes": self._store.owes,
             },
+            "Webhook": {"accepted_at": self._parts.webhook.accepted_at, "wrong_at": self._parts.webhook.wrong_at},
+            "Proxy in front": {"silent": self._forwarding.silent},
+            "Disk": {
+                "access_log": "" if self._access_log is None else self._access_log.trouble,
+                "access_log_lines_lost": 0 if self._access_log is None else self._access_log.lost,
+                "state_dir": no_room(self._settings.state_dir),
+            },
+            "errors": {"last": self._parts.meter.errors()},
         }
+
+    def own_sites(self) -> list[Row]:
+        """The sites that this process holds, those that were asked for most first."""
+        return site_list.rows(self._library, self._parts.meter)
+
+    async def sites(self, by: str, most: int) -> list[Row]:
+        """The sites of all processes, by one of `SORTED_BY`."""
+        each = [self.own_sites(), *(await self._sibling_sites()).values()]
+        return site_list.arranged(site_list.merged(each), by, most)
 
     async def every(self) -> list[Numbers]:
         """What each process counts, by number; those that do not answer are left out."""
@@ -165,10 +213,20 @@ class PagesOperations:
         sections = added_up(every)
         if self._library.shared_looks is not None:
             sections["Redis or Valkey"]["latency_ms"] = await self._latency()
-        told |= sections
+        told["Parts"] = lights.told(self._lights.look(every))
+        told |= {name: rows for name, rows in sections.items() if name not in _UNTOLD}
         told["Processes"] = shown(numbers["process"] for numbers in every)
         refused = self._refusals(_MOST_REFUSALS)
-        return told | {"Refused domains": refused} if refused else told
+        if refused:
+            told["Refused domains"] = refused
+        told["Sites"] = {row["site"]: row for row in await self.sites("hits", _MOST_SITES)}
+        needs = self._parts.registry.needs(_MOST_REFUSALS)
+        told["Domains that need something"] = {
+            host: {"site": site, "state": state, "needs": what} for host, site, state, what in needs
+        }
+        errors = sorted((error for each in every for error in _last(each)), key=_at, reverse=True)
+        told["Last errors"] = {"errors": errors[:_MOST_ERRORS]}
+        return told
 
     def _sites(self) -> int:
         return sum(lookup.site is not None for lookup in self._library.lookups())
@@ -189,6 +247,7 @@ class PagesOperations:
         if looks is None:
             return told
         shared, stats = looks.shared, looks.shared.client.stats()
+        told["refuses_writes"] = shared.refuses_writes
         told["server"] = self._redis_server(shared.client.endpoint)
         told["client_tracking"] = looks.live
         told["round_trips"] = shared.trips
@@ -222,6 +281,11 @@ class PagesOperations:
             return None
         everywhere = await self._purge(key)
         return Purged(None if key is None else "/".join(key), everywhere)
+
+    async def warm(self, what: str) -> Warmed | None:
+        """Make the site of OWNER/REPO or of a host ready in all processes; None where that is none of these."""
+        key = await self._repository(what)
+        return None if key is None else await self._warm(key)
 
     async def _repository(self, what: str) -> Key | None:
         owner, slash, name = what.lower().partition("/")
@@ -293,6 +357,26 @@ class PagesOperations:
             if lookup.site is not None:
                 return True
         return False
+
+
+def _last(numbers: Numbers) -> list[dict[str, Any]]:
+    found = numbers["errors"]["last"]
+    return found if isinstance(found, list) else []
+
+
+def _at(error: Mapping[str, Any]) -> float:
+    return float(error["at"])
+
+
+def no_room(folder: Path) -> str:
+    """Why nothing could be written into a folder; "" where something could."""
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    if not found.f_bavail or (found.f_files and not found.f_favail):
+        return f"{folder}: no room is left on its disk"
+    return ""
 
 
 def _ping(trips: RoundTrips) -> bool:

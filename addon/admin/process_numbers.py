@@ -7,6 +7,7 @@ lags the largest counts, and rates are made anew from what was added up. A state
 """
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -20,8 +21,8 @@ Section = Mapping[str, object]
 Numbers = Mapping[str, Section]
 """By section; all of it can be said in JSON."""
 
-_LARGEST = frozenset(("running_seconds", "event_loop_lag_ms", "worst_event_loop_lag_ms"))
-NOT_ADDED = frozenset(("process", "meters"))
+_LARGEST = frozenset(("running_seconds", "event_loop_lag_ms", "worst_event_loop_lag_ms", "clock_skew_seconds"))
+NOT_ADDED = frozenset(("process", "meters", "errors", "Webhook", "Proxy in front", "Disk"))
 """Sections that are of one process, or for programs alone."""
 _BEGAN = time.monotonic()
 
@@ -87,6 +88,7 @@ def _resident() -> int | None:
 
 
 def _open_files() -> int | None:
-    with contextlib.suppress(OSError):
+    try:
         return len(os.listdir("/proc/self/fd"))
-    return None
+    except OSError as error:  # to count them takes one
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if error.errno in (errno.EMFILE, errno.ENFILE) else None

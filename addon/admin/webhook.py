@@ -16,6 +16,7 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -59,6 +60,7 @@ _ACTIONS = frozenset({"opened", "synchronized", "reopened", "closed", "label_upd
 _SIGNATURES = (b"x-forgejo-signature", b"x-gitea-signature", b"x-hub-signature-256")
 _PAYLOAD = re.compile(rb"(?:\A|&)payload=([^&]*)")
 _PIECE = 16 * 1024
+_WRONG = "the signature is wrong: is webhookSecret the secret of Forgejo's webhook?"
 _KINDS = (
     b"x-forgejo-event",
     b"x-gitea-event",
@@ -84,6 +86,12 @@ class Webhook:
         self._reading: set[Delivery] = set()
         self._strangers: dict[str, Delivery] = {}
         self._looks: set[asyncio.Task[object]] = set()
+        self.outcomes: Counter[str] = Counter()
+        """How many deliveries were accepted, ignored, unsigned, wrong, or not read, and why."""
+        self.accepted_at = self.wrong_at = 0.0
+        """When the last delivery came with a right signature, and with a wrong one, in seconds since 1970."""
+        self.pushed: Callable[[Key], object] = lambda key: None
+        """Told of each repository that a look follows for."""
 
     def takes(self, request: Request) -> bool:
         """Whether a request is a delivery: by its address and method, and only where there is a secret."""
@@ -99,14 +107,17 @@ class Webhook:
         signature = next((value for name in _SIGNATURES if (value := request.header(name))), b"")
         digest = signature.removeprefix(b"sha256=")
         if not re.fullmatch(rb"[0-9a-f]{64}", digest):
+            self.outcomes["unsigned"] += 1
             return told(401, "expected the header X-Forgejo-Signature: set the webhook's secret in Forgejo")
         length = request.header(b"content-length") or b"0"
         visitor = visitor_of(request.visitor().address)
         known = visitor in self._known
         most = LARGEST if known else LARGEST_OF_STRANGERS
         if not re.fullmatch(rb"[0-9]{1,9}", length) or int(length) > most:
+            self.outcomes["too large"] += 1
             return told(413, _too_large(most))
         if not (self._room() if known else self._strangers_room(visitor)):
+            self.outcomes["too many at once"] += 1
             answer = told(503, "too many deliveries at once")
             answer.headers.append((b"Retry-After", b"1"))
             return answer
@@ -154,13 +165,21 @@ class Webhook:
     def answer(self, delivery: "Delivery", expected: str, kind: str, payload: bytes) -> Answer:
         """What a delivery gets; a look begins. expected: the signature; payload: the JSON, if it is that."""
         if self._secret is None or not hmac.compare_digest(expected, delivery.signature):
-            return told(403, "the signature is wrong: is webhookSecret the secret of Forgejo's webhook?")
+            self.outcomes["wrong signature"] += 1
+            self.wrong_at = time.time()
+            logger.warning("webhook: %s", _WRONG)
+            return told(403, _WRONG)
         self._known.put(delivery.visitor, None)
         key = repository_in(payload)
         if key is None:
+            self.outcomes["not understood"] += 1
             return told(400, "expected JSON with a repository")
-        if kind in self._events and (kind not in _OF_PULLS or action_in(payload) in _ACTIONS):
+        looks = kind in self._events and (kind not in _OF_PULLS or action_in(payload) in _ACTIONS)
+        self.outcomes["accepted" if looks else "ignored"] += 1
+        self.accepted_at = time.time()
+        if looks:
             logger.info("webhook: %s of %s/%s", kind, *key)
+            self.pushed(key)
             look = asyncio.ensure_future(self._purge(key))
             self._looks.add(look)
             look.add_done_callback(self._looked)
@@ -229,6 +248,7 @@ class Delivery:
                 self._digest.update(payload)
             return self._webhook.answer(self, self._digest.hexdigest(), self._kind, payload)
         except TimeoutError:
+            self._webhook.outcomes["not read"] += 1
             return told(408, "the body did not come")
         finally:
             self.end()

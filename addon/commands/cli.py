@@ -216,6 +216,36 @@ def _running(commands: Commands) -> None:
     takes_settings(explain)
     takes_json(explain)
 
+    sites = command(
+        commands,
+        "sites",
+        _sites_list,
+        "List the sites that the running server holds: commit, age, size, hits, last error.",
+        examples=("pages sites", "pages sites --sort error", "pages sites --json"),
+        codes=("0  listed", "1  no running server could be asked; it needs adminListen"),
+    )
+    sites.add_argument(
+        "--sort",
+        choices=("hits", "age", "files", "bytes", "error", "site"),
+        default="hits",
+        help="the largest or latest first; default: hits",
+    )
+    takes_settings(sites)
+    takes_json(sites)
+
+    warm = command(
+        commands,
+        "warm",
+        _warm,
+        "Have the running server make sites ready before anybody asks for them.",
+        examples=("pages warm alice/blog bob/docs", "pages warm sites.txt"),
+        codes=("0  all are ready", "1  some are no site, or no server could be asked; it needs adminListen"),
+    )
+    warm.add_argument(
+        "what", nargs="+", metavar="FILE|OWNER/REPO|HOST", help="of a file, each line is one; - is standard input"
+    )
+    takes_settings(warm)
+
     purge = command(
         commands,
         "purge",
@@ -376,6 +406,18 @@ def _explain(options: argparse.Namespace) -> int:
         cold=options.cold,
         as_json=options.json,
     )
+
+
+def _sites_list(options: argparse.Namespace) -> int:
+    from addon.commands.sites import sites_command
+
+    return sites_command(load(settings_file(options)), by=options.sort, as_json=options.json)
+
+
+def _warm(options: argparse.Namespace) -> int:
+    from addon.commands.warm import warm_command
+
+    return warm_command(load(settings_file(options)), options.what)
 
 
 def _purge(options: argparse.Namespace) -> int:

@@ -17,13 +17,15 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import resp
 from addon.commands.arguments import print_json
 from addon.commands.security import security_notes
+from addon.forgejo.oauth import AUTHORIZE, DISCOVERY, TOKEN
 from addon.net.http_client import HttpClient, TransportError, origin_of
 from addon.serving.answers import OWN_HEADER
+from addon.serving.member_login import CALLBACK_PATH
 from addon.settings.addresses import ListenAddress
 from addon.settings.file_checks import problems, unlistenable
 from addon.settings.schema import Settings
@@ -122,6 +124,10 @@ async def forgejo(settings: Settings) -> list[Finding]:
             found += await _private(client, settings)
         if settings.forgejo_public_host is not None:
             found += _public_host(settings, body)
+        found += await _login(client, settings)
+        if settings.preview_domain is not None and settings.preview_token is not None:
+            status, _, _ = await _get(client, settings, "/api/v1/version", settings.preview_token.reveal())
+            found.append(_preview_token(status))
     except TransportError as error:
         return [Finding(Level.BAD, about, f"no answer: {error}")]
     finally:
@@ -172,6 +178,15 @@ def _token(status: int, closed: bool) -> Finding:
     return Finding(Level.BAD, "forgejoToken", f"asked with it, Forgejo answers {status}")
 
 
+def _preview_token(status: int) -> Finding:
+    """Whether Forgejo knows it. What it may is seen at the first status alone: to ask would be to set one."""
+    if status == 401:
+        text = "Forgejo does not know it: make a new one, with write:repository, of a user who may write"
+        return Finding(Level.BAD, "previewToken", text)
+    text = "Forgejo knows it; whether its user may write is seen at a repository's first pull request, in the log"
+    return Finding(Level.GOOD, "previewToken", text)
+
+
 async def _private(client: HttpClient, settings: Settings) -> list[Finding]:
     """Whether the token can see what servePrivateRepositories publishes."""
     about, token = "servePrivateRepositories", settings.forgejo_token
@@ -200,6 +215,75 @@ def _public_host(settings: Settings, body: bytes) -> list[Finding]:
     elif itself is not None:
         found.append(Finding(Level.GOOD, about, "is what Forgejo's ROOT_URL says"))
     return found
+
+
+async def _login(client: HttpClient, settings: Settings) -> list[Finding]:
+    """Whether readers of repositories can log in by Forgejo, and what to create there for it."""
+    about = "access: members"
+    callback = f"https://{settings.pages_domain}{CALLBACK_PATH}"
+    create = (
+        "in Forgejo, Site administration, Integrations, Applications: name Pages, redirect URI"
+        f" {callback}, a confidential client"
+    )
+    if settings.oauth_client_id is None or settings.oauth_client_secret is None:
+        text = f"off, so sites that say it are closed. For it, create an OAuth2 application ({create}), and set"
+        return [Finding(Level.NOTE, about, f"{text} oauthClientId and oauthClientSecret")]
+    status, body, _ = await _get(client, settings, DISCOVERY, None)
+    issuer = _text_of(body, "issuer") if status == 200 else None
+    if issuer is None or _text_of(body, "authorization_endpoint") != issuer.rstrip("/") + AUTHORIZE:
+        return [Finding(Level.BAD, about, f"Forgejo's {DISCOVERY} answers {status}: is OAuth2 on in its app.ini?")]
+    found = []
+    host = urlsplit(issuer).hostname or ""
+    if settings.forgejo_public_host is not None and host != settings.forgejo_public_host:
+        text = f"Forgejo sends browsers to {host} to log in, and forgejoPublicHost is {settings.forgejo_public_host}"
+        found.append(Finding(Level.NOTE, about, text))
+    if not issuer.startswith("https://"):
+        found.append(Finding(Level.NOTE, about, f"Forgejo sends browsers to {issuer} to log in, which is no HTTPS"))
+    error = await _tried_client(client, settings, callback)
+    if error == "client is not authorized":  # that is: the client is, and this code, which is made up, is not
+        text = f"oauthClientId and oauthClientSecret are good, and so is the application's redirect URI, {callback}"
+        return [*found, Finding(Level.GOOD, about, text)]
+    if error == "invalid client secret":
+        text = "oauthClientSecret is not the application's: make a new one there, with Regenerate secret"
+    elif error.startswith("cannot load client"):
+        text = f"Forgejo knows no application of oauthClientId: create one ({create})"
+    elif error == "unexpected redirect URI":
+        text = f"the application has another redirect URI: it has to be {callback}"
+    else:
+        text = "asked for a token, Forgejo gives an answer that means nothing here"
+    return [*found, Finding(Level.BAD, about, text)]
+
+
+async def _tried_client(client: HttpClient, settings: Settings, callback: str) -> str:
+    """What Forgejo says to the application's credentials with a code that cannot be right."""
+    assert settings.oauth_client_id is not None
+    assert settings.oauth_client_secret is not None
+    form = {
+        "grant_type": "authorization_code",
+        "redirect_uri": callback,
+        "client_id": settings.oauth_client_id,
+        "client_secret": settings.oauth_client_secret.reveal(),
+        "code": "doctor",
+        "code_verifier": "doctor",
+    }
+    base = settings.forgejo_host.partition("://")[2].partition("/")[2]
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    target = f"/{base}{TOKEN}" if base else TOKEN
+    origin = origin_of(settings.forgejo_host)
+    body, kind = urlencode(form).encode(), "application/x-www-form-urlencoded"
+    response = await client.post(origin, target, (), body, kind, deadline=deadline)
+    try:
+        return _text_of(await response.read(64 * 1024, deadline=deadline), "error_description") or ""
+    finally:
+        response.close()
+
+
+def _text_of(body: bytes, name: str) -> str | None:
+    try:
+        found = json.loads(body)[name]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _first_repository(body: bytes) -> dict[str, Any] | None:
@@ -360,6 +444,13 @@ def addresses(settings: Settings) -> Iterator[Finding]:
         else:
             wildcard = f"*.{settings.pages_domain}"
             yield Finding(Level.NOTE, wildcard, "has no address in DNS as seen from here: the sites of users need one")
+    if settings.preview_domain is not None:
+        wildcard = f"*.{settings.preview_domain}"
+        found = _resolved(f"pr-0--doctor--pages.{settings.preview_domain}")
+        if found:
+            yield Finding(Level.GOOD, wildcard, f"is {', '.join(found[:4])}")
+        else:
+            yield Finding(Level.NOTE, wildcard, "has no address in DNS as seen from here: previews need one")
     for address in settings.listen:
         if address.tls:
             about = f"listen {address}"

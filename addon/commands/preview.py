@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import json
 import logging
+import secrets
 import shutil
 import socket
 import sys
@@ -85,12 +86,15 @@ class _Preview:
     def __init__(self, forge: Any, inner: int, listener: socket.socket, options: argparse.Namespace) -> None:
         from addon.preview.builds import build_of
         from addon.preview.front import Front
+        from addon.preview.settings import Token
 
         self._forge = forge
         self._inner = inner
         self._listener = listener
         self._options = options
         self._port: int = listener.getsockname()[1]
+        token = secrets.token_hex(20)
+        forge.tokens[token] = Token("preview", admin=True)
         build = build_of(options.directory) if options.directory is not None and options.directory.is_dir() else None
         self._front = Front(
             inner,
@@ -99,6 +103,7 @@ class _Preview:
             allowed=options.allow_host,
             say=lambda line: print(line, flush=True),
             advice=build.base if build is not None else "",
+            token=token,
         )
         self._notes: list[str] = []
         self._watching: asyncio.Task[None] | None = None
@@ -194,6 +199,8 @@ def _settings(config: Path | None, forge: int, port: int, folder: Path) -> dict[
         "browserCacheTTL": 0,
         "logLevel": "warning",
         "stateDir": str(folder / "state"),
+        "oauthClientId": "preview",  # of no use, but that sites for members are shown to who brings a token
+        "oauthClientSecret": "preview",
     }
 
 

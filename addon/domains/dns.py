@@ -68,6 +68,11 @@ class Dns:
         self._asking: dict[tuple[str, str], asyncio.Task[tuple[str, ...]]] = {}
         self._said_missing = False
 
+    @property
+    def queues(self) -> dict[str, Turns]:
+        """Where questions wait for their turn, by name."""
+        return {"dns": self._turns}
+
     async def texts(self, name: str) -> tuple[str, ...]:
         """The TXT records of a name, the strings of each joined (RFC 1035 §3.3.14); raises DnsSilence."""
         return await self._answer(name, "TXT")

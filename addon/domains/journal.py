@@ -2,10 +2,10 @@
 # Copyright (C) 2026 the contributors
 """Changes of several keys on a cluster, where no script reaches two nodes: one at a time, and each is finished.
 
-Whoever changes something takes the turn, by an entry in `~pages:change`; looks once more at what his change was planned
-from; writes all of it into the entry; then writes key by key, each only if it holds what was planned from; then takes
-the entry away. So that key is lock and journal in one: if a proxy dies in the midst, the next that comes finishes its
-change, and one that had written nothing yet is forgotten.
+Whoever changes something takes the turn, by an entry in `~pages:change`; plans from what he reads then; writes all of
+the plan into the entry; then writes key by key, each only if it holds what was planned from; then takes the entry away.
+So that key is lock and journal in one: if a proxy dies in the midst, the next that comes finishes its change, and one
+that had written nothing yet is forgotten.
 The surprise: nobody needs to trust a clock of ours. Each step is refused by the server itself once the time of its
 change is over, by the server's clock, so a proxy that slept through its turn can do no harm when it wakes.
 """
@@ -29,7 +29,9 @@ TURN: Final = 5.0
 CLOCKS_DIFFER: Final = 2.0
 """Seconds by which the clocks of two nodes may differ."""
 _MOST_STEPS: Final = 10_000
-_PAUSE = (0.001, 0.006)
+_PAUSE_FIRST, _PAUSE_MOST = 0.002, 0.05
+_NEEDED = 0.1
+"""Seconds that a change takes at most, on a busy day; with less left nobody begins one."""
 
 # KEYS: the journal. ARGV: an entry without its first member, the milliseconds of a turn, those by which clocks differ.
 # Answers the entry that is there now, and 0 if it is another's whose turn it is, 1 if ours, 2 if another's whose turn
@@ -93,13 +95,27 @@ class Step(NamedTuple):
     life: int
 
 
+def turn(trips: RoundTrips) -> bytes:
+    """Wait for the turn, and take it. Raises NoAnswer where too little time is left: then another proxy, or this one
+    later, has its turn first.
+    """
+    pause = _PAUSE_FIRST
+    while True:
+        if trips.left < _NEEDED:
+            raise NoAnswer
+        entry = begin(trips)
+        if entry is not None:
+            return entry
+        time.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(1.5 * pause, _PAUSE_MOST)
+
+
 def begin(trips: RoundTrips) -> bytes | None:
     """Take the turn; the entry that says so. None where another has it; if his is over, his change is finished."""
     rest = "," + json.dumps({"token": secrets.token_hex(8), "steps": []}, separators=(",", ":"))[1:]
     spans = (int(1000 * TURN), int(1000 * CLOCKS_DIFFER))
     entry, whose = checked_replies(trips.run([("EVAL", _BEGIN, 1, NAME, rest, *spans)]))[0]
     if whose == 0:
-        time.sleep(random.uniform(*_PAUSE))
         return None
     if whose == 1:
         return bytes(entry)

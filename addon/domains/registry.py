@@ -181,6 +181,33 @@ class Registry:
         self._noticed.pop(key, None)
         self._enqueue(key)
 
+    @property
+    def queues(self) -> dict[str, Turns]:
+        """Where sites wait for their domains to be settled, by name."""
+        return {"domains": self._turns}
+
+    def states(self) -> dict[str, int]:
+        """How many domains were registered, refused, and not led here by DNS, when their sites were settled last."""
+        found = {"registered": 0, "refused": 0, "elsewhere": 0}
+        for noticed in self._noticed.values():
+            report = noticed.report
+            found["registered"] += len(report.held)
+            found["refused"] += len(report.refused)
+            found["elsewhere"] += len(report.elsewhere)
+        return found
+
+    def needs(self, most: int) -> list[tuple[str, str, str, str]]:
+        """Domains that lack something, the newest first: host, OWNER/REPO, what it is, and what it needs."""
+        found: list[tuple[str, str, str, str]] = []
+        for noticed in reversed(self._noticed.values()):
+            report = noticed.report
+            for host, state, needs in report.states if report.refused or report.elsewhere else ():
+                if needs and len(found) < most:
+                    found.append((host, f"{report.owner}/{report.repository}", state, needs))
+            if len(found) >= most:
+                break
+        return found
+
     def refusals(self, most: int) -> dict[str, str]:
         """What was refused when it was settled last, the newest first: `host, for owner/repository`, and why."""
         found: dict[str, str] = {}

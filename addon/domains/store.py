@@ -58,6 +58,7 @@ class DomainStore:
         self._own: dict[str, Value] = {}  # without Redis: all there is; with it: what was changed while it was away
         self._owed: dict[object, Callable[[], Awaitable[bool]]] = {}
         self._paying: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()  # of this process's changes, where a journal lets but one through anyway
 
     @property
     def shared(self) -> bool:
@@ -213,7 +214,11 @@ class DomainStore:
         def job(trips: RoundTrips) -> tuple[T, dict[str, Value]]:
             return transactions.patiently(trips, plan, life)
 
-        told = await self._shared.run(job)
+        if self._shared.client.clustered:
+            async with self._turn:  # waited for here, and not on a thread, which others need
+                told = await self._shared.run(job)
+        else:
+            told = await self._shared.run(job)
         if told is None:
             return NO_ANSWER
         result, values = told

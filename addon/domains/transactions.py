@@ -117,7 +117,7 @@ def swap(trips: RoundTrips, plan: Planned[T], life: float) -> tuple[T, dict[str,
         return result, view.values
     told = (result, {**view.values, **writes})
     if trips.clustered:
-        return told if _swapped_by_journal(trips, view, writes, int(life * 1000)) else None
+        return _swapped_in_turn(trips, plan, int(life * 1000))
     names = list(dict.fromkeys((*view.values, *writes)))
     arguments: list[bytes | str] = []
     milliseconds = str(int(life * 1000))
@@ -149,16 +149,15 @@ def _wanted(writes: Writes, name: str) -> bytes:
     return b"-" if new is None else b"=" + new
 
 
-def _swapped_by_journal(trips: RoundTrips, view: View, writes: Writes, milliseconds: int) -> bool:
-    """The script on a cluster, with a few round trips more."""
-    entry = journal.begin(trips)
-    if entry is None:
-        return False
-    if read(trips, view.values) != list(view.values.values()):
+def _swapped_in_turn(trips: RoundTrips, plan: Planned[T], milliseconds: int) -> tuple[T, dict[str, Value]] | None:
+    """The same on a cluster: planned anew while nobody else changes anything."""
+    entry = journal.turn(trips)
+    view, writes, result = planned(plan, lambda names: read(trips, names))
+    if not writes:
         journal.end(trips, entry)
-        return False
+        return result, view.values
     steps = [journal.Step(name, _expected(view.values, name), _wanted(writes, name), milliseconds) for name in writes]
-    return journal.carry_out(trips, entry, steps)
+    return (result, {**view.values, **writes}) if journal.carry_out(trips, entry, steps) else None
 
 
 def _swapped_without_script(trips: RoundTrips, view: View, writes: Writes, milliseconds: int) -> bool:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from addon.forgejo import answers
 from addon.forgejo.answers import Access, Repository
-from addon.forgejo.call_meter import CallMeter, kind_of
+from addon.forgejo.call_kinds import ELSEWHERE, kind_of
 from addon.forgejo.errors import (
     BadAnswer,
     DeadlineExceeded,
@@ -32,6 +32,7 @@ from addon.forgejo.errors import (
     Unreachable,
 )
 from addon.forgejo.limits import Breaker, Slots
+from addon.net.call_meter import CallMeter
 from addon.net.http_client import (
     ConnectFailed,
     Disconnected,
@@ -44,6 +45,7 @@ from addon.net.http_client import (
 )
 from addon.net.tracing import TRACE_HEADER, Question, question, trace
 from addon.net.turns import account
+from addon.web.http_dates import parse_http_date
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ _MAX_HOPS = 3
 # How long a refused credential is left alone, and at most how long a rationed one, in seconds.
 _REFUSED_FOR = 60.0
 _RATIONED_FOR = 60.0
+_COMPARE_EVERY = 30.0
 # The most an error's body may have before we stop caring what it says.
 ERROR_BODY = 64 * 1024
 
@@ -145,6 +148,9 @@ class Calls:
         self._headers = tuple(headers)
         self.calls = 0
         self.meter = CallMeter()
+        self.clock_skew: float | None = None
+        """Seconds by which our clock is ahead of the forge's; None where it has not said."""
+        self._compare_at = 0.0
         self.streams = 0
         self._max_streams = max_streams
         share = max(1, concurrency // 4) if unknown_share is None else unknown_share
@@ -181,6 +187,20 @@ class Calls:
         """Whether there is a token and it was neither refused nor rationed lately."""
         return self._authorization is not None and self._token.usable(self._clock())
 
+    @property
+    def token_refused(self) -> bool:
+        """Whether Forgejo turned the token down when it was sent last."""
+        return self._token.said
+
+    def _compare_clocks(self, head: Head) -> None:
+        """Note by how much our clock is ahead of the forge's, by what one answer in a while says."""
+        now = self._clock()
+        if now < self._compare_at:
+            return
+        self._compare_at = now + _COMPARE_EVERY
+        said = parse_http_date((head.header("date") or "").encode("latin-1"))
+        self.clock_skew = None if said is None else time.time() - said
+
     # One request -------------------------------------------------------------------------------------------------
 
     async def fetch(
@@ -202,6 +222,7 @@ class Calls:
             async with self._attempt(owner, known) as deadline:
                 response = await self._send(target, token, headers, deadline)
                 asked.came_to = str(response.status)
+                self._compare_clocks(response)
                 body = await response.read(limit, deadline=deadline)
         return Answer(response, body)
 
@@ -243,7 +264,7 @@ class Calls:
         async with self.slots.held(account().owner, known=True):
             deadline = self.deadline()
             self._count(target.partition("?")[0])  # its query is a signature: as good as a credential
-            with translated(), self._asked("elsewhere") as asked:
+            with translated(), self._asked(ELSEWHERE) as asked:
                 response = await self.http.get(origin, target, headers, deadline=deadline)
                 asked.came_to = str(response.status)
             return response

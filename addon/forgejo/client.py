@@ -36,6 +36,8 @@ from addon.forgejo.large_files import LargeFiles
 from addon.forgejo.oauth import OAuth
 from addon.forgejo.pulls import PullRequests
 from addon.forgejo.reading_rights import Verdict, verdict
+from addon.net.call_meter import CallMeter
+from addon.net.turns import Turns
 
 __all__ = [
     "Access",
@@ -116,6 +118,32 @@ class Forgejo:
     def calls(self) -> int:
         """How many requests were sent so far."""
         return self._calls.calls
+
+    @property
+    def meter(self) -> CallMeter:
+        """What the calls came to, by kind."""
+        return self._calls.meter
+
+    @property
+    def breaker_open(self) -> bool:
+        """Whether calls fail at once, for Forgejo did not answer a moment ago."""
+        return self._calls.breaker.is_open
+
+    @property
+    def token_refused(self) -> bool:
+        """Whether Forgejo turned the token down when it was sent last."""
+        return self._calls.token_refused
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds by which our clock is ahead of Forgejo's; None where it has not said."""
+        return self._calls.clock_skew
+
+    @property
+    def queues(self) -> dict[str, Turns]:
+        """Where calls wait for their turn, by name."""
+        slots = self._calls.slots
+        return {"forgejo": slots.turns, "unknown names": slots.strangers}
 
     async def aclose(self) -> None:
         """Close every connection; what is under way fails with Unreachable."""

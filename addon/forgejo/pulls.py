@@ -10,6 +10,7 @@ read a commit says nothing of whose it is, for a fork's commits are readable thr
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -21,7 +22,10 @@ from addon.forgejo.pull_answers import Approval, CommitInfo, Event, Pull
 
 T = TypeVar("T")
 
-_PER_PAGE = 50
+_PER_PAGE, _PART = 50, 5
+_PARTS = _PER_PAGE // _PART
+_MOST_APART = 2
+"""Pages of pull requests that are asked for in parts."""
 _LARGEST = 8 * 1024 * 1024
 """Bytes of an answer: 25 000 branches, or fifty pull requests with long texts."""
 _MOST_PAGES = 5
@@ -47,19 +51,38 @@ class PullRequests:
         return await self._decoded(pull_answers.heads, _body(answer, "branches"))
 
     async def open_pulls(self, repository: Repository, most: int) -> list[Pull]:
-        """The newest open pull requests, `most` of them; none where the repository has no pull requests."""
+        """The newest open pull requests, `most` of them; none where the repository has no pull requests.
+
+        A page with texts above the limit is asked for in small ones, of which those that are too large are left out: so
+        who writes such texts hides what lies beside them at most.
+        """
         found: list[Pull] = []
+        apart = 0
         for page in range(1, -(-most // _PER_PAGE) + 1):
-            answer = await self._asked(repository, f"/pulls?state=open&limit={_PER_PAGE}&page={page}")
-            if answer.status == 404:
-                return []
-            decode = partial(pull_answers.pulls, repository=repository)
-            listed, rows = await self._decoded(decode, _body(answer, "pull requests"))
+            try:
+                listed, end = await self._open_pulls(repository, page, _PER_PAGE, len(found))
+            except BadAnswer:
+                apart += 1
+                if apart > _MOST_APART:
+                    break
+                listed, end = [], False
+                for small in range(_PARTS):
+                    with suppress(BadAnswer):
+                        listed += (await self._open_pulls(repository, (page - 1) * _PARTS + small + 1, _PART, 0))[0]
             found += listed
-            total = answer.header("x-total-count") or ""
-            if not rows or (total.isdecimal() and len(total) < 10 and len(found) >= int(total)):
+            if end:
                 break
         return found[:most]
+
+    async def _open_pulls(self, repository: Repository, page: int, rows: int, before: int) -> tuple[list[Pull], bool]:
+        """A page of them, and whether it is the last. before: how many there were on those before it."""
+        answer = await self._asked(repository, f"/pulls?state=open&limit={rows}&page={page}")
+        if answer.status == 404:
+            return [], True
+        decode = partial(pull_answers.pulls, repository=repository)
+        listed, count = await self._decoded(decode, _body(answer, "pull requests"))
+        total = answer.header("x-total-count") or ""
+        return listed, not count or (total.isdecimal() and len(total) < 10 and before + len(listed) >= int(total))
 
     async def approvals(self, repository: Repository, number: int) -> list[Approval]:
         """The reviews that approve a pull request and count."""

@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 from addon.serving.answers import Answer, misshapen
 from addon.web.forwarding import Visitor
-from addon.web.prepared_answers import LARGEST, Basis, PreparedAnswer
+from addon.web.prepared_answers import LARGEST, NOTHING, About, Basis, PreparedAnswer, Tally
 from addon.web.request_head import KEYED, UNKEYED, Fields, RequestLine
 
 CLOSE = b"Connection: close\r\n"
@@ -101,11 +101,19 @@ def basis_of(answer: Answer) -> Basis | None:
     return basis if isinstance(basis, Basis) else None
 
 
-def ready_answer(line: RequestLine, answer: Answer, start: bytes, rest: bytes) -> PreparedAnswer:
-    """An answer as it is kept ready; only where `may_be_ready`."""
+def about_of(answer: Answer) -> About:
+    """What the operator is told of an answer, if its server says so."""
+    about = getattr(answer, "about", NOTHING)
+    return about if isinstance(about, About) else NOTHING
+
+
+def ready_answer(line: RequestLine, answer: Answer, start: bytes, rest: bytes, tally: Tally) -> PreparedAnswer:
+    """An answer as it is kept ready; only where `may_be_ready`. tally: counts it."""
     basis = basis_of(answer)
     assert basis is not None
-    return PreparedAnswer(start, rest, basis, line, answer.status, len(answer.body), answer.cache)
+    return PreparedAnswer(
+        start, rest, basis, line, answer.status, len(answer.body), answer.cache, about_of(answer), tally
+    )
 
 
 @lru_cache(maxsize=16)

@@ -15,12 +15,23 @@ from functools import partial
 from time import monotonic
 from typing import Any, cast
 
-from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED
+from addon.admin.answer_meter import HTTP1, LANE
 from addon.forgejo.errors import ForgejoError
-from addon.lane.answers import CLOSE, KEEP_ALIVE, LARGEST, Asked, answer_bytes, may_be_ready, ready_answer, refusal
+from addon.lane.answers import (
+    CLOSE,
+    KEEP_ALIVE,
+    LARGEST,
+    Asked,
+    about_of,
+    answer_bytes,
+    may_be_ready,
+    ready_answer,
+    refusal,
+)
 from addon.lane.handover import Handler, hand_over
 from addon.lane.http1_bodies import AnswerWriter
+from addon.lane.http1_log import log_answer, log_refusal, shown
 from addon.lane.http1_request_body import RequestBody, answering
 from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
@@ -29,7 +40,7 @@ from addon.lane.stalling import end_writing, untaken
 from addon.net.certificates import ShownNames
 from addon.net.tls_transport import shown_names
 from addon.serving.server import Answer, Request
-from addon.web.prepared_answers import Key, Repeat
+from addon.web.prepared_answers import NOTHING, About, Key, Repeat
 from addon.web.request_head import END, Fields, RequestLine, request_line, strays
 
 logger = logging.getLogger(__name__)
@@ -260,12 +271,12 @@ class Connection(asyncio.BufferedProtocol):
             again.wire = b"".join((answer.start, lane.date, answer.rest))
         elif not lane.ready.holds(answer.basis, now):
             return False
-        lane.answered += 1
+        answer.tally.count += 1
         self._requests += 1
         self._since = now
         self._transport.write(again.wire)
         if lane.log is not None:
-            self._record(answer.line, again.fields, answer.status, answer.nbytes, now, answer.cache)
+            self._record(answer.line, again.fields, answer.status, answer.nbytes, now, answer.cache, answer.about)
         return True
 
     def _turn(self) -> None:
@@ -320,7 +331,6 @@ class Connection(asyncio.BufferedProtocol):
                 self._other(line, start, middle, end, now, out)
                 return
             at = end + 4
-            lane.answered += 1
             self._requests += 1
             asked_to_end = fields.closes or not (parsed.http11 or fields.keeps)
             last = asked_to_end or lane.retiring or self._requests == lane.most_requests
@@ -330,8 +340,9 @@ class Connection(asyncio.BufferedProtocol):
                     lane.remember(data, key, ready, fields)
                 out += (ready.start, lane.date, connection, ready.rest)
                 nbytes += ready.nbytes
+                ready.tally.count += 1
                 if lane.log is not None:
-                    self._record(parsed, fields, ready.status, ready.nbytes, now, ready.cache)
+                    self._record(parsed, fields, ready.status, ready.nbytes, now, ready.cache, ready.about)
             else:
                 self._at = at
                 size = self._recall(parsed, fields, key, connection, now, out)
@@ -388,7 +399,6 @@ class Connection(asyncio.BufferedProtocol):
         if make is None:
             self._hand_over(start, out)
             return
-        lane.answered += 1
         self._requests += 1
         self._at = end + 4
         self._at += body.feed(self._held[self._at :])
@@ -414,11 +424,14 @@ class Connection(asyncio.BufferedProtocol):
             return None
         start, rest = answer_bytes(answer, line.method == "HEAD")
         out += (start, lane.date, connection, rest)
+        about = about_of(answer)
+        lane.meter.count(LANE, HTTP1, answer.status, answer.cache, about, fields.host, line.path)
         if may_be_ready(line, fields, answer, asked):
             login = fields.login if answer.locked else None
-            lane.ready.put(key if login is None else (key[0], login), ready_answer(line, answer, start, rest))
+            tally = lane.meter.tally(LANE, HTTP1, answer.status, answer.cache, about.site)
+            lane.ready.put(key if login is None else (key[0], login), ready_answer(line, answer, start, rest, tally))
         if lane.log is not None:
-            self._record(line, fields, answer.status, len(answer.body), began, answer.cache)
+            self._record(line, fields, answer.status, len(answer.body), began, answer.cache, about)
         return len(answer.body)
 
     def _request(self, line: RequestLine, fields: Fields) -> tuple[Request, Asked]:
@@ -448,7 +461,7 @@ class Connection(asyncio.BufferedProtocol):
         body: RequestBody | None = None,
     ) -> None:
         """Answer one request, and go on with the next. make: what makes the answer, where it brings a body."""
-        status, cache = 0, ""
+        status, cache, about = 0, "", NOTHING
         self._writer = writer = AnswerWriter(self._lane, self._transport, connection, line.http11)
         writer.room = self._room
         try:
@@ -460,7 +473,7 @@ class Connection(asyncio.BufferedProtocol):
                 answer = await writer.stream(answer)
             else:
                 await writer.whole(answer, request.method == "HEAD")
-            status, cache = answer.status, answer.cache
+            status, cache, about = answer.status, answer.cache, about_of(answer)
             if body is not None and body.left and not writer.ends:
                 await body.all()
         except asyncio.CancelledError:
@@ -476,8 +489,9 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._task = self._writer = self._body = None
             self._sent += writer.sent
+            self._lane.meter.count(LANE, HTTP1, status, cache, about, fields.host, line.path)
             if self._lane.log is not None:
-                self._record(line, fields, status, writer.sent, began, cache)
+                self._record(line, fields, status, writer.sent, began, cache, about)
         if writer.ends:
             more = self._at < len(self._held) or (body is not None and body.left > 0)
             self._end(linger=not fields.closes or more)
@@ -547,11 +561,10 @@ class Connection(asyncio.BufferedProtocol):
         """Answer what never became a request of ours, and close."""
         head_only = self._line.startswith(b"HEAD ")
         out.append(refusal(status, self._lane.dated(), head_only))
+        self._lane.meter.count(LANE, HTTP1, status, "", NOTHING)
         self._write(out)
         if self._lane.log is not None:
-            self._lane.log.record(
-                client=self._client, method="", host="", path="", status=status, nbytes=0, seconds=0.0, cache=""
-            )
+            log_refusal(self._lane.log, self._client, status)
         self._end()
 
     def _failed(self, error: Exception, begun: bool) -> None:
@@ -559,16 +572,21 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(error, ForgejoError):
             logger.warning("a response stream was aborted: %s", error)
         else:
-            logger.error("internal error in the lane on %s", _shown(self._line), exc_info=error)
+            logger.error("internal error in the lane on %s", shown(self._line), exc_info=error)
         if begun or self._ended:
             self._transport.abort()
         else:
             self._transport.write(refusal(500, self._lane.dated(), self._line.startswith(b"HEAD ")))
             self._end()
 
+    def _record(
+        self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str, about: About
+    ) -> None:
+        log_answer(self._lane, self._client, self._secure, line, fields, status, nbytes, began, cache, about)
+
     def _fault(self, out: list[bytes]) -> None:
         """Something of ours is wrong: say so, close, and never let another try what we could not judge."""
-        logger.exception("internal error in the lane on %s", _shown(self._line))
+        logger.exception("internal error in the lane on %s", shown(self._line))
         self._lane.faults += 1
         try:
             if self._ended:
@@ -577,22 +595,3 @@ class Connection(asyncio.BufferedProtocol):
                 self._refuse(500, out)
         except Exception:
             self._transport.abort()
-
-    def _record(self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str) -> None:
-        assert self._lane.log is not None
-        self._lane.log.record(
-            client=self._lane.visitor(fields, self._client, self._secure).address,
-            method=line.method,
-            host=fields.host,
-            path=line.path,
-            status=status,
-            nbytes=0 if line.method == "HEAD" else nbytes,
-            seconds=monotonic() - began,
-            cache=cache,
-            seen=seen("HTTP/1.1" if line.http11 else "HTTP/1.0", self._secure, fields.values.get),
-        )
-
-
-def _shown(line: bytes) -> str:
-    """A request line for the log, without its query."""
-    return repr(line.split(b"?", 1)[0][:200].decode("latin-1"))

@@ -18,9 +18,10 @@ from typing import Any
 from addon.access.control import MAX_FORM
 from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED
+from addon.admin.answer_meter import HTTP1, HTTP2, LANE
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
-from addon.lane.answers import Asked, answer_bytes, may_be_ready, ready_answer
+from addon.lane.answers import Asked, about_of, answer_bytes, may_be_ready, ready_answer
 from addon.lane.http2.answering import Wire
 from addon.lane.http2.answers import Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
@@ -30,8 +31,9 @@ from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
 from addon.net.certificates import ShownNames
-from addon.serving.answers import UNREAD, Answer, Request, misshapen
+from addon.serving.answers import UNREAD, Answer, Request, misshapen, reason_of
 from addon.web.control_data import control_fault, divided
+from addon.web.prepared_answers import NOTHING, About
 from addon.web.request_head import RequestLine
 from addon.web.routing import ForgejoRequest
 
@@ -45,6 +47,7 @@ class Job:
     """What is known of a stream that is being answered."""
 
     __slots__ = (
+        "about",
         "began",
         "body",
         "cache",
@@ -64,6 +67,7 @@ class Job:
         self.began = began
         self.status = 0
         self.cache = ""
+        self.about = NOTHING
         self.task: asyncio.Task[None] | None = None
         self.waiting: asyncio.Future[None] | None = None
         self.body: bytearray | None = None  # of a form
@@ -133,15 +137,15 @@ class Http2Answering:
             repeat.tell(lane.date, lane.date_field)
         elif not lane.ready.holds(answer.basis, now):
             return None
-        lane.answered += 1
-        if lane.log is not None and repeat.wire is not None:
-            self._record(head, answer.status, answer.nbytes, 0.0, answer.cache)
+        if repeat.wire is not None:
+            repeat.tally.count += 1
+            if lane.log is not None:
+                self._record(head, answer.status, answer.nbytes, 0.0, answer.cache, answer.about)
         return repeat.wire
 
     def asked(self, stream: Stream) -> None:
         """As `Answering`."""
         lane, now, head = self._lane, monotonic(), stream.head
-        lane.answered += 1
         if head is None:
             stream.owner = Job(UNREAD, now)
             self._respond(stream, misshapen(status=431))
@@ -206,9 +210,11 @@ class Http2Answering:
             if ready is not None:
                 repeat = lane.http2_repeats.get(head)
                 if repeat is None or repeat.answer is not ready:
-                    repeat = Repeat(key, ready, fields)
+                    tally = lane.meter.tally(LANE, HTTP2, ready.status, ready.cache, ready.about.site)
+                    repeat = Repeat(key, ready, fields, tally)
                     lane.remember_http2(head, repeat)
-                job.status, job.cache = ready.status, ready.cache
+                repeat.tally.count += 1
+                job.status, job.cache, job.about = ready.status, ready.cache, ready.about
                 self.protocol.respond(stream, repeat.block + lane.date_field, repeat.body)
                 return
         answer = server.recall(request)
@@ -220,7 +226,8 @@ class Http2Answering:
         if get and may_be_ready(line, fields, answer, asked):
             kept = key if not answer.locked else (key[0], fields.login or b"")
             start, rest = answer_bytes(answer, common.method == "HEAD")
-            lane.ready.put(kept, ready_answer(line, answer, start, rest))
+            tally = lane.meter.tally(LANE, HTTP1, answer.status, answer.cache, about_of(answer).site)
+            lane.ready.put(kept, ready_answer(line, answer, start, rest, tally))
 
     def body(self, stream: Stream, data: bytes) -> None:
         """As `Answering`."""
@@ -281,6 +288,8 @@ class Http2Answering:
         self.ended += 1
         if isinstance(job, Job):
             _give_up(job)
+            if not job.status:
+                self._lane.meter.count(LANE, HTTP2, ABORTED, "", NOTHING)
             if self._lane.log is not None:
                 self._log(stream, job, ABORTED)
 
@@ -367,7 +376,7 @@ class Http2Answering:
             except Exception as error:  # nothing was sent yet: a page can still say so
                 self._respond(stream, answer.otherwise(error))
                 return
-            job.status, job.cache = answer.status, answer.cache
+            self._count(job, answer)
             protocol.respond(stream, block_of(answer) + self._date_field(), ends=answer.length == 0)
             left = answer.length
             while chunk:
@@ -390,9 +399,16 @@ class Http2Answering:
         job = stream.owner
         assert isinstance(job, Job)
         block = block_of(answer)
-        job.status, job.cache = answer.status, answer.cache
+        self._count(job, answer)
         bodiless = job.request.method == "HEAD" or answer.status in (204, 304)
         self.protocol.respond(stream, block + self._date_field(), b"" if bodiless else answer.body)
+
+    def _count(self, job: Job, answer: Answer) -> None:
+        """An answer begins."""
+        job.status, job.cache, job.about = answer.status, answer.cache, about_of(answer)
+        request = job.request
+        host = request.host or ""
+        self._lane.meter.count(LANE, HTTP2, job.status, job.cache, job.about, host, request.path)
 
     def _date_field(self) -> bytes:
         self._lane.dated()
@@ -422,12 +438,20 @@ class Http2Answering:
         if stream.head is None:
             assert self._lane.log is not None
             self._lane.log.record(
-                client=self._client, method="", host="", path="", status=status, nbytes=0, seconds=0.0, cache=""
+                client=self._client,
+                method="",
+                host="",
+                path="",
+                status=status,
+                nbytes=0,
+                seconds=0.0,
+                cache="",
+                reason=reason_of(status, NOTHING),
             )
         else:
-            self._record(stream.head, status, stream.sent, monotonic() - job.began, job.cache)
+            self._record(stream.head, status, stream.sent, monotonic() - job.began, job.cache, job.about)
 
-    def _record(self, head: Head, status: int, nbytes: int, seconds: float, cache: str) -> None:
+    def _record(self, head: Head, status: int, nbytes: int, seconds: float, cache: str, about: About) -> None:
         lane, common = self._lane, head.common
         assert lane.log is not None
         lane.log.record(
@@ -440,6 +464,9 @@ class Http2Answering:
             seconds=seconds,
             cache=cache,
             seen=seen("HTTP/2.0", self._secure, common.fields.values.get),
+            site=about.site,
+            commit=about.commit,
+            reason=reason_of(status, about),
         )
 
 

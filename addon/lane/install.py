@@ -17,12 +17,13 @@ from types import MappingProxyType
 from typing import Any
 
 from addon.admin.access_log import AccessLog
+from addon.admin.answer_meter import AnswerMeter
 from addon.admin.webhook import Webhook
 from addon.lane.handover import Direct, Handler
 from addon.lane.http1 import Connection
 from addon.lane.lane import Lane
 from addon.net.certificates import Certificates
-from addon.net.listeners import AT_A_TIME, BACKLOG
+from addon.net.listeners import AT_A_TIME, BACKLOG, AcceptPauses
 from addon.net.tls_transport import secure
 from addon.process.worker import Worker
 from addon.serving.server import PagesServer
@@ -47,6 +48,7 @@ def install(
     modes: Collection[str],
     *,
     log: AccessLog | None,
+    meter: AnswerMeter | None = None,
     facts: Facts,
     webhook: Webhook | None = None,
     certificates: Mapping[str, Certificates] = NO_CERTIFICATES,
@@ -74,7 +76,10 @@ def install(
             "the lane stays off, pages are served more slowly: this mitmproxy is not as expected (%s)", reason
         )
         return None
-    lane = Lane(server, settings, through, log=log, facts=facts, webhook=webhook) if settings.lane else None
+    lane = (
+        Lane(server, settings, through, log=log, facts=facts, webhook=webhook, meter=meter) if settings.lane else None
+    )
+    AcceptPauses(asyncio.get_running_loop())
     original = ReverseInstance.listen
     ours = frozenset(certificates if lane is None and worker is None else modes)
 

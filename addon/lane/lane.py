@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from addon.admin.access_log import AccessLog
+from addon.admin.answer_meter import LANE, AnswerMeter
 from addon.admin.webhook import Webhook
 from addon.lane.http2.answers import Repeat as Http2Repeat
 from addon.lane.http2.header_encoder import date_field
@@ -103,11 +104,12 @@ class Lane:
         log: AccessLog | None,
         facts: Facts,
         webhook: Webhook | None = None,
+        meter: AnswerMeter | None = None,
         file_limit: int | None = None,
     ) -> None:
         """through: who is trusted. facts: the memory that holds what answers are made from.
 
-        file_limit: descriptors that this process may have; None: as many as it has by now.
+        meter: counts answers. file_limit: descriptors that this process may have; None: as many as it has by now.
         """
         self.server = server
         self._through = through
@@ -131,7 +133,7 @@ class Lane:
         self.date_until = 0.0
         self.faults = 0
         self.handed_over = 0
-        self.answered = 0
+        self.meter = meter if meter is not None else AnswerMeter()
         most = most_connections(file_limit if file_limit is not None else raised(), settings)
         self.population = Population(most, settings.max_connections_per_address, through.trusts)
         self.pace = Pace(self.loop)
@@ -150,6 +152,11 @@ class Lane:
         self._none_left.set()
         self._interval = max(0.05, min(1.0, self.header_timeout / 4, self.idle_timeout / 4))
         self._timer: asyncio.TimerHandle | None = self.loop.call_later(self._interval, self._check)
+
+    @property
+    def answered(self) -> int:
+        """How many requests were answered so far."""
+        return self.meter.answered(LANE)
 
     # What connections ask.
 

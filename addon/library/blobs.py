@@ -112,6 +112,11 @@ class Blobs:
 
     # What is on hand.
 
+    @property
+    def queues(self) -> dict[str, Turns]:
+        """Where work on files waits for its turn, by name."""
+        return {"hashing and sorting": self._computing, "compression": self._encoding}
+
     def held_blob(self, entry: Entry) -> Blob | ForgejoError | None:
         """A file's bytes, or why they could not be had a moment ago."""
         found = self._memory.get(("blob", entry.id))

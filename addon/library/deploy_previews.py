@@ -15,10 +15,11 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
+from addon.access.guess_limits import Bounded
 from addon.forgejo.answers import Repository
 from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import ForgejoError, ServerTrouble
@@ -37,12 +38,15 @@ logger = logging.getLogger(__name__)
 
 MOST_BRANCHES_ASKED = 20
 """Branches in whose history a commit is looked for, the default one first."""
+MOST_PULLS_LISTED = 500
+"""Open pull requests of a repository that are looked at, the newest of them, unless maxPreviews is more."""
 _MOST_OF_AN_OWNER = 50
 _ROW_BYTES, _HEAD_BYTES = 500, 180
 _TRIES = 3
 _THREAD_BRANCHES = 200
 """Branches above which their labels are made on a thread: 200 take about 4 ms."""
 _TABLE = "previews"
+_MOST_SHORTENED = 10_000
 
 
 class Preview(NamedTuple):
@@ -63,7 +67,7 @@ class PreviewTable:
     """The previews of a repository. looked: monotonic seconds of the look; rules: those that it was made by.
 
     branches: by their part of the label. heads: commits of all branches, whether they have previews or not.
-    doubted: something has changed since.
+    doubted: something has changed since. identity: stands for what was seen, where nobody should hold all of it.
     """
 
     looked: float
@@ -72,6 +76,7 @@ class PreviewTable:
     pulls: dict[str, Preview]
     heads: dict[str, str]
     doubted: bool = False
+    identity: object = field(default_factory=object)
 
     def find(self, asked: PreviewLabel) -> Preview | None:
         """The branch or pull request that a label asks for."""
@@ -111,10 +116,10 @@ class NoPreview:
 
 
 class _Resolved(NamedTuple):
-    """A commit that was in the history of one of a table's branches."""
+    """A commit that was in the history of one of a table's branches; identity: the table's."""
 
     commit: str
-    table: PreviewTable
+    identity: object
 
 
 class _Called(NamedTuple):
@@ -145,6 +150,7 @@ class DeployPreviews:
         self._flights: SingleFlight[tuple[str, ...]] = SingleFlight()
         self._consents = PullConsents(forgejo.pulls, now)
         self._doubted: set[Key] = set()  # while they were looked at
+        self._shortened: Bounded[tuple[str, str], str] = Bounded(_MOST_SHORTENED)  # names that labels have no room for
         self.eager: Callable[[Key], bool] = lambda key: False
         """Whether a repository is to be looked at as soon as something has changed, though nobody asks."""
         self.looked: Callable[[Lookup, PreviewTable], object] = lambda lookup, table: None
@@ -211,7 +217,7 @@ class DeployPreviews:
         found = self._library.memory.get(_resolved_key(lookup.key, text))
         if isinstance(found, NoPreview | Trouble):
             return found if self._clock() < found.until else None
-        return found.commit if isinstance(found, _Resolved) and found.table is table else None
+        return found.commit if isinstance(found, _Resolved) and found.identity is table.identity else None
 
     # Looks.
 
@@ -238,13 +244,13 @@ class DeployPreviews:
         return found.name if isinstance(found, _Called) and self._clock() < found.until else None
 
     async def called(self, asked: PreviewLabel) -> str | NoPreview:
-        """The repository whose name a label has no room for, by what is known of its owner, and what Forgejo lists."""
+        """The repository whose name has no room in a label: one that was looked at, or that Forgejo lists."""
         return await self._flights.do(_name_key(asked), lambda: self._called(asked))
 
     async def _called(self, asked: PreviewLabel) -> str | NoPreview:
         owner, part = asked.owner, asked.repository
-        repositories = [lookup.repository for lookup in self._library.lookups()]
-        names = {each.name.lower() for each in repositories if each is not None and each.owner.lower() == owner}
+        seen = self._shortened.get((owner, part))
+        names = set() if seen is None else {seen}
         try:
             listed = await self._forgejo.repositories_of(owner, _MOST_OF_AN_OWNER)
             names.update(map(str.lower, listed))
@@ -311,6 +317,9 @@ class DeployPreviews:
             table = replace(table, doubted=True)  # it changes faster than it can be read
         self._doubted.discard(lookup.key)
         self._library.memory.put(key, table, table.nbytes)
+        owner, name = lookup.repository.owner.lower(), lookup.repository.name.lower()
+        if (part := repository_part(name, owner)) not in (None, name):
+            self._shortened.put((owner, str(part)), name)
         self.looked(lookup, table)
         return table
 
@@ -328,11 +337,15 @@ class DeployPreviews:
         asks, most = self._forgejo.pulls, self._settings.max_previews
         began, owner, name = self._clock(), repository.owner, repository.name
         heads = await asks.heads(repository) if rules.branches or rules.commits else {}
+        listed = await asks.open_pulls(repository, max(most, MOST_PULLS_LISTED)) if rules.pulls else []
+        shown = [pull for pull in listed if pull.own]
+        strangers = [pull for pull in listed if not pull.own]
+        if rules.pulls != EVERYBODYS:
+            strangers = await self._consents.given(repository, strangers)
         pulls: dict[str, Preview] = {}
-        for pull in await asks.open_pulls(repository, most) if rules.pulls else ():
+        for pull in [*shown, *strangers][:most]:  # however many strangers open, the repository's own have room
             label = label_of_pull(pull.number, name, owner)
-            shown = pull.own or rules.pulls == EVERYBODYS or await self._consents.given(repository, pull)
-            if label is not None and shown:
+            if label is not None:
                 pulls[str(pull.number)] = Preview("pull", str(pull.number), pull.head, label, pull.updated_at)
         build = partial(_branches, repository, heads, rules, most - len(pulls))
         branches = build() if len(heads) <= _THREAD_BRANCHES else await self._library.blobs.on_thread(build)
@@ -372,7 +385,7 @@ class DeployPreviews:
             self._library.memory.put(key, trouble, 300)
             return trouble
         none = NoPreview(self._clock() + NEGATIVE_TTL)
-        self._library.memory.put(key, none if commit is None else _Resolved(commit, table), 300)
+        self._library.memory.put(key, none if commit is None else _Resolved(commit, table.identity), 300)
         return none if commit is None else commit
 
     async def _in_history(self, repository: Repository, table: PreviewTable, text: str) -> str | None:

@@ -32,6 +32,7 @@ class Memory(Generic[Key, Value]):
         self.used = 0
         self.evictions = self.hits = self.misses = 0
         self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._kinds: dict[object, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -62,9 +63,11 @@ class Memory(Generic[Key, Value]):
             return
         self._entries[key] = (value, cost)
         self.used += cost
+        self._charge(key, 1, cost)
         while self.used > self.capacity:
-            _, (_, freed) = self._entries.popitem(last=False)
+            oldest, (_, freed) = self._entries.popitem(last=False)
             self.used -= freed
+            self._charge(oldest, -1, -freed)
             self.evictions += 1
 
     def drop(self, key: Key) -> None:
@@ -72,9 +75,20 @@ class Memory(Generic[Key, Value]):
         found = self._entries.pop(key, None)
         if found is not None:
             self.used -= found[1]
+            self._charge(key, -1, -found[1])
+
+    def _charge(self, key: Key, entries: int, nbytes: int) -> None:
+        held = self._kinds.setdefault(key[0] if isinstance(key, tuple) else "", [0, 0])
+        held[0] += entries
+        held[1] += nbytes
+
+    def kinds(self) -> dict[str, tuple[int, int]]:
+        """Entries and bytes by what the keys begin with."""
+        return {str(kind): (held[0], held[1]) for kind, held in self._kinds.items() if held[0]}
 
     def clear(self) -> None:
         self._entries.clear()
+        self._kinds.clear()
         self.used = 0
 
 

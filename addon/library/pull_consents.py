@@ -21,6 +21,8 @@ from addon.forgejo.pulls import PullRequests
 logger = logging.getLogger(__name__)
 
 LABEL = "preview"
+MOST_ASKED = 100
+"""Pull requests of strangers that one look asks about; of what has not changed since, it knows."""
 _SETTLED = 60.0
 """Seconds after a change before what was found is believed until the next: dates are whole seconds, clocks differ."""
 _MOST_KNOWN = 10_000
@@ -36,20 +38,27 @@ class PullConsents:
         self._now = now
         self._known: Bounded[tuple[int, int], tuple[Pull, bool]] = Bounded(_MOST_KNOWN)
 
-    async def given(self, repository: Repository, pull: Pull) -> bool:
-        """Whether the head of a stranger's pull request may be shown. Raises ForgejoErrors that end with time."""
-        key = (repository.id, pull.number)
-        known = self._known.get(key)
-        if known is not None and known[0] == pull:
-            return known[1]
-        try:
-            found = await self._asked(repository, pull)
-        except (Refused, NotFound, BadAnswer) as error:
-            logger.warning("%s/%s: pull request %d: %s", repository.owner, repository.name, pull.number, error)
-            found = False
-        if pull.updated_at is not None and self._now() - pull.updated_at > _SETTLED:
-            self._known.put(key, (pull, found))
-        return found
+    async def given(self, repository: Repository, pulls: Sequence[Pull]) -> list[Pull]:
+        """Those strangers' pull requests whose heads may be shown, in the same order.
+
+        Not more than MOST_ASKED are asked about at a time, those with the label first; the rest are closed until a
+        later look. Raises ForgejoErrors that end with time.
+        """
+        found = {pull: known for pull in pulls if (known := self._remembered(repository, pull)) is not None}
+        unknown = sorted((pull for pull in pulls if pull not in found), key=lambda pull: LABEL not in pull.labels)
+        for pull in unknown[:MOST_ASKED]:
+            try:
+                found[pull] = await self._asked(repository, pull)
+            except (Refused, NotFound, BadAnswer) as error:
+                logger.warning("%s/%s: pull request %d: %s", repository.owner, repository.name, pull.number, error)
+                found[pull] = False
+            if pull.updated_at is not None and self._now() - pull.updated_at > _SETTLED:
+                self._known.put((repository.id, pull.number), (pull, found[pull]))
+        return [pull for pull in pulls if found.get(pull, False)]
+
+    def _remembered(self, repository: Repository, pull: Pull) -> bool | None:
+        known = self._known.get((repository.id, pull.number))
+        return known[1] if known is not None and known[0] == pull else None
 
     async def _asked(self, repository: Repository, pull: Pull) -> bool:
         """One call for most; three where there is something to look into."""

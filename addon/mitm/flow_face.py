@@ -19,6 +19,7 @@ from mitmproxy.connection import Client
 
 from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED, AccessLog
+from addon.admin.answer_meter import HTTP1, HTTP2, MITMPROXY, AnswerMeter
 from addon.admin.webhook import Delivery, Webhook, written
 from addon.lane.lane import GRACE_SECONDS
 from addon.mitm import http1
@@ -26,12 +27,13 @@ from addon.mitm.connection_timeouts import Connections
 from addon.mitm.flows import Counted, has_body, is_form, nothing, request_of, respond, status_of_failure
 from addon.mitm.relay import Deposit, Relay
 from addon.net.certificates import ShownNames
-from addon.serving.answers import misshapen
+from addon.serving.answers import misshapen, reason_of
 from addon.serving.server import Answer, PagesServer
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key
 from addon.web import forwarding
 from addon.web.control_data import control_fault
+from addon.web.prepared_answers import NOTHING
 from addon.web.routing import ForgejoRequest, host_name
 
 logger = logging.getLogger(__name__)
@@ -61,9 +63,10 @@ class FlowFace:
         webhook: Webhook,
         written_to: Callable[[Key], Awaitable[None]],
         log: AccessLog | None,
+        meter: AnswerMeter,
     ) -> None:
         """modes: of our listeners. written_to: told of a repository that somebody wrote to through us."""
-        self.answered = 0
+        self._meter = meter
         self.serving: Callable[[tuple[str, int], bool], object] = lambda peer, busy: None
         """Told of a client, by address and port, that it is being answered, or that it no longer is."""
         self.received: Callable[[tuple[str, int]], object] = lambda peer: None
@@ -87,6 +90,11 @@ class FlowFace:
         self._ending = False  # each answer is the last of its connection
 
     @property
+    def answered(self) -> int:
+        """How many requests were answered so far, those passed on to Forgejo among them."""
+        return self._meter.answered(MITMPROXY)
+
+    @property
     def held(self) -> dict[str, int]:
         """What there is of flows at this moment; all of it is gone when their clients are."""
         return {
@@ -107,10 +115,20 @@ class FlowFace:
 
     def refused(self, client: Client, status: int) -> None:
         """mitmproxy has answered what never became a request."""
+        if self.is_ours(client):
+            self._meter.count(MITMPROXY, HTTP1, status, "", NOTHING)
         if self._log is not None and self.is_ours(client):
             address = str(client.peername[0])
             self._log.record(
-                client=address, method="", host="", path="", status=status, nbytes=0, seconds=0.0, cache=""
+                client=address,
+                method="",
+                host="",
+                path="",
+                status=status,
+                nbytes=0,
+                seconds=0.0,
+                cache="",
+                reason=reason_of(status, NOTHING),
             )
 
     # What a request gets.
@@ -141,8 +159,8 @@ class FlowFace:
         self._inflight.add(flow.id)
         self._idle.clear()
         request = request_of(flow, through)
+        flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
         if self._log is not None:
-            flow.metadata["pages_line"] = (request.host or "", request.path, request.method)
             flow.metadata["pages_seen"] = seen(flow.request.http_version, client.tls_established, request.header)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
         fault = control_fault(flow.request.data.method, flow.request.data.path)
@@ -176,7 +194,7 @@ class FlowFace:
     def _answer(self, flow: http.HTTPFlow, answer: Answer) -> None:
         if _MARK not in flow.metadata:
             return  # the client went away meanwhile
-        flow.metadata["pages_cache"] = answer.cache
+        flow.metadata["pages_cache"], flow.metadata["pages_about"] = answer.cache, answer.about
         if answer.stream is not None:
             self._connections.hold(flow.id, flow.client_conn)
             self._relayed(flow, answer)
@@ -243,7 +261,7 @@ class FlowFace:
                 logger.exception("a form could not be handled")
                 answer = misshapen(status=500)
             if _MARK in flow.metadata:
-                flow.metadata["pages_cache"] = answer.cache
+                flow.metadata["pages_cache"], flow.metadata["pages_about"] = answer.cache, answer.about
                 respond(flow, answer)
 
     # Its answer, on the way out.
@@ -304,7 +322,6 @@ class FlowFace:
         began, client = flow.metadata.pop(_MARK, None), flow.client_conn
         if began is None:
             return
-        self.answered += 1
         self._leave(flow)
         self._relay.withdraw(flow.metadata.get(_TICKET, ""))
         flows = self._flows.get(client.id, {})
@@ -316,8 +333,15 @@ class FlowFace:
             self._connections.hand_on(flow.id, client.id)
         else:
             self._connections.release(flow.id)
-        if self._log is not None and "pages_line" in flow.metadata:
-            host, path, method = flow.metadata["pages_line"]
+        host, path, method = flow.metadata.get("pages_line", ("", "", ""))
+        cache, about = flow.metadata.get("pages_cache", ""), flow.metadata.get("pages_about", NOTHING)
+        passed = "pages_written" in flow.metadata
+        protocol = HTTP2 if flow.request.http_version.startswith("HTTP/2") else HTTP1
+        if passed:  # its errors are Forgejo's own affair
+            self._meter.tally(MITMPROXY, protocol, status, "passed", "").count += 1
+        else:
+            self._meter.count(MITMPROXY, protocol, status, cache, about, host, path)
+        if self._log is not None and "pages_seen" in flow.metadata:
             counted = flow.metadata.get("pages_count")
             body = flow.response.raw_content if flow.response is not None else None
             self._log.record(
@@ -328,8 +352,11 @@ class FlowFace:
                 status=status,
                 nbytes=counted.size if counted is not None else len(body or b""),
                 seconds=time.monotonic() - began,
-                cache=flow.metadata.get("pages_cache", ""),
+                cache=cache,
                 seen=flow.metadata["pages_seen"],
+                site=about.site,
+                commit=about.commit,
+                reason="" if passed else reason_of(status, about),
             )
 
     # The end.

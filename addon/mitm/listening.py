@@ -17,6 +17,7 @@ from typing import Any
 from mitmproxy import ctx
 
 from addon.admin.access_log import AccessLog
+from addon.admin.answer_meter import AnswerMeter
 from addon.admin.webhook import Webhook
 from addon.lane.install import NoPlace, install
 from addon.lane.lane import Lane
@@ -54,7 +55,8 @@ def put_lane(
     webhook: Webhook,
     worker: Worker | None,
     executor: Executor,
-) -> Lane | None:
+    meter: AnswerMeter,
+) -> tuple[Lane | None, CertificateWatch]:
     """Put the lane, and TLS, where mitmproxy would listen; raises CannotListen. None: the flow face serves all.
 
     The lane's end is the caller's affair, for it has to come while the flow face still answers.
@@ -63,13 +65,14 @@ def put_lane(
     try:
         tls = _certificates(settings, modes)
         place = (server, settings, through, modes)
-        lane = install(*place, log=log, facts=facts, webhook=webhook, certificates=tls, worker=worker)
+        lane = install(*place, log=log, meter=meter, facts=facts, webhook=webhook, certificates=tls, worker=worker)
     except CertificateFault as fault:
         raise CannotListen(f"listen: {fault}") from None
     except NoPlace as fault:
         raise CannotListen(str(fault)) from None
-    stack.push_async_callback(CertificateWatch(tuple(tls.values()), executor).aclose)
-    return lane
+    watch = CertificateWatch(tuple(tls.values()), executor)
+    stack.push_async_callback(watch.aclose)
+    return lane, watch
 
 
 def _certificates(settings: Settings, modes: tuple[str, ...]) -> Mapping[str, Certificates]:
@@ -92,6 +95,8 @@ async def open_listeners(stack: AsyncExitStack, settings: Settings, worker: Work
     asyncio.get_running_loop().call_later(
         SETTLE_SECONDS, lambda: settle(ctx.master.addons, ctx.options, keep=settings.keep_default_addons)
     )
+    if worker is not None and worker.number:
+        return  # the first says it for all
     for host, port, *_ in servers.listen_addrs():
         logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
 

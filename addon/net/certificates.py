@@ -248,6 +248,10 @@ class Certificates:
         http1 = http1 or (name or "").lower().removesuffix(".") in self._http1_names
         return _ONLY_HTTP1 if http1 else _BOTH
 
+    def expiries(self) -> dict[str, float]:
+        """When each certificate ends, in seconds since 1970, by the name of its file."""
+        return {files.cert.name: known.expires.timestamp() for files, known in self._known.items()}
+
     def look(self) -> list[tuple[CertificateFiles, Certificate]]:
         """Read what has changed since the last look; blocks. A fault is logged, once, and what was known stays."""
         found = []
@@ -284,6 +288,10 @@ class CertificateWatch:
         self._executor = executor
         self._interval = interval
         self._task = asyncio.get_running_loop().create_task(self._watch()) if watched else None
+
+    def expiries(self) -> dict[str, float]:
+        """When each certificate ends, in seconds since 1970, by the name of its file."""
+        return {name: ends for each in self._watched for name, ends in each.expiries().items()}
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

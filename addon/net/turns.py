@@ -177,6 +177,8 @@ class Turns:
         self.most_each = min(slots, most_each or slots)
         self.refused = self.dropped = 0
         """How many were refused, and how many dropped before they began, so far."""
+        self.waits, self.waited = 0, 0.0
+        """How many had to wait before they began, and how many seconds all of them together."""
         self._clock = clock
         self._pace = expected
         self._queues: dict[str, _Queue] = {}
@@ -227,7 +229,10 @@ class Turns:
         """
         work = self._wanted(patience, price, account() if party is None else party)
         if not work.turn.done():
+            began = self._clock()
             await self._begun(work, patience)
+            self.waits += 1
+            self.waited += self._clock() - began
         try:
             yield
         finally:

@@ -89,13 +89,15 @@ class Front:
         allowed: Sequence[str] = (),
         say: Callable[[str], None] = print,
         advice: str = "",
+        token: str = "",
     ) -> None:
         """domain: the pages domain. sites: what is previewed, at this moment; the first is shown at other addresses.
 
         allowed: further names that it may be reached by; `*` is any. say: prints a line. advice: how to build for a
-        path.
+        path. token: brought for who brings none, so that sites for members are shown as members see them.
         """
         self._upstream = upstream
+        self._token = token
         self._domain = domain
         self._sites = sites
         self._allowed = {name.lower() for name in allowed}
@@ -226,6 +228,8 @@ class Front:
             for key, value in request.headers
             if key not in _HOP | {b"host", b"content-length"} and not (page and key in _NOT_FOR_A_PAGE)
         ]
+        if self._token and not any(key == b"authorization" for key, _ in headers):
+            headers.append((b"Authorization", f"Bearer {self._token}".encode()))
         if body or request.method in (b"POST", b"PUT"):
             headers.append((b"Content-Length", str(len(body)).encode()))
         upstream, sender = await asyncio.open_connection("127.0.0.1", self._upstream)

@@ -96,6 +96,9 @@ class Bus:
         self._task: asyncio.Task[None] | None = None
         self.answers: dict[str, Callable[[], object]] = {}
         """What siblings may ask for, by name: each says something that JSON can."""
+        self.works: dict[str, Callable[[Key], Awaitable[object]]] = {}
+        """What siblings may have done about a repository that takes a while, by name."""
+        self._working: set[asyncio.Future[object]] = set()
         self._questions: dict[int, tuple[dict[int, Any], asyncio.Event]] = {}
         self._asked = 0
 
@@ -164,6 +167,8 @@ class Bus:
                         self._answer(said["ask"], said["number"], said["from"])
                     elif "answer" in said:
                         self._answered(said)
+                    elif said["do"] in self.works and key is not None:
+                        self._work(self.works[said["do"]]((key[0], key[1])))
                     elif said["do"] == "purge":
                         await purge(None if key is None else (key[0], key[1]))
                     elif said["do"] == "hint":
@@ -175,12 +180,25 @@ class Bus:
         # The supervisor is gone, and with it who would end or restart this process.
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def _work(self, work: Awaitable[object]) -> None:
+        """Begin it, and go on listening."""
+        task = asyncio.ensure_future(work)
+        self._working.add(task)
+        task.add_done_callback(self._worked)
+
+    def _worked(self, task: "asyncio.Future[object]") -> None:
+        self._working.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a request from another process failed", exc_info=error)
+
     def _say(self, message: dict[str, object]) -> None:
         if self._writer is not None:
             self._writer.write(json.dumps(message).encode() + b"\n")
 
     async def aclose(self) -> None:
         """The end; nothing is heard any more."""
+        for work in list(self._working):
+            work.cancel()
         if self._task is not None:
             self._task.cancel()
         if self._writer is not None:

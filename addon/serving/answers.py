@@ -17,10 +17,11 @@ from addon import templates
 from addon.access.login import Reply
 from addon.forgejo.errors import ForgejoError, Overloaded, RateLimited
 from addon.serving.steps import Steps
+from addon.shared.lookup import Lookup
 from addon.web.control_data import KNOWN_METHODS
 from addon.web.forwarding import Visitor
 from addon.web.negotiation import preflight
-from addon.web.prepared_answers import Basis, Fact
+from addon.web.prepared_answers import NOTHING, About, Basis, Fact
 
 METHODS = "GET, HEAD, OPTIONS"
 OWN_HEADER = "X-Pages-Server"
@@ -65,7 +66,7 @@ class Answer:
 
     locked: it is for this visitor alone, and nobody may give it to another. otherwise: what to answer instead where
     the stream fails before its first byte. basis: what it was made from, where all of it came out of memory and was
-    fresh: as long as that holds, the same request gets the same answer.
+    fresh: as long as that holds, the same request gets the same answer. about: what the operator is told of it.
     """
 
     status: int
@@ -76,6 +77,7 @@ class Answer:
     cache: str = ""
     locked: bool = False
     basis: Basis | None = None
+    about: About = NOTHING
     otherwise: "Callable[[Exception], Answer]" = field(default=lambda error: Answer(502, []), repr=False)
 
 
@@ -96,8 +98,8 @@ class Work:
     way, so the answer is for this visitor alone. by_cookie: and the Cookie header alone opened it, until `good_until`;
     plain_http: one that counts only without TLS.
     facts: the look-ups it rests on; good_until: until when they need no new look, in monotonic seconds. anew: the
-    visitor asks for what is there now. owner: on whose account what is fetched is, beside the visitor's. steps: gets
-    what each step has found, where somebody wants to know; None for visitors.
+    visitor asks for what is there now. owner: on whose account what is fetched is, beside the visitor's. shown: of the
+    site that answers. steps: gets what each step has found, where somebody wants to know; None for visitors.
     """
 
     done: dict[tuple[object, ...], object] = field(default_factory=dict)
@@ -109,15 +111,52 @@ class Work:
     good_until: float = math.inf
     anew: bool = False
     owner: str = ""
+    shown: Lookup | None = None
     steps: Steps | None = None
 
 
+_REASONS_BY_STATUS = {
+    400: "request",
+    401: "login",
+    403: "forbidden",
+    404: "no file",
+    405: "method",
+    408: "request",
+    410: "gone",
+    412: "condition",
+    413: "too large",
+    414: "too large",
+    416: "condition",
+    421: "wrong server",
+    429: "guesses",
+    431: "too large",
+    499: "client left",
+    500: "fault",
+    501: "method",
+    502: "forgejo",
+    503: "busy",
+    504: "forgejo",
+    508: "loop",
+}
+REASONS = frozenset((*_REASONS_BY_STATUS.values(), "no site", "no domain", "broken site", "rationed", "redis", "other"))
+"""Why an answer may be no page: what the access log says, and `/metrics` counts."""
 _OWN_HEADERS: tuple[Header, ...] = (
     (b"Content-Type", b"text/html; charset=utf-8"),
     (b"Content-Security-Policy", templates.content_security_policy().encode()),
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Referrer-Policy", b"no-referrer"),
 )
+
+
+def because(answer: Answer, reason: str, detail: str = "") -> Answer:
+    """The same answer, and why it is no page, for the operator. reason: one of REASONS."""
+    answer.about = About(answer.about.site, answer.about.commit, reason, detail)
+    return answer
+
+
+def reason_of(status: int, about: About) -> str:
+    """Why an answer is no page, in one of a few words; "" where it is one."""
+    return about.reason or (_REASONS_BY_STATUS.get(status, "other") if status >= 400 else "")
 
 
 def own_page(request: Request, status: int, page: bytes, cache: bytes = b"no-store") -> Answer:
@@ -142,6 +181,8 @@ def trouble_page(request: Request, trouble: ForgejoError | None) -> Answer:
     """Forgejo has no answer: a page of ours, at once, and not the operator's, which may be as far away."""
     status = trouble.status if trouble is not None else 502
     answer = own_page(request, status, templates.error_page(status))
+    reason = "rationed" if isinstance(trouble, RateLimited) else ""
+    because(answer, reason, "" if trouble is None else str(trouble))
     if status in (502, 503, 504):
         wait = trouble.retry_after if isinstance(trouble, Overloaded | RateLimited) else _RETRY_AFTER
         answer.headers.append((b"Retry-After", str(max(1, round(wait))).encode()))

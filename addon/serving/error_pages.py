@@ -7,7 +7,7 @@ page for `ERROR_PAGE_PATIENCE` at most, then gets ours.
 """
 
 from addon import templates
-from addon.serving.answers import ERROR_PAGE_PATIENCE, Answer, Need, Request, Work, own_page, trouble_page
+from addon.serving.answers import ERROR_PAGE_PATIENCE, Answer, Need, Request, Work, because, own_page, trouble_page
 from addon.serving.files import Files
 from addon.serving.locks import Entered, entered_by_all
 from addon.serving.repositories import Repositories
@@ -15,6 +15,13 @@ from addon.settings.schema import Settings
 from addon.shared.lookup import Fault, Key, Lookup
 from addon.sites.site import INDEX, Site
 from addon.web.routing import Path, encode_path, host_name
+
+_REASONS = {
+    templates.REPOSITORY_NOT_FOUND: "no site",
+    templates.FILE_NOT_FOUND: "no file",
+    templates.DOMAIN_NOT_CONFIGURED: "no domain",
+    templates.INVALID_DOMAIN: "no domain",
+}
 
 
 class ErrorPages:
@@ -78,6 +85,8 @@ class ErrorPages:
             if entered is not None:
                 answer = self._error_file(request, entered, status, work)
                 if answer is not None:
+                    if isinstance(answer, Answer):
+                        because(answer, _REASONS.get(message or "", ""))
                     if work.steps is not None:
                         work.steps.say("error page", f"the operator's {status}.html", whose="operator", status=status)
                     return answer
@@ -86,7 +95,7 @@ class ErrorPages:
             work.steps.say("error page", says, whose="server", status=status)
         shown = "/" + "/".join(path.segments) if path is not None else ""
         page = templates.error_page(status, message=message, hint=hint, host=host, path=shown, home=home)
-        return own_page(request, status, page)
+        return because(own_page(request, status, page), _REASONS.get(message or "", ""))
 
     def _error_file(self, request: Request, entered: Entered, status: int, work: Work) -> Answer | Need | None:
         """A site's `{status}.html`; None where it has none, or none that can be had soon."""
@@ -103,13 +112,14 @@ class ErrorPages:
         match lookup.fault:
             case Fault.BROKEN:
                 page = templates.broken_pages_file(f"{name}/.pages", lookup.line, lookup.reason)
-                return own_page(request, 500, page)
+                detail = f"{name}/.pages, line {lookup.line or 1}: {lookup.reason}"
+                return because(own_page(request, 500, page), "broken site", detail)
             case Fault.TOO_MANY_FILES:
                 page = templates.too_many_files(lookup.total, self._settings.max_site_files)
-                return own_page(request, 500, page)
+                return because(own_page(request, 500, page), "broken site", Fault.TOO_MANY_FILES.value)
             case Fault.TOO_LARGE:
                 page = templates.too_many_bytes(self._settings.max_site_bytes)
-                return own_page(request, 500, page)
+                return because(own_page(request, 500, page), "broken site", Fault.TOO_LARGE.value)
             case Fault.REFUSED:
                 return self.error(request, 403, work)
             case _:

@@ -22,6 +22,7 @@ from addon.serving.answers import (
     Request,
     Work,
     answer_to_method,
+    because,
     options,
     own_not_found,
     own_page,
@@ -175,7 +176,9 @@ class Hosts:
         host = request.host or ""
         if is_foreign(request.header, host):
             return own_page(request, 403, templates.error_page(403, host=host))
-        answer = told(request, login.logged_out(request.header(b"cookie"), request.visitor().secure, host))
+        members = self._login is not None
+        cookies, secure = request.header(b"cookie"), request.visitor().secure
+        answer = told(request, login.logged_out(cookies, secure, host, members=members))
         if self._login is not None:
             gone = self._login.log_out(request, host_name(host) or "", work)
             if isinstance(gone, Need):
@@ -207,7 +210,8 @@ class Hosts:
         if isinstance(other, Mapping) and other.branch is None:
             return to_https(request, twin, self._settings.redirect_https) or to_twin(request, twin)
         if found is NO_ANSWER or other is NO_ANSWER:
-            return trouble_page(request, Overloaded("it is not known whose domain this is"))
+            answer = trouble_page(request, Overloaded("it is not known whose domain this is"))
+            return because(answer, "redis", "Redis does not say whose domain this is")
         hint = (
             f"Is it yours? Then write `custom_domain: {host}` into the file `.pages` of your site’s default branch,"
             f" push, and open the site at its address below `{self._settings.pages_domain}` once."

@@ -45,6 +45,7 @@ _LONGEST_PATH = 1500
 _MOST_FIELDS = 12
 _DISCOVERED_FOR = 600.0
 _CODE = re.compile(r"[!-~]{1,1024}")
+_DENIED = "In Forgejo, you have not allowed this server to see which repositories you may read."
 _STALE = "This login was not begun in this browser, or it was used already, or it took too long."
 
 
@@ -169,7 +170,7 @@ class MemberLogin:
         code = given.get("code", "")
         if "error" in given or not _CODE.fullmatch(code):
             denied = given.get("error") == "access_denied"
-            reason = "You have not allowed it, and nobody else can." if denied else "Forgejo has not let you in."
+            reason = _DENIED if denied else "Forgejo has not let you in."
             return self._failed(request, 403, reason, link=again)
         try:
             forge = await self._known_forge()

@@ -13,6 +13,7 @@ import html
 import re
 from dataclasses import replace
 
+from addon import templates
 from addon.serving.answers import Answer, Headers, Request
 
 MARK = b"X-Pages-Preview"
@@ -29,6 +30,8 @@ _UNCONDITIONAL = frozenset(
 )
 _KEPT_ELSEWHERE = frozenset((b"expires", b"cdn-cache-control", b"surrogate-control", b"x-robots-tag", MARK.lower()))
 _HTML = re.compile(rb"text/html\s*(?:;\s*charset=\"?(?:utf-8|us-ascii|iso-8859-1|windows-1252)\"?\s*)?", re.I)
+_OURS = templates.content_security_policy().encode()
+"""On pages of our own, which need no bar."""
 _OF_THE_BODY = frozenset((b"content-length", b"accept-ranges", b"etag", b"last-modified"))
 _BAR = (
     '\n<div role="note" style="position:fixed;inset:auto 0 0 0;z-index:2147483647;padding:.4em 1em;text-align:center;'
@@ -76,6 +79,7 @@ def takes_bar(answer: Answer) -> bool:
         and answer.status in (200, 404)
         and _HTML.fullmatch(fields.get(b"content-type", b"")) is not None
         and b"content-encoding" not in fields
+        and fields.get(b"content-security-policy") != _OURS
     )
 
 

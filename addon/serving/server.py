@@ -34,6 +34,7 @@ from addon.serving.answers import (
     Need,
     Request,
     Work,
+    because,
     own_page,
     trouble_page,
 )
@@ -52,7 +53,7 @@ from addon.serving.sites import Sites
 from addon.serving.steps import Steps
 from addon.settings.schema import Settings
 from addon.shared.lookup import Lookup
-from addon.web.prepared_answers import Basis
+from addon.web.prepared_answers import About, Basis
 from addon.web.routing import ForgejoRequest, Route
 
 __all__ = ["METHODS", "OWN_HEADER", "Answer", "Header", "Headers", "Need", "PagesServer", "Request"]
@@ -195,6 +196,9 @@ class PagesServer:
         result = self._hosts.host(request, work)
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             _keep_private(result)
+        if isinstance(result, Answer) and work.shown is not None:
+            shown = work.shown
+            result.about = About("/".join(shown.key), shown.commit or "", result.about.reason, result.about.detail)
         if isinstance(result, Answer) and work.facts and not work.done and (work.by_cookie or not work.locked):
             result.basis = Basis(tuple(work.facts), work.good_until, work.plain_http)
         return result
@@ -211,7 +215,8 @@ class PagesServer:
 
     def _fault(self, request: Request) -> Answer:
         logger.exception("answering %r %r %r failed", request.method, request.host, request.path)
-        return own_page(request, 500, templates.error_page(500))
+        detail = "a fault of this server; the log has where"
+        return because(own_page(request, 500, templates.error_page(500)), "fault", detail)
 
 
 def _keep_private(answer: Answer) -> None:

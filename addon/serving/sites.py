@@ -80,6 +80,7 @@ class Sites:
             if shown is None:
                 unconfigured |= lookup.fault is Fault.UNCONFIGURED and bool(candidate.base)
                 continue
+            work.shown = shown.lookup
             rooted |= not candidate.base
             if work.steps is None and self.visited(lookup):
                 work.good_until = -math.inf  # an answer that is ready would come without a visit
@@ -149,6 +150,7 @@ class Sites:
         shown = self._sources.shown(lookup, wanted, work, doubts, branch)
         if isinstance(shown, Need):
             return shown
+        work.shown = None if shown is None else shown.lookup
         if shown is not None and (shown.fault is not None or shown.governing is None):
             return self._errors.faulty(request, shown.lookup, name, work)
         entered: Entered | None = None
@@ -175,6 +177,7 @@ class Sites:
                 if listed and there.site is None and there.is_site:
                     return self._errors.faulty(request, there, f"{name}@{branch}", work)
                 entered = entered.at(there) if listed else None
+                work.shown = there
             else:
                 entered = shown.entered(entered)
         if entered is None and doubts:
@@ -264,6 +267,7 @@ class Sites:
                 return lookup
             entered = entered_by_all(lookup)
             if entered is not None:
+                work.shown = lookup
                 answer = self._paths.path(request, entered, path.segments, path, work)
                 if answer is not None and not isinstance(answer, int):
                     return answer

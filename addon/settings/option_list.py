@@ -292,7 +292,7 @@ class Options:
         "maxPreviews",
         integer(1, 10_000),
         100,
-        "The most branches and pull requests of one repository that have previews; pull requests go first.",
+        "The most branches and pull requests of a repository that have previews; pull requests first, of them its own.",
     )
     preview_ttl: float = option(
         "previewTTL",

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import resp
+from addon.net.call_meter import CallMeter
 from addon.net.tracing import question
 from addon.settings.schema import Settings
 from addon.shared import added_locks, reads, records, writes
@@ -44,9 +45,10 @@ SAID_AGAIN: Final = 30.0
 _TOUCH_SECONDS = 30.0
 _KNOCK_FIRST, _KNOCK_MOST = 0.05, 2.0
 _COMPLAIN_SECONDS = 30.0
+_REFUSED_SEEN = 30.0
 
 
-def client_of(settings: Settings) -> resp.Client | None:
+def client_of(settings: Settings, observer: resp.Observer | None = None) -> resp.Client | None:
     """A client of the Redis that the settings name, if they name one. Raises resp.InvalidArgument."""
     if not settings.names_redis:
         return None
@@ -64,6 +66,7 @@ def client_of(settings: Settings) -> resp.Client | None:
         "max_connections": settings.redis_max_connections,
         "max_bulk": max(LARGEST_SITE, settings.max_shared_file_size) + 1,
         "client_name": "forgejo-pages",
+        "observer": observer,
         "breaker": False,  # that of `Shared` knows what is owed before anybody asks again
         "sentinel_username": settings.redis_sentinel_username,
         "sentinel_password": None if watched_by is None else watched_by.reveal(),
@@ -104,6 +107,10 @@ class Shared:
         self.away = False
         """Whether Redis did not answer a moment ago; then nothing asks it but the task that knocks."""
         self.returned = returned
+        self.meter = CallMeter()
+        """How long jobs took, with the wait for a thread, as who waits for them sees it."""
+        self.metrics: resp.Metrics | None = None
+        """What the client counts of commands, where it is one of the settings."""
         self.trips = 0
         """Round trips made so far."""
         self._threads = ThreadPoolExecutor(threads, "pages-redis")
@@ -123,10 +130,11 @@ class Shared:
     @classmethod
     def of(cls, settings: Settings) -> "Shared | None":
         """The shared level that the settings name, if they name one. Raises resp.InvalidArgument."""
-        client = client_of(settings)
+        metrics = resp.Metrics()
+        client = client_of(settings, metrics)
         if client is None:
             return None
-        return cls(
+        shared = cls(
             client,
             timeout=settings.redis_timeout,
             life=max(settings.stale_ttl, 2 * settings.cache_ttl) + 60.0,
@@ -134,6 +142,13 @@ class Shared:
             threads=min(settings.redis_max_connections, 16),
             record_key=RecordKey.of(settings),
         )
+        shared.metrics = metrics
+        return shared
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether Redis refused to write a moment ago: it is full, or no primary."""
+        return time.monotonic() < self._refused_until + _REFUSED_SEEN
 
     def start(self) -> None:
         """Begin to tend what was used; on the loop."""
@@ -333,10 +348,14 @@ class Shared:
         future = asyncio.get_running_loop().run_in_executor(self._threads, self._job, job, deadline)
         future.add_done_callback(self._done)
         try:
-            with question("Redis", _named(job)) as asked:
-                async with asyncio.timeout(self.timeout):
-                    answer = await future
-                asked.came_to = "nothing" if answer is None else "an answer"
+            name, began = _named(job), time.perf_counter()
+            with question("Redis", name) as asked:
+                try:
+                    async with asyncio.timeout(self.timeout):
+                        answer = await future
+                    asked.came_to = "nothing" if answer is None else "an answer"
+                finally:
+                    self.meter.measure("job", "200" if asked.came_to else "", time.perf_counter() - began)
             return answer
         except TimeoutError:
             self._lost(f"no answer within {self.timeout:g} s")

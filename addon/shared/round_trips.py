@@ -56,6 +56,11 @@ class RoundTrips:
         self._client = client
         self._deadline = deadline
 
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self._deadline - time.monotonic()
+
     def run(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Raises RespError where there is no answer, or one that says that there is none now."""
         if time.monotonic() > self._deadline:

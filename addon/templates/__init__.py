@@ -98,13 +98,13 @@ def _at_dots(host: str) -> Markup:
     return Markup(".<wbr>").join(escape(visible_text(label)) for label in host.split("."))
 
 
-def _stylesheet() -> Markup:
-    """The style sheet as it stands in the pages: comments and line breaks removed, nothing else touched."""
-    text = (_HERE / "style.css").read_text("utf-8")
+def _stylesheet(name: str) -> Markup:
+    """A style sheet as it stands in the pages: comments and line breaks removed, nothing else touched."""
+    text = (_HERE / name).read_text("utf-8")
     return Markup(re.sub(r"\s*\n\s*", "", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
 
 
-_STYLE = _stylesheet()
+_STYLE, _STATUS_STYLE = _stylesheet("style.css"), _stylesheet("status.css")
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_HERE),
     autoescape=True,
@@ -115,7 +115,7 @@ _ENVIRONMENT = Environment(
     finalize=_shown,
 )
 _ENVIRONMENT.filters.update(with_code=_with_code, at_dots=_at_dots, reference=relative_reference, size=size_text)
-_ENVIRONMENT.globals["style"] = _STYLE
+_ENVIRONMENT.globals.update(style=_STYLE, status_style=_STATUS_STYLE)
 _ERROR = _ENVIRONMENT.get_template("error.html")
 _LISTING = _ENVIRONMENT.get_template("listing.html")
 _LOGIN = _ENVIRONMENT.get_template("login.html")
@@ -123,16 +123,23 @@ _LOG_OUT = _ENVIRONMENT.get_template("log_out.html")
 _LANDING = _ENVIRONMENT.get_template("landing.html")
 _STATUS = _ENVIRONMENT.get_template("status.html")
 _SITE_REPORT = _ENVIRONMENT.get_template("site_report.html")
-_POLICY = (
-    "default-src 'none'; "
-    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
-    "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 
 
-def content_security_policy() -> str:
-    """The value of `Content-Security-Policy` for every page of this package (CSP level 3)."""
-    return _POLICY
+def _policy(*styles: str) -> str:
+    digests = (base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in styles)
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; style-src {sources}; "
+        "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+_POLICY, _STATUS_POLICY = _policy(_STYLE), _policy(_STYLE, _STATUS_STYLE)
+
+
+def content_security_policy(*, status: bool = False) -> str:
+    """The value of `Content-Security-Policy` for every page of this package (CSP level 3); status: the operator's."""
+    return _STATUS_POLICY if status else _POLICY
 
 
 def error_page(
@@ -301,14 +308,20 @@ def log_out(host: str, *, members: bool = False) -> bytes:
     return _LOG_OUT.render(place=host, members=members).encode()
 
 
-def logged_out(host: str) -> bytes:
-    """The page of status 200 after a log-out."""
+def logged_out(host: str, *, members: bool = False) -> bytes:
+    """The page of status 200 after a log-out. members: as in `log_out`."""
+    of_forgejo = ", and who you are in Forgejo" if members else ""
+    still = (
+        " Who is still logged in at Forgejo is let in again without being asked: log out there, too, where others use"
+        " this browser."
+        if members
+        else ""
+    )
     return error_page(
         200,
         title="You are logged out",
-        message="This browser has forgotten the passwords that were given to the sites at this address, and who you are"
-        " in Forgejo. Pages that are still open can be seen until they are closed. Who is still logged in at Forgejo is"
-        " let in again without being asked: log out there, too, where others use this browser.",
+        message=f"This browser has forgotten the passwords that were given to the sites at this address{of_forgejo}."
+        f" Pages that are still open can be seen until they are closed.{still}",
         host=host,
     )
 
@@ -385,13 +398,29 @@ def landing(pages_domain: str, forgejo_url: str | None, *, sites: Sequence[str] 
     return _LANDING.render(domain=pages_domain, forgejo=_public_address(forgejo_url), sites=sites).encode()
 
 
-def status(sections: Mapping[str, Mapping[str, object]]) -> bytes:
-    """The operator's page of numbers: sections by title, each with its rows; `_` in a name is shown as a space."""
-    shown = [
-        (title, [(name.replace("_", " "), _worded(name, value)) for name, value in rows.items()])
-        for title, rows in sections.items()
-    ]
-    return _STATUS.render(sections=shown).encode()
+class StatusPage(NamedTuple):
+    """What the operator's page shows, in words. lights, sites, domains, errors: rows by the names in the template.
+
+    headline: how all is, in a sentence; worst: the same for the window's title; at: when. still: it is not asked for
+    again by itself; every: else, after so many seconds. sections: numbers by title.
+    """
+
+    headline: str
+    worst: str
+    place: str
+    at: str
+    every: int
+    still: bool
+    lights: Sequence[Mapping[str, str]]
+    sites: Sequence[Mapping[str, object]]
+    domains: Sequence[Mapping[str, object]]
+    errors: Sequence[Mapping[str, object]]
+    sections: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+
+
+def status(page: StatusPage) -> bytes:
+    """The operator's page."""
+    return _STATUS.render(**page._asdict()).encode()
 
 
 def site_report(
@@ -406,18 +435,6 @@ def site_report(
     """
     shown = [(where, what, f"{do[:1].upper()}{do[1:]}") for where, what, do in findings]
     return _SITE_REPORT.render(name=name, place=place, sections=sections, findings=shown).encode()
-
-
-def _worded(name: str, value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.3g}"
-    if isinstance(value, int):
-        return size_text(value) if name.endswith("bytes") else f"{value:,}"
-    return str(value)
 
 
 def _public_address(url: str | None) -> tuple[str, str] | None:

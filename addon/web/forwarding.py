@@ -71,6 +71,8 @@ class Forwarding:
         self._base = urlsplit(settings.forgejo_host).path.encode()
         self.hop = hashlib.sha256(f"{settings.pages_domain} {settings.forgejo_host}".encode()).hexdigest()[:16]
         self._named: set[str] = set()
+        self.silent = 0
+        """How many visitors trusted proxies have named without saying whether they came by HTTPS."""
 
     def trusts(self, address: str) -> bool:
         """Whether what this peer says of its clients is believed."""
@@ -119,6 +121,8 @@ class Forwarding:
         scheme = _claimed_scheme(headers, said)
         if scheme is not None:
             return Visitor(address, scheme == "https", told=True)
+        if address != peer and not tls:
+            self.silent += 1
         unclear = "x-forwarded-proto" in headers or any("proto" in element for element in said)
         return Visitor(address, tls, unclear=unclear)
 

@@ -46,8 +46,36 @@ class Basis(NamedTuple):
     plain_http: bool = False
 
 
+class About(NamedTuple):
+    """What is said of an answer to the operator, and to no visitor.
+
+    site: OWNER/REPO or OWNER/REPO@BRANCH, where one answers; commit: its id. reason: why it is no page, in one of a few
+    words; detail: the same as a sentence.
+    """
+
+    site: str = ""
+    commit: str = ""
+    reason: str = ""
+    detail: str = ""
+
+
+NOTHING = About()
+
+
+class Tally:
+    """How often answers of one kind were given: a number that is counted up where they are sent."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class PreparedAnswer(NamedTuple):
-    """The bytes of an answer in two parts, between which the Date and Connection lines go, and what is logged of it."""
+    """The bytes of an answer in two parts, between which the Date and Connection lines go, and what is logged of it.
+
+    tally: counts it, where HTTP/1 sends it.
+    """
 
     start: bytes
     rest: bytes
@@ -56,6 +84,8 @@ class PreparedAnswer(NamedTuple):
     status: int
     nbytes: int
     cache: str
+    about: About
+    tally: Tally
 
 
 class Repeat:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from addon import templates
+from addon.admin.status_page import page
 from addon.templates import ListingEntry
+from tests.addon.admin.test_site_list import TOLD
 from tests.integration.browser import Browser, browser
 from tests.integration.test_preview import previewed
 
@@ -34,7 +36,7 @@ OURS = {
         pages=2,
     ),
     "landing": templates.landing("pages.example.org", "https://git.example.org"),
-    "status": templates.status({"Server": {"version": "1"}, "Memory": {"used_bytes": 1}}),
+    "status": templates.status(page(TOLD, still=True, every=10)),
 }
 DARK = [{"name": "prefers-color-scheme", "value": "dark"}]
 _ON_PAPER = """

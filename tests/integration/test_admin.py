@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ class Desk(NamedTuple):
     site: Site
     redis: Server
     config: Path
+    forge_root: Path
 
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -77,7 +79,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             "forgejoPublicHost": "git.example",
         }
         with running_proxy(root / "proxy", forge.url, **options) as proxy:
-            yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml")
+            wait_until(lambda: is_open(port), 30, "the admin listener")
+            yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml", root / "forge")
     site.close()
     forge.stop()
 
@@ -126,7 +129,12 @@ def test_prometheus_reads_the_same_numbers_and_needs_the_token(desk: Desk) -> No
     status, text = desk.ask("/metrics", headers=BEARER)
     assert status == 200
     found = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
-    assert found['pages_requests_total{face="lane",process="0"}'] >= 1
+    assert found['pages_requests_total{cache="HIT",face="lane",process="0",protocol="HTTP/1",status="2xx"}'] >= 1
+    assert found['pages_forgejo_call_duration_seconds_count{kind="tree",process="0"}'] >= 1
+    assert found['pages_redis_commands_total{command="PIPELINE",process="0"}'] >= 1
+    assert found['pages_redis_trip_duration_seconds_count{process="0"}'] >= 1
+    assert found['pages_memory_kind_entries{kind="site",process="0"}'] >= 1
+    assert "alice" not in text
     assert found['pages_redis_up{process="0"}'] == 1
     assert found['pages_process_resident_memory_bytes{process="0"}'] > 10_000_000
     assert TOKEN not in text
@@ -156,19 +164,53 @@ def test_the_status_is_a_page_for_a_browser(desk: Desk) -> None:
     assert "Redis or Valkey" in page
     assert "<script" not in page
     assert "processes answering" in page
+    assert "Forgejo" in page
+    assert 'action="/purge"' in page
+    for path, refresh in (("/status", "10"), ("/status?still", None)):
+        client = http.client.HTTPConnection("127.0.0.1", desk.port, timeout=20)
+        client.request("GET", path, headers=headers)
+        assert client.getresponse().headers["Refresh"] == refresh
+        client.close()
+
+
+def test_the_button_of_the_page_looks_again_and_leads_back(desk: Desk) -> None:
+    headers = BEARER | {"Accept": "text/html,*/*", "Content-Type": "application/x-www-form-urlencoded"}
     client = http.client.HTTPConnection("127.0.0.1", desk.port, timeout=20)
-    client.request("GET", "/status", headers=headers)
-    assert client.getresponse().headers["Refresh"] == "10"
+    client.request("POST", "/purge", b"what=alice/blog", headers | {"Sec-Fetch-Site": "same-origin"})
+    response = client.getresponse()
+    assert (response.status, response.headers["Location"]) == (303, "/status")
     client.close()
+    assert desk.ask("/purge", "POST", b"what=alice/blog", headers | {"Sec-Fetch-Site": "cross-site"})[0] == 403
 
 
-@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/metrics", "/explain", "/purge"])
+def test_the_status_says_how_each_part_is_and_since_when(desk: Desk) -> None:
+    told = desk.ask("/status.json", headers=BEARER)[1]
+    assert {"Processes", "Forgejo", "Redis", "File descriptors"} <= set(told["Parts"])
+    assert told["Parts"]["Redis"]["light"] == "green"
+    assert 0 < told["Parts"]["Redis"]["since"] <= time.time()
+
+
+def test_the_sites_are_listed_for_programs_and_people(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.proxy.get("alice", "/blog/")
+    status, told = desk.ask("/sites?sort=age", headers=BEARER)
+    assert status == 200
+    (row,) = [each for each in told["sites"] if each["site"] == "alice/blog"]
+    assert (row["commit"], row["state"]) == (desk.site.head(), "served")
+    assert row["hits"] >= 1
+    assert desk.ask("/sites?sort=nonsense", headers=BEARER)[0] == 400
+    assert main(["sites", "--config", str(desk.config)]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["SITE", "COMMIT", "AGE"]
+    assert any(line.startswith(f"alice/blog  {(desk.site.head() or '')[:12]}") for line in lines)
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/status.json", "/metrics", "/sites", "/explain", "/purge", "/warm"])
 @pytest.mark.parametrize(
     "authorization", [None, "Bearer wrong", "Bearer", "Basic !!!", "Basic " + base64.b64encode(b"x:wrong").decode()]
 )
 def test_without_the_token_nothing_is_told(path: str, authorization: str | None, desk: Desk) -> None:
     headers = {"Authorization": authorization} if authorization else {}
-    status, told = desk.ask(path, "POST" if path == "/purge" else "GET", headers=headers)
+    status, told = desk.ask(path, "POST" if path in ("/purge", "/warm") else "GET", headers=headers)
     assert status == 401
     assert list(told) == ["error"]
 
@@ -209,6 +251,25 @@ def test_of_a_domain_it_is_said_what_dns_says_now(desk: Desk) -> None:
     assert desk.ask("/explain?url=ftp://x/", headers=BEARER)[0] == 400
     assert desk.ask("/explain", headers=BEARER)[0] == 400
     assert desk.ask("/explain?url=x", "POST", headers=BEARER)[0] == 405
+
+
+def test_sites_are_made_ready_before_anybody_asks(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {".pages": b"enabled: true\n"} | {f"public/{number}.txt": b"%d" % number for number in range(30)}
+    new = Site(desk.forge_root / "carol" / "docs.git", files)
+    (tmp_path / "sites.txt").write_text("# all\ncarol/docs\n\nbob/code # no site\n")
+    assert main(["warm", str(tmp_path / "sites.txt"), "--config", str(desk.config)]) == 1
+    told = capsys.readouterr()
+    assert told.out == "carol/docs: 30 files, 50 B\n"
+    assert told.err.startswith("bob/code: no .pages file")
+    calls = len(desk.forge.calls)
+    assert [desk.proxy.get("carol", f"/docs/{number}.txt").body for number in (0, 29)] == [b"0", b"29"]
+    assert len(desk.forge.calls) == calls
+    assert main(["warm", "..//x", "--config", str(desk.config)]) == 1
+    assert "neither OWNER/REPO nor a host" in capsys.readouterr().err
+    assert desk.ask("/warm", "POST", b"what=carol/docs", BEARER | {"Sec-Fetch-Site": "cross-site"})[0] == 403
+    new.close()
 
 
 def test_the_command_explains_for_people_and_programs(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

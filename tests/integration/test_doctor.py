@@ -11,6 +11,7 @@ import pytest
 
 from addon.commands.cli import main
 from addon.preview.forge import Forge
+from addon.preview.settings import Application
 from addon.settings.addresses import ListenAddress
 from addon.settings.file_checks import unlistenable
 from tests.addon.preview import fixtures
@@ -113,6 +114,19 @@ def test_a_token_that_is_no_good(token: str, said: str, patient: Patient, forge:
     assert token not in "\n".join(lines)
 
 
+def test_previews_need_a_wildcard_and_a_token_that_forgejo_knows(patient: Patient, forge: Forge) -> None:
+    options = {"previewDomain": "preview.test", "forgejoToken": TOKENS["alice"]}
+    code, lines = patient.looked_at(forge.url, **options, previewToken="0" * 40)
+    assert code == 1
+    assert [line for line in bad(lines) if "previewToken: Forgejo does not know it" in line]
+    _, lines = patient.looked_at(forge.url, **options, previewToken=TOKENS["bob"])
+    assert not [line for line in bad(lines) if "previewToken" in line]
+    text = "\n".join(lines)
+    assert "previewToken: Forgejo knows it" in text
+    assert "*.preview.test: has no address" in text
+    assert TOKENS["bob"] not in text
+
+
 def test_a_forgejo_that_is_not_there_or_is_something_else(patient: Patient, forge: Forge, tmp_path: Path) -> None:
     code, lines = patient.looked_at("http://127.0.0.1:1")
     assert code == 1
@@ -140,6 +154,29 @@ def test_private_repositories_need_a_token_that_sees_them(patient: Patient, forg
     assert "servePrivateRepositories: needs forgejoToken" in bad(lines)[0]
     code, lines = patient.looked_at(forge.url, servePrivateRepositories=True, forgejoToken=TOKENS["alice"])
     assert bad(lines) == []
+
+
+def test_the_application_for_members_is_told_and_tried(patient: Patient, forge: Forge) -> None:
+    callback = "https://pages.test/.pages/login/callback"
+    code, lines = patient.looked_at(forge.url)
+    told = next(line for line in lines if "access: members" in line)
+    assert (code, told.startswith("note"), callback in told) == (0, True, True)
+    forge.applications["right"] = Application("right", "gto_right", (callback,))
+    forge.applications["elsewhere"] = Application("elsewhere", "gto_right", ("https://pages.test/callback",))
+    cases = [
+        ("right", "gto_right", 0, "are good"),
+        ("right", "gto_wrong", 1, "oauthClientSecret is not the application's"),
+        ("unknown", "gto_right", 1, "knows no application"),
+        ("elsewhere", "gto_right", 1, "another redirect URI"),
+    ]
+    for client, secret, code, says in cases:
+        found, lines = patient.looked_at(forge.url, oauthClientId=client, oauthClientSecret=secret)
+        text = "\n".join(line for line in lines if "access: members" in line)
+        assert (found, says in text) == (code, True), text
+        assert "gto_" not in "\n".join(lines)
+    with forge.fault("openid-configuration", status=404):
+        found, lines = patient.looked_at(forge.url, oauthClientId="right", oauthClientSecret="gto_right")
+        assert (found, "is OAuth2 on" in "\n".join(bad(lines))) == (1, True)
 
 
 def test_forgejos_own_name_for_itself_is_compared(patient: Patient, forge: Forge) -> None:

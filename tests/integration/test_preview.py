@@ -193,6 +193,10 @@ def test_it_shows_the_site_that_the_current_folder_is_in(site: Path, tmp_path: P
     with previewed(tmp_path, "--port", "0", cwd=site / "public" / "deep") as preview:
         assert f"Showing {site}" in preview.printed
         assert b"Here" in preview.get("localhost", "/").body
+        (site / ".pages").write_text("access: members\n")  # as a member sees it: nobody can log in here
+        preview.until(lambda: "private" in preview.get("localhost", "/").headers["Cache-Control"])
+        reply = preview.get("localhost", "/")
+        assert (reply.status, b"Here" in reply.body) == (200, True)
 
 
 def test_the_example_can_be_written_where_it_can_be_changed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from addon.lane.http2.answering import Wire
 from addon.lane.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME
 from addon.lane.http2.header_encoder import field, status_field
 from addon.serving.server import Answer
-from addon.web.prepared_answers import Key, PreparedAnswer
+from addon.web.prepared_answers import Key, PreparedAnswer, Tally
 from addon.web.request_head import Fields
 
 _OF_CONNECTION = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
@@ -35,12 +35,12 @@ def block_of(answer: Answer) -> bytes:
 class Repeat:
     """A request that may come again, with its prepared answer and the bytes of the present second.
 
-    block: the head without the date. wire: None where the body takes more than one frame.
+    tally: counts it. block: the head without the date. wire: None where the body takes more than one frame.
     """
 
-    __slots__ = ("answer", "block", "body", "date", "fields", "key", "wire")
+    __slots__ = ("answer", "block", "body", "date", "fields", "key", "tally", "wire")
 
-    def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields) -> None:
+    def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields, tally: Tally) -> None:
         lines, _, body = answer.rest.partition(b"\r\n\r\n")
         parts = [status_field(answer.status)]
         for line in lines.split(b"\r\n"):
@@ -48,6 +48,7 @@ class Repeat:
             if name:
                 parts.append(field(name.lower(), value))
         self.key = key
+        self.tally = tally
         self.answer = answer
         self.fields = fields
         self.block = b"".join(parts)

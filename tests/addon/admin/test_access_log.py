@@ -59,6 +59,26 @@ def test_ours_has_what_is_known() -> None:
     }
 
 
+def test_ours_names_what_answered_and_why_it_is_no_page() -> None:
+    line = json.loads(as_json(ENTRY._replace(status=404, site="alice/blog", commit="ab12", reason="no file")))
+    assert (line["site"], line["commit"], line["reason"]) == ("alice/blog", "ab12", "no file")
+
+
+def test_lines_that_cannot_be_written_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    log = AccessLog(Path("/dev/full"))
+    try:
+        for count in (1, 2):
+            record(log)
+            deadline = time.monotonic() + 30
+            while log.lost < count:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)  # a poll with a deadline: it is written by a thread
+    finally:
+        log.close()
+    assert "No space left" in log.trouble
+    assert len([each for each in caplog.records if "accessLog" in each.message]) == 1
+
+
 def test_combined_is_as_apache_writes_it() -> None:
     assert as_combined(ENTRY) == (
         '192.0.2.77 - - [15/Jan/2027:08:00:00 +0000] "GET /blog/ HTTP/2.0" 200 1234'

@@ -11,10 +11,39 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from addon.admin import metrics
-from addon.admin.answer_meter import BOUNDS, AnswerMeter
+from addon.admin.answer_meter import BOUNDS, HTTP1, HTTP2, LANE, AnswerMeter
 from addon.admin.process_numbers import added_up, own_process, shown
+from addon.net.call_meter import CallMeter
 from addon.process.loop_watch import LoopWatch
 from addon.serving.answers import Answer
+from addon.web.prepared_answers import NOTHING, About
+
+
+def meters(meter: AnswerMeter) -> dict[str, Any]:
+    """What the parts of a process count, one of each kind."""
+    for _ in range(3):
+        meter.count(LANE, HTTP2, 200, "HIT", About("alice/blog"))
+    meter.count(LANE, HTTP1, 404, "", NOTHING)
+    calls = CallMeter()
+    calls.measure("tree", "200", 0.03)
+    calls.measure("tree", "", 20.0)
+    trips = CallMeter()
+    trips.measure("job", "200", 0.001)
+    pushes = CallMeter()
+    pushes.measure("push", "200", 0.2)
+    return meter.told() | {
+        "forgejo_calls": calls.told(),
+        "forgejo_breaker_open": True,
+        "redis_jobs": trips.told(),
+        "redis_commands": {"GET": [4, 0.5, 1]},
+        "memory": {"site": [2, 4096]},
+        "queues": {"passwords": [1, 2, 3, 0.25, 4, 5]},
+        "webhooks": {"accepted": 6},
+        "pushes": pushes.told(),
+        "logins": {"wrong": 7},
+        "domains": {"registered": 8},
+        "certificates": {"site.pem": 2_000_000_000.0},
+    }
 
 
 def numbers(number: int, *, hits: int = 0, misses: int = 0, **sections: Any) -> dict[str, Any]:
@@ -24,7 +53,7 @@ def numbers(number: int, *, hits: int = 0, misses: int = 0, **sections: Any) -> 
     own = {**own_process(None, LoopWatch()), "number": number, "version": "1.2", "processes": 3}
     return {
         "process": own,
-        "meters": meter.told(),
+        "meters": meters(meter),
         "Requests": {"answered_by_lane": 10 * (number + 1), "open_connections": 1},
         "Memory": {"hits": hits, "misses": misses, "hit_rate": None, "used_bytes": 100},
         "Forgejo": {"state": "answers", "calls": 2},
@@ -60,16 +89,26 @@ def test_prometheus_reads_every_process_by_its_number() -> None:
     body, kind = metrics.exposition([numbers(0), numbers(2)], "")
     assert kind.startswith("text/plain")
     found = samples(body.decode())
-    assert found["pages_requests_total", (("face", "lane"), ("process", "0"))] == 10
-    assert found["pages_requests_total", (("face", "lane"), ("process", "2"))] == 30
+    lane = (("cache", "HIT"), ("face", "lane"), ("process", "0"), ("protocol", "HTTP/2"), ("status", "2xx"))
+    assert found["pages_requests_total", lane] == 3
+    assert found["pages_refusals_total", (("process", "2"), ("reason", "no file"))] == 1
+    assert found["pages_forgejo_answers_total", (("kind", "tree"), ("outcome", "no answer"), ("process", "0"))] == 1
+    assert found["pages_queue_wait_seconds_total", (("process", "0"), ("queue", "passwords"))] == 0.25
+    assert found["pages_queue_refused_total", (("process", "0"), ("queue", "passwords"))] == 4
+    assert found["pages_memory_kind_bytes", (("kind", "site"), ("process", "0"))] == 4096
+    assert found["pages_redis_command_errors_total", (("command", "GET"), ("process", "0"))] == 1
+    assert found["pages_certificate_expiry_timestamp_seconds", (("file", "site.pem"), ("process", "0"))] == 2e9
+    assert found["pages_push_to_seen_seconds_count", (("process", "0"),)] == 1
+    assert found["pages_logins_total", (("outcome", "wrong"), ("process", "0"))] == 7
+    assert not any("alice" in value for _, labels in found for _, value in labels), "no site is a label"
     assert found["pages_processes", ()] == 3
     assert found["pages_processes_answering", ()] == 2
     assert found["pages_forgejo_up", (("process", "0"),)] == 1
-    assert found["pages_answers_total", (("cache", "MISS"), ("process", "0"), ("status", "2xx"))] == 1
-    buckets = [found["pages_answer_duration_seconds_bucket", (("le", str(le)), ("process", "0"))] for le in BOUNDS]
+    name = "pages_answer_duration_seconds_bucket"
+    buckets = [found[name, (("cache", "MISS"), ("le", str(le)), ("process", "0"))] for le in BOUNDS]
     assert buckets == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
-    assert found["pages_answer_duration_seconds_count", (("process", "0"),)] == 2
-    assert not any(name.startswith("pages_redis") for name, _ in found), "there is no Redis"
+    assert found["pages_answer_duration_seconds_count", (("cache", "-"), ("process", "0"))] == 1
+    assert not any(name.startswith("pages_redis_up") for name, _ in found), "there is no Redis"
 
 
 def test_openmetrics_is_given_to_who_asks_for_it() -> None:
@@ -79,6 +118,9 @@ def test_openmetrics_is_given_to_who_asks_for_it() -> None:
 
 
 def test_every_metric_has_a_help_and_a_name_of_its_kind() -> None:
+    for table in metrics.TABLES:
+        assert table.help[0].isupper()
+        assert not table.name.endswith("_total"), "which is added to counters"
     for row in metrics.TABLE:
         assert row.help[0].isupper()
         assert not row.name.endswith("_total"), "which is added to counters"

@@ -249,6 +249,9 @@ async def test_what_was_set_by_hand_is_the_operators(redis: Server, proxy: MakeP
     owners.push("alice/blog", "enabled: true\n")
     await node.pushed("alice/blog")
     assert keys_of(redis) == before
+    owners.push("alice/blog", "custom_domain: own.example.org\n")  # and what is theirs is registered as ever
+    await node.pushed("alice/blog")
+    assert await node.shows("own.example.org") == "alice:blog"
 
 
 async def test_a_renamed_repository_takes_its_domains_along(

@@ -56,6 +56,9 @@ async def test_nobody_can_prove_anything_where_nobody_can_ask_dns(proxy: MakePro
     node = proxy(None, None, **VERIFIED)
     await node.visit("alice", "/blog/")
     assert await node.shows(HOST) is None
+    anybody = proxy(None, None)
+    await anybody.visit("alice", "/blog/")
+    assert await anybody.shows(HOST) == "alice:blog"
 
 
 @pytest.mark.parametrize("by", ["proof", "name"])
@@ -384,3 +387,6 @@ async def test_what_another_version_keeps_is_left_alone(redis: Server, proxy: Ma
     owners.push("alice/blog", "enabled: true\n")
     await node.pushed("alice/blog")
     assert keys_of(redis) == before
+    owners.push("alice/other", "custom_domain: other.example.org\n")
+    await node.pushed("alice/other")
+    assert await node.shows("other.example.org") == "alice:other"

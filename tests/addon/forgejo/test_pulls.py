@@ -227,6 +227,22 @@ async def test_the_client_asks_and_understands(place: Place, connect: Connect) -
     assert events[0].commits == (place.fork,)
 
 
+async def test_texts_that_are_too_long_hide_what_lies_beside_them_at_most(
+    place: Place, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgejo: Forgejo = connect(place.forge)
+    repository = await forgejo.repository("alice", "previews")
+    before = list(place.settings.pulls)
+    place.settings.pulls += [PullRequest(number, place.own) for number in range(10, 17)]
+    place.settings.pulls.append(PullRequest(17, place.fork, by="bob", source="bob/previews", title="x" * 100_000))
+    monkeypatch.setattr("addon.forgejo.pulls._LARGEST", 60_000)
+    place.forge.forget_calls()
+    found = [each.number for each in await forgejo.pulls.open_pulls(repository, 100)]
+    assert found == [12, 11, 10, 9, 2, 1]
+    assert place.forge.count("/pulls") == 12
+    place.settings.pulls[:] = before
+
+
 @pytest.mark.parametrize(("total", "rows"), [(None, []), ("7", []), ("0", [{}])])
 async def test_a_forge_that_does_not_know_not_makes_nothing_reachable(
     place: Place, connect: Connect, monkeypatch: pytest.MonkeyPatch, total: str | None, rows: list[Any]

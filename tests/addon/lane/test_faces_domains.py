@@ -15,7 +15,7 @@ from tests.addon.lane.faces import CONDITIONS, ENCODINGS, METHODS, Client, Faces
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.resp.servers import Server, start_valkey
+from tests.resp.servers import Server, start_valkey, wait_until
 
 OPEN, LOCKED = "www.open.example", "locked.example"
 PASSWORD, BRANCHES_PASSWORD = "open sesame", "and for branches"
@@ -221,9 +221,10 @@ def test_a_mapping_changed_with_redis_cli_is_seen_by_both_faces_at_once(
 
 
 def becomes(client: Client, host: str, code: int, text: bytes) -> None:
-    """Ask until it is so, for a moment."""
-    for _ in range(400):
-        answer = client.ask(request("GET", host, "/"))
-        if answer[0] == code and text in answer[2]:
-            return
-    raise AssertionError(answer)
+    """Ask until it is so."""
+
+    def so() -> bool:
+        status, _, body = client.ask(request("GET", host, "/"))
+        return status == code and text in body
+
+    wait_until(so, what=f"{code} with {text!r} of {host}")

@@ -314,7 +314,7 @@ async def test_nothing_leads_to_a_host_that_is_not_ours(served: Serving) -> None
 async def test_a_denial_and_other_errors_of_forgejo_end_on_a_page(served: Serving) -> None:
     bob = Browser(served, consents=False)
     reply = await bob.open(SITE)
-    assert (reply.status, b"You have not allowed it" in reply.body) == (403, True)
+    assert (reply.status, b"you have not allowed this server" in reply.body) == (403, True)
     bob = Browser(served)
     back = await _to_callback(bob)
     assert (await bob.one(f"{back}&iss=https%3A%2F%2Fevil.example")).status == 403
@@ -527,6 +527,47 @@ async def test_without_the_options_such_a_site_is_closed_and_says_why(tmp_path: 
                 assert (await served.get("alice", path)).status == 404
         async with serving(forge, token=TOKEN, **{**OPTIONS, "servePrivateRepositories": False}) as served:
             assert (await served.get("alice", "/handbook/")).status == 404
+    finally:
+        forge.stop()
+
+
+async def test_domains_and_hosts_of_branches_are_closed_alike(tmp_path: Path) -> None:
+    import hashlib
+
+    from addon.domains.store import DomainStore
+    from addon.shared.mappings import Mapping, forward_key, value_of
+    from tests.addon.preview.sites import Site
+
+    folder = tmp_path / "alice"
+    secret = hashlib.sha256(b"open sesame").hexdigest()
+    forge = team_forge(tmp_path)
+    try:
+        for name, more in (("plain", ""), ("locked", f"branchesPassword: {secret}\n")):
+            pages = f"access: members\ncustom_domain: {name}.example\nenable_branches: [dev]\n{more}".encode()
+            site = Site(folder / f"{name}.git", {".pages": pages, "public/index.html": b"main"})
+            site.commit({"public/index.html": b"dev"}, branch="dev")
+            forge.settings(f"alice/{name}").private = True
+            forge.settings(f"alice/{name}").readers = frozenset({"bob"})
+        async with serving(forge, token=TOKEN, **OPTIONS) as served:
+            domains = served.server._hosts._mappings.domains
+            assert domains is not None
+            store = domains._store
+            assert isinstance(store, DomainStore)
+            for name in ("plain", "locked"):
+                for host, branch in ((f"{name}.example", None), (f"dev.{name}.example", "dev")):
+                    store._own[forward_key(host)] = value_of(Mapping("alice", name, branch)).encode()
+            bob, dave = Browser(served), Browser(served, "dave")
+            for host, body in (("plain.example", b"main"), ("dev.plain.example", b"dev"), ("locked.example", b"main")):
+                reply = await bob.open(f"https://{host}/")
+                assert (reply.status, reply.body) == (200, body), host
+                assert (await dave.open(f"https://{host}/")).status == 404, host
+            for browser in (bob, dave):
+                asks = await browser.open("https://dev.locked.example/")
+                assert (asks.status, b'type="password"' in asks.body) == (401, True)
+            sessions = {host: jar.get("__Host-pages_member") for host, jar in bob.cookies.items()}
+            assert sessions["plain.example"] != sessions["dev.plain.example"]
+            bob.cookies["plain.example"] = dict(bob.cookies["dev.plain.example"])
+            assert (await bob.one("https://plain.example/")).status in (303, 401)
     finally:
         forge.stop()
 

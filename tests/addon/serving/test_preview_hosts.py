@@ -4,7 +4,10 @@
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import json
+import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +16,15 @@ from typing import Any
 
 import pytest
 
+from addon.admin.webhook import Delivery, Webhook
 from addon.preview.forge import Forge
 from addon.preview.pull_requests import PullRequest
 from addon.preview.settings import RepositorySettings, Token
+from addon.serving.answers import Request
 from addon.web import preview_labels
+from tests.addon.preview.recordings import pull_webhooks
 from tests.addon.preview.sites import DAY, EPOCH, Site
-from tests.addon.serving.pages import TODAY, Serving, serving, until
+from tests.addon.serving.pages import TODAY, VISITOR, Serving, serving, until
 
 DOMAIN = "preview.test"
 SECRET = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of `secret`, as the origin has it
@@ -283,6 +289,25 @@ async def test_only_the_head_that_forgejo_names_is_shown_and_gone_is_gone(projec
         assert (await serves.get(at(f"{first[:10]}--site--alice"))).status == 404
 
 
+async def test_a_branch_that_is_renamed_takes_its_address_along_and_leaves_the_pull_requests(project: Project) -> None:
+    head = project.branch("before", "text")
+    pull = project.pull(head, branch="before")
+    async with shown(project) as serves:
+        assert (await serves.get(at("before--site--alice"))).status == 200
+        project.site.point("after", head)
+        project.site.delete_branch("before")
+        pull.branch = "after"
+        await delivered(serves)
+        for label, status in (("before", 404), ("after", 200), ("pr-1", 200), (head[:10], 200)):
+            assert (await serves.get(at(f"{label}--site--alice"))).status == status
+        project.site.delete_branch("after")  # and with it, at Forgejo, the pull request
+        pull.gone = True
+        pull.close()
+        await delivered(serves)
+        for label in ("after", "pr-1", head[:10]):
+            assert (await serves.get(at(f"{label}--site--alice"))).status == 404
+
+
 async def test_without_webhooks_the_next_look_finds_it(project: Project) -> None:
     async with shown(project, cacheTTL=60) as serves:
         assert (await serves.get(at("pr-1--site--alice"))).status == 404
@@ -368,6 +393,33 @@ async def test_a_thousand_previews_cost_two_kinds_of_calls_and_little_memory(pro
         for number in range(1, 970, 97):
             assert (await serves.get(at(f"pr-{number}--site--alice"))).status == 200
         assert serves.count() == 0
+
+
+async def test_however_many_strangers_open_the_repositorys_own_have_room_and_few_are_asked_about(
+    project: Project,
+) -> None:
+    project.pull(project.branch("own", "own"), branch="own")
+    stranger = project.strange("x")
+    for _ in range(140):
+        project.pull(stranger, source="bob/site", by="bob")
+    labelled = project.settings.pulls[1]  # the oldest of theirs
+    labelled.label("preview")
+    async with shown(project, maxPreviews=2) as serves:
+        for host in ("pr-1", "pr-2"):
+            assert (await serves.get(at(f"{host}--site--alice"))).status == 200
+        assert (project.forge.count("/reviews"), project.forge.count("/timeline")) == (100, 2)
+        assert (await serves.get(at("pr-141--site--alice"))).status == 404
+        project.forge.forget_calls()
+        await delivered(serves)
+        assert (await serves.get(at("pr-2--site--alice"))).status == 200
+        assert project.forge.count("/reviews") == 40  # what has not changed is known
+        project.pages(ALL)
+        await delivered(serves)
+        assert [(await serves.get(at(f"pr-{number}--site--alice"))).status for number in (1, 141, 140)] == [
+            200,
+            200,
+            404,
+        ]
 
 
 async def test_labels_that_two_branches_could_mean_are_neithers(
@@ -480,6 +532,7 @@ async def test_a_bar_stands_on_pages_where_the_owner_wants_it(project: Project) 
         missing = await serves.get(host, "/none")
         assert (missing.status, missing.text.startswith("none"), "Tests" in missing.text) == (404, True, True)
         assert "Tests" not in (await serves.get("alice", "/site/")).text
+        assert "Tests" not in (await serves.get(host, "/.pages/site")).text.partition("</main>")[2]
 
 
 async def test_a_previews_own_rules_hold_on_its_host_alone(project: Project) -> None:
@@ -583,6 +636,64 @@ async def test_the_token_of_statuses_is_in_no_log_and_no_other_call(
     assert caplog.text.count("previewToken") == 1
     assert weak not in caplog.text
     assert not [call for call in project.forge.calls if call.method == "GET" and weak in str(call.headers)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_deliveries_in_any_order_twice_and_late_come_to_what_is_so(tmp_path: Path, seed: int) -> None:
+    """As Forgejo sent them; only what the forge says when it is asked counts."""
+    project = Project(tmp_path, name="hookpulls")
+    kept = project.pull(project.branch("kept", "kept"), branch="kept")
+    closed = project.pull(project.branch("closed", "closed"), branch="closed")
+    gone = project.branch("gone", "gone")
+    strange = project.pull(project.strange("strange"), source="bob/hookpulls", by="bob")
+    strange.approve("alice", official=True)
+    hosts = [f"{first}--hookpulls--alice" for first in ("pr-1", "pr-2", "pr-3", "kept", "gone")]
+    rounds = random.Random(seed)
+    sent = [*pull_webhooks(), *pull_webhooks()]
+    rounds.shuffle(sent)
+    async with shown(project, webhookSecret="hook-secret") as serves:
+        looks: list[Any] = []
+        webhook = Webhook(serves.settings, serves.library.purge)
+        assert [(await serves.get(at(host))).status for host in hosts] == [200] * 5
+        moments = sorted(rounds.sample(range(len(sent)), 3))
+        for number, recorded in enumerate(sent):
+            if number == moments[0]:
+                kept.push(project.branch("kept", "again"))
+            elif number == moments[1]:
+                closed.close()
+                project.site.delete_branch("gone")
+            elif number == moments[2]:
+                strange.push(project.strange("unseen"))
+            body = recorded["text"].encode()
+            digest = hmac.new(b"hook-secret", body, hashlib.sha256).hexdigest()
+            headers = {name.lower().encode(): value.encode() for name, value in recorded["headers"]}
+            headers |= {b"x-forgejo-signature": digest.encode(), b"content-length": str(len(body)).encode()}
+            request = Request("POST", "pages.test", "/.pages/webhook", None, headers.get, lambda: VISITOR)
+            delivery = webhook.delivery(request)
+            assert isinstance(delivery, Delivery)
+            delivery.take(body)
+            delivery.take(b"")
+            looks.append(await delivery.answer())
+        await delivered(serves, name="hookpulls")  # the last one, late
+        for _ in range(2):
+            replies = [await serves.get(at(host)) for host in hosts]
+            assert [reply.status for reply in replies] == [200, 404, 404, 200, 404]
+            assert replies[0].text == replies[3].text == "<h1>again</h1>"
+        assert (await serves.get(at(f"{gone[:10]}--hookpulls--alice"))).status == 404
+        assert {answer.status for answer in looks} <= {202, 400}
+
+
+async def test_a_preview_can_be_explained(project: Project) -> None:
+    project.pull(project.branch("topic", "topic"), branch="topic")
+    project.pull(project.strange("x"), flow=1, by="bob")
+    async with shown(project) as serves:
+        for label, says in (("pr-1--site--alice", "pull 1"), ("pr-2--site--alice", "there is none")):
+            told = await serves.server.explained(serves.request(at(label)))
+            assert told.answer is not None
+            assert told.answer.status == (200 if says == "pull 1" else 404)
+            said = {step.name: step.says for step in told.steps.taken}
+            assert "preview" in said["host"]
+            assert says in said["preview"]
 
 
 async def test_many_who_ask_at_once_share_one_look(project: Project) -> None:

@@ -17,7 +17,7 @@ from addon.serving.answers import Request
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.web.forwarding import Visitor
-from addon.wiring import open_access, open_resolver, open_server, open_sources, shared_of
+from addon.wiring import open_access, open_previews, open_resolver, open_server, open_sources, shared_of
 from tests.resp.fleets import MASTER, Cluster, Watched
 from tests.resp.servers import Server
 
@@ -73,7 +73,8 @@ class Node:
         self.forgejo, self.library = self.sources.forgejo, self.sources.library
         access = open_access(stack, self.sources, SigningKey(b"k" * 32, Source.SETTINGS))
         self.store, self.domains = open_resolver(stack, self.sources)
-        self.server = open_server(stack, self.sources, access, self.domains)
+        self.previews = open_previews(stack, self.sources)
+        self.server = open_server(stack, self.sources, access, self.domains, self.previews)
 
     def clock(self) -> float:
         """Seconds that pass by themselves, and by `skipped`."""

@@ -247,7 +247,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("ground", ["paper", "wash"])
-@pytest.mark.parametrize("text", ["ink", "soft", "accent", "alarm"])
+@pytest.mark.parametrize("text", ["ink", "soft", "accent", "alarm", "warn"])
 def test_text_has_a_contrast_of_at_least_4_5_in_both_schemes(scheme: str, ground: str, text: str) -> None:
     style = document(PAGES["landing"]).one("style").text
     palettes = re.findall(r":root\{([^}]*)\}|:root \{([^}]*)\}", style)

@@ -1,40 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""How many calls Forgejo got, of which kind, what came of them and how long they took: counts for `/metrics`.
+"""How many calls another server got, of which kind, what came of them and how long they took: counts for `/metrics`.
 
-Knows the routes that are asked for and nothing of names in them, so the kinds are a dozen however many sites there are.
-A call is timed from the wait for its turn on, as who waits for it sees it.
+Whoever calls says of which kind it is; the kinds are to be few, and none may be of a visitor's choice. A call is timed
+from the wait for its turn on, as who waits for it sees it.
 """
 
-import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histograms' buckets, in seconds."""
-_KINDS = {
-    "": "repository",
-    "branches": "branch",
-    "git/trees": "tree",
-    "git/blobs": "blobs",
-    "raw": "file",
-    "media": "large file",
-}
-_API = re.compile(r"/api/v1/repos/[^/?]+/[^/?]+/?((?:git/)?[a-z]*)")
-
-
-def kind_of(target: str) -> str:
-    """What a call asks for."""
-    found = _API.match(target)
-    if found is not None:
-        return _KINDS.get(found[1], "other")
-    if target.startswith("/api/v1/version"):
-        return "version"
-    if target.startswith("/api/v1/users/"):
-        return "repositories"
-    if target == "elsewhere":
-        return "large file elsewhere"
-    return "file" if "/raw/" in target else "other"
 
 
 class CallMeter:

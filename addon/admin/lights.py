@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (C) 2026 the contributors
+"""The traffic light of each part: green, yellow or red, since when, why, and what to do.
+
+`judged` is pure: it reads what all processes count. `Lights` remembers since when each part is as it is, and looks
+every few seconds, for it has to be known also of what nobody was watching. The surprise: what hurts no visitor is
+yellow, however broken it is; red is what visitors notice.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from addon.admin.process_numbers import Numbers
+
+GREEN, YELLOW, RED = "green", "yellow", "red"
+EVERY: Final = 5.0
+_DAY = 86_400.0
+_SKEW = 30.0
+"""Seconds by which our clock may differ from Forgejo's, which says whole seconds."""
+_LATELY = 3_600.0
+_COUNTED = {"faults": ("Requests", "faults"), "silent": ("Proxy in front", "silent")}
+"""Counts of which it matters when they have last grown: section and field."""
+
+_REMEDIES = {
+    "worker": ("The log says which worker ended or stands, and where; one that stands still is replaced after 10 s."),
+    "lag": ('The log says what held them up ("everybody waited for"). If the machine is busy: more `processes`.'),
+    "forgejo": (
+        "Known sites go on, marked as stale. Is Forgejo up, and forgejoHost right? `pages doctor` asks as we do."
+    ),
+    "token": "Make a new one in Forgejo (read access to repositories), write it to forgejoToken, and reload.",
+    "clock": ("Have both machines keep the time (`timedatectl set-ntp true`): logins, certificates and logs go by it."),
+    "redis": (
+        "Pages come from memory and Forgejo; domains that are not in memory are unknown. Is Redis up? `pages doctor`"
+    ),
+    "writes": "Look at its memory: raise maxmemory, or set maxmemory-policy volatile-lru; or it is a replica.",
+    "tracking": (
+        "Changes by others are seen after memoryTTL. Needs Redis 6, and a user that may use CLIENT: `pages doctor`"
+    ),
+    "owed": ("They hold here, and are lost with this process. They are written when Redis takes writes again."),
+    "certificate": ("Have it renewed: the files are read again within seconds. The log says if one cannot be used."),
+    "webhook": (
+        "webhookSecret here and the secret of Forgejo's webhook have to be the same. Until then, cacheTTL decides."
+    ),
+    "proxy": (
+        "Have the proxy in front send X-Forwarded-Proto (nginx: proxy_set_header X-Forwarded-Proto $scheme). "
+        "Without it, nobody is known to come by HTTPS: redirects to HTTPS do not happen, and logins are "
+        "weaker."
+    ),
+    "descriptors": "Raise LimitNOFILE= of the service, or lower maxConnectionsPerAddress or idleTimeout.",
+    "disk": ("Make room on that disk, or let this user write there; lines that could not be written are lost."),
+    "fault": "The log has where. Please report it with that traceback.",
+}
+"""What to do, by what is the matter."""
+
+
+class Light(NamedTuple):
+    """One part. says: how it is; remedy: what to do, where it is not green; since: seconds since 1970."""
+
+    part: str
+    colour: str
+    says: str
+    remedy: str = ""
+    since: float = 0.0
+
+
+class Lights:
+    """State: how each part was judged last, and since when."""
+
+    def __init__(self, every: Callable[[], Awaitable[Sequence[Numbers]]], now: Callable[[], float] = time.time) -> None:
+        """every: what each process counts. now: seconds since 1970."""
+        self._every = every
+        self._now = now
+        self._known: dict[str, Light] = {}
+        self._counts: dict[str, tuple[int, float]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look from now on; on the loop."""
+        self._task = asyncio.ensure_future(self._watch())
+
+    async def aclose(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def look(self, every: Sequence[Numbers]) -> list[Light]:
+        """How the parts are by these numbers; of what has not changed its colour, since it had."""
+        now, found = self._now(), []
+        grown = {name: self._grown(name, _total(every, *place), now) for name, place in _COUNTED.items()}
+        for light in judged(every, now, grown):
+            known = self._known.get(light.part)
+            since = known.since if known is not None and known.colour == light.colour else now
+            found.append(light._replace(since=since))
+        self._known = {light.part: light for light in found}
+        return found
+
+    def _grown(self, name: str, count: int, now: float) -> float:
+        """When a count has last grown; processes that are replaced begin theirs anew."""
+        known, at = self._counts.get(name, (0, 0.0))
+        if count > known:
+            at = now
+        self._counts[name] = count, at
+        return at
+
+    async def _watch(self) -> None:
+        while True:
+            self.look(await self._every())
+            await asyncio.sleep(EVERY)
+
+
+def judged(every: Sequence[Numbers], now: float, grown: Mapping[str, float]) -> list[Light]:
+    """The parts by what each process counts, of which there is at least one. grown: when counts have last grown."""
+    return [
+        *_processes(every, now, grown["faults"]),
+        *_forgejo(every),
+        *_redis(every),
+        *_edges(every, now, grown["silent"]),
+        *_files(every),
+    ]
+
+
+def _total(every: Sequence[Numbers], section: str, field: str) -> int:
+    return sum(_of(every, section, field))
+
+
+def _of(every: Sequence[Numbers], section: str, field: str) -> list[Any]:
+    return [numbers[section][field] for numbers in every if field in numbers.get(section, {})]
+
+
+def _processes(every: Sequence[Numbers], now: float, fault_at: float) -> Iterator[Light]:
+    there, wanted = len(every), int(_of(every, "process", "processes")[0])
+    lag = max(_of(every, "process", "worst_event_loop_lag_ms"))
+    if there < wanted:
+        remedy = _REMEDIES["worker"]
+        yield Light("Processes", RED if there * 2 <= wanted else YELLOW, f"{there} of {wanted} answer", remedy)
+    elif lag > 1000:
+        remedy = _REMEDIES["lag"]
+        yield Light("Processes", YELLOW, f"requests waited for each other, up to {lag / 1000:.1f} s", remedy)
+    else:
+        yield Light("Processes", GREEN, f"{there} of {wanted} answer")
+    if now - fault_at < _LATELY:
+        says = "this server met a fault of its own within the last hour"
+        yield Light("Faults", YELLOW, says, _REMEDIES["fault"])
+
+
+def _forgejo(every: Sequence[Numbers]) -> Iterator[Light]:
+    away = [state for state in _of(every, "Forgejo", "state") if state != "answers"]
+    refused = any(_of(every, "Forgejo", "token_refused"))
+    skews = [skew for skew in _of(every, "Forgejo", "clock_skew_seconds") if skew is not None]
+    skew = max(skews, key=abs, default=0.0)
+    if away:
+        remedy = _REMEDIES["forgejo"]
+        yield Light("Forgejo", RED, str(away[0]), remedy)
+    elif refused:
+        remedy = _REMEDIES["token"]
+        yield Light(
+            "Forgejo", YELLOW, "answers, but refuses forgejoToken: revoked, expired, or of too little scope", remedy
+        )
+    else:
+        yield Light("Forgejo", GREEN, "answers")
+    if abs(skew) > _SKEW:
+        way = "ahead of" if skew > 0 else "behind"
+        remedy = _REMEDIES["clock"]
+        yield Light("Clock", YELLOW, f"ours is {abs(skew):.0f} s {way} Forgejo's", remedy)
+
+
+def _redis(every: Sequence[Numbers]) -> Iterator[Light]:
+    states = _of(every, "Redis or Valkey", "state")
+    if all(state == "none" for state in states):
+        return
+    if "away" in states:
+        remedy = _REMEDIES["redis"]
+        yield Light("Redis", YELLOW, "gives no answer", remedy)
+    elif any(_of(every, "Redis or Valkey", "refuses_writes")):
+        remedy = _REMEDIES["writes"]
+        yield Light("Redis", YELLOW, "answers, but takes no writes: it is full, or no primary", remedy)
+    elif not all(_of(every, "Redis or Valkey", "client_tracking")):
+        remedy = _REMEDIES["tracking"]
+        yield Light("Redis", YELLOW, "answers, but tells of no changes", remedy)
+    else:
+        yield Light("Redis", GREEN, "answers, and tells of changes")
+    owed = sum(_of(every, "Custom domains", "pending_writes"))
+    if owed:
+        remedy = _REMEDIES["owed"]
+        yield Light("Domains", YELLOW, f"{owed} changes wait for Redis", remedy)
+
+
+def _edges(every: Sequence[Numbers], now: float, silent_at: float) -> Iterator[Light]:
+    ends: dict[str, float] = {}
+    for certificates in _of(every, "meters", "certificates"):
+        ends |= certificates
+    if ends:
+        name = min(ends, key=ends.__getitem__)
+        days = (ends[name] - now) / _DAY
+        remedy = _REMEDIES["certificate"]
+        if days < 0:
+            yield Light("Certificates", RED, f"{name} has expired: browsers refuse it", remedy)
+        elif days < 14:
+            yield Light("Certificates", RED if days < 3 else YELLOW, f"{name} ends in {days:.1f} days", remedy)
+        else:
+            yield Light("Certificates", GREEN, f"the first of {len(ends)} ends in {days:.0f} days")
+    wrong, right = (max(_of(every, "Webhook", field), default=0.0) for field in ("wrong_at", "accepted_at"))
+    if wrong > right and now - wrong < _DAY:
+        remedy = _REMEDIES["webhook"]
+        yield Light("Webhook", YELLOW, "deliveries come with a wrong signature", remedy)
+    elif right:
+        yield Light("Webhook", GREEN, f"the last delivery came {_ago(now - right)} ago")
+    if now - silent_at < _LATELY:
+        remedy = _REMEDIES["proxy"]
+        yield Light("Proxy in front", YELLOW, "forwards requests without saying whether they came by HTTPS", remedy)
+
+
+def _files(every: Sequence[Numbers]) -> Iterator[Light]:
+    used = [
+        (numbers["process"]["open_files"], numbers["process"]["open_files_limit"], numbers["process"]["number"])
+        for numbers in every
+    ]
+    full = max(used, key=lambda each: _share(each[0], each[1]))
+    share = _share(full[0], full[1])
+    if share > 0.8:
+        remedy = _REMEDIES["descriptors"]
+        says = f"process {full[2]} has {full[0]} of {full[1]} open"
+        yield Light("File descriptors", RED if share > 0.95 else YELLOW, says, remedy)
+    else:
+        yield Light("File descriptors", GREEN, f"at most {share:.0%} in use")
+    for part, field in (("Access log", "access_log"), ("stateDir", "state_dir")):
+        troubles = [trouble for trouble in _of(every, "Disk", field) if trouble]
+        if troubles:
+            remedy = _REMEDIES["disk"]
+            yield Light(part, YELLOW, str(troubles[0]), remedy)
+
+
+def _share(used: object, limit: object) -> float:
+    return used / limit if isinstance(used, int) and isinstance(limit, int) and limit > 0 else 0.0
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("days", _DAY), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} seconds"
+
+
+def told(lights: Sequence[Light]) -> dict[str, Mapping[str, object]]:
+    """The lights for JSON, by part."""
+    return {
+        each.part: {
+            "light": each.colour,
+            "says": each.says,
+            "since": round(each.since, 1),
+            **({"remedy": each.remedy} if each.remedy else {}),
+        }
+        for each in lights
+    }
