@@ -62,7 +62,7 @@ class SiteRequest(NamedTuple):
 
 
 class PreviewRequest(NamedTuple):
-    """A path on a host below the domain of previews. label: what stands before that domain, dots and all; or nothing."""
+    """A path on a host at or below the domain of previews. label: what stands before that domain, dots and all."""
 
     label: str
     path: Path
