@@ -36,7 +36,6 @@ from addon.mitm.options import PARSERS_SAFE, set_options, version
 from addon.mitm.relay import open_relay
 from addon.mitm.upstream import Upstream
 from addon.net.certificates import CertificateWatch
-from addon.net.file_limit import tell_when_reached
 from addon.process.worker import Worker, joined, share_of
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
@@ -112,7 +111,6 @@ class PagesAddon:
 
     async def _start(self, settings: Settings) -> None:
         self._begun = True
-        tell_when_reached(asyncio.get_running_loop())
         _warn(settings, joined())
         async with AsyncExitStack() as stack:
             try:

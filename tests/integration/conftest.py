@@ -12,20 +12,14 @@ from tests.addon.preview import fixtures
 from tests.addon.preview.odd_pages import OddForge
 from tests.addon.preview.running import everything_forge
 from tests.addon.preview.sites import Site
+from tests.integration.gallery import gallery
 from tests.integration.running import Proxy, running_proxy
-
-PICTURES = 400
-"""In `compress/gallery`."""
 
 
 @pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     root = tmp_path_factory.mktemp("forge")
-    # None like another, and each as wide as its number says.
-    picture = "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='9'><circle r='%d'/></svg>"
-    files = {f"public/p{number}.svg": (picture % (number, number)).encode() for number in range(1, PICTURES + 1)}
-    files["public/index.html"] = b"".join(b"<img src=p%d.svg>\n" % number for number in range(1, PICTURES + 1))
-    Site(root / "compress" / "gallery.git", {".pages": b"enabled: true\n"} | files)
+    Site(root / "compress" / "gallery.git", gallery())
     forge = everything_forge(root)
     yield forge
     forge.stop()
