@@ -6,14 +6,8 @@ The soft limit is 1024 almost everywhere, for the sake of programs that use sele
 limit is what an administrator meant.
 """
 
-import asyncio
 import contextlib
-import errno
-import logging
 import resource
-from typing import Any
-
-logger = logging.getLogger(__name__)
 
 MOST = 65_536
 """Descriptors that are counted on, whatever the limit says: each connection takes some kilobytes as well."""
@@ -28,23 +22,3 @@ def raised() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     return MOST if soft == resource.RLIM_INFINITY else min(soft, MOST)
-
-
-def tell_when_reached(loop: asyncio.AbstractEventLoop) -> None:
-    """Have a loop say in a line of its own that no descriptor is left, which is all that asyncio knows of it."""
-    before = loop.get_exception_handler()
-
-    def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            logger.error(
-                "no file descriptor is left, of %d: nobody new can connect; raise LimitNOFILE= of the service, or lower"
-                " maxConnectionsPerAddress or idleTimeout",
-                resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            )
-        elif before is not None:
-            before(loop, context)
-        else:
-            loop.default_exception_handler(context)
-
-    loop.set_exception_handler(told)
