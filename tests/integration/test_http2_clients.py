@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """HTTP/2 to a real mitmdump, by those who know it well: h2spec, nghttp, h2load, curl, Python's h2 and Chromium."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 
 from addon.preview.forge import Forge
@@ -124,6 +126,25 @@ def test_pythons_h2_gets_many_pages_of_many_kinds(secured: Secured) -> None:
         for path, status in (("/blog/", 200), ("/blog/nothing", 404), ("/blog", 301), ("/blog/big.dat", 200)):
             assert client.ask(request("GET", HOST, path))[0] == status
     client.close()
+
+
+async def test_httpx_gets_two_hundred_pages_at_once_posts_and_reads_large_files(secured: Secured) -> None:
+    # By its address: the name of the site is in the handshake, and in each request.
+    base, fields = f"https://127.0.0.1:{secured.port}", {"Host": HOST}
+    extensions = {"sni_hostname": HOST}
+    async with httpx.AsyncClient(http2=True, verify=False, base_url=base, headers=fields, timeout=60.0) as client:
+
+        async def get(path: str) -> httpx.Response:
+            return await client.get(path, extensions=extensions)
+
+        first = await get("/blog/")
+        found = await asyncio.gather(*(get("/blog/" if number % 2 else "/about.html") for number in range(200)))
+        assert {(answer.status_code, answer.http_version) for answer in found} == {(200, "HTTP/2")}
+        assert len({answer.text for answer in found}) == 2
+        assert (await client.get("/blog/", headers={"If-None-Match": first.headers["etag"]})).status_code == 304
+        assert (await client.post("/blog/", data={"a": "b"}, extensions=extensions)).status_code == 405
+        async with client.stream("GET", "/blog/big.dat", extensions=extensions) as large:
+            assert sum([len(piece) async for piece in large.aiter_bytes()]) == 11 * 1024 * 1024
 
 
 FILES = """(async () => {

@@ -121,6 +121,7 @@ async def test_a_branch_a_commit_and_an_own_pull_request_have_addresses_of_their
             reply = await serves.get(at(host))
             assert reply.status == 404, host
             assert reply.headers["x-robots-tag"] == "noindex"
+        assert (await serves.get(DOMAIN)).status == 404
         again = await serves.get(at("pr-1--site--alice"))
         assert again.recalled
         assert (await serves.get(at("pr-1--site--alice"), if_none_match=again.headers["etag"])).status == 304
