@@ -36,7 +36,7 @@ from addon.mitm.options import PARSERS_SAFE, set_options, version
 from addon.mitm.relay import open_relay
 from addon.mitm.upstream import Upstream
 from addon.net.certificates import CertificateWatch
-from addon.process.worker import joined, share_of
+from addon.process.worker import Worker, joined, share_of
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
 from addon.wiring import Application, CannotStart, application, open_admin
@@ -111,7 +111,7 @@ class PagesAddon:
 
     async def _start(self, settings: Settings) -> None:
         self._begun = True
-        _warn(settings)
+        _warn(settings, joined())
         async with AsyncExitStack() as stack:
             try:
                 self.server = server = await put_together(stack, settings)
@@ -269,7 +269,10 @@ def _handlers() -> Any:
     return getattr(ctx.master.addons.get("proxyserver"), "connections", {})
 
 
-def _warn(settings: Settings) -> None:
+def _warn(settings: Settings, worker: Worker | None) -> None:
+    """What is strange about the settings and about mitmproxy; of several processes, the first says it for all."""
+    if worker is not None and worker.number:
+        return
     for warning in settings.warnings:
         logger.warning("%s", warning)
     if settings.not_used_yet:

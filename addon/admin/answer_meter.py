@@ -25,6 +25,8 @@ OTHERS: Final = "others"
 """Stands for the sites beyond those that are told apart."""
 _MOST_KINDS = 20_000
 _MOST_ERRORS = 50
+_WHILE, _SOME = 60.0, 20
+"""Seconds and answers after which it counts that all were faults."""
 
 
 class Kind(NamedTuple):
@@ -47,6 +49,8 @@ class AnswerMeter:
         self._reasons: Counter[str] = Counter()
         self._buckets: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
+        self._marks: deque[tuple[float, int, int]] = deque([(-_WHILE, 0, 0)], maxlen=2)
+        """When it was asked whether all is faults, and how many answers and faults there were by then."""
         self._errors: deque[dict[str, object]] = deque(maxlen=_MOST_ERRORS)
 
     # What is told here.
@@ -89,6 +93,17 @@ class AnswerMeter:
         self._seconds[cache] = self._seconds.get(cache, 0.0) + seconds
 
     # What it tells.
+
+    def only_faults(self, now: float) -> bool:
+        """Whether all answers of the last while were faults of ours, and they were some; now: monotonic seconds.
+
+        A while is what has passed since this was asked, but a minute at least and two at most.
+        """
+        answered, faults = sum(tally.count for tally in self._tallies.values()), self._reasons["fault"]
+        if now - self._marks[-1][0] >= _WHILE:
+            self._marks.append((now, answered, faults))
+        _, before, faults_before = self._marks[0]
+        return answered - before >= _SOME and faults - faults_before == answered - before
 
     def answered(self, face: str) -> int:
         """How many answers a face has given."""

@@ -122,9 +122,12 @@ class PagesOperations:
         A process that stands still is replaced by the supervisor, and is left out of the count meanwhile.
         """
         lag = self._process()["event_loop_lag_ms"]
-        well = isinstance(lag, int | float) and lag < STANDING
+        says = "ok" if isinstance(lag, int | float) and lag < STANDING else "the event loop is held up"
+        if self._parts.meter.only_faults(self._clock()):
+            says = "all answers are faults of this server; see the log"
+        well = says == "ok"
         return well, {
-            "status": "ok" if well else "the event loop is held up",
+            "status": says,
             "redis": self._redis_state(),
             "forgejo": self._forgejo_state(),
             "processes": self._processes,

@@ -7,6 +7,7 @@ lags the largest counts, and rates are made anew from what was added up. A state
 """
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -87,6 +88,7 @@ def _resident() -> int | None:
 
 
 def _open_files() -> int | None:
-    with contextlib.suppress(OSError):
+    try:
         return len(os.listdir("/proc/self/fd"))
-    return None
+    except OSError as error:  # to count them takes one
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if error.errno in (errno.EMFILE, errno.ENFILE) else None

@@ -125,6 +125,9 @@ async def forgejo(settings: Settings) -> list[Finding]:
         if settings.forgejo_public_host is not None:
             found += _public_host(settings, body)
         found += await _login(client, settings)
+        if settings.preview_domain is not None and settings.preview_token is not None:
+            status, _, _ = await _get(client, settings, "/api/v1/version", settings.preview_token.reveal())
+            found.append(_preview_token(status))
     except TransportError as error:
         return [Finding(Level.BAD, about, f"no answer: {error}")]
     finally:
@@ -173,6 +176,15 @@ def _token(status: int, closed: bool) -> Finding:
             Level.BAD, "forgejoToken", "it may not read repositories: make one with the scope read:repository"
         )
     return Finding(Level.BAD, "forgejoToken", f"asked with it, Forgejo answers {status}")
+
+
+def _preview_token(status: int) -> Finding:
+    """Whether Forgejo knows it. What it may is seen at the first status alone: to ask would be to set one."""
+    if status == 401:
+        text = "Forgejo does not know it: make a new one, with write:repository, of a user who may write"
+        return Finding(Level.BAD, "previewToken", text)
+    text = "Forgejo knows it; whether its user may write is seen at a repository's first pull request, in the log"
+    return Finding(Level.GOOD, "previewToken", text)
 
 
 async def _private(client: HttpClient, settings: Settings) -> list[Finding]:
@@ -432,6 +444,13 @@ def addresses(settings: Settings) -> Iterator[Finding]:
         else:
             wildcard = f"*.{settings.pages_domain}"
             yield Finding(Level.NOTE, wildcard, "has no address in DNS as seen from here: the sites of users need one")
+    if settings.preview_domain is not None:
+        wildcard = f"*.{settings.preview_domain}"
+        found = _resolved(f"pr-0--doctor--pages.{settings.preview_domain}")
+        if found:
+            yield Finding(Level.GOOD, wildcard, f"is {', '.join(found[:4])}")
+        else:
+            yield Finding(Level.NOTE, wildcard, "has no address in DNS as seen from here: previews need one")
     for address in settings.listen:
         if address.tls:
             about = f"listen {address}"

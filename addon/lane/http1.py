@@ -15,7 +15,6 @@ from functools import partial
 from time import monotonic
 from typing import Any, cast
 
-from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED
 from addon.admin.answer_meter import HTTP1, LANE
 from addon.forgejo.errors import ForgejoError
@@ -32,6 +31,7 @@ from addon.lane.answers import (
 )
 from addon.lane.handover import Handler, hand_over
 from addon.lane.http1_bodies import AnswerWriter
+from addon.lane.http1_log import log_answer, log_refusal, shown
 from addon.lane.http1_request_body import RequestBody, answering
 from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
@@ -39,7 +39,6 @@ from addon.lane.lane import Lane
 from addon.lane.stalling import end_writing, untaken
 from addon.net.certificates import ShownNames
 from addon.net.tls_transport import shown_names
-from addon.serving.answers import reason_of
 from addon.serving.server import Answer, Request
 from addon.web.prepared_answers import NOTHING, About, Key, Repeat
 from addon.web.request_head import END, Fields, RequestLine, request_line, strays
@@ -565,17 +564,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lane.meter.count(LANE, HTTP1, status, "", NOTHING)
         self._write(out)
         if self._lane.log is not None:
-            self._lane.log.record(
-                client=self._client,
-                method="",
-                host="",
-                path="",
-                status=status,
-                nbytes=0,
-                seconds=0.0,
-                cache="",
-                reason=reason_of(status, NOTHING),
-            )
+            log_refusal(self._lane.log, self._client, status)
         self._end()
 
     def _failed(self, error: Exception, begun: bool) -> None:
@@ -583,16 +572,21 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(error, ForgejoError):
             logger.warning("a response stream was aborted: %s", error)
         else:
-            logger.error("internal error in the lane on %s", _shown(self._line), exc_info=error)
+            logger.error("internal error in the lane on %s", shown(self._line), exc_info=error)
         if begun or self._ended:
             self._transport.abort()
         else:
             self._transport.write(refusal(500, self._lane.dated(), self._line.startswith(b"HEAD ")))
             self._end()
 
+    def _record(
+        self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str, about: About
+    ) -> None:
+        log_answer(self._lane, self._client, self._secure, line, fields, status, nbytes, began, cache, about)
+
     def _fault(self, out: list[bytes]) -> None:
         """Something of ours is wrong: say so, close, and never let another try what we could not judge."""
-        logger.exception("internal error in the lane on %s", _shown(self._line))
+        logger.exception("internal error in the lane on %s", shown(self._line))
         self._lane.faults += 1
         try:
             if self._ended:
@@ -601,27 +595,3 @@ class Connection(asyncio.BufferedProtocol):
                 self._refuse(500, out)
         except Exception:
             self._transport.abort()
-
-    def _record(
-        self, line: RequestLine, fields: Fields, status: int, nbytes: int, began: float, cache: str, about: About
-    ) -> None:
-        assert self._lane.log is not None
-        self._lane.log.record(
-            client=self._lane.visitor(fields, self._client, self._secure).address,
-            method=line.method,
-            host=fields.host,
-            path=line.path,
-            status=status,
-            nbytes=0 if line.method == "HEAD" else nbytes,
-            seconds=monotonic() - began,
-            cache=cache,
-            seen=seen("HTTP/1.1" if line.http11 else "HTTP/1.0", self._secure, fields.values.get),
-            site=about.site,
-            commit=about.commit,
-            reason=reason_of(status, about),
-        )
-
-
-def _shown(line: bytes) -> str:
-    """A request line for the log, without its query."""
-    return repr(line.split(b"?", 1)[0][:200].decode("latin-1"))

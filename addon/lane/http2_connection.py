@@ -14,6 +14,7 @@ import socket
 from time import monotonic
 
 from addon.lane.http2.frames import ConnectionFault, ErrorCode
+from addon.lane.http2.protocol import TURN_ANSWERS
 from addon.lane.http2_answering import Http2Answering
 from addon.lane.lane import Lane
 from addon.lane.stalling import end_writing, untaken
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 PUMP_BYTES = 256 * 1024
 """Bytes of bodies that are cut at one time: what is written while the socket may take less."""
+PIECE_ANSWERS = 16
+"""Requests that are answered before the answers are written: about a TLS record of small files."""
 UNSENT = 512 * 1024
 """Bytes that the kernel may hold unsent: what is urgent waits behind these."""
 LINGER = 2.0
@@ -185,7 +188,12 @@ class Http2Connection(asyncio.BufferedProtocol):
             lane.tell_time(now)
         asked = protocol.requests
         try:
-            more = protocol.receive(data, now)
+            more = protocol.receive(data, now, PIECE_ANSWERS)
+            left = TURN_ANSWERS - protocol.turn_answers
+            while more and left > 0 and self._room and protocol.out:
+                self._write()  # what the client decodes while we go on
+                more = protocol.receive(b"", now, PIECE_ANSWERS)
+                left -= protocol.turn_answers
         except Exception:
             logger.exception("the lane failed on a connection over HTTP/2")
             lane.faults += 1
@@ -208,10 +216,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         if self._room and protocol.sending:
             protocol.pump(PUMP_BYTES)
         if out:
-            # Not writelines(): until 3.13.2 CPython forgot to pause the protocol there.
-            data = b"".join(out)
-            out.clear()
-            self._transport.write(data)
+            self._write()
         if protocol.closed:
             self._close()
         elif self._room and (more or protocol.sending):
@@ -221,6 +226,13 @@ class Http2Connection(asyncio.BufferedProtocol):
         elif (protocol.ending or self._eof) and not protocol.streams:
             protocol.close()
             self._close()
+
+    def _write(self) -> None:
+        # Not writelines(): until 3.13.2 CPython forgot to pause the protocol there.
+        out = self._protocol.out
+        data = b"".join(out)
+        out.clear()
+        self._transport.write(data)
 
     def _task_flush(self) -> None:
         """A task has something to send, or has ended."""

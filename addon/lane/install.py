@@ -23,7 +23,7 @@ from addon.lane.handover import Direct, Handler
 from addon.lane.http1 import Connection
 from addon.lane.lane import Lane
 from addon.net.certificates import Certificates
-from addon.net.listeners import AT_A_TIME, BACKLOG
+from addon.net.listeners import AT_A_TIME, BACKLOG, AcceptPauses
 from addon.net.tls_transport import secure
 from addon.process.worker import Worker
 from addon.serving.server import PagesServer
@@ -79,6 +79,7 @@ def install(
     lane = (
         Lane(server, settings, through, log=log, facts=facts, webhook=webhook, meter=meter) if settings.lane else None
     )
+    AcceptPauses(asyncio.get_running_loop())
     original = ReverseInstance.listen
     ours = frozenset(certificates if lane is None and worker is None else modes)
 

@@ -287,8 +287,10 @@ class DeployPreviews:
 
     async def aclose(self) -> None:
         """Stop every look under way."""
-        for look in self._behind:
+        behind = list(self._behind)
+        for look in behind:
             look.cancel()
+        await asyncio.gather(*behind, return_exceptions=True)
         await self._flights.aclose()
 
     async def _look_again(self, key: Key) -> None:

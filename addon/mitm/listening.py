@@ -95,6 +95,8 @@ async def open_listeners(stack: AsyncExitStack, settings: Settings, worker: Work
     asyncio.get_running_loop().call_later(
         SETTLE_SECONDS, lambda: settle(ctx.master.addons, ctx.options, keep=settings.keep_default_addons)
     )
+    if worker is not None and worker.number:
+        return  # the first says it for all
     for host, port, *_ in servers.listen_addrs():
         logger.info("pages server for *.%s listens on %s port %s", settings.pages_domain, host, port)
 

@@ -12,14 +12,21 @@ import array
 import asyncio
 import contextlib
 import errno
+import logging
+import math
 import select
 import socket
 import struct
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
 AT_A_TIME = 16
 """Connections that one process takes from a shared queue before it does something else: what it left, others take."""
+_TOLD_EVERY = 60.0
 _SO_ATTACH_FILTER = 26
 # Classic BPF over a TCP header: drop what has SYN and not ACK, let all else pass.
 _NO_NEW_CONNECTIONS = (
@@ -29,6 +36,43 @@ _NO_NEW_CONNECTIONS = (
     (0x06, 0, 0, 0),  # then nothing is left of the packet
     (0x06, 0, 0, 0xFFFFFFFF),
 )
+
+
+class AcceptPauses:
+    """Of accepting that pauses, because no descriptor is left, says so once a minute, as one line.
+
+    asyncio pauses by itself, for a second each time, and tells the loop's exception handler each time, with a traceback
+    in mitmproxy. State: what was told last, and how often it was not.
+    """
+
+    MESSAGE = "socket.accept() out of system resource"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic) -> None:
+        """Stands before the loop's exception handler, which gets all else."""
+        self._next = loop.get_exception_handler()
+        self._clock = clock
+        self._told_at = -math.inf
+        self._untold = 0
+        loop.set_exception_handler(self)
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get("message") != self.MESSAGE:
+            if self._next is None:
+                loop.default_exception_handler(context)
+            else:
+                self._next(loop, context)
+            return
+        now = self._clock()
+        if now - self._told_at < _TOLD_EVERY:
+            self._untold += 1
+            return
+        logger.warning(
+            "no connection can be accepted for want of descriptors or memory (%s); so it was %d times more since it"
+            " was said last: raise LimitNOFILE= of the service, or `ulimit -n`",
+            context.get("exception"),
+            self._untold,
+        )
+        self._told_at, self._untold = now, 0
 
 
 class Inherited(socket.socket):

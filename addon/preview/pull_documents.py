@@ -8,6 +8,7 @@ Fields, order and values as recorded from Forgejo 16.0; the timeline, which was 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from addon.preview.documents import Documents, Json
@@ -20,6 +21,15 @@ class PullDocuments:
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
+        self._made: dict[int, Json] | None = None
+
+    def pulls(self, place: Place, pulls: Sequence[PullRequest], viewer: Viewer) -> list[Json]:
+        """A list of pull requests."""
+        self._made = {}
+        try:
+            return [self.pull(place, each, viewer) for each in pulls]
+        finally:
+            self._made = None
 
     def pull(self, place: Place, pull: PullRequest, viewer: Viewer) -> Json:
         """A pull request as lists and by itself have it."""
@@ -56,7 +66,7 @@ class PullDocuments:
             "merge_commit_sha": pull.head if pull.merged else None,
             "merged_by": self._user(pull.by, viewer) if pull.merged else None,
             "allow_maintainer_edit": False,
-            "base": self._side(place, place, pull.base, pull.base, place.repository.branch(pull.base) or "", viewer),
+            "base": self._side(place, pull.base, pull.base, place.repository.branch(pull.base) or "", viewer),
             "head": self._head(place, pull, viewer),
             "merge_base": place.repository.branch(pull.base) or "",
             "due_date": None,
@@ -72,15 +82,23 @@ class PullDocuments:
         name = f"refs/pull/{pull.number}/head" if pull.flow or pull.gone or pull.state == "closed" else pull.branch
         label = f"{pull.by}/{pull.branch}" if pull.flow else pull.branch
         if pull.source is None or pull.flow:
-            return self._side(place, place, label, name, pull.head, viewer)
+            return self._side(place, label, name, pull.head, viewer)
         owner, _, fork = pull.source.partition("/")
         found = None if pull.gone else self._documents.registry.find(owner, fork)
-        return self._side(place, found, label, name, pull.head, viewer)
+        return self._side(found, label, name, pull.head, viewer)
 
-    def _side(self, base: Place, place: Place | None, label: str, ref: str, commit: str, viewer: Viewer) -> Json:
-        shown = None if place is None else self._documents.repository(place, viewer)
+    def _side(self, place: Place | None, label: str, ref: str, commit: str, viewer: Viewer) -> Json:
+        shown = None if place is None else self._repository(place, viewer)
         number = -1 if place is None else place.id
         return {"label": label, "ref": ref, "sha": commit, "repo_id": number, "repo": shown}
+
+    def _repository(self, place: Place, viewer: Viewer) -> Json:
+        """The repository, made once for all rows of a list."""
+        if self._made is None:
+            return self._documents.repository(place, viewer)
+        if place.id not in self._made:
+            self._made[place.id] = self._documents.repository(place, viewer)
+        return self._made[place.id]
 
     def _label(self, place: Place, name: str) -> Json:
         return {

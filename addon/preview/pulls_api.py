@@ -49,7 +49,9 @@ class PullsApi:
         wanted = asked.request.parameter("state") or "open"
         pulls = [one for one in asked.place.settings.pulls if wanted == "all" or one.state == wanted]
         pulls.sort(key=lambda one: -one.number)
-        return self._listed(asked, pulls, lambda one: self._documents.pull(asked.place, one, asked.viewer))
+        page, limit, headers = self._page(asked.request, pulls)
+        rows = self._documents.pulls(asked.place, pulls[(page - 1) * limit : page * limit], asked.viewer)
+        return json_answer(rows, 200, *headers)
 
     def pull(self, asked: Asked) -> Answer:
         """`/pulls/{number}`."""

@@ -60,7 +60,7 @@ class PreviewHosts:
     def answer(self, request: Request, target: PreviewRequest, work: Work) -> Answer | Need:
         """What a request gets at a preview's host."""
         asked = preview_labels.read(target.label)
-        place = target.label
+        place = target.label or "none"
         result: Answer | Need
         if asked is None:
             result = answer_to_method(request) or self._none(request, target.path, work)

@@ -148,6 +148,8 @@ def remarks(values: dict[str, Any]) -> Iterator[str]:
         yield "previewToken: is of no use without previewDomain"
     if values.get("oauth_client_secret") is not None and values.get("oauth_client_id") is None:
         yield "oauthClientSecret: is of no use without oauthClientId"
+    if values.get("redis_cluster") and values.get("traefik_redis_router_enabled"):
+        yield "traefikRedisRouterEnabled: nothing is written for Traefik, whose provider reads no cluster"
     if any(network.prefixlen == 0 for network in values.get("trusted_proxies", ())):
         yield "trustedProxies: everyone is believed, so that visitors can claim any address"
     if _is_below(urlsplit(values["forgejo_host"]).hostname or "", values["pages_domain"]):

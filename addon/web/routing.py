@@ -62,7 +62,7 @@ class SiteRequest(NamedTuple):
 
 
 class PreviewRequest(NamedTuple):
-    """A path on a host below the domain of previews. label: what stands before that domain, dots and all."""
+    """A path on a host at or below the domain of previews. label: what stands before that domain, dots and all."""
 
     label: str
     path: Path
@@ -257,9 +257,10 @@ def route(
         return path
     if path.segments and path.segments[0] == OWN_PREFIX:
         return OwnRequest(path)
-    label = None if preview_domain is None else owner_of(name, preview_domain)
-    if label is not None and name != pages_domain:
-        return PreviewRequest(label, path)
+    if preview_domain is not None and name != pages_domain:
+        label = "" if name == preview_domain else owner_of(name, preview_domain)
+        if label is not None:
+            return PreviewRequest(label, path)
     if name == pages_domain:
         return (_owner_by_path(path) if by_path else None) or PagesDomain(path)
     owner = owner_of(name, pages_domain)

@@ -22,11 +22,11 @@ from mitmproxy.http import Headers
 from addon.access import control, cookies
 from addon.admin import webhook
 from addon.domains.names import DomainNames
-from addon.forgejo import answers, lfs
+from addon.forgejo import answers, lfs, pull_answers
 from addon.settings.schema import Settings
 from addon.shared import mappings, records, traefik_keys
-from addon.sites import pages_file
-from addon.web import codings, http_dates, negotiation, ranges, request_head, routing
+from addon.sites import pages_file, preview_rules
+from addon.web import codings, http_dates, negotiation, preview_labels, ranges, request_head, routing
 from addon.web.forwarding import Forwarding
 from tests.addon.backtracking import Counting, TooMany, cruel
 
@@ -194,6 +194,10 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "a file's path": answers.is_path,
     "a pointer": lambda text: lfs.lfs_pointer(text.encode()),
     "a preflight": lambda text: negotiation.preflight(lambda name: text.encode()),
+    "a preview's label": preview_labels.read,
+    "a branch's part of a label": lambda text: preview_labels.branch_part(text, "blog", "alice"),
+    "a pattern of branches": partial(preview_rules.matches, "*a*b*c*"),
+    "what happened to a pull request": lambda text: pull_answers.events(text.encode()),
     "Traefik's rule": lambda text: traefik_keys._RULE.search(text.encode()),
 }
 PUMPS = [

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from addon.access.passwords import Argon2, _argon2
+from addon.preview.forge import Forge
 from tests.addon.domains.name_server import NameServer, name_server
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.running import start_forge
@@ -39,6 +40,7 @@ from tests.integration import service as service_module
 from tests.integration.running import PAGES_DOMAIN, running_proxy
 from tests.integration.service import running_service
 
+FORGEJO = "git.test"
 PROBE, FRONT, ATTACKER = "127.0.0.10", "127.0.0.9", "127.0.0.66"
 EVERY = 0.2
 PATIENCE = 12.0
@@ -273,6 +275,17 @@ async def log_lines(port: int, seconds: float) -> None:
     await repeatedly(seconds, 20, work)
 
 
+async def hints(port: int, seconds: float) -> None:
+    """What might be a push, and is none: Forgejo refuses it."""
+    form = "Content-Type: application/x-www-form-urlencoded"
+
+    async def work(number: int) -> None:
+        for path in (f"/user/login?{number}", "/alice/hooked.git/git-receive-pack", "/api/v1/repos/alice/hooked/x"):
+            await ask(port, request(FORGEJO, path, form, method="POST", body=b"a=b"), ATTACKER)
+
+    await repeatedly(seconds, 8, work)
+
+
 ATTACKS: dict[str, Callable[[int, float], Awaitable[None]]] = {
     "1 forwarded": forwarded,
     "2 gallery": gallery,
@@ -288,6 +301,7 @@ ATTACKS: dict[str, Callable[[int, float], Awaitable[None]]] = {
     "12 half heads": half_heads,
     "13 guesses": guesses,
     "14 log lines": log_lines,
+    "15 no pushes": hints,
 }
 
 
@@ -448,6 +462,7 @@ def server(folder: Path, processes: int, forge: str, resolver: str) -> Iterator[
     """Port, process id and log of a server."""
     options: dict[str, Any] = {
         "webhookSecret": SECRET,
+        "forgejoPublicHost": FORGEJO,
         "trustedProxies": [FRONT],
         "dnsResolvers": [resolver],
         "enableCustomDomainDNSVerification": True,
@@ -489,18 +504,21 @@ def main() -> None:
                 print(f"{given.processes} processes; {os.cpu_count()} cores; median/worst; memory is the most of all")
                 for number, name in enumerate(wanted):
                     with server(Path(folder, str(number)), given.processes, forge.url, names.address) as place:
-                        _one(place, name, given.seconds, kinds)
+                        _one(place, name, given.seconds, kinds, forge)
         finally:
             forge.stop()
 
 
-def _one(place: tuple[int, int, Path], name: str, seconds: float, kinds: tuple[str, ...]) -> None:
+def _one(place: tuple[int, int, Path], name: str, seconds: float, kinds: tuple[str, ...], forge: Forge) -> None:
     port, pid, log = place
     quiet, before = asyncio.run(measured(port, pid, min(5.0, seconds), None))
     lines = log.stat().st_size
+    forge.forget_calls()
     seen, most = asyncio.run(measured(port, pid, seconds, name))
     grown = log.stat().st_size - lines
-    print(f"\n{name}: memory {before / 2**20:.0f} → {most / 2**20:.0f} MiB, log {grown / 1024:.0f} KiB")
+    asked = sum(call.method == "GET" and call.target.startswith("/api/v1/") for call in list(forge.calls))
+    sizes = f"memory {before / 2**20:.0f} → {most / 2**20:.0f} MiB, log {grown / 1024:.0f} KiB"
+    print(f"\n{name}: {sizes}, {asked} calls to Forgejo's API")
     for kind in kinds:
         over = [each for each in seen.seconds.get(kind, []) if each > BARS[kind]]
         bar = f"  over {BARS[kind]:g} s: {len(over)}" if over else ""

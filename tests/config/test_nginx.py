@@ -22,6 +22,8 @@ from addon.preview.forge import Forge
 from tests.addon.net.tls_wire import client_context
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
+from tests.integration.browser import browser
+from tests.integration.gallery import gallery, shows_all
 from tests.integration.running import PAGES_DOMAIN, ROOT, running_proxy, wait_for_port
 from tests.ports import free_port
 from tests.resp.certs import make_certificates
@@ -101,6 +103,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     root = tmp_path_factory.mktemp("forge")
     files = {".pages": b"custom_domain: www.example.org\n", "public/index.html": PAGE, "public/a%2Fb": b"odd"}
     Site(root / "alice" / "blog.git", files)
+    Site(root / "alice" / "gallery.git", gallery())
     forge = start_forge(root)
     yield forge
     forge.stop()
@@ -223,3 +226,12 @@ def test_it_fits_beside_the_site_that_debian_ships(tmp_path: Path) -> None:
     config.write_text(f"{begin}http {{ access_log off; {paths}\n{text} }}\n")
     tested = subprocess.run([NGINX, "-t", "-c", str(config), "-p", str(tmp_path)], capture_output=True, check=False)
     assert tested.returncode == 0, tested.stderr.decode()
+
+
+@pytest.mark.skipif(
+    "CI" not in os.environ and not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    reason="chromium is not installed",
+)
+async def test_chromium_shows_a_gallery_through_it_on_the_first_visit(front: Front) -> None:
+    async with browser("--ignore-certificate-errors") as tab:
+        await shows_all(tab, f"https://alice.{PAGES_DOMAIN}:{front.port}/gallery/")

@@ -11,12 +11,16 @@ from addon.preview.forge import Forge
 from tests.addon.preview import fixtures
 from tests.addon.preview.odd_pages import OddForge
 from tests.addon.preview.running import everything_forge
+from tests.addon.preview.sites import Site
+from tests.integration.gallery import gallery
 from tests.integration.running import Proxy, running_proxy
 
 
 @pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    forge = everything_forge(tmp_path_factory.mktemp("forge"))
+    root = tmp_path_factory.mktemp("forge")
+    Site(root / "compress" / "gallery.git", gallery())
+    forge = everything_forge(root)
     yield forge
     forge.stop()
 

@@ -114,6 +114,19 @@ def test_a_token_that_is_no_good(token: str, said: str, patient: Patient, forge:
     assert token not in "\n".join(lines)
 
 
+def test_previews_need_a_wildcard_and_a_token_that_forgejo_knows(patient: Patient, forge: Forge) -> None:
+    options = {"previewDomain": "preview.test", "forgejoToken": TOKENS["alice"]}
+    code, lines = patient.looked_at(forge.url, **options, previewToken="0" * 40)
+    assert code == 1
+    assert [line for line in bad(lines) if "previewToken: Forgejo does not know it" in line]
+    _, lines = patient.looked_at(forge.url, **options, previewToken=TOKENS["bob"])
+    assert not [line for line in bad(lines) if "previewToken" in line]
+    text = "\n".join(lines)
+    assert "previewToken: Forgejo knows it" in text
+    assert "*.preview.test: has no address" in text
+    assert TOKENS["bob"] not in text
+
+
 def test_a_forgejo_that_is_not_there_or_is_something_else(patient: Patient, forge: Forge, tmp_path: Path) -> None:
     code, lines = patient.looked_at("http://127.0.0.1:1")
     assert code == 1

@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """HTTP/2 to a real mitmdump, by those who know it well: h2spec, nghttp, h2load, curl, Python's h2 and Chromium."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -12,12 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 
 from addon.preview.forge import Forge
 from tests.addon.lane.faces import Client2, request
 from tests.addon.net.tls_wire import client_context, make_pair
 from tests.integration.browser import browser
+from tests.integration.gallery import shows_all
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.ports import free_port
 
@@ -125,6 +128,25 @@ def test_pythons_h2_gets_many_pages_of_many_kinds(secured: Secured) -> None:
     client.close()
 
 
+async def test_httpx_gets_two_hundred_pages_at_once_posts_and_reads_large_files(secured: Secured) -> None:
+    # By its address: the name of the site is in the handshake, and in each request.
+    base, fields = f"https://127.0.0.1:{secured.port}", {"Host": HOST}
+    extensions = {"sni_hostname": HOST}
+    async with httpx.AsyncClient(http2=True, verify=False, base_url=base, headers=fields, timeout=60.0) as client:
+
+        async def get(path: str) -> httpx.Response:
+            return await client.get(path, extensions=extensions)
+
+        first = await get("/blog/")
+        found = await asyncio.gather(*(get("/blog/" if number % 2 else "/about.html") for number in range(200)))
+        assert {(answer.status_code, answer.http_version) for answer in found} == {(200, "HTTP/2")}
+        assert len({answer.text for answer in found}) == 2
+        assert (await client.get("/blog/", headers={"If-None-Match": first.headers["etag"]})).status_code == 304
+        assert (await client.post("/blog/", data={"a": "b"}, extensions=extensions)).status_code == 405
+        async with client.stream("GET", "/blog/big.dat", extensions=extensions) as large:
+            assert sum([len(piece) async for piece in large.aiter_bytes()]) == 11 * 1024 * 1024
+
+
 FILES = """(async () => {
     const sizes = await Promise.all([...Array(12).keys()].map(async number => {
         const answer = await fetch(`big.dat?${number}`, {cache: 'no-store'});
@@ -163,3 +185,12 @@ async def test_chromium_gets_twelve_large_files_at_once_and_leaves_six_for_the_n
             await tab.shows("About", 30.0)
             await tab.open(base)
             await tab.becomes("location.pathname == '/blog/' && document.readyState == 'complete'", 30.0)
+
+
+@pytest.mark.skipif(
+    "CI" not in os.environ and not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    reason="chromium is not installed",
+)
+async def test_chromium_shows_a_gallery_of_four_hundred_pictures_on_the_first_visit(secured: Secured) -> None:
+    async with browser("--ignore-certificate-errors", "--disable-quic") as tab:
+        await shows_all(tab, f"https://compress.{PAGES_DOMAIN}:{secured.port}/gallery/")

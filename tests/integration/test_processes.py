@@ -468,6 +468,10 @@ def test_every_line_of_the_log_is_of_one_form_from_the_start_over_a_reload_to_th
     assert {line["process"] for line in lines} == {"supervisor", "worker 0", "worker 1"}
     said = [line["message"] for line in lines]
     assert any(re.fullmatch("alice/blog: served, commit [0-9a-f]{40}", each) for each in said), said
+    listening = [line for line in lines if "listens on" in line["message"]]
+    assert [line["process"] for line in listening] == ["worker 0"] * 2, (
+        "for all processes, after the start and the reload"
+    )
 
 
 def test_mitmproxys_own_lines_about_its_listeners_are_not_in_the_log(tmp_path: Path, web: Forge) -> None:

@@ -8,7 +8,7 @@ same as one before but for their path, and their answers are prepared: those go 
 no stream is ever made.
 """
 
-from addon.lane.http2 import budgets, frames
+from addon.lane.http2 import budgets, frame_forms, frames
 from addon.lane.http2.answering import Answering
 from addon.lane.http2.ended_streams import EndedStreams
 from addon.lane.http2.frames import (
@@ -59,6 +59,7 @@ class ServerProtocol:
         "_held",
         "_known_priorities",
         "_last_taken",
+        "_most",
         "_most_block",
         "_now",
         "_outgoing",
@@ -84,6 +85,7 @@ class ServerProtocol:
         """most_head: bytes of a request's fields. now: seconds of any clock that goes forward."""
         self._answering = answering
         self._most_block = 2 * most_head
+        self._most = TURN_ANSWERS
         self._now = now
         self._outgoing = Outgoing(self._over, answering.taken)
         self.out = self._outgoing.out
@@ -141,11 +143,15 @@ class ServerProtocol:
         """Bytes that are held."""
         return len(self._held)
 
-    def receive(self, data: bytes, now: float) -> bool:
-        """What arrived, possibly nothing; returns whether what is held should be gone on with: its turn is over."""
+    def receive(self, data: bytes, now: float, most: int = TURN_ANSWERS) -> bool:
+        """What arrived, possibly nothing; returns whether what is held should be gone on with: its turn is over.
+
+        most: requests that are answered at once.
+        """
         if self.closed:
             return False
         self._now = now
+        self._most = most
         self.turn_answers = self.turn_bytes = self._turn_streams = 0
         if self._held:
             data = self._held + data
@@ -180,13 +186,13 @@ class ServerProtocol:
 
     @property
     def _turn_over(self) -> bool:
-        return self.turn_answers >= TURN_ANSWERS or self.turn_bytes >= TURN_BYTES or not self.room
+        return self.turn_answers >= self._most or self.turn_bytes >= TURN_BYTES or not self.room
 
     def _read(self, data: bytes) -> int:
         """Deal with whole frames, as many as make a turn; returns where the rest begins."""
         at, end = 0, len(data)
         while end - at >= HEAD_SIZE and not self.closed:
-            if self.turn_answers >= TURN_ANSWERS or self.turn_bytes >= TURN_BYTES or not self.room:
+            if self.turn_answers >= self._most or self.turn_bytes >= TURN_BYTES or not self.room:
                 break
             size, flags, number = unpack_head(data, at)
             kind, size = size & 0xFF, size >> 8
@@ -199,7 +205,7 @@ class ServerProtocol:
             try:
                 if kind == frames.HEADERS and self._block is None:
                     if flags & (PADDED | HAS_PRIORITY):
-                        start, stop_block = self._unwrapped(data, start, stop, flags, number)
+                        start, stop_block = frame_forms.unwrapped(data, start, stop, flags, number)
                         block = data[start:stop_block]
                     else:
                         block = data[start:stop]
@@ -215,22 +221,6 @@ class ServerProtocol:
                 raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
             at = stop
         return at
-
-    def _unwrapped(self, data: bytes, start: int, stop: int, flags: int, number: int) -> tuple[int, int]:
-        """Where a payload with padding or priority begins and ends (§6.1, §6.2)."""
-        if flags & PADDED:
-            if start == stop:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "padding without a length")
-            stop -= data[start]
-            start += 1
-        if flags & HAS_PRIORITY:
-            depends = int.from_bytes(data[start : start + 4], "big") & LAST_STREAM
-            if depends == number & LAST_STREAM:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
-            start += 5
-        if start > stop:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
-        return start, stop
 
     # Requests.
 
@@ -333,10 +323,7 @@ class ServerProtocol:
         elif kind == frames.PRIORITY_UPDATE:
             self._priority_update(number, payload)
         elif kind == frames.GOAWAY:
-            if number:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-            if len(payload) < 8:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is too short")
+            frame_forms.goaway(number, payload)
             self._spend()
             self.warned = True  # it opens no streams any more, and we never do
         elif kind in (frames.CONTINUATION, frames.PUSH_PROMISE):
@@ -347,8 +334,7 @@ class ServerProtocol:
     def _continued(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         assert self._block is not None
         opened, first_flags, parts = self._block
-        if kind != frames.CONTINUATION or number != opened:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block that does not go on")
+        frame_forms.continuation(kind, number, opened)
         parts.append(payload)
         too_long = sum(map(len, parts)) > self._most_block
         if too_long or len(parts) > _MOST_CONTINUATIONS:
@@ -388,11 +374,7 @@ class ServerProtocol:
         if size < _SMALL_DATA and not flags & END_STREAM:
             self._spend()
         if flags & PADDED:
-            if not payload:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "padding without a length")
-            if payload[0] >= size:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
-            payload = payload[1 : size - payload[0]]
+            payload = frame_forms.unpadded(payload)
         stream = self.streams.get(number)
         if stream is None:
             if number > self.last:
@@ -423,10 +405,8 @@ class ServerProtocol:
             self._request_ended(stream)
 
     def _window_update(self, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has another size")
+        increment = frame_forms.window_update(payload)
         self._spend()
-        increment = int.from_bytes(payload, "big") & LAST_STREAM
         if not number:
             self._outgoing.widen(increment)
             return
@@ -443,10 +423,7 @@ class ServerProtocol:
         self._outgoing.queue(stream)
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
-        if len(payload) % 6 or (flags & ACK and payload):
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS have another size")
+        frame_forms.settings(flags, number, payload)
         self._spend()
         if flags & ACK:
             self.settled = True
@@ -465,10 +442,7 @@ class ServerProtocol:
         self.out.append(frames.SETTINGS_ACK)
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if len(payload) != 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has another size")
+        frame_forms.ping(number, payload)
         self._spend()
         if not flags & ACK:
             self.out.append(frames.ping(payload, ack=True))
@@ -476,8 +450,7 @@ class ServerProtocol:
             self.finish()
 
     def _rst_stream(self, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has another size")
+        frame_forms.rst_stream(payload)
         if not number or number > self.last:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM of a stream that is not open")
         self._spend()
@@ -502,14 +475,8 @@ class ServerProtocol:
 
     def _priority_update(self, number: int, payload: bytes) -> None:
         """RFC 9218 §7.1"""
-        if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream")
-        if len(payload) < 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY_UPDATE is too short")
+        about = frame_forms.priority_update(number, payload)
         self._spend()
-        about = int.from_bytes(payload[:4], "big") & LAST_STREAM
-        if not about & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY_UPDATE of a stream that is no request")
         priority = priority_of(payload[4:])
         stream = self.streams.get(about)
         if stream is not None:

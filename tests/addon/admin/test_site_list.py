@@ -106,3 +106,24 @@ def test_kinds_beyond_the_bound_are_counted_together(monkeypatch: pytest.MonkeyP
     assert meter.sites()["others"] == 7
     assert len(meter.sites()) <= 4
     assert meter.answered(LANE) == 11
+
+
+def test_a_server_all_of_whose_answers_are_faults_is_not_well() -> None:
+    meter = AnswerMeter()
+
+    def answer(status: int, times: int) -> None:
+        for _ in range(times):
+            meter.count(LANE, HTTP1, status, "", NOTHING)
+
+    answer(500, 19)
+    assert not meter.only_faults(0.0)
+    answer(500, 30)
+    assert meter.only_faults(10.0)
+    answer(200, 1)
+    assert not meter.only_faults(20.0)
+    answer(500, 30)
+    assert not meter.only_faults(61.0), "there was a page within that minute"
+    answer(500, 30)
+    assert meter.only_faults(125.0)
+    answer(502, 1)
+    assert not meter.only_faults(126.0), "Forgejo's faults are not ours"

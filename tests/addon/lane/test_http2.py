@@ -496,7 +496,7 @@ async def test_without_tls_it_is_understood_where_that_is_wanted() -> None:
             assert len((await client.get("/stream?100000")).body) == 100_000
         assert b"GET /hit" in await running.talk(get("/hit", "Connection: close"))
     async with running_lane() as running:
-        assert b" 299 " in await running.talk(frames.PREFACE + frames.settings(()))
+        assert b" 400 " in await running.talk(frames.PREFACE + frames.settings(()))
 
 
 async def test_an_idle_connection_takes_little_memory() -> None:

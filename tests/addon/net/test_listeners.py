@@ -3,10 +3,13 @@
 """The end of listening: whoever was taken from a queue is let in, and nobody is taken any more."""
 
 import asyncio
+import inspect
 import select
 import socket
 
-from addon.net.listeners import admit_accepted
+import pytest
+
+from addon.net.listeners import AcceptPauses, admit_accepted
 
 
 async def test_whom_a_server_has_just_taken_is_let_in_before_it_closes() -> None:
@@ -29,3 +32,24 @@ async def test_whom_a_server_has_just_taken_is_let_in_before_it_closes() -> None
             assert queue.poll(0)  # for somebody else to take
         server.close()
         assert await asyncio.to_thread(taken.recv, 100) == b"welcome"
+
+
+async def test_that_accepting_pauses_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    assert repr(AcceptPauses.MESSAGE)[1:-1] in inspect.getsource(asyncio.selector_events)
+    loop, others, now = asyncio.get_running_loop(), [], 0.0
+    loop.set_exception_handler(lambda loop, context: others.append(context["message"]))
+    try:
+        AcceptPauses(loop, lambda: now)
+        for _ in range(130):
+            loop.call_exception_handler(
+                {"message": AcceptPauses.MESSAGE, "exception": OSError(24, "Too many open files")}
+            )
+            loop.call_exception_handler({"message": "another"})
+            now += 1.0
+    finally:
+        loop.set_exception_handler(None)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [f"so it was {count} times more" in line for line, count in zip(lines, (0, 59, 59), strict=True)] == [
+        True
+    ] * 3
+    assert others == ["another"] * 130

@@ -121,6 +121,7 @@ async def test_a_branch_a_commit_and_an_own_pull_request_have_addresses_of_their
             reply = await serves.get(at(host))
             assert reply.status == 404, host
             assert reply.headers["x-robots-tag"] == "noindex"
+        assert (await serves.get(DOMAIN)).status == 404
         again = await serves.get(at("pr-1--site--alice"))
         assert again.recalled
         assert (await serves.get(at("pr-1--site--alice"), if_none_match=again.headers["etag"])).status == 304
@@ -287,6 +288,25 @@ async def test_only_the_head_that_forgejo_names_is_shown_and_gone_is_gone(projec
         assert (await serves.get(host)).status == 404
         assert (await serves.get(at("topic--site--alice"))).status == 404
         assert (await serves.get(at(f"{first[:10]}--site--alice"))).status == 404
+
+
+async def test_a_branch_that_is_renamed_takes_its_address_along_and_leaves_the_pull_requests(project: Project) -> None:
+    head = project.branch("before", "text")
+    pull = project.pull(head, branch="before")
+    async with shown(project) as serves:
+        assert (await serves.get(at("before--site--alice"))).status == 200
+        project.site.point("after", head)
+        project.site.delete_branch("before")
+        pull.branch = "after"
+        await delivered(serves)
+        for label, status in (("before", 404), ("after", 200), ("pr-1", 200), (head[:10], 200)):
+            assert (await serves.get(at(f"{label}--site--alice"))).status == status
+        project.site.delete_branch("after")  # and with it, at Forgejo, the pull request
+        pull.gone = True
+        pull.close()
+        await delivered(serves)
+        for label in ("after", "pr-1", head[:10]):
+            assert (await serves.get(at(f"{label}--site--alice"))).status == 404
 
 
 async def test_without_webhooks_the_next_look_finds_it(project: Project) -> None:

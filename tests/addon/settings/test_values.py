@@ -457,6 +457,10 @@ def test_an_address_that_is_there_twice_is_listened_on_once_with_a_warning(liste
         ({"trustedProxies": "0.0.0.0/0"}, "everyone is believed"),
         ({"forgejoHost": "https://git.pages.example.org"}, "below pagesDomain"),
         ({"forgejoToken": "${EMPTY}"}, "forgejoToken is empty"),
+        (
+            {"redisHost": "a", "redisCluster": True, "traefikRedisRouterEnabled": True},
+            "traefikRedisRouterEnabled: nothing is written for Traefik",
+        ),
     ],
 )
 def test_harmless_oddities_are_warnings(options: dict[str, object], says: str) -> None:

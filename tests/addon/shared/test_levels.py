@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from addon.preview.forge import Forge
+from addon.shared import records
 from tests.addon.preview.sites import Site, lfs_pointer
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, until
@@ -186,7 +187,7 @@ async def test_what_a_commit_is_as_an_older_version_wrote_it_is_read_anew(
     value = redis.ask("GET", name)
     assert isinstance(value, bytes)
     record = json.loads(value)
-    assert record["v"] == 2
+    assert record["v"] == records.SITE_VERSION
     old = {**record, "v": 1, "site": {**record["site"], "rules": None, "files": []}}
     redis.ask("SET", name, json.dumps(old), "KEEPTTL")
     reader = node(redis)
@@ -194,7 +195,7 @@ async def test_what_a_commit_is_as_an_older_version_wrote_it_is_read_anew(
     await reader.settled()
     value = redis.ask("GET", name)
     assert isinstance(value, bytes)
-    assert json.loads(value)["v"] == 2
+    assert json.loads(value)["v"] == records.SITE_VERSION
     assert "cannot be read" not in caplog.text
 
 
@@ -219,7 +220,7 @@ async def test_a_record_of_another_version_is_a_miss_and_left_alone(
 ) -> None:
     await warm(node(redis))
     name = key_of(kind, blog)
-    theirs = b'{"v":3,"commit":"of another shape"}'
+    theirs = b'{"v":99,"commit":"of another shape"}'
     redis.ask("SET", name, theirs)
     reader = node(redis)
     for _ in range(3):

@@ -71,7 +71,7 @@ async def sees(each: Node, body: bytes) -> None:
 async def test_what_one_proxy_finds_the_other_serves_under_the_names_that_one_server_has(
     node: MakeNode, cluster: Cluster, forge: Forge, blog: Site
 ) -> None:
-    first = await node(cluster).tracked()
+    first = await node(cluster, redisTimeout="10s").tracked()
     assert (await first.get("alice", "/blog/")).body == FIRST
     await first.settled()
     names = {name.decode() for name in _names(cluster, "~pages:*:alice/blog*")}
@@ -79,7 +79,7 @@ async def test_what_one_proxy_finds_the_other_serves_under_the_names_that_one_se
     assert {REF, REPO} < names
     assert [name for name in names if name.startswith("~pages:site:")] != [commit]
     forge.forget_calls()
-    second = await node(cluster).tracked()
+    second = await node(cluster, redisTimeout="10s").tracked()
     assert (await second.get("alice", "/blog/")).body == FIRST
     assert forge.count() == 0
     listed = [name async for name in second.store.names("~pages:")]
@@ -152,7 +152,7 @@ async def shared(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Callable[[],
 async def test_a_look_that_began_before_a_purge_counts_for_nobody_however_late_it_is_written(
     node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]
 ) -> None:
-    first = await node(cluster).tracked()
+    first = await node(cluster, redisTimeout="10s").tracked()
     await first.get("alice", "/blog/")
     await first.settled()
     known, late = first.library.peek(BLOG), shared()
@@ -186,7 +186,7 @@ def _written_anew(trips: RoundTrips, known: Any) -> object:
 async def test_what_became_known_while_the_cluster_was_away_is_written_where_nothing_is_newer(
     node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]
 ) -> None:
-    first = await node(cluster).tracked()
+    first = await node(cluster, redisTimeout="10s").tracked()
     await first.get("alice", "/blog/")
     await first.settled()
     known, late = first.library.peek(BLOG), shared()
@@ -265,7 +265,7 @@ def test_the_doctor_looks_at_all_of_it(cluster: Cluster) -> None:
 def examined(redis: Cluster | Watched) -> list[str]:
     """What the doctor says of it, but for the version."""
     options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1"}
-    settings = Settings.from_mapping({**options, **options_of(redis)}, environ={"HOME": "/"})
+    settings = Settings.from_mapping({**options, **options_of(redis), "redisTimeout": "20s"}, environ={"HOME": "/"})
     found = [f"{each.level.value:5} {each.text}" for each in doctor.redis(settings)]
     assert found.pop(0).startswith("ok    answers, ")
     return found

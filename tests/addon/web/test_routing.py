@@ -498,7 +498,7 @@ PREVIEWED = [
     ("pr-1--blog--alice.preview.example.net", "pr-1--blog--alice"),
     ("PR-1--Blog--Alice.Preview.Example.Net.:8443", "pr-1--blog--alice"),
     ("a.b.preview.example.net", "a.b"),
-    ("preview.example.net", None),
+    ("preview.example.net", ""),
     ("evilpreview.example.net", None),
     ("pr-1--blog--alice.pages.example.com", None),
 ]
