@@ -4,6 +4,6 @@
 
 `library` is the interface: what is known of a repository and how long it is good for. `site_loader` is a look at
 Forgejo, from a name to a site; `refresh` the same by way of what proxies share; `deploy_previews` which previews there
-are, `pull_consents` of whose pull requests, `preview_reports` tells of them; `blobs` the bytes of files; `memory`
-the bound in bytes of all that is held. Begin with `library`.
+are, `pull_consents` of whose pull requests, `preview_reports` tells of them; `blobs` the bytes of files; `readers` who
+may read a repository, by Forgejo; `memory` the bound in bytes of all that is held. Begin with `library`.
 """

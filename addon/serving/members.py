@@ -13,6 +13,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from addon import templates
@@ -67,7 +68,7 @@ class Members:
         repository = lookup.repository
         if repository is None:
             return _unknown(request)
-        header, host = request.header, host_name(request.host or "") or ""
+        header, host = request.header, _host(request.host or "")
         cookies = header(b"cookie")
         if cookies is not None and not _is_embedded(request):
             id = self.login.session_id(host, header)
@@ -170,6 +171,12 @@ class Members:
         elif right.verdict is Verdict.NO_TOKEN:
             self._households.failed(tally, household)
         return right
+
+
+@lru_cache(2048)
+def _host(authority: str) -> str:
+    """The host of a request that has come to a site: of the few that are one, and at each of a reader's requests."""
+    return host_name(authority) or ""
 
 
 def token_of(authorization: bytes | None) -> str | None:

@@ -5,6 +5,6 @@
 `records` and `mappings` are the keys and values themselves; `lookup` what a process knows of a repository and for how
 long. `round_trips` is a question in one go, `reads` and `writes` are those about repositories, `added_locks` those
 about passwords; `cache` is the threads around them, and what happens while Redis is away. `guess_counts` and
-`login_key` are what access shares, `domain_records` and `traefik_keys` what domains do. Knows `resp`. Begin with
-`records`, then `cache`.
+`login_key` are what access shares (`member_sessions` and `one_use`: logins by Forgejo), `domain_records` and
+`traefik_keys` what domains do. Knows `resp`. Begin with `records`, then `cache`.
 """

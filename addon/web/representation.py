@@ -161,7 +161,7 @@ class Representation:
         """Bytes of memory held, a little more than measured with the file and one encoded form in use."""
         texts = len(self.content_type) + len(self.cache_control) + sum(len(n) + len(v) for n, v in self.extra)
         forms = 2 if self.encoded else 1
-        return 500 + 120 * len(self.encoded) + forms * (1500 + 2 * texts)
+        return 520 + 136 * len(self.encoded) + forms * (1500 + 2 * texts)
 
     def of(self, coding: str) -> FormAnswers | None:
         """The answers in a coding, None where the file has no such form."""

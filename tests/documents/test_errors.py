@@ -46,21 +46,28 @@ def literals(node: ast.AST) -> str:
 
 
 @cache
+def nodes() -> dict[Path, tuple[ast.AST, ...]]:
+    """The code, file by file: what says something, and what is said."""
+    kinds = (ast.Constant, ast.JoinedStr, ast.Call)
+    return {
+        file.relative_to(ROOT): tuple(node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, kinds))
+        for file in sorted((ROOT / "addon").rglob("*.py"))
+    }
+
+
+@cache
 def texts() -> tuple[str, ...]:
     """All texts of the code."""
-    found = []
-    for file in sorted((ROOT / "addon").rglob("*.py")):
-        tree = ast.parse(file.read_text())
-        found += [literals(node) for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr)]
-    return tuple(found)
+    said = (node for each in nodes().values() for node in each if not isinstance(node, ast.Call))
+    return tuple(text for node in said if len(text := literals(node)) > 1)
 
 
 def said_at(level: str) -> Iterator[str]:
     """What the code says at a level of the log, but for the commands and the preview."""
-    for file in sorted((ROOT / "addon").rglob("*.py")):
-        if file.relative_to(ROOT).parts[1] in ("commands", "preview"):
+    for file, each in nodes().items():
+        if file.parts[1] in ("commands", "preview"):
             continue
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in each:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
                 continue
             logger = node.func.value

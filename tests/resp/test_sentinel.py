@@ -306,7 +306,7 @@ def test_reads_go_to_replicas_on_request_and_to_the_master_where_there_is_none(f
     master = fleet.named()
     with Client.from_url(fleet.url, read_from="replica") as client:
         client.set("key", "value")
-        wait_until(lambda: client.get("key") == b"value")
+        wait_until(lambda: all(server.ask("GET", "key") == b"value" for server in fleet.servers), 30)
         before = {server.port: server.info("total_commands_processed") for server in fleet.servers}
         for _ in range(50):
             assert client.get("key") == b"value"

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from addon.forgejo.call_kinds import KINDS
 from addon.forgejo.client import (
     Access,
     Forgejo,
     NotFound,
     Refused,
 )
+from addon.forgejo.errors import Unreachable
 from addon.preview.forge import Forge
 from addon.preview.settings import Token
 from tests.addon.conftest import Clock, Connect, StartForge
@@ -314,6 +316,23 @@ async def test_branches_of_odd_names_are_asked_for_as_they_are(tmp_path: Path, c
 
 async def test_the_version(forge: Forge, connect: Connect) -> None:
     assert await connect(forge).version() == "16.0.0+gitea-1.22.0"
+
+
+async def test_calls_are_counted_by_kind_and_clocks_are_compared(forge: Forge, connect: Connect) -> None:
+    forgejo = connect(forge)
+    long_ago = [("Content-Type", "application/json"), ("Date", "Tue, 15 Nov 1994 08:12:31 GMT")]
+    with forge.fault("version", status=200, headers=long_ago, body=b'{"version":"1"}'):
+        await forgejo.version()
+    assert forgejo.clock_skew is not None
+    assert forgejo.clock_skew > 1e9
+    with forge.fault("version", drop=True), pytest.raises(Unreachable):
+        await forgejo.version()
+    with pytest.raises(NotFound):
+        await forgejo.repository("alice", "nothing")
+    told = {kind: each["outcomes"] for kind, each in forgejo.meter.told().items() if isinstance(each, dict)}
+    assert told["version"] == {"2xx": 1, "no answer": 1}
+    assert told["repository"]["4xx"] >= 1
+    assert set(told) <= KINDS
 
 
 @pytest.mark.parametrize("url", ["", "ftp://x", "http://a:b@c", "http://x/?a=b", "http://x/#a", "forge.example"])

@@ -16,6 +16,7 @@ from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN
 
 HOST = f"alice.{PAGES_DOMAIN}"
+PREVIEWS = "preview.test"
 FILES = {
     ".pages": b"enabled: true\n",
     "public/_redirects": b"/old /new\n/m/* /dir/:splat 302\n/q id=:id /p/:id\n/s /about.html 200\n/g /gone.html 410\n"
@@ -46,10 +47,13 @@ FIELDS: list[tuple[str, ...]] = [
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faces]:
     root = tmp_path_factory.mktemp("forge")
     Site(root / "alice" / "blog.git", FILES).close()
+    previewed = {**FILES, ".pages": b"previews:\n  branches: all\n  banner: Not reviewed.\n"}
+    Site(root / "alice" / "previewed.git", previewed).close()
     forge = start_forge(root)
     with contextlib.ExitStack() as stack:
         stack.callback(forge.stop)
-        yield stack.enter_context(both_faces(tmp_path_factory, forge, cacheTTL=3600))
+        options = {"cacheTTL": 3600, "previewDomain": PREVIEWS, "previewTTL": "3650d"}
+        yield stack.enter_context(both_faces(tmp_path_factory, forge, **options))
 
 
 def test_rules_are_answered_alike(both: tuple[Client, Client]) -> None:
@@ -73,3 +77,22 @@ def test_a_tag_is_answered_with_304_and_the_sites_own_headers(both: tuple[Client
         assert (status, body) == (304, b"")
         assert (told["x-all"], told["cache-control"]) == ("yes", "max-age=9")
         assert "access-control-allow-origin" not in told
+
+
+def test_previews_are_answered_alike(both: tuple[Client, Client]) -> None:
+    """With a bar, which is put on by another way than a file's own bytes, and conditions on that."""
+    hosts = [f"main--previewed--alice.{PREVIEWS}", f"none--previewed--alice.{PREVIEWS}", f"x.{PREVIEWS}", PREVIEWS]
+    targets = ["/", "/old", "/about", "/style.css", "/missing.js", "//old", "/.pages/other"]
+    seen = set()
+    for host, target, fields in itertools.product(hosts, targets, (*FIELDS, ("If-None-Match: *",))):
+        for method in ("GET", "HEAD", "POST"):
+            data = request(method, host, target, fields)
+            for _ in range(3):
+                answers = [client.ask(data, bodiless=method == "HEAD") for client in both]
+            assert answers[0] == answers[1], (method, host, target, fields)
+            seen.add(answers[0][0])
+    assert {200, 206, 301, 304, 404, 405} <= seen
+    status, headers, body = both[0].ask(request("GET", hosts[0], "/", ("Accept-Encoding: br", "Range: bytes=0-3")))
+    assert (status, dict(headers)["x-robots-tag"], b"Not reviewed." in body) == (200, "noindex", True)
+    again = request("GET", hosts[0], "/", (f"If-None-Match: {dict(headers)['etag']}",))
+    assert [client.ask(again)[0] for client in both] == [304, 304]
