@@ -470,11 +470,15 @@ async def cold_server(app: Application) -> AsyncIterator[PagesServer]:
     sources, small = app.sources, min(app.settings.memory_cache_size, _COLD_MEMORY)
     settings = replace(app.settings, memory_cache_size=small, lane=False)
     library = Library(settings, sources.forgejo, sources.executor, clock=sources.clock, now=sources.now)
+    previews = None
+    if settings.preview_domain is not None:
+        previews = DeployPreviews(settings, sources.forgejo, library, clock=sources.clock, now=sources.now)
+    knows = (library, app.access, app.custom_domains.resolver)
     try:
-        yield PagesServer(
-            settings, library, app.access, app.custom_domains.resolver, members=app.server.members, now=sources.now
-        )
+        yield PagesServer(settings, *knows, members=app.server.members, previews=previews, now=sources.now)
     finally:
+        if previews is not None:
+            await previews.aclose()
         await library.aclose()
 
 

@@ -111,6 +111,7 @@ class PreviewHosts:
             return self._none(request, path, work)
         if made.lookup.fault in (Fault.TOO_MANY_FILES, Fault.TOO_LARGE):
             return self._errors.faulty(request, made.lookup, f"{asked.owner}/{name}", work)
+        work.shown = made.lookup
         entered = passed.at(made.lookup)
         if entered is None:
             return self._none(request, path, work)
