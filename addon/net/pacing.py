@@ -11,7 +11,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-PAUSE = 0.004
+PAUSE = 0.002
 """Seconds after a piece; so many a second are as many as mitmproxy could answer requests alone."""
 _LATE = 2.0
 """How much of what the loop was late is added to the next pause."""

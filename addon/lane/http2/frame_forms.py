@@ -14,6 +14,7 @@ from addon.lane.http2.frames import (
     PADDED,
     ConnectionFault,
     ErrorCode,
+    StreamFault,
 )
 
 
@@ -81,6 +82,18 @@ def rst_stream(payload: bytes) -> None:
     """RST_STREAM, whatever it says."""
     if len(payload) != 4:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has another size")
+
+
+def priority(number: int, payload: bytes, last: int) -> None:
+    """PRIORITY. last: the highest stream that was opened. Raises StreamFault, too."""
+    if not number:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on no stream")
+    if len(payload) != 5:
+        if number > last:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has another size")
+        raise StreamFault(number, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has another size")
+    if int.from_bytes(payload[:4], "big") & LAST_STREAM == number:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
 
 
 def priority_update(number: int, payload: bytes) -> int:

@@ -463,15 +463,8 @@ class ServerProtocol:
 
     def _priority(self, number: int, payload: bytes) -> None:
         """Of RFC 7540, which we said we do not use; checked all the same."""
-        if not number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on no stream")
         self._spend()
-        if len(payload) != 5:
-            if number > self.last:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has another size")
-            raise StreamFault(number, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has another size")
-        if int.from_bytes(payload[:4], "big") & LAST_STREAM == number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
+        frame_forms.priority(number, payload, self.last)
 
     def _priority_update(self, number: int, payload: bytes) -> None:
         """RFC 9218 §7.1"""
