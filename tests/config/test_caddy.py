@@ -31,6 +31,8 @@ from tests.ports import free_port
 from tests.resp.servers import wait_until
 
 CADDYFILE = ROOT / "config" / "caddy" / "Caddyfile"
+LEAD_HERE = [f"www.shop{number}.example" for number in range(7)]
+LEAD_ELSEWHERE = [f"www.victim{number}.example" for number in range(3)]
 PAGE = b"<!doctype html><title>Alice</title><h1>Alice</h1>\n"
 
 
@@ -111,6 +113,8 @@ def test_other_ways_to_a_certificate_than_the_module_of_a_dns_provider_are_as_wr
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     root = tmp_path_factory.mktemp("forge")
     Site(root / "alice" / ".profile.git", {".pages": b"custom_domain: www.example.org\n", "public/index.html": PAGE})
+    listed = "".join(f"  - {host}\n" for host in (*LEAD_HERE, *LEAD_ELSEWHERE))
+    Site(root / "bob" / ".profile.git", {".pages": f"custom_domain:\n{listed}".encode(), "public/index.html": PAGE})
     forge = start_forge(root)
     yield forge
     forge.stop()
@@ -130,6 +134,8 @@ def ask_port() -> int:
 def proxy(forge: Forge, proxy_folder: Path, ask_port: int) -> Iterator[Proxy]:
     with name_server() as names:
         names.zone = {(host, "A"): ["192.0.2.1"] for host in (PAGES_DOMAIN, "www.example.org", "example.org")}
+        names.zone |= {(host, "A"): ["192.0.2.1"] for host in LEAD_HERE}
+        names.zone |= {(host, "A"): ["198.51.100.7"] for host in LEAD_ELSEWHERE}
         options = {"accessLog": "requests.log", "adminListen": f"127.0.0.1:{ask_port}"}
         with running_proxy(proxy_folder, forge.url, **options, dnsResolvers=[names.address]) as proxy:
             yield proxy
@@ -196,6 +202,15 @@ def test_a_custom_domain_that_is_ours_has_one_too(front: Front, proxy: Proxy) ->
     status, _, body = front.get("www.example.org")
     assert (status, body) == (200, PAGE)
     assert front.names("www.example.org") == ["www.example.org"]
+
+
+def test_of_ten_domains_those_have_certificates_that_lead_here(front: Front, proxy: Proxy) -> None:
+    assert proxy.get("bob", "/").status == 200
+    wait_until(lambda: {proxy.get(host).status for host in LEAD_HERE} == {200}, what="all of them to be registered")
+    assert [front.names(host) for host in LEAD_HERE] == [[host] for host in LEAD_HERE]
+    for host in LEAD_ELSEWHERE:
+        with pytest.raises(ssl.SSLError):
+            front.names(host)
 
 
 def test_the_landing_page_needs_nobodys_permission(front: Front) -> None:

@@ -162,6 +162,11 @@ class Site:
     def close(self) -> None:
         self._repo.close()
 
+    def __del__(self) -> None:
+        # Tests let go of a site without a word; a pack that is still open then is complained of in another test.
+        if hasattr(self, "_repo"):
+            self.close()
+
     def _tree_of(self, commit: str) -> str:
         return self._read(commit).split(b"\n", 1)[0].removeprefix(b"tree ").decode()
 
