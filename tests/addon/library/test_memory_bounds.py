@@ -16,9 +16,8 @@ def test_a_process_grows_by_no_more_than_half_above_what_its_memory_may_take() -
     assert found.ratio(capacity) <= memory.BOUND
 
 
-def test_a_site_of_ten_thousand_files_is_soon_there_and_small() -> None:
+def test_a_site_of_ten_thousand_files_is_small() -> None:
+    """How soon it is there, and how long others wait meanwhile, the benchmark says."""
     found = large_site.measure()
-    assert found.ready < large_site.READY
     assert found.taken < large_site.BYTES_A_FILE
     assert abs(found.taken - found.counted) < 20, "memory counts what is taken"
-    assert found.blocked < 4 * large_site.BLOCKED  # the benchmark reports it; here a slow machine has its share
