@@ -8,6 +8,8 @@ how they are closed. So the end is the beginning backwards, and a start that fai
 without a second list. Commands and tests take from here the groups they need, and are thereby made as the server is.
 """
 
+import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +47,7 @@ from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
 from addon.library.preview_reports import PreviewReports
 from addon.library.readers import Readers
+from addon.net import spans, tracing
 from addon.net.thread_priority import stand_behind
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
@@ -106,6 +109,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
     Raises CannotStart; nothing is left open then, whatever was raised.
     """
     async with AsyncExitStack() as stack:
+        record_spans(stack)
         access_log = open_access_log(stack, settings)
         bus, forwarding = Bus(worker), Forwarding(settings)
         shared = shared_of(settings)
@@ -149,6 +153,15 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         app = Application(settings, *parts, closing := AsyncExitStack())
         closing.push_async_exit(stack.pop_all())  # all is there, so nothing is closed before `aclose`
         return app
+
+
+def record_spans(stack: AsyncExitStack) -> None:
+    """Where the environment asks for it, spans are recorded until the end."""
+    recorder = spans.started(os.environ)
+    if recorder is not None:
+        tracing.record(recorder)
+        stack.push_async_callback(asyncio.to_thread, recorder.close)
+        stack.callback(tracing.record, None)
 
 
 def told_both(one: Callable[[Lookup], object], other: Callable[[Lookup], object]) -> Callable[[Lookup], object]:

@@ -8,6 +8,7 @@ that knows mitmproxy.
 """
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
@@ -87,7 +88,7 @@ def install(
         if self.mode.full_spec not in ours:
             return await original(self, host, port)
         tls = certificates.get(self.mode.full_spec)
-        factory = accepting(lane, self.handle_stream, tls, settings.header_timeout)
+        factory = accepting(lane, _quiet(self.handle_stream), tls, settings.header_timeout)
         inherited = worker.listeners(host, port) if worker is not None else []
         if not inherited:
             return [await open_listener(factory, host, port)]
@@ -96,6 +97,16 @@ def install(
 
     ReverseInstance.listen = listen  # type: ignore[method-assign]  # the touch
     return lane
+
+
+def _quiet(handler: Handler) -> Handler:
+    """Its cancellation, at the end of the process, is its end: asyncio before 3.12 logs a traceback for each."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await handler(reader, writer)
+
+    return handle
 
 
 def accepting(

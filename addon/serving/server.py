@@ -22,7 +22,7 @@ from addon.domains.resolver import Domains
 from addon.forgejo.errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
-from addon.net.tracing import Question, noting, traced
+from addon.net.tracing import Attributes, Question, noting, traced
 from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
 from addon.serving.answers import (
@@ -165,11 +165,12 @@ class PagesServer:
             household = visitor_of(request.visitor().address)
             with (
                 on_account(visitor=self._households.visitor("", household)),
-                traced(request.header(b"traceparent")),
+                traced(request.header(b"traceparent"), request.method, _traced_as(request)) as outcome,
             ):
                 for _ in range(_MOST_NEEDS):
                     result = self._resolve(request, work)
                     if isinstance(result, Answer):
+                        outcome["http.response.status_code"] = result.status
                         if work.fetched and result.status in (404, 503):
                             self._households.failed("", household)  # many such from a network are one visitor's
                         return result
@@ -217,6 +218,12 @@ class PagesServer:
         logger.exception("answering %r %r %r failed", request.method, request.host, request.path)
         detail = "a fault of this server; the log has where"
         return because(own_page(request, 500, templates.error_page(500)), "fault", detail)
+
+
+def _traced_as(request: Request) -> Attributes:
+    """What a span says of a request: its query, where secrets may be, is left out."""
+    host = request.host or ""
+    return {"http.request.method": request.method, "server.address": host, "url.path": request.path}
 
 
 def _keep_private(answer: Answer) -> None:
