@@ -10,8 +10,9 @@ import pytest
 
 from addon.serving.members import token_of
 from addon.web.prepared_answers import Basis, PreparedAnswers
+from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import Serving, serving
-from tests.addon.serving.reading import OPTIONS, PAGE, TOKEN, Browser, team_forge
+from tests.addon.serving.reading import HANDBOOK, OPTIONS, PAGE, TOKEN, Browser, team_forge
 
 SITE = "https://alice.pages.test/handbook/"
 ME = r"^/api/v1/repos/alice/handbook$"
@@ -593,5 +594,31 @@ async def test_members_and_a_password_need_both(tmp_path: Path) -> None:
             assert (await bob.one(both)).status in (303, 401)
             bob.cookies["alice.pages.test"] = {"__Host-pages_member": member}
             assert (await bob.one(both)).status == 401
+    finally:
+        forge.stop()
+
+
+async def test_the_same_login_leads_to_the_previews_of_the_site(tmp_path: Path) -> None:
+    """A preview is a host of its own: no cookie of the site counts there, and who is logged in at Forgejo passes."""
+    site = {**HANDBOOK, ".pages": b"access: members\npreviews: {branches: all}\n"}
+    forge = team_forge(tmp_path)
+    try:
+        book = Site(tmp_path / "alice" / "handbook.git", site)
+        book.commit({**site, "public/index.html": b"a draft"}, branch="draft")
+        options = {**OPTIONS, "previewDomain": "preview.test", "previewTTL": "3000d"}
+        async with serving(forge, token=TOKEN, **options) as served:
+            draft = "https://draft--handbook--alice.preview.test/"
+            bob = Browser(served)
+            assert (await bob.open(SITE)).status == 200
+            assert (await bob.one(draft, accept="*/*")).status == 401
+            reply = await bob.open(draft)
+            assert (reply.status, reply.body) == (200, b"a draft")
+            assert reply.headers["cache-control"].startswith("private")
+            assert bob.hops[-1] == draft
+            dave = Browser(served, "dave")
+            assert (await dave.open(draft)).status == 404
+            served.forge.settings("alice/handbook").readers = frozenset()
+            served.clock.pass_(60)
+            assert (await bob.one(draft)).status == 404
     finally:
         forge.stop()
