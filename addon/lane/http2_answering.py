@@ -22,6 +22,7 @@ from addon.admin.answer_meter import HTTP1, HTTP2, LANE
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import Asked, about_of, answer_bytes, may_be_ready, ready_answer
+from addon.lane.http1_log import log_refusal
 from addon.lane.http2.answering import Wire
 from addon.lane.http2.answers import Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
@@ -437,17 +438,7 @@ class Http2Answering:
     def _log(self, stream: Stream, job: Job, status: int) -> None:
         if stream.head is None:
             assert self._lane.log is not None
-            self._lane.log.record(
-                client=self._client,
-                method="",
-                host="",
-                path="",
-                status=status,
-                nbytes=0,
-                seconds=0.0,
-                cache="",
-                reason=reason_of(status, NOTHING),
-            )
+            log_refusal(self._lane.log, self._client, status)
         else:
             self._record(stream.head, status, stream.sent, monotonic() - job.began, job.cache, job.about)
 

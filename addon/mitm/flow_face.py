@@ -21,6 +21,7 @@ from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED, AccessLog
 from addon.admin.answer_meter import HTTP1, HTTP2, MITMPROXY, AnswerMeter
 from addon.admin.webhook import Delivery, Webhook, written
+from addon.lane.http1_log import log_refusal
 from addon.lane.lane import GRACE_SECONDS
 from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
@@ -118,18 +119,7 @@ class FlowFace:
         if self.is_ours(client):
             self._meter.count(MITMPROXY, HTTP1, status, "", NOTHING)
         if self._log is not None and self.is_ours(client):
-            address = str(client.peername[0])
-            self._log.record(
-                client=address,
-                method="",
-                host="",
-                path="",
-                status=status,
-                nbytes=0,
-                seconds=0.0,
-                cache="",
-                reason=reason_of(status, NOTHING),
-            )
+            log_refusal(self._log, str(client.peername[0]), status)
 
     # What a request gets.
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from addon.preview.forge import Forge
+from addon.settings.schema import Settings
+from addon.shared.cache import Shared
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.shared.nodes import Node, Place
@@ -18,6 +20,7 @@ from tests.resp.servers import Server, start_redis, start_valkey
 
 FIRST = b"<!doctype html><title>First</title><h1>First</h1>\n"
 MakeNode = Callable[..., Node]
+SharedAt = Callable[[tuple[str, int]], Shared]
 
 
 @pytest.fixture(scope="session", params=["valkey", "redis"])
@@ -69,6 +72,24 @@ async def node(forge: Forge, tmp_path: Path) -> AsyncIterator[MakeNode]:
     def make(redis: Place, **options: Any) -> Node:
         made.append(Node(forge.url, redis, tmp_path, **options))
         return made[-1]
+
+    yield make
+    for each in made:
+        await each.aclose()
+
+
+@pytest.fixture
+async def shared_at(tmp_path: Path) -> AsyncIterator[SharedAt]:
+    """What proxies share at a Redis, one more with each call."""
+    made: list[Shared] = []
+
+    def make(address: tuple[str, int]) -> Shared:
+        options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
+        settings = Settings.from_mapping({**options, "redisHost": address[0], "redisPort": address[1]}, environ={})
+        shared = Shared.of(settings)
+        assert shared is not None
+        made.append(shared)
+        return shared
 
     yield make
     for each in made:

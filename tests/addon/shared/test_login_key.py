@@ -12,33 +12,14 @@ import pytest
 
 from addon.access.control import Access, Attempt, Granted, LoggedIn
 from addon.access.signing_key import SigningKey, Source, kept_key, signing_key
-from addon.settings.schema import Settings
-from addon.shared.cache import Shared
 from addon.shared.login_key import NAME, KeptInStep, KeyInRedis
 from tests.addon.access.access_cases import by_sha256, cookie_of, lock, login, visit
+from tests.addon.shared.conftest import SharedAt
 from tests.addon.shared.nodes import until
 from tests.ports import free_port
 from tests.resp.servers import Server
 
-SharedAt = Callable[[tuple[str, int]], Shared]
 LOCK = lock()
-
-
-@pytest.fixture
-async def shared_at(tmp_path: Path) -> AsyncIterator[SharedAt]:
-    made: list[Shared] = []
-
-    def make(address: tuple[str, int]) -> Shared:
-        options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
-        settings = Settings.from_mapping({**options, "redisHost": address[0], "redisPort": address[1]}, environ={})
-        shared = Shared.of(settings)
-        assert shared is not None
-        made.append(shared)
-        return shared
-
-    yield make
-    for each in made:
-        await each.aclose()
 
 
 Opens = Callable[[SigningKey], Awaitable[tuple[Access, bytes]]]

@@ -2,39 +2,18 @@
 # Copyright (C) 2026 the contributors
 """Logins of members in Redis: taken once by whoever asks first, sealed, bounded, and shared by proxies."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-
-import pytest
+from collections.abc import Callable
 
 from addon.access.sealing import Sealer
-from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.member_sessions import MemberSessions, Session
 from addon.shared.one_use import OneUse
+from tests.addon.shared.conftest import SharedAt
 from tests.ports import free_port
 from tests.resp.servers import Server
 
-Opened = Callable[[tuple[str, int]], Shared]
 SEALER = Sealer(b"a key", b"members 1")
 SECRET = "eyJhbGciOi.a-token.of-bob"
-
-
-@pytest.fixture
-async def shared_at(tmp_path: Path) -> AsyncIterator[Opened]:
-    made: list[Shared] = []
-
-    def make(address: tuple[str, int]) -> Shared:
-        options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
-        settings = Settings.from_mapping({**options, "redisHost": address[0], "redisPort": address[1]}, environ={})
-        shared = Shared.of(settings)
-        assert shared is not None
-        made.append(shared)
-        return shared
-
-    yield make
-    for each in made:
-        await each.aclose()
 
 
 def one_use(shared: Shared | None, clock: Callable[[], float] = lambda: 0.0, most: int = 10_000) -> OneUse:
@@ -45,7 +24,7 @@ def session(host: str = "alice.pages.test", began: float = 100.0) -> Session:
     return Session(host, "3", SECRET, began, 3700.0)
 
 
-async def test_a_record_is_taken_once_whoever_asks(redis: Server, shared_at: Opened) -> None:
+async def test_a_record_is_taken_once_whoever_asks(redis: Server, shared_at: SharedAt) -> None:
     here, there = one_use(shared_at(redis.address)), one_use(shared_at(redis.address))
     for number in range(4):
         await here.put(f"id{number}", {"token": SECRET}, "192.0.2.7")
@@ -60,7 +39,7 @@ async def test_a_record_is_taken_once_whoever_asks(redis: Server, shared_at: Ope
     assert await there.take("id4") is None
 
 
-async def test_what_redis_does_not_take_stays_here_and_is_taken_once(shared_at: Opened) -> None:
+async def test_what_redis_does_not_take_stays_here_and_is_taken_once(shared_at: SharedAt) -> None:
     kept = one_use(shared_at(("127.0.0.1", free_port())))
     await kept.put("id", {"a": 1}, "192.0.2.7")
     assert await kept.take("id") == {"a": 1}
@@ -84,7 +63,7 @@ async def test_ten_thousand_begun_logins_are_bounded_and_push_out_nobody_elses()
     assert len(kept) == 1
 
 
-async def test_what_gives_way_goes_from_redis_too(redis: Server, shared_at: Opened) -> None:
+async def test_what_gives_way_goes_from_redis_too(redis: Server, shared_at: SharedAt) -> None:
     kept = one_use(shared_at(redis.address))
     for number in range(60):
         await kept.put(f"id{number}", {"path": "/"}, "192.0.2.7")
@@ -93,7 +72,7 @@ async def test_what_gives_way_goes_from_redis_too(redis: Server, shared_at: Open
     assert await kept.take("id10") == {"path": "/"}
 
 
-async def test_a_session_is_known_to_all_and_shows_nothing_in_redis(redis: Server, shared_at: Opened) -> None:
+async def test_a_session_is_known_to_all_and_shows_nothing_in_redis(redis: Server, shared_at: SharedAt) -> None:
     here, there = (MemberSessions(SEALER, shared_at(redis.address), lambda: 200.0) for _ in range(2))
     await here.begin("a-random-name", session())
     found = await there.load("a-random-name", "alice.pages.test")
@@ -115,7 +94,7 @@ async def test_a_session_is_known_to_all_and_shows_nothing_in_redis(redis: Serve
     assert await other_key.load("a-random-name", "alice.pages.test") is None
 
 
-async def test_who_logs_out_at_one_proxy_is_out_at_all(redis: Server, shared_at: Opened) -> None:
+async def test_who_logs_out_at_one_proxy_is_out_at_all(redis: Server, shared_at: SharedAt) -> None:
     now = [200.0]
     here, there = (MemberSessions(SEALER, shared_at(redis.address), lambda: now[0]) for _ in range(2))
     for id, host in (("desk", "alice.pages.test"), ("phone", "handbook.example"), ("third", "alice.pages.test")):
@@ -138,7 +117,9 @@ async def test_who_logs_out_at_one_proxy_is_out_at_all(redis: Server, shared_at:
     assert await fresh.load("anew", "alice.pages.test") is not None
 
 
-async def test_a_log_out_while_redis_is_away_holds_here_and_is_told_later(own_redis: Server, shared_at: Opened) -> None:
+async def test_a_log_out_while_redis_is_away_holds_here_and_is_told_later(
+    own_redis: Server, shared_at: SharedAt
+) -> None:
     shared = shared_at(own_redis.address)
     here, there = (MemberSessions(SEALER, each, lambda: 200.0) for each in (shared, shared_at(own_redis.address)))
     await here.begin("desk", session())
