@@ -165,6 +165,7 @@ def ours(folder: Path, forge: str, *, lane: bool, logged: bool, processes: int =
     tls_port, pair = free_port(), certificate(folder)
     tls = {"address": f"127.0.0.1:{tls_port}", "tls": {"cert": str(pair.cert), "key": str(pair.key)}}
     options["listen"] = [f"127.0.0.1:{port}", tls]
+    options["maxRequestsPerConnection"] = 0  # as nginx' `keepalive_requests` below: h2load opens no second connection
     config = write_config(folder, forge, port, lane=lane, cacheTTL=3600, **options)
     if processes > 1:
         command = serve_command(config, "--processes", str(processes))
