@@ -70,6 +70,7 @@ def preview_command(options: argparse.Namespace) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pages-preview-")))
         inner = _free_port()
         config = folder / "pages.yaml"
+        config.touch(mode=0o600)  # it holds secrets, if only for the forge of this preview
         config.write_text(json.dumps(_settings(options.config, forge.port, inner, folder)), encoding="utf-8")
         (folder / "state").mkdir(mode=0o700)
         # Nobody but the server in front comes to it, and that has parsed the request.

@@ -96,6 +96,7 @@ def test_any_address_of_this_machine_shows_the_site_and_a_name_that_may_be_anoth
     site: Path, tmp_path: Path
 ) -> None:
     with previewed(tmp_path, str(site), "--port", "0", "--allow-host", "mine.example.net") as preview:
+        assert preview.printed.startswith("Showing ")  # and no warning before it
         raw = (site / "public" / "index.html").read_bytes()
         own = f"my-site.pages.localhost:{preview.port}"
         for host in (
