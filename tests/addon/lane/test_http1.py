@@ -824,9 +824,8 @@ async def test_the_end_answers_what_was_asked_and_closes_what_is_idle() -> None:
         await asyncio.wait_for(drained, DEADLINE)
 
 
-async def test_the_end_waits_for_who_was_accepted_a_moment_ago(over: str) -> None:
-    if over == "tls":
-        pytest.skip("who is accepted is told to the protocol below TLS")
+@pytest.mark.parametrize("over", ["plain"], indirect=True)  # over TLS, the protocol below is told who is accepted
+async def test_the_end_waits_for_who_was_accepted_a_moment_ago() -> None:
     async with running_lane() as running:
         with socket.create_connection(("127.0.0.1", running.port)) as client:
             client.sendall(get("/hit"))

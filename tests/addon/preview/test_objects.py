@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tracemalloc
@@ -77,7 +78,7 @@ def test_deltas_have_their_true_size_kind_and_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("object_format", FORMATS)
 @pytest.mark.parametrize("options", [(), ("-c", "repack.useDeltaBaseOffset=false")], ids=["by-offset", "by-id"])
-@pytest.mark.skipif(shutil.which("git") is None, reason="packs that git wrote need git")
+@pytest.mark.skipif(shutil.which("git") is None and "CI" not in os.environ, reason="packs that git wrote need git")
 def test_packs_that_git_wrote_are_read(tmp_path: Path, object_format: str, options: tuple[str, ...]) -> None:
     packed_by_git(tmp_path / "a.git", object_format, *options)
     check_deltas(tmp_path / "a.git", object_format)

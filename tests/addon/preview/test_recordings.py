@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -84,7 +85,10 @@ def test_all_recordings_are_here() -> None:
     assert len(webhooks()) == 36
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="a second opinion: the ids above have shown it already")
+@pytest.mark.skipif(
+    shutil.which("git") is None and "CI" not in os.environ,
+    reason="a second opinion: the ids above have shown it already",
+)
 def test_the_repositories_are_sound_to_git(forge_repositories: Path) -> None:
     for path in sorted(forge_repositories.glob("*/*.git")):
         done = subprocess.run(["git", "fsck", "--strict", "--no-dangling"], cwd=path, capture_output=True, text=True)
