@@ -28,7 +28,7 @@ from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, running_proxy, wait_for_port
 from tests.ports import free_port
-from tests.resp.servers import wait_until
+from tests.waiting import wait_until
 
 CADDYFILE = ROOT / "config" / "caddy" / "Caddyfile"
 LEAD_HERE = [f"www.shop{number}.example" for number in range(7)]
@@ -176,7 +176,7 @@ def front(proxy: Proxy, ask_port: int, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_all_owners_have_the_one_wildcard(front: Front) -> None:
-    wait_until(lambda: is_ready(front), what="the wildcard")  # is got when Caddy starts, not when it is asked for
+    wait_until(lambda: is_ready(front), "the wildcard")  # is got when Caddy starts, not when it is asked for
     for owner in ("alice", "nobody", "anything-at-all"):
         assert front.names(f"{owner}.{PAGES_DOMAIN}") == [f"*.{PAGES_DOMAIN}"]
     assert front.get(f"nobody.{PAGES_DOMAIN}")[0] == 404
@@ -190,7 +190,7 @@ def is_ready(front: Front) -> bool:
 
 
 def test_a_site_is_served(front: Front) -> None:
-    wait_until(lambda: is_ready(front), what="the wildcard")
+    wait_until(lambda: is_ready(front), "the wildcard")
     status, headers, body = front.get(f"alice.{PAGES_DOMAIN}")
     assert (status, body) == (200, PAGE)
     assert headers["x-cache-status"] in ("MISS", "HIT")
@@ -198,7 +198,7 @@ def test_a_site_is_served(front: Front) -> None:
 
 def test_a_custom_domain_that_is_ours_has_one_too(front: Front, proxy: Proxy) -> None:
     assert proxy.get("alice", "/").status == 200
-    wait_until(lambda: proxy.get("www.example.org").status == 200, what="a registered domain")
+    wait_until(lambda: proxy.get("www.example.org").status == 200, "a registered domain")
     status, _, body = front.get("www.example.org")
     assert (status, body) == (200, PAGE)
     assert front.names("www.example.org") == ["www.example.org"]
@@ -206,7 +206,7 @@ def test_a_custom_domain_that_is_ours_has_one_too(front: Front, proxy: Proxy) ->
 
 def test_of_ten_domains_those_have_certificates_that_lead_here(front: Front, proxy: Proxy) -> None:
     assert proxy.get("bob", "/").status == 200
-    wait_until(lambda: {proxy.get(host).status for host in LEAD_HERE} == {200}, what="all of them to be registered")
+    wait_until(lambda: {proxy.get(host).status for host in LEAD_HERE} == {200}, "all of them to be registered")
     assert [front.names(host) for host in LEAD_HERE] == [[host] for host in LEAD_HERE]
     for host in LEAD_ELSEWHERE:
         with pytest.raises(ssl.SSLError):
@@ -227,7 +227,7 @@ def test_a_name_that_is_not_ours_gets_no_certificate(front: Front, host: str) ->
 def test_the_pages_server_sees_the_visitors_own_address_and_not_what_he_says(front: Front, proxy_folder: Path) -> None:
     front.get(f"alice.{PAGES_DOMAIN}", "/seen", **{"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"})
     log = proxy_folder / "requests.log"
-    wait_until(lambda: "/seen" in log.read_text(), what="the line of the request")
+    wait_until(lambda: "/seen" in log.read_text(), "the line of the request")
     seen = [line for line in map(json.loads, log.read_text().splitlines()) if line["path"] == "/seen"]
     assert [line["client"] for line in seen] == ["127.0.0.1"]
 

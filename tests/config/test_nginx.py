@@ -27,7 +27,7 @@ from tests.integration.gallery import gallery, shows_all
 from tests.integration.running import PAGES_DOMAIN, ROOT, running_proxy, wait_for_port
 from tests.ports import free_port
 from tests.resp.certs import make_certificates
-from tests.resp.servers import wait_until
+from tests.waiting import wait_until
 
 FOLDER = ROOT / "config" / "nginx"
 PAGE = b"<!doctype html><title>Alice</title><h1>Alice</h1>\n"
@@ -75,7 +75,7 @@ class Front(NamedTuple):
         def lines() -> list[dict[str, str]]:
             return [line for line in map(json.loads, self.log.read_text().splitlines()) if line["path"] == path]
 
-        wait_until(lambda: bool(lines()), what=f"the log's line for {path}")
+        wait_until(lambda: bool(lines()), f"the log's line for {path}")
         return lines()[-1]
 
 
@@ -166,7 +166,7 @@ def test_it_speaks_http_2(front: Front) -> None:
 
 def test_a_site_is_served_and_a_custom_domain_too(front: Front) -> None:
     assert front.ask(f"alice.{PAGES_DOMAIN}", "/blog/")[::2] == (200, PAGE)
-    wait_until(lambda: front.ask("www.example.org")[0] == 200, what="the domain to be registered")
+    wait_until(lambda: front.ask("www.example.org")[0] == 200, "the domain to be registered")
     assert front.ask("www.example.org")[2] == PAGE
 
 

@@ -24,7 +24,8 @@ from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.ports import free_port
-from tests.resp.servers import Server, start_valkey, wait_until
+from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 TOKEN = "s3cret-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -79,7 +80,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             "forgejoPublicHost": "git.example",
         }
         with running_proxy(root / "proxy", forge.url, **options) as proxy:
-            wait_until(lambda: is_open(port), 30, "the admin listener")
+            wait_until(lambda: is_open(port), "the admin listener")
             yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml", root / "forge")
     site.close()
     forge.stop()
@@ -149,7 +150,7 @@ def test_the_status_says_which_domains_were_refused_and_why(desk: Desk) -> None:
         found: dict[str, str] = told.get("Refused domains", {})
         return found
 
-    wait_until(lambda: bool(refused()), 5, "the refusal")
+    wait_until(lambda: refused(), "the refusal")
     ((name, reason),) = refused().items()
     assert name == f"www.{PAGES_DOMAIN}, for alice/blog"
     assert "belong to the pages server" in reason
@@ -242,7 +243,7 @@ def test_an_answer_is_explained_as_it_is_given(desk: Desk) -> None:
 
 def test_of_a_domain_it_is_said_what_dns_says_now(desk: Desk) -> None:
     assert desk.proxy.get("alice", "/blog/").status == 200
-    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, 30, "the registration")
+    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, "the registration")
     here, away = explained(desk, f"https://{HOST}/"), explained(desk, f"https://{AWAY}/")
     assert (here["dns"]["leads_here"], here["dns"]["certificate_may_be_asked_for"]) == (True, True)
     assert (away["dns"]["leads_here"], away["dns"]["certificate_may_be_asked_for"]) == (False, False)
@@ -291,7 +292,7 @@ def test_a_purge_makes_a_push_visible(desk: Desk) -> None:
         desk.site.commit({"public/index.html": b"change %d" % number})
         status, told = desk.ask("/purge", "POST", what, BEARER)
         assert (status, told["every_proxy"]) == (200, True)
-        wait_until(lambda: desk.proxy.get("alice", "/blog/").body == b"change %d" % number, 5, what.decode())  # noqa: B023
+        wait_until(lambda: desk.proxy.get("alice", "/blog/").body == b"change %d" % number, what.decode())  # noqa: B023
 
 
 @pytest.mark.parametrize(
@@ -339,7 +340,7 @@ def test_a_purge_by_a_link_is_none(desk: Desk) -> None:
 )
 def test_a_certificate_is_for_hosts_that_are_ours(host: str, status: int, desk: Desk) -> None:
     assert desk.proxy.get("alice", "/blog/").status == 200  # which registers the domain
-    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, 5, "the registration")
+    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, "the registration")
     assert desk.redis.ask("GET", f"custom_domain:{AWAY}") == b"alice:blog"
     assert desk.ask(f"/ask?domain={host}")[0] == status
 
@@ -356,7 +357,7 @@ def test_an_owner_nobody_ever_visited_may_have_one(tmp_path: Path) -> None:
     forge = start_forge(tmp_path / "forge")
     port = free_port()
     with running_proxy(tmp_path / "proxy", forge.url, adminListen=f"127.0.0.1:{port}"):
-        wait_until(lambda: is_open(port), 20, "the admin listener")
+        wait_until(lambda: is_open(port), "the admin listener")
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         for _ in range(2):
             client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
@@ -438,7 +439,7 @@ def test_the_command_purges_by_it_where_there_is_no_redis(tmp_path: Path, capsys
             site.commit({"public/index.html": body})
             if what != f"alice.{PAGES_DOMAIN}":  # that is the profile's
                 assert purge_command(load(config), what) == 0
-                wait_until(lambda: proxy.get("alice", "/blog/").body == body, 5, "the push")  # noqa: B023
+                wait_until(lambda: proxy.get("alice", "/blog/").body == body, "the push")  # noqa: B023
         assert purge_command(load(config), "stranger.example") == 1
     assert purge_command(load(config), None) == 1
     told = capsys.readouterr()

@@ -17,8 +17,9 @@ from tests.addon.preview import fixtures
 from tests.addon.preview.odd_pages import OddForge, download
 from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
+from tests.integration.through import GIT, MIB, echo, logged, passing_through
 from tests.integration.wire import Memory, Wire, digest_of, splice
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 FLAT = 48 * MIB
@@ -275,23 +276,23 @@ def test_an_upload_that_ends_early_is_cut_at_forgejo_too(
     before, target = odd.uploads_cut, f"/upload/cut/{len(data)}/{status}"
     with Wire(proxy.port) as wire:
         wire.send(f"POST {target} HTTP/1.1\r\nHost: {GIT}\r\n{framing}\r\n\r\n".encode())
-        eventually(lambda: odd.requests[-1].target == target)
+        wait_until(lambda: odd.requests[-1].target == target)
         wire.send(data)
         if status == 400:
             assert wire.answer()[0].status == 400
             assert wire.ended
-    eventually(lambda: odd.uploads_cut == before + 1)
+    wait_until(lambda: odd.uploads_cut == before + 1)
     assert logged(folder, target)["status"] == status
     assert [seen.target for seen in odd.requests][-1] == target
 
 
 @pytest.mark.parametrize("target", ["/never", f"/download?size={500 * MIB}", "/events"])
 def test_when_the_visitor_leaves_forgejo_is_left_as_well(proxy: Proxy, odd: OddForge, target: str) -> None:
-    eventually(lambda: odd.connections == 0)
+    wait_until(lambda: odd.connections == 0)
     for _ in range(5):
         with Wire(proxy.port) as wire:
             wire.ask(GIT, target)
-            eventually(lambda: odd.connections == 1)
+            wait_until(lambda: odd.connections == 1)
             if target != "/never":
                 assert wire.head().status == 200
-        eventually(lambda: odd.connections == 0)
+        wait_until(lambda: odd.connections == 0)

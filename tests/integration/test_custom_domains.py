@@ -16,7 +16,8 @@ from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import PLUGIN_REDIS, fill, routers
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy, write_config
-from tests.resp.servers import Server, start_valkey, wait_until
+from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 SERVICE_URL = "http://127.0.0.1:8080"
 FORGE_HOST = "git.victim.test"
@@ -108,7 +109,7 @@ class Town(NamedTuple):
         site.commit({"public/dev.html": b"dev"}, branch="www", parent=site.head())
         site.close()
         said = f"{owner}/{name}: "
-        wait_until(lambda: self._visited(owner, name) and said in self.proxy.log, 20, f"a word on {said}")
+        wait_until(lambda: self._visited(owner, name) and said in self.proxy.log, f"a word on {said}")
 
     def _visited(self, owner: str, name: str) -> bool:
         assert self.proxy.get(owner if "." in owner else f"{owner}.{PAGES_DOMAIN}", f"/{name}/").status == 200
@@ -152,7 +153,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
         with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
             assert proxy.get("victim", "/site/").status == 200
             rules = [f"traefik/http/routers/{name}/rule" for name in ("pages-domain-base", "custom-www-victim-test")]
-            wait_until(lambda: redis.ask("EXISTS", *rules) == 2, 20, "a domain, and all routers")
+            wait_until(lambda: redis.ask("EXISTS", *rules) == 2, "a domain, and all routers")
             yield Town(proxy, redis, root)
     forge.stop()
 
@@ -168,7 +169,7 @@ def test_an_owner_called_custom_domain_takes_nobodys_domain(town: Town) -> None:
     town.names("custom_domain", VICTIM, "custom_domain: 'attacker:evil'\n")
     town.is_unharmed()
     town.names("custom_domain", "other.test", "custom_domain: mine.test\n")
-    wait_until(lambda: town.redis.ask("GET", "custom_domain:mine.test"), 20, "mallory's own domain")
+    wait_until(lambda: town.redis.ask("GET", "custom_domain:mine.test"), "mallory's own domain")
     town.is_unharmed("mine.test")
     assert "custom_domain:other.test" not in town.stored()
 
@@ -214,7 +215,7 @@ def test_a_name_that_must_be_proven_and_is_not_goes_to_nobody(tmp_path: Path) ->
         options = {"redisHost": redis.host, "redisPort": redis.port, "enableCustomDomainDNSVerification": True}
         with running_proxy(tmp_path / "proxy", forge.url, **options, dnsResolvers=["127.0.0.1"]) as proxy:
             assert proxy.get("mallory", "/site/").status == 200
-            wait_until(lambda: f"{VICTIM} is refused" in proxy.log, 30, "a word of it")
+            wait_until(lambda: f"{VICTIM} is refused" in proxy.log, "a word of it")
             assert redis.ask("EXISTS", f"custom_domain:{VICTIM}", "mallory:site") == 0
             assert proxy.get(VICTIM).status == 404
     forge.stop()

@@ -14,7 +14,8 @@ import pytest
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import ROOT, Proxy, running_proxy
-from tests.resp.servers import Server, start_valkey, wait_until
+from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 NEEDED = ("redis-cli", "git")
 pytestmark = pytest.mark.skipif(
@@ -60,7 +61,7 @@ def place(tmp_path: Path) -> Iterator[tuple[Shell, Proxy]]:
         options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
         with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
             assert proxy.get("alice", "/blog/").body == b"new"
-            wait_until(lambda: proxy.get("www.example.org").status == 200, what="the domain to be registered")
+            wait_until(lambda: proxy.get("www.example.org").status == 200, "the domain to be registered")
             yield Shell(tmp_path, clone, redis), proxy
     site.close()
     forge.stop()
@@ -74,7 +75,7 @@ def test_every_command_does_what_the_guide_says(place: tuple[Shell, Proxy]) -> N
             reply = proxy.get(host, path)
             return reply.status == status and body in (None, reply.body)
 
-        wait_until(is_so, what=f"{host}{path} to be {status} {body!r}")
+        wait_until(is_so, f"{host}{path} to be {status} {body!r}")
 
     told = dict.fromkeys(COMMANDS, "")
     for command in COMMANDS:

@@ -14,8 +14,9 @@ import pytest
 
 from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, echo, eventually, passing_through_with
+from tests.integration.through import GIT, echo, passing_through_with
 from tests.integration.wire import Wire
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 # Loaded by mitmdump beside the addon: says what the addon holds, some moments after each connection's end.
@@ -107,7 +108,7 @@ def test_connections_that_end_anyhow_at_any_moment_leave_nothing_behind(
         path = folder / "held.json"
         return path.exists() and not any(json.loads(path.read_text()).values())
 
-    eventually(nothing_is_held, 30)
-    eventually(lambda: odd.connections == 0)
+    wait_until(nothing_is_held)
+    wait_until(lambda: odd.connections == 0)
     assert "Traceback" not in proxy.log
     assert "crashed" not in proxy.log

@@ -14,7 +14,7 @@ from addon.preview.forge import Forge
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, Reply, running_proxy
-from tests.resp.servers import wait_until
+from tests.waiting import wait_until
 
 PASSWORD = "correct horse"
 SETTINGS = f"enabled: true\npassword: {hashlib.sha256(PASSWORD.encode()).hexdigest().upper()}\n".encode()
@@ -147,7 +147,7 @@ def test_an_answer_that_is_ready_for_a_login_ends_with_it(tmp_path: Path) -> Non
 
         cookie = post(proxy, PASSWORD).headers["set-cookie"].partition(";")[0]
         assert [visit(cookie) for _ in range(5)] == [200] * 5
-        wait_until(lambda: visit(cookie) == 401, 10, "the end of the login")
+        wait_until(lambda: visit(cookie) == 401, "the end of the login")
         cookie = post(proxy, PASSWORD).headers["set-cookie"].partition(";")[0]
         assert [visit(cookie) for _ in range(3)] == [200] * 3
         other = hashlib.sha256(b"another").hexdigest().encode()
@@ -156,6 +156,6 @@ def test_an_answer_that_is_ready_for_a_login_ends_with_it(tmp_path: Path) -> Non
         signature = hmac.new(b"hook", body, "sha256").hexdigest()
         headers = {"Content-Type": "application/json", "X-Forgejo-Event": "push", "X-Forgejo-Signature": signature}
         assert proxy.get(PAGES_DOMAIN, "/.pages/webhook", headers, "POST", body).status == 202
-        wait_until(lambda: visit(cookie) == 401, 2, "the other password to count")
+        wait_until(lambda: visit(cookie) == 401, "the other password to count")
     site.close()
     forge.stop()

@@ -15,8 +15,9 @@ from tests.addon.preview.odd_pages import OddForge
 from tests.addon.preview.sites import Site
 from tests.addon.preview.smart_http import WebFace
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, echo, eventually, git, logged, passing_through
+from tests.integration.through import GIT, echo, git, logged, passing_through
 from tests.integration.wire import Wire
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 
@@ -25,7 +26,7 @@ ALICE = f"alice.{PAGES_DOMAIN}"
 def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
     with passing_through(folder, odd) as proxy:
         yield proxy
-        eventually(lambda: odd.connections == 0)
+        wait_until(lambda: odd.connections == 0)
         assert "rror" not in proxy.log
 
 

@@ -20,8 +20,9 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, Tex
 
 from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, MIB, echo, eventually, passing_through, passing_through_with
+from tests.integration.through import GIT, MIB, echo, passing_through, passing_through_with
 from tests.integration.wire import Memory, Wire, digest_of
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 # Loaded by mitmdump beside the addon. (In mitmproxy 11 the time is a constant, later an option.)
@@ -179,7 +180,7 @@ def test_the_kernel_looks_after_silent_peers(proxy: Proxy, odd: OddForge) -> Non
         wire.head()
         wire.chunk()
         visitor = (proxy.port, wire.socket.getsockname()[1])
-        timers = eventually(lambda: found if (found := keepalive_timers()) >= {visitor} else None)
+        timers = wait_until(lambda: found if (found := keepalive_timers()) >= {visitor} else None)
         assert any(remote == odd.port for _, remote in timers)
 
 

@@ -13,8 +13,9 @@ from addon.preview.forge import Forge
 from tests.addon.preview import fixtures
 from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
-from tests.integration.through import MIB, eventually
+from tests.integration.through import MIB
 from tests.integration.wire import Head, Memory, Wire
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 READERS = 200
@@ -84,7 +85,7 @@ def test_slow_readers_of_a_large_file_hold_up_nobody_and_get_all_of_it(proxy: Pr
         assert threads(proxy) <= start_threads + 2
         for wire, _ in (parts[0], wholes[0]):
             assert wire.exchange(ALICE, "/blog/")[0].status == 200  # in step after all that
-    eventually(lambda: forge.in_flight == 0)
+    wait_until(lambda: forge.in_flight == 0)
     assert "Traceback" not in proxy.log
 
 
@@ -92,7 +93,7 @@ def test_readers_who_leave_leave_nothing_behind(proxy: Proxy, forge: Forge) -> N
     for lane in (True, False):
         with contextlib.ExitStack() as stack:
             start(proxy, stack, 80, lane=lane)
-        eventually(lambda: forge.in_flight == 0, 30)
+        wait_until(lambda: forge.in_flight == 0)
     assert proxy.get(ALICE, "/blog/plain").status == 200
     assert "Traceback" not in proxy.log
 

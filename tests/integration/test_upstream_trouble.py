@@ -15,10 +15,11 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
+from tests.integration.through import GIT, MIB, echo, logged, passing_through
 from tests.integration.wire import Head, Memory, Wire, splice
 from tests.ports import free_port
 from tests.resp.certs import Certificates, make_certificates
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 
@@ -115,7 +116,7 @@ def test_a_forgejo_that_dies_before_its_answer_is_a_page_of_ours(tmp_path: Path)
     with passing_through(tmp_path, mortal) as proxy, Wire(proxy.port) as wire, Wire(proxy.port) as kept:
         echo(kept)
         wire.ask(GIT, "/never")
-        eventually(lambda: mortal.requests[-1].target == "/never")
+        wait_until(lambda: mortal.requests[-1].target == "/never")
         mortal.stop()
         head, body = wire.answer()
         assert_our_page(head, body, 502, mortal.port)

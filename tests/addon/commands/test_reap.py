@@ -24,7 +24,8 @@ from addon.shared.domain_records import Claim, SiteDomains, read_record, record_
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import routers
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 HOUR, DAY = 3600.0, 86_400.0
 NOW = 1_790_000_000.0
@@ -416,7 +417,7 @@ def test_an_interrupt_is_130_and_frees_nothing(reap: Reap, redis: Server, forge:
     with forge.fault(r"/repos/bob/many$", hang=True):
         command = [sys.executable, "-m", "addon.commands.cli", "reap", "--config", str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            wait_until(lambda: forge.count(r"/repos/bob/many$"), 30, "a question to the forge")
+            wait_until(lambda: forge.count(r"/repos/bob/many$"), "a question to the forge")
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)
     assert process.returncode == 130

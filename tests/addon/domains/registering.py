@@ -15,9 +15,10 @@ from addon.preview.forge import Forge
 from addon.shared.mappings import Mapping
 from addon.wiring import open_registration
 from tests.addon.preview.sites import Site
-from tests.addon.shared.nodes import Node, Place, until
+from tests.addon.shared.nodes import Node, Place
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
+from tests.waiting import until
 
 
 class Word(NamedTuple):

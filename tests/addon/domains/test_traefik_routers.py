@@ -12,7 +12,8 @@ from addon.settings.schema import Settings
 from tests.addon.domains.conftest import MakeStore
 from tests.addon.domains.registering import Dns, MakeProxy, Owners
 from tests.config.traefik_reading import read_tree, routers
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 PLUGIN = frozenset({"pages-server@file"})
 

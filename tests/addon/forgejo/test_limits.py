@@ -34,12 +34,12 @@ from tests.addon.net.scripted import (
     always,
     api_error,
     as_json,
-    eventually,
     http,
     in_turn,
     scripted,
     silence,
 )
+from tests.waiting import until
 
 
 async def outcome(question: Coroutine[Any, Any, object]) -> object:
@@ -74,7 +74,7 @@ async def test_a_thousand_unknown_names_do_not_delay_a_known_site(connect: Conne
             asyncio.ensure_future(outcome(forgejo.repository("nobody", f"n{number}", known=False)))
             for number in range(1000)
         ]
-        assert await eventually(lambda: running == 4)
+        await until(lambda: running == 4)
         slowest = 0.0
         for _ in range(50):
             started = time.perf_counter()
@@ -103,7 +103,7 @@ async def test_unknown_names_are_answered_while_known_ones_press(connect: Connec
                 await forgejo.repository("alice", "blog")
 
         pressing = [asyncio.ensure_future(press()) for _ in range(3)]
-        assert await eventually(lambda: len(server.requests) > 2)
+        await until(lambda: len(server.requests) > 2)
         with pytest.raises(NotFound):
             await forgejo.repository("nobody", "n", known=False)
         done.set()
@@ -121,7 +121,7 @@ async def test_no_more_calls_run_than_allowed_and_as_many_wait_as_will_be_in_tim
         forgejo = connect(server, concurrency=2)
         # 150 small files at once, as a gallery asks for them: all of them are done in a moment, so none is refused.
         calls = [asyncio.ensure_future(outcome(forgejo.repository("alice", "blog"))) for _ in range(150)]
-        assert await eventually(lambda: len(server.requests) == 2)
+        await until(lambda: len(server.requests) == 2)
         assert not any(call.done() for call in calls)
         gate.set()
         answers = await asyncio.gather(*calls)
@@ -140,7 +140,7 @@ async def test_the_calls_of_one_owner_do_not_delay_those_of_another(connect: Con
     async with scripted(answer) as server:
         forgejo = connect(server, concurrency=4)
         flood = [asyncio.ensure_future(outcome(forgejo.repository("mallory", f"r{n}"))) for n in range(200)]
-        assert await eventually(lambda: len(server.requests) == 3)  # of four: one place is left for others
+        await until(lambda: len(server.requests) == 3)  # of four: one place is left for others
         for _ in range(20):
             assert (await forgejo.repository("alice", "blog")).name == "blog"
         assert len(server.requests) == 3 + 20
@@ -159,7 +159,7 @@ async def test_a_call_for_which_nobody_waits_any_more_is_not_made(connect: Conne
         forgejo = connect(server, concurrency=1)
         flights: SingleFlight[int] = SingleFlight()
         holder = asyncio.ensure_future(forgejo.repository("alice", "blog"))
-        assert await eventually(lambda: len(server.requests) == 1)
+        await until(lambda: len(server.requests) == 1)
         waiters = [
             asyncio.ensure_future(flights.do(number % 5, lambda: forgejo.repository("alice", "blog")))
             for number in range(10)
@@ -170,7 +170,7 @@ async def test_a_call_for_which_nobody_waits_any_more_is_not_made(connect: Conne
         await asyncio.gather(*waiters[:9], return_exceptions=True)
         gate.set()
         await asyncio.gather(holder, waiters[9])
-        assert await eventually(lambda: not len(flights))
+        await until(lambda: not len(flights))
         assert len(server.requests) == 2
 
 
@@ -190,7 +190,7 @@ async def test_cancelled_calls_free_their_place_and_close_their_connection(conne
         for _ in range(5):
             before = len(server.requests)
             hanging = [asyncio.ensure_future(forgejo.repository("alice", "hang")) for _ in range(5)]
-            assert await eventually(lambda before=before: len(server.requests) == before + 2)  # type: ignore[misc]
+            await until(lambda before=before: len(server.requests) == before + 2)  # type: ignore[misc]
             for call in hanging:
                 call.cancel()
             assert await asyncio.gather(*hanging, return_exceptions=True)
@@ -312,7 +312,7 @@ async def test_only_one_probe_is_out_at_a_time_and_a_cancelled_one_makes_room(co
             clock.now += 11
             before = len(server.requests)
             probe = asyncio.ensure_future(forgejo.repository("alice", "blog"))
-            assert await eventually(lambda before=before: len(server.requests) == before + 1)  # type: ignore[misc]
+            await until(lambda before=before: len(server.requests) == before + 1)  # type: ignore[misc]
             for _ in range(3):
                 assert await outcome(forgejo.repository("alice", "blog")) is Unreachable
             assert len(server.requests) == before + 1
@@ -381,7 +381,7 @@ async def test_two_hundred_slow_readers_hold_no_place_and_stop_the_server(connec
         readers = []
         for _ in range(200):
             readers.append(asyncio.ensure_future(read_slowly()))
-            assert await eventually(lambda: entered == len(readers))
+            await until(lambda: entered == len(readers))
         assert forgejo._calls.slots.turns.busy == 0
         for _ in range(20):
             assert (await forgejo.repository("alice", "blog")).name == "blog"
@@ -397,7 +397,7 @@ async def test_two_hundred_slow_readers_hold_no_place_and_stop_the_server(connec
         leave.set()
         await asyncio.gather(*readers, return_exceptions=True)
         assert forgejo._calls.streams == 0
-        assert await eventually(lambda: forgejo._calls.http.connections <= 1)
+        await until(lambda: forgejo._calls.http.connections <= 1)
 
 
 async def test_a_stream_that_cannot_begin_takes_no_place(connect: Connect) -> None:

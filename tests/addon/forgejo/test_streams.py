@@ -20,9 +20,10 @@ from addon.forgejo.lfs import LfsPointer, lfs_pointer
 from addon.preview.forge import Forge
 from tests.addon.conftest import Connect, StartForge
 from tests.addon.forgejo.lying_forge import blog_tree, streamed
-from tests.addon.net.scripted import always, eventually, http, scripted
+from tests.addon.net.scripted import always, http, scripted
 from tests.addon.preview.fixtures import LFS_OBJECT, noise
 from tests.addon.preview.sites import Site
+from tests.waiting import until
 
 # Large files
 
@@ -94,7 +95,7 @@ async def test_a_reader_that_leaves_a_stream_closes_its_connection(forge: Forge,
             repository, path=entry.path, commit=tree.commit, id=entry.id, size=entry.size
         ) as chunks:
             assert BIG.startswith(await anext(chunks))
-    assert await eventually(lambda: forge.in_flight == 0)
+    await until(lambda: forge.in_flight == 0)
     assert forge.bytes_sent < 3 * len(BIG)
 
 

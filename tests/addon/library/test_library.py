@@ -17,7 +17,8 @@ from addon.shared.lookup import EMPTY, Fault
 from addon.web.http_dates import http_date, parse_http_date
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import DAY, EPOCH, Site, link
-from tests.addon.serving.pages import ENABLED, TODAY, serving, start_forge, until
+from tests.addon.serving.pages import ENABLED, TODAY, serving, start_forge
+from tests.waiting import until
 
 SECRET = "a1" * 20
 OLD = 700.0

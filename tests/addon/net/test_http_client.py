@@ -36,12 +36,12 @@ from tests.addon.net.scripted import (
     Seen,
     always,
     chunked,
-    eventually,
     http,
     in_turn,
     scripted,
     silence,
 )
+from tests.waiting import until
 
 LIMIT = 1024 * 1024
 CHUNKED = ("Transfer-Encoding", "chunked")
@@ -343,7 +343,7 @@ async def test_bytes_after_an_answer_end_its_connection(client: HttpClient) -> N
 async def test_a_cancelled_wait_closes_its_connection(client: HttpClient) -> None:
     async with scripted(silence) as server:
         task = asyncio.ensure_future(get(client, server))
-        assert await eventually(lambda: bool(server.requests))
+        await until(lambda: bool(server.requests))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -364,7 +364,7 @@ async def test_a_body_that_is_left_closes_its_connection(client: HttpClient) -> 
 async def test_closing_ends_what_is_under_way(client: HttpClient) -> None:
     async with scripted(silence) as server:
         task = asyncio.ensure_future(get(client, server))
-        assert await eventually(lambda: bool(server.requests))
+        await until(lambda: bool(server.requests))
         await client.aclose()
         with pytest.raises(Disconnected):
             await task

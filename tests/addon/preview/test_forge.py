@@ -11,7 +11,6 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.addon.preview.asking import ask, get
 from tests.addon.preview.fixtures import LFS_OBJECT, noise
 from tests.addon.preview.running import TOKENS, start_forge
 from tests.addon.preview.sites import Site, lfs_pointer
+from tests.waiting import wait_until
 
 REPOSITORY = "/api/v1/repos/alice/blog"
 BIG = "7cd5ca9e755b7a913f5f91cf0addb7c0ccf13688"
@@ -346,14 +346,6 @@ def test_a_hanging_answer_ends_when_the_client_leaves(forge: Forge) -> None:
         wait_until(lambda: forge.in_flight == 1)
     wait_until(lambda: forge.in_flight == 0)
     assert forge.most_at_once == 1
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Waits for something to become true; fails after a deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 # -- life --------------------------------------------------------------------------------------------------------------

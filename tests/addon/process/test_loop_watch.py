@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from addon.process.loop_watch import BEAT_EVERY, LATE, LoopWatch, described
-from tests.addon.serving.pages import until
+from tests.waiting import until
 
 
 @pytest.fixture

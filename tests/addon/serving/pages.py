@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -157,11 +156,3 @@ async def serving(
         server = open_server(stack, sources, access, resolver, open_previews(stack, sources))
         forge.forget_calls()
         yield Serving(forge, settings, sources.forgejo, sources.library, access, server, clock, today)
-
-
-async def until(condition: Any, seconds: float = 10.0) -> None:
-    """Poll until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        await asyncio.sleep(0.005)

@@ -19,7 +19,8 @@ from addon.preview.settings import Token
 from addon.shared.lookup import Fault
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import Site, lfs_pointer
-from tests.addon.serving.pages import ENABLED, serving, start_forge, until
+from tests.addon.serving.pages import ENABLED, serving, start_forge
+from tests.waiting import until
 
 TOKEN = "a1" * 20
 TIMEOUT = "300ms"

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from addon.web.forwarding import Visitor
 from addon.wiring import open_access, open_previews, open_resolver, open_server, open_sources, shared_of
 from tests.resp.fleets import MASTER, Cluster, Watched
 from tests.resp.servers import Server
+from tests.waiting import until
 
 PAGES_DOMAIN = "pages.test"
 VISITOR = Visitor("192.0.2.7", True)
@@ -121,11 +121,3 @@ class Node:
 
     async def aclose(self) -> None:
         await self._closing.aclose()
-
-
-async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-    """Poll until the condition is true; AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        await asyncio.sleep(0.002)

@@ -14,8 +14,9 @@ from addon.preview.forge import Forge
 from tests.addon.access.access_cases import OTHER, SECRET
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.resp.servers import Server
+from tests.waiting import until
 
 NAME = "password:alice:blog"
 

@@ -13,9 +13,10 @@ from addon.preview.forge import Forge
 from addon.shared import records
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server
+from tests.waiting import until
 
 REF = "~pages:ref:alice/blog@main"
 BLOG = ("alice", "blog")

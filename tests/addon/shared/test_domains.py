@@ -20,8 +20,9 @@ from addon.shared.mappings import Mapping
 from addon.web.forwarding import Visitor
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import VISITOR, Node, until
+from tests.addon.shared.nodes import VISITOR, Node
 from tests.resp.servers import Server
+from tests.waiting import until
 
 T = TypeVar("T")
 HOST = "www.alice.example"

@@ -15,9 +15,9 @@ from addon.access.signing_key import SigningKey, Source, kept_key, signing_key
 from addon.shared.login_key import NAME, KeptInStep, KeyInRedis
 from tests.addon.access.access_cases import by_sha256, cookie_of, lock, login, visit
 from tests.addon.shared.conftest import SharedAt
-from tests.addon.shared.nodes import until
 from tests.ports import free_port
 from tests.resp.servers import Server
+from tests.waiting import until
 
 LOCK = lock()
 

@@ -26,9 +26,10 @@ from addon.shared.round_trips import RoundTrips
 from tests.addon.access.access_cases import KEY, SECRET, Clock
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, options_of, until
+from tests.addon.shared.nodes import Node, options_of
 from tests.resp.fleets import Cluster, Watched, clustered, watched
 from tests.resp.servers import ConsoleError, Server
+from tests.waiting import until
 
 BLOG = ("alice", "blog")
 REF, REPO, EPOCH = "~pages:ref:alice/blog@main", "~pages:repo:alice/blog", "~pages:epoch:alice/blog"

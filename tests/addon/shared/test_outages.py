@@ -16,9 +16,10 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.ports import free_port
 from tests.resp.servers import Server
+from tests.waiting import until
 
 BLOG = ("alice", "blog")
 REF = "~pages:ref:alice/blog@main"

@@ -19,8 +19,9 @@ from addon.settings.schema import Settings
 from addon.shared.signatures import RecordKey, Signature
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.resp.servers import Server
+from tests.waiting import until
 
 REPO, REF = "~pages:repo:alice/blog", "~pages:ref:alice/blog@main"
 LOCKED = f"enabled: true\npassword: {hashlib.sha256(b'word').hexdigest()}\n".encode()
