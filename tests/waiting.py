@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-DEADLINE: Final = 30.0
+DEADLINE: Final = 60.0
 """Seconds."""
 PAUSE: Final = 0.005
 """Seconds from one look to the next."""
@@ -55,6 +55,15 @@ async def becomes(ask: Callable[[], Awaitable[T]], wanted: T, seconds: float = D
         if time.monotonic() > deadline:
             raise _late(f"{wanted!r}, the last answer is {found!r}", seconds)
         await asyncio.sleep(PAUSE)
+
+
+async def at_rest(number: Callable[[], int], pause: float = 0.1) -> int:
+    """A number once two looks that are `pause` seconds apart find it the same: for what nobody says is over."""
+    before, now = -1, number()
+    while now != before:
+        await asyncio.sleep(pause)
+        before, now = now, number()
+    return now
 
 
 async def rounds(number: int = 1) -> None:

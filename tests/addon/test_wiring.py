@@ -26,6 +26,7 @@ from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import ENABLED
 from tests.resp.servers import Server, start_valkey
+from tests.waiting import until
 
 Left = Callable[..., Awaitable[None]]
 
@@ -74,11 +75,8 @@ async def nothing_left(redis: Server) -> Left:
 
     before = opened()
 
-    async def nothing(seconds: float = 10.0) -> None:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while left := opened() - before:
-            assert asyncio.get_running_loop().time() < deadline, "\n".join(sorted(left))
-            await asyncio.sleep(0.01)
+    async def nothing() -> None:
+        await until(lambda: not opened() - before, lambda: "\n".join(["an end of", *sorted(opened() - before)]))
 
     return nothing
 

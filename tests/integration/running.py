@@ -10,14 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from tests.ports import free_port
+from tests.ports import free_port, is_open
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "addon" / "pages.py"
@@ -39,18 +39,34 @@ class Reply(NamedTuple):
         return self.body.decode()
 
 
-class Proxy:
-    """A running mitmdump."""
+class Running:
+    """A command that runs, and all that it prints."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
-        self.port = port
         self._log = log
 
     @property
     def log(self) -> str:
         """All that it has printed so far."""
         return self._log.read_text(errors="replace")
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so; fails with what was printed, and at once if the command ends before."""
+
+        def is_so() -> object:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
+            return condition()
+
+        wait_until(is_so, lambda: f"the log:\n{self.log}", START_DEADLINE)
+
+
+class Proxy(Running):
+    """A running mitmdump."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        super().__init__(process, log)
+        self.port = port
 
     def get(
         self,
@@ -79,6 +95,15 @@ class Proxy:
             return Reply(response.status, fields, response.read())
         finally:
             connection.close()
+
+    def comes_to(self, status: int, host: str, path: str = "/", body: bytes | None = None) -> None:
+        """Ask until the answer has this status, and this body if one is given."""
+
+        def answers_so() -> bool:
+            reply = self.get(host, path)
+            return reply.status == status and body in (None, reply.body)
+
+        self.until(answers_so)
 
     def connect(self, timeout: float = 20.0) -> socket.socket:
         """A bare connection."""
@@ -142,18 +167,7 @@ def spawn(folder: Path, command: list[str], **environment: str) -> tuple["subpro
 
 def wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     """Wait until the port answers; fails with the output if the process ends or takes too long."""
-    deadline = time.monotonic() + START_DEADLINE
-    while True:
-        if process.poll() is not None:
-            raise AssertionError(f"ended with {process.returncode}:\n{log.read_text(errors='replace')}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"no answer on port {port}:\n{log.read_text(errors='replace')}") from None
-            time.sleep(0.05)  # a poll with a deadline: nothing announces a bound port
-        else:
-            return
+    Running(process, log).until(lambda: is_open(port))
 
 
 @contextlib.contextmanager

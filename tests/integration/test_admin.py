@@ -3,7 +3,6 @@
 """`adminListen` of a real mitmdump: health, status, purging, certificates, and who may not."""
 
 import base64
-import contextlib
 import http.client
 import json
 import socket
@@ -23,7 +22,7 @@ from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
-from tests.ports import free_port
+from tests.ports import free_port, is_open
 from tests.resp.servers import Server, start_valkey
 from tests.waiting import wait_until
 
@@ -343,12 +342,6 @@ def test_a_certificate_is_for_hosts_that_are_ours(host: str, status: int, desk: 
     wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, "the registration")
     assert desk.redis.ask("GET", f"custom_domain:{AWAY}") == b"alice:blog"
     assert desk.ask(f"/ask?domain={host}")[0] == status
-
-
-def is_open(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
 
 
 def test_an_owner_nobody_ever_visited_may_have_one(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 # Copyright (C) 2026 the contributors
 """Bodies are never collected: hundreds of megabytes in both directions, to Forgejo and to pages, in flat memory."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, MIB, echo, logged, passing_through
 from tests.integration.wire import Memory, Wire, digest_of, splice
-from tests.waiting import wait_until
+from tests.waiting import at_rest, wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 FLAT = 48 * MIB
@@ -59,18 +59,6 @@ def post(wire: Wire, host: str, target: str, mebibytes: int, *, chunked: bool, m
     return digest.hexdigest()
 
 
-def settled(number: Callable[[], int]) -> int:
-    """A number once it has not changed for half a second."""
-    last, since = number(), time.monotonic()
-    deadline = since + 60
-    while time.monotonic() - since < 0.5:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # a poll with a deadline
-        if number() != last:
-            last, since = number(), time.monotonic()
-    return last
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_upload_to_forgejo_is_streamed(proxy: Proxy, wire: Wire, chunked: bool) -> None:
     with Memory(proxy.process.pid) as memory:
@@ -98,7 +86,7 @@ def test_a_reader_that_stops_stops_forgejo(proxy: Proxy, odd: OddForge, wire: Wi
         before = odd.sent
         wire.ask(GIT, f"/download?size={500 * MIB}")
         assert wire.head().status == 200
-        settled(lambda: odd.sent)
+        asyncio.run(at_rest(lambda: odd.sent, 0.5))
     assert odd.sent - before < 50 * MIB
     assert memory.growth < FLAT
 

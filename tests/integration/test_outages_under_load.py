@@ -17,6 +17,7 @@ from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 DOMAIN = "www.blog.example"
 PAGES = {f"/p{number}.html": b"<h1>%d</h1>" % number * 50 for number in range(12)}
@@ -90,10 +91,7 @@ def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
         ):
             load = Load((one, two))
             one.get("alice", "/blog/p0.html")  # which registers the domain
-            deadline = time.monotonic() + 10
-            while (found := two.get(DOMAIN, "/p0.html")).status != 200:
-                assert time.monotonic() < deadline, found
-                time.sleep(0.05)  # a poll with a deadline: nothing announces a registration
+            wait_until(lambda: two.get(DOMAIN, "/p0.html").status == 200, "the registration")
             for proxy in (one, two):
                 for host, path in ADDRESSES:
                     assert proxy.get(host, path).body == PAGES[path.removeprefix("/blog")]

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from tests.integration.running import PAGES_DOMAIN, ROOT, mitmdump_command, runn
 from tests.integration.service import DEADLINE, Service, Visitors, running_service, serve_command
 from tests.integration.test_deploys import PATH, SECRET, payload, signed
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 PASSWORD = "correct horse"
 LOCK = f"enabled: true\npassword: {hashlib.sha256(PASSWORD.encode()).hexdigest()}\n".encode()
@@ -272,10 +272,7 @@ def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path, web: Forge) -
         workers = service.workers
         service.process.kill()
         service.process.wait()
-        deadline = time.monotonic() + DEADLINE
-        while not all(map(ended, workers)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)  # a poll with a deadline
+        wait_until(lambda: all(map(ended, workers)), "the end of the workers")
 
 
 def run_to_end(folder: Path, command: list[str]) -> tuple[int, str]:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import mitmproxy.version
@@ -30,6 +29,7 @@ from tests.integration.running import (
     write_config,
 )
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 DEADLINE = 40.0
 
@@ -146,14 +146,16 @@ def test_it_is_never_an_open_proxy_not_even_while_it_starts(tmp_path: Path, forg
     answers = []
     asked_before = forge.count("version")
     try:
-        deadline = time.monotonic() + DEADLINE
-        while True:
+
+        def listens() -> bool:
             with contextlib.suppress(OSError):
                 answers.append(Proxy(process, default, log).raw(target.encode(), timeout=5))
             with contextlib.suppress(OSError):
                 answers.append(Proxy(process, port, log).raw(target.encode(), timeout=5))
-                break
-            assert time.monotonic() < deadline
+                return True
+            return False
+
+        wait_until(listens, "somebody on the port of the settings")
         assert (
             "0100007F",
             default,
@@ -171,10 +173,7 @@ def test_terminating_lets_answers_in_flight_finish(tmp_path: Path, forge: Forge)
         thread = threading.Thread(target=lambda: replies.append(proxy.get("alice", "/blog/about.html")))
         asked = forge.count("/branches/")
         thread.start()
-        deadline = time.monotonic() + DEADLINE
-        while forge.count("/branches/") == asked:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)  # a poll with a deadline
+        wait_until(lambda: forge.count("/branches/") > asked, "a question to the forge")
         assert proxy.stop() == 0
         thread.join(DEADLINE)
         assert [reply.status for reply in replies] == [200]
@@ -196,10 +195,7 @@ def test_touching_the_script_changes_nothing(tmp_path: Path, forge: Forge) -> No
         proxy = Proxy(process, port, log)
         assert proxy.get("alice", "/").status == 200
         script.write_text(script.read_text() + "\n")
-        deadline = time.monotonic() + DEADLINE
-        while proxy.log.count("Loading script") < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)  # a poll with a deadline
+        proxy.until(lambda: proxy.log.count("Loading script") >= 2)
         assert proxy.get("alice", "/").headers["x-cache-status"] == "HIT"
         assert proxy.stop() == 0
         assert "Traceback" not in proxy.log
@@ -360,8 +356,5 @@ def test_trouble_with_forgejo_is_said_once_and_so_is_its_end(tmp_path: Path, for
             for _ in range(3):
                 assert proxy.get("alice", "/archived/").status == 502
         assert proxy.log.count("Forgejo gave no answer about alice/archived") == 1
-        deadline = time.monotonic() + DEADLINE
-        while proxy.get("alice", "/archived/").status != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)  # a poll with a deadline: trouble is believed for seconds
+        wait_until(lambda: proxy.get("alice", "/archived/").status == 200, "the end of the trouble")
         assert proxy.log.count("Forgejo answers again") == 1

@@ -39,7 +39,7 @@ from tests.addon.net.scripted import (
     scripted,
     silence,
 )
-from tests.waiting import until
+from tests.waiting import at_rest, rounds, until
 
 
 async def outcome(question: Coroutine[Any, Any, object]) -> object:
@@ -164,7 +164,7 @@ async def test_a_call_for_which_nobody_waits_any_more_is_not_made(connect: Conne
             asyncio.ensure_future(flights.do(number % 5, lambda: forgejo.repository("alice", "blog")))
             for number in range(10)
         ]
-        await asyncio.sleep(0)
+        await rounds()
         for waiter in waiters[:9]:
             waiter.cancel()
         await asyncio.gather(*waiters[:9], return_exceptions=True)
@@ -209,13 +209,13 @@ async def test_places_are_never_lost_whatever_is_cancelled_when() -> None:
             assert slots.turns.busy <= 3
             assert slots.strangers.busy <= 1
             for _ in range(hold):
-                await asyncio.sleep(0)
+                await rounds()
 
     for step in range(200):
         tasks = [asyncio.ensure_future(work(number % 3 != 0, number % 4)) for number in range(12)]
         for turn in range(6):
             tasks[(step * 7 + turn * 5) % 12].cancel()
-            await asyncio.sleep(0)
+            await rounds()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (slots.turns.busy, slots.strangers.busy, slots.turns.waiting, slots.strangers.waiting) == (0, 0, 0, 0)
 
@@ -387,10 +387,7 @@ async def test_two_hundred_slow_readers_hold_no_place_and_stop_the_server(connec
             assert (await forgejo.repository("alice", "blog")).name == "blog"
         with pytest.raises(Overloaded):
             await read_slowly()
-        before = -1
-        while sum(sent.values()) != before:  # until the server is found where it was a tenth of a second ago
-            before = sum(sent.values())
-            await asyncio.sleep(0.1)
+        await at_rest(lambda: sum(sent.values()))
         assert max(sent.values()) < 8 * 1024 * 1024  # the kernel's buffers
         for reader in readers[:100]:
             reader.cancel()
@@ -483,12 +480,12 @@ async def test_without_an_executor_a_large_answer_lets_others_run() -> None:
         nonlocal longest
         while True:
             started = time.perf_counter()
-            await asyncio.sleep(0)
+            await rounds()
             longest = max(longest, time.perf_counter() - started)
 
     body = json.dumps(document).encode()
     watching = asyncio.ensure_future(watch())
-    await asyncio.sleep(0)
+    await rounds()
     started = time.perf_counter()
     _, blobs = await forgejo._objects._decoded(body, {blob_id(data): len(data)}, many=False)
     took = time.perf_counter() - started

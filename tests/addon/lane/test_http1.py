@@ -30,6 +30,7 @@ from tests.addon.lane.lane_running import (
     unchunked,
 )
 from tests.addon.net.tls_wire import make_pair
+from tests.waiting import rounds
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ async def test_a_request_may_arrive_byte_by_byte() -> None:
         for byte in get("/hit", "Accept: */*", LAST):
             writer.write(bytes((byte,)))
             await writer.drain()
-            await asyncio.sleep(0)
+            await rounds()
         assert answers(await reader.read())[0][2] == b"GET /hit"
 
 
@@ -429,7 +430,7 @@ async def test_what_is_sent_behind_the_last_request_costs_no_answer(path: str, m
         await running.until(lambda: connection._requests > 0)
         for _ in range(50):
             writer.write(get("/more") * 10)
-            await asyncio.sleep(0)
+            await rounds()
         cast(asyncio.Transport, writer.transport).resume_reading()
         received = answers(await asyncio.wait_for(reader.read(), DEADLINE))
         size = len(BIG) if path in ("/big", "/stream") else len(f"GET {path}")
@@ -647,7 +648,7 @@ async def test_a_reset_in_the_middle_of_anything_harms_nobody() -> None:
             for _ in range(5):
                 _, writer = await running.connect()
                 writer.write(get(path) * 50)
-                await asyncio.sleep(0)
+                await rounds()
                 reset(writer)
         await running.until(lambda: len(running.lane) == 0)
         assert answers(await running.talk(get("/hit", LAST)))[0][0] == 200
@@ -829,8 +830,7 @@ async def test_the_end_waits_for_who_was_accepted_a_moment_ago() -> None:
     async with running_lane() as running:
         with socket.create_connection(("127.0.0.1", running.port)) as client:
             client.sendall(get("/hit"))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await rounds(2)
             assert len(running.lane) == 0  # the loop has accepted it, and said nothing of it yet
             await asyncio.wait_for(running.lane.aclose(DEADLINE), DEADLINE)
             client.setblocking(False)

@@ -35,6 +35,7 @@ from tests.addon.lane.lane_running import (
     running_lane,
 )
 from tests.addon.net.tls_wire import CAN_ASK_FOR_KEY_UPDATE, SecureWriter, client_context, make_pair, open_secure
+from tests.waiting import rounds
 
 
 @pytest.fixture
@@ -311,7 +312,7 @@ async def test_who_asks_for_key_updates_and_takes_no_answers_is_read_no_further(
         while below.is_reading() and below.get_write_buffer_size() < 1024 * 1024:
             for _ in range(1000):
                 writer.ask_for_key_update()
-            await asyncio.sleep(0)
+            await rounds()
         assert below.get_write_buffer_size() < 256 * 1024
         cast(asyncio.Transport, writer.transport).resume_reading()
         writer.write(get("/hit", LAST))

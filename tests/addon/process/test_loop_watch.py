@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from addon.process.loop_watch import BEAT_EVERY, LATE, LoopWatch, described
-from tests.waiting import until
+from tests.waiting import rounds, until
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def test_who_held_the_loop_up_is_said_with_its_place(
 ) -> None:
     watch, _ = beats
     with caplog.at_level(logging.WARNING, "addon.process.loop_watch"):
-        await asyncio.sleep(0)
+        await rounds()
         holds_everybody_up(watch)
         await until(lambda: watch.stalls)
     assert watch.worst >= LATE

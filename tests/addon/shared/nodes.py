@@ -19,7 +19,7 @@ from addon.web.forwarding import Visitor
 from addon.wiring import open_access, open_previews, open_resolver, open_server, open_sources, shared_of
 from tests.resp.fleets import MASTER, Cluster, Watched
 from tests.resp.servers import Server
-from tests.waiting import until
+from tests.waiting import becomes, until
 
 PAGES_DOMAIN = "pages.test"
 VISITOR = Visitor("192.0.2.7", True)
@@ -118,6 +118,15 @@ class Node:
             async with answer.stream() as chunks:
                 body = b"".join([chunk async for chunk in chunks])
         return Page(answer.status, body, answer.cache, time.monotonic() - began, at_once)
+
+    async def shows(self, wanted: int | bytes, host: str = "alice", path: str = "/blog/") -> None:
+        """Wait until visitors get this status, or these bytes."""
+
+        async def found() -> int | bytes:
+            page = await self.get(host, path)
+            return page.status if isinstance(wanted, int) else page.body
+
+        await becomes(found, wanted)
 
     async def aclose(self) -> None:
         await self._closing.aclose()

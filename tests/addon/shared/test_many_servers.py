@@ -29,12 +29,10 @@ from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, options_of
 from tests.resp.fleets import Cluster, Watched, clustered, watched
 from tests.resp.servers import ConsoleError, Server
-from tests.waiting import until
+from tests.waiting import becomes, until, wait_until
 
 BLOG = ("alice", "blog")
 REF, REPO, EPOCH = "~pages:ref:alice/blog@main", "~pages:repo:alice/blog", "~pages:epoch:alice/blog"
-PATIENCE = 60.0
-"""Seconds that a failover may take on a machine that does much else."""
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -54,18 +52,10 @@ async def two(node: MakeNode, redis: Cluster | Watched) -> tuple[Node, Node]:
     """Two proxies that know the blog, and are told of changes."""
     first, second = node(redis, redisTimeout="2s"), node(redis, redisTimeout="2s")
     for each in (first, second):
-        await until(lambda each=each: each.looks.live, "tracking", PATIENCE)  # type: ignore[misc]  # mypy cannot infer it
+        await each.tracked()
         assert (await each.get("alice", "/blog/")).body == FIRST
         await each.settled()
     return first, second
-
-
-async def sees(each: Node, body: bytes) -> None:
-    """Wait until a visitor gets these bytes."""
-    deadline = time.monotonic() + PATIENCE
-    while (found := (await each.get("alice", "/blog/")).body) != body:
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.002)
 
 
 # ---- a cluster -------------------------------------------------------------------------------------------------------
@@ -100,18 +90,18 @@ async def test_a_purge_a_hand_and_a_deploy_are_seen_by_every_proxy(
     first, second = await two(node, cluster)
     blog.commit({"public/index.html": b"Second"})
     assert await first.looks.purge(BLOG)
-    await sees(first, b"Second")
-    await sees(second, b"Second")
+    await first.shows(b"Second")
+    await second.shows(b"Second")
     for each in (first, second):
         await each.settled()
     older = blog.commit({"public/index.html": b"By hand"})
     cluster.ask("SET", REF, f'{{"v": 1, "commit": "{older}"}}')
     for each in (first, second):
-        await sees(each, b"By hand")
+        await each.shows(b"By hand")
     cluster.ask("FLUSHALL")
     blog.commit({"public/index.html": b"After all was gone"})
     for each in (first, second):
-        await sees(each, b"After all was gone")
+        await each.shows(b"After all was gone")
 
 
 async def test_a_slot_that_moves_takes_what_is_told_with_it(node: MakeNode, cluster: Cluster, blog: Site) -> None:
@@ -125,11 +115,11 @@ async def test_a_slot_that_moves_takes_what_is_told_with_it(node: MakeNode, clus
         for each, generation in zip((first, second), generations):
             tracking = each.looks._tracking
             assert tracking is not None
-            await until(lambda: tracking.generation > generation and each.looks.live, "everything", PATIENCE)  # noqa: B023
+            await until(lambda: tracking.generation > generation and each.looks.live, "everything")  # noqa: B023
         commit = blog.commit({"public/index.html": b"At the new place"})
         cluster.ask("SET", REF, f'{{"v": 1, "commit": "{commit}"}}')
         for each in (first, second):
-            await sees(each, b"At the new place")
+            await each.shows(b"At the new place")
     finally:
         cluster.move(slot, before)
 
@@ -210,11 +200,8 @@ async def test_a_repository_that_goes_takes_its_keys_along(node: MakeNode, clust
     first, second = await two(node, cluster)
     blog.path.rename(blog.path.with_name("elsewhere.git"))
     assert await first.looks.purge(BLOG)
-    deadline = time.monotonic() + PATIENCE
     for each in (first, second):
-        while (await each.get("alice", "/blog/")).status != 404:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.005)
+        await each.shows(404)
     await first.settled()
     left = {name.decode().split(":")[1] for name in _names(cluster, "~pages:*")}
     assert not left & {"ref", "site"}
@@ -226,17 +213,14 @@ async def test_a_password_is_told_and_one_that_somebody_adds_locks(
     first, second = await two(node, cluster)
     assert cluster.ask("GET", "password:alice:blog") == b""
     cluster.ask("SET", "password:alice:blog", SECRET)
-    deadline = time.monotonic() + PATIENCE
     for each in (first, second):
-        while (await each.get("alice", "/blog/")).status != 401:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.005)
+        await each.shows(401)
     cluster.ask("DEL", "password:alice:blog")
     for each in (first, second):
-        await sees(each, FIRST)
+        await each.shows(FIRST)
     blog.commit({".pages": f"enabled: true\npassword: {SECRET}\n".encode()})
     assert await first.looks.purge(BLOG)
-    await until(lambda: cluster.ask("GET", "password:alice:blog") == SECRET.encode(), "the password", PATIENCE)
+    await until(lambda: cluster.ask("GET", "password:alice:blog") == SECRET.encode(), "the password")
     assert cluster.ask("GET", "~pages:{password:alice:blog}") == SECRET.encode()
     await first.settled()
     assert [await each.shared.added_lock(BLOG) for each in (first, second)] == ["", ""]
@@ -309,11 +293,11 @@ class Load:
 async def recovered(first: Node, second: Node, blog: Site, word: bytes) -> None:
     """Wait until a deploy that one proxy hears of is seen at the other."""
     for each in (first, second):
-        await until(lambda each=each: not each.shared.away and each.looks.live, "an answer", PATIENCE)  # type: ignore[misc]  # as above
+        await until(lambda each=each: not each.shared.away and each.looks.live, "an answer")  # type: ignore[misc]  # as above
     blog.commit({"public/index.html": word})
     await first.looks.purge(BLOG)
-    await sees(first, word)
-    await sees(second, word)
+    await first.shows(word)
+    await second.shows(word)
 
 
 async def test_a_primary_that_dies_or_hangs_under_load_costs_no_visitor_a_page(
@@ -328,7 +312,7 @@ async def test_a_primary_that_dies_or_hangs_under_load_costs_no_visitor_a_page(
                 began = time.monotonic()
                 (victim.kill if way == "killed" else victim.pause)()
                 try:
-                    await until(lambda: first.shared.away or not first.looks.live, "trouble", PATIENCE)
+                    await until(lambda: first.shared.away or not first.looks.live, "trouble")
                     await recovered(first, second, blog, way.encode())
                     seconds = time.monotonic() - began
                     assert await changed(first, _taking(f"{way}.example", 1))
@@ -339,14 +323,7 @@ async def test_a_primary_that_dies_or_hangs_under_load_costs_no_visitor_a_page(
             _tell(capsys, f"a primary of a cluster {way}", seconds, load)
             if way == "killed":
                 victim.start()
-            await asyncio.to_thread(_whole, cluster)
-
-
-def _whole(cluster: Cluster) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not cluster.whole():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+            await asyncio.to_thread(wait_until, cluster.whole, "a cluster that is whole")
 
 
 async def test_a_master_that_dies_under_load_costs_no_visitor_a_page_and_loses_no_purge(
@@ -365,7 +342,7 @@ async def test_a_master_that_dies_under_load_costs_no_visitor_a_page_and_loses_n
             # Its last word never reached the one that takes over.
             other.ask("CONFIG", "SET", "replica-read-only", "no")
             other.ask("DEL", EPOCH)
-            await until(lambda: _says(other, EPOCH) == epoch, "the purge", PATIENCE)
+            await until(lambda: _says(other, EPOCH) == epoch, "the purge")
             await recovered(first, second, blog, b"After")
             seconds = time.monotonic() - began
             assert await changed(first, _taking("after.example", 1))
@@ -391,12 +368,15 @@ def _taking(host: str, number: int) -> Planned[bool]:
 
 async def changed(node: Node, plan: Planned[bool]) -> bool:
     """What a plan says, however often it takes to get an answer."""
-    deadline = time.monotonic() + PATIENCE
-    while (told := await node.store.change(plan)) is NO_ANSWER:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-    assert isinstance(told, bool)
-    return told
+    told: list[object] = []
+
+    async def answered() -> bool:
+        told.append(await node.store.change(plan))
+        return told[-1] is not NO_ANSWER
+
+    await becomes(answered, True)
+    assert isinstance(told[-1], bool)
+    return told[-1]
 
 
 def _says(server: Server, name: str) -> object:
