@@ -22,7 +22,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
@@ -268,6 +268,12 @@ class Forge:
             thread.join(10)
         self._thread = self._loop = None
         self.registry.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def _listen(self, sockets: list[socket.socket]) -> None:
         self.host, self.port = sockets[0].getsockname()[:2]

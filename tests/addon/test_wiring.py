@@ -38,32 +38,31 @@ def redis() -> Iterator[Server]:
 
 
 @pytest.fixture
-def mapping(tmp_path: Path, redis: Server) -> Iterator[dict[str, Any]]:
+def mapping(tmp_path: Path, own_redis: Server) -> Iterator[dict[str, Any]]:
     """Options under which every part there is has to be made."""
     site = Site(tmp_path / "forge" / "alice" / "blog.git", {".pages": ENABLED, "public/index.html": b"hello"})
-    forge = start_forge(tmp_path / "forge")
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # nobody else gets this port meanwhile
+    # Nobody else gets this port meanwhile.
+    with start_forge(tmp_path / "forge") as forge, socket.create_server(("127.0.0.1", 0)) as taken:
         yield {
             "pagesDomain": "pages.test",
             "forgejoHost": forge.url,
-            "redisHost": redis.host,
-            "redisPort": redis.port,
+            "redisHost": own_redis.host,
+            "redisPort": own_redis.port,
             "stateDir": str(tmp_path / "state"),
             "accessLog": str(tmp_path / "access.log"),
             "acmeChallengeUpstream": "http://127.0.0.1:1",
             "adminListen": f"127.0.0.1:{taken.getsockname()[1]}",
             "enableCustomDomainDNSVerification": True,
         }
-    forge.stop()
     site.close()
 
 
 @pytest.fixture
-async def nothing_left(redis: Server) -> Left:
+async def nothing_left(own_redis: Server) -> Left:
     """Waits until nothing is open that was not before the test: threads, tasks, clients of Redis."""
 
     def opened() -> set[str]:
-        clients = redis.ask("CLIENT", "LIST")
+        clients = own_redis.ask("CLIENT", "LIST")
         assert isinstance(clients, bytes)
         others = clients.decode().count("\n") - 1  # without who asks
         return {

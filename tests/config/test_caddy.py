@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography import x509
 
-from addon.preview.forge import Forge
 from tests.addon.domains.name_server import name_server
 from tests.addon.net.tls_wire import make_pair
 from tests.addon.preview.running import start_forge
@@ -110,14 +109,13 @@ def test_other_ways_to_a_certificate_than_the_module_of_a_dns_provider_are_as_wr
 
 
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the forge, whose sites have domains that lead here and ones that do not."""
     root = tmp_path_factory.mktemp("forge")
     Site(root / "alice" / ".profile.git", {".pages": b"custom_domain: www.example.org\n", "public/index.html": PAGE})
     listed = "".join(f"  - {host}\n" for host in (*LEAD_HERE, *LEAD_ELSEWHERE))
     Site(root / "bob" / ".profile.git", {".pages": f"custom_domain:\n{listed}".encode(), "public/index.html": PAGE})
-    forge = start_forge(root)
-    yield forge
-    forge.stop()
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +129,8 @@ def ask_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def proxy(forge: Forge, proxy_folder: Path, ask_port: int) -> Iterator[Proxy]:
-    with name_server() as names:
+def proxy(root: Path, proxy_folder: Path, ask_port: int) -> Iterator[Proxy]:
+    with start_forge(root) as forge, name_server() as names:
         names.zone = {(host, "A"): ["192.0.2.1"] for host in (PAGES_DOMAIN, "www.example.org", "example.org")}
         names.zone |= {(host, "A"): ["192.0.2.1"] for host in LEAD_HERE}
         names.zone |= {(host, "A"): ["198.51.100.7"] for host in LEAD_ELSEWHERE}

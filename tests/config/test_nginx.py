@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import pytest
 
-from addon.preview.forge import Forge
 from tests.addon.net.tls_wire import client_context
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
@@ -99,25 +98,24 @@ def exchange(
 
 
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the forge."""
     root = tmp_path_factory.mktemp("forge")
     files = {".pages": b"custom_domain: www.example.org\n", "public/index.html": PAGE, "public/a%2Fb": b"odd"}
     Site(root / "alice" / "blog.git", files)
     Site(root / "alice" / "gallery.git", gallery())
-    forge = start_forge(root)
-    yield forge
-    forge.stop()
+    return root
 
 
 @pytest.fixture(scope="module")
-def front(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def front(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     assert NGINX is not None, "nginx is not installed"
     folder = tmp_path_factory.mktemp("nginx")
     places = folder / "proxy"
     port, plain_port = free_port(), free_port()
     certificates = make_certificates(folder)
     options = {"accessLog": "requests.log", "forgejoPublicHost": FORGEJO}
-    with running_proxy(places, forge.url, **options) as proxy:
+    with start_forge(root) as forge, running_proxy(places, forge.url, **options) as proxy:
         text = (FOLDER / "pages.conf").read_text()
         for old, new in (
             ("127.0.0.1:8080", f"127.0.0.1:{proxy.port}"),

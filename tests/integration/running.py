@@ -171,12 +171,19 @@ def wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> N
 
 
 @contextlib.contextmanager
-def running_proxy(folder: Path, forgejo: str, **options: Any) -> Iterator[Proxy]:
-    """A mitmdump in front of a forge; killed at the end if it was not stopped. Its log must tell of no fault."""
+def running_proxy(folder: Path, forgejo: str, *, beside: str = "", **options: Any) -> Iterator[Proxy]:
+    """A mitmdump in front of a forge; killed at the end if it was not stopped. Its log must tell of no fault.
+
+    beside: a script that it loads beside the addon.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = options.pop("port", None) or free_port()
     config = write_config(folder, forgejo, port, **options)
-    process, log = spawn(folder, mitmdump_command(config))
+    command = mitmdump_command(config)
+    if beside:
+        (folder / "beside.py").write_text(beside)
+        command += ["-s", str(folder / "beside.py")]
+    process, log = spawn(folder, command)
     try:
         wait_for_port(process, port, log)
         yield Proxy(process, port, log)

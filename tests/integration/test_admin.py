@@ -65,24 +65,28 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     files = {".pages": f"custom_domain: [{HOST}, {AWAY}]\n".encode(), "public/index.html": b"one"}
     site = Site(root / "forge" / "alice" / "blog.git", files)
     Site(root / "forge" / "bob" / "code.git", {"main.c": b"int x;"})
-    forge = start_forge(root / "forge")
-    port = free_port()
-    with start_valkey() as redis, name_server() as names:
-        for host in (PAGES_DOMAIN, HOST, HOST.removeprefix("www.")):
-            names.zone[host, "A"] = ["192.0.2.1"]
-        names.zone[AWAY, "A"] = ["198.51.100.1"]
-        options = {"dnsResolvers": [names.address], "redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
-        options |= {
-            "adminListen": f"127.0.0.1:{port}",
-            "adminToken": TOKEN,
-            "adminHosts": ["status.example"],
-            "forgejoPublicHost": "git.example",
-        }
-        with running_proxy(root / "proxy", forge.url, **options) as proxy:
-            wait_until(lambda: is_open(port), "the admin listener")
-            yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml", root / "forge")
-    site.close()
-    forge.stop()
+    with start_forge(root / "forge") as forge:
+        port = free_port()
+        with start_valkey() as redis, name_server() as names:
+            for host in (PAGES_DOMAIN, HOST, HOST.removeprefix("www.")):
+                names.zone[host, "A"] = ["192.0.2.1"]
+            names.zone[AWAY, "A"] = ["198.51.100.1"]
+            options = {
+                "dnsResolvers": [names.address],
+                "redisHost": redis.host,
+                "redisPort": redis.port,
+                "cacheTTL": 3600,
+            }
+            options |= {
+                "adminListen": f"127.0.0.1:{port}",
+                "adminToken": TOKEN,
+                "adminHosts": ["status.example"],
+                "forgejoPublicHost": "git.example",
+            }
+            with running_proxy(root / "proxy", forge.url, **options) as proxy:
+                wait_until(lambda: is_open(port), "the admin listener")
+                yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml", root / "forge")
+        site.close()
 
 
 def test_health_says_yes_to_anybody_and_how_the_rest_is(desk: Desk) -> None:
@@ -347,22 +351,21 @@ def test_a_certificate_is_for_hosts_that_are_ours(host: str, status: int, desk: 
 def test_an_owner_nobody_ever_visited_may_have_one(tmp_path: Path) -> None:
     # A certificate comes before the first visit.
     Site(tmp_path / "forge" / "carol" / "page.git", {".pages": b"enabled: true\n", "public/index.html": b"hi"})
-    forge = start_forge(tmp_path / "forge")
-    port = free_port()
-    with running_proxy(tmp_path / "proxy", forge.url, adminListen=f"127.0.0.1:{port}"):
-        wait_until(lambda: is_open(port), "the admin listener")
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        for _ in range(2):
+    with start_forge(tmp_path / "forge") as forge:
+        port = free_port()
+        with running_proxy(tmp_path / "proxy", forge.url, adminListen=f"127.0.0.1:{port}"):
+            wait_until(lambda: is_open(port), "the admin listener")
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            for _ in range(2):
+                client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
+                response = client.getresponse()
+                assert (response.status, response.read() != b"") == (200, True)
+                client.close()
+            calls = len(forge.calls)
             client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
-            response = client.getresponse()
-            assert (response.status, response.read() != b"") == (200, True)
+            assert client.getresponse().status == 200
+            assert len(forge.calls) == calls
             client.close()
-        calls = len(forge.calls)
-        client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
-        assert client.getresponse().status == 200
-        assert len(forge.calls) == calls
-        client.close()
-    forge.stop()
 
 
 @pytest.mark.parametrize(
@@ -422,24 +425,23 @@ def test_what_is_no_request_gets_no_more_than_an_error(data: bytes, desk: Desk) 
 
 def test_the_command_purges_by_it_where_there_is_no_redis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site = Site(tmp_path / "forge" / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"one"})
-    forge = start_forge(tmp_path / "forge")
-    options = {"adminListen": f"127.0.0.1:{free_port()}", "adminToken": TOKEN, "cacheTTL": 3600}
-    config = tmp_path / "proxy" / "pages.yaml"
-    with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
-        for what in ("alice/blog", f"alice.{PAGES_DOMAIN}", None):
-            assert proxy.get("alice", "/blog/").status == 200
-            body = f"for {what}".encode()
-            site.commit({"public/index.html": body})
-            if what != f"alice.{PAGES_DOMAIN}":  # that is the profile's
-                assert purge_command(load(config), what) == 0
-                wait_until(lambda: proxy.get("alice", "/blog/").body == body, "the push")  # noqa: B023
-        assert purge_command(load(config), "stranger.example") == 1
-    assert purge_command(load(config), None) == 1
-    told = capsys.readouterr()
-    assert "looks again at alice/blog" in told.out
-    assert "no answer at adminListen" in told.err
-    assert TOKEN not in told.out + told.err
-    forge.stop()
+    with start_forge(tmp_path / "forge") as forge:
+        options = {"adminListen": f"127.0.0.1:{free_port()}", "adminToken": TOKEN, "cacheTTL": 3600}
+        config = tmp_path / "proxy" / "pages.yaml"
+        with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+            for what in ("alice/blog", f"alice.{PAGES_DOMAIN}", None):
+                assert proxy.get("alice", "/blog/").status == 200
+                body = f"for {what}".encode()
+                site.commit({"public/index.html": body})
+                if what != f"alice.{PAGES_DOMAIN}":  # that is the profile's
+                    assert purge_command(load(config), what) == 0
+                    wait_until(lambda: proxy.get("alice", "/blog/").body == body, "the push")  # noqa: B023
+            assert purge_command(load(config), "stranger.example") == 1
+        assert purge_command(load(config), None) == 1
+        told = capsys.readouterr()
+        assert "looks again at alice/blog" in told.out
+        assert "no answer at adminListen" in told.err
+        assert TOKEN not in told.out + told.err
 
 
 def test_a_visitor_of_the_pages_finds_none_of_it(desk: Desk) -> None:

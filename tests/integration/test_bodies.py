@@ -8,7 +8,6 @@ import hashlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,19 +26,12 @@ FLAT = 48 * MIB
 BLOCK = download(MIB)
 
 
-@pytest.fixture(scope="module")
-def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
-    with passing_through(folder, odd) as proxy:
-        with Wire(proxy.port) as wire:  # what is loaded once is loaded before anything is measured
-            echo(wire)
-            wire.exchange(ALICE, "/blog/")
-        yield proxy
-
-
-@pytest.fixture
-def wire(proxy: Proxy) -> Iterator[Wire]:
-    with Wire(proxy.port) as wire:
-        yield wire
+@pytest.fixture(scope="module", autouse=True)
+def warm(passing: Proxy) -> None:
+    """What is loaded once is loaded before anything is measured."""
+    with Wire(passing.port) as wire:
+        echo(wire)
+        wire.exchange(ALICE, "/blog/")
 
 
 def post(wire: Wire, host: str, target: str, mebibytes: int, *, chunked: bool, method: str = "POST") -> str:
@@ -60,8 +52,8 @@ def post(wire: Wire, host: str, target: str, mebibytes: int, *, chunked: bool, m
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_to_forgejo_is_streamed(proxy: Proxy, wire: Wire, chunked: bool) -> None:
-    with Memory(proxy.process.pid) as memory:
+def test_an_upload_to_forgejo_is_streamed(passing: Proxy, wire: Wire, chunked: bool) -> None:
+    with Memory(passing.process.pid) as memory:
         sent = post(wire, GIT, "/upload", 200, chunked=chunked)
         head, body = wire.answer()
     told = json.loads(body)
@@ -71,9 +63,9 @@ def test_an_upload_to_forgejo_is_streamed(proxy: Proxy, wire: Wire, chunked: boo
 
 
 @pytest.mark.parametrize("form", ["", "&chunked=1", "&eof=1"])
-def test_a_download_from_forgejo_is_streamed(proxy: Proxy, wire: Wire, folder: Path, form: str) -> None:
+def test_a_download_from_forgejo_is_streamed(passing: Proxy, wire: Wire, folder: Path, form: str) -> None:
     path = f"/download/{len(form)}"
-    with Memory(proxy.process.pid) as memory:
+    with Memory(passing.process.pid) as memory:
         wire.ask(GIT, f"{path}?size={200 * MIB}{form}")
         size, digest = digest_of(wire.pieces(wire.head()))
     assert (size, digest) == (200 * MIB, digest_of(BLOCK for _ in range(200))[1])
@@ -81,8 +73,8 @@ def test_a_download_from_forgejo_is_streamed(proxy: Proxy, wire: Wire, folder: P
     assert logged(folder, path)["bytes"] == 200 * MIB
 
 
-def test_a_reader_that_stops_stops_forgejo(proxy: Proxy, odd: OddForge, wire: Wire) -> None:
-    with Memory(proxy.process.pid) as memory:
+def test_a_reader_that_stops_stops_forgejo(passing: Proxy, odd: OddForge, wire: Wire) -> None:
+    with Memory(passing.process.pid) as memory:
         before = odd.sent
         wire.ask(GIT, f"/download?size={500 * MIB}")
         assert wire.head().status == 200
@@ -91,9 +83,9 @@ def test_a_reader_that_stops_stops_forgejo(proxy: Proxy, odd: OddForge, wire: Wi
     assert memory.growth < FLAT
 
 
-def test_a_forgejo_that_stops_reading_stops_the_sender(proxy: Proxy) -> None:
-    odd_wire = Wire(proxy.port, timeout=3)
-    with Memory(proxy.process.pid) as memory, odd_wire as wire:
+def test_a_forgejo_that_stops_reading_stops_the_sender(passing: Proxy) -> None:
+    odd_wire = Wire(passing.port, timeout=3)
+    with Memory(passing.process.pid) as memory, odd_wire as wire:
         wire.ask(GIT, "/unread", "POST", Content_Length=str(500 * MIB))
         sent = 0
         with contextlib.suppress(TimeoutError):
@@ -105,8 +97,8 @@ def test_a_forgejo_that_stops_reading_stops_the_sender(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("target", ["/blog/", "/nothing/at/all", "/%zz"])
-def test_a_body_for_a_page_is_never_collected(proxy: Proxy, wire: Wire, target: str, chunked: bool) -> None:
-    with Memory(proxy.process.pid) as memory:
+def test_a_body_for_a_page_is_never_collected(passing: Proxy, wire: Wire, target: str, chunked: bool) -> None:
+    with Memory(passing.process.pid) as memory:
         post(wire, ALICE, target, 300 if target == "/blog/" else 60, chunked=chunked)
         head, _ = wire.answer()
     assert head.status == (400 if target == "/%zz" else 405)
@@ -117,8 +109,8 @@ def test_a_body_for_a_page_is_never_collected(proxy: Proxy, wire: Wire, target: 
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("target", ["/blog/", "/blog/big.dat", "/nothing.html"])
-def test_a_get_with_a_body_gets_its_page(proxy: Proxy, wire: Wire, target: str, chunked: bool) -> None:
-    with Memory(proxy.process.pid) as memory:
+def test_a_get_with_a_body_gets_its_page(passing: Proxy, wire: Wire, target: str, chunked: bool) -> None:
+    with Memory(passing.process.pid) as memory:
         sender = threading.Thread(
             target=post, args=(wire, ALICE, target, 60), kwargs={"chunked": chunked, "method": "GET"}
         )
@@ -193,9 +185,9 @@ def test_a_slow_body_gets_its_answer_at_once_and_the_connection_stays_in_step(wi
     ],
 )
 def test_who_half_closes_is_answered(
-    proxy: Proxy, host: str, target: str, method: str, framing: str, status: int
+    passing: Proxy, host: str, target: str, method: str, framing: str, status: int
 ) -> None:
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         wire.send(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{framing}".encode())
         wire.socket.shutdown(socket.SHUT_WR)
         head, _ = wire.answer()
@@ -223,9 +215,9 @@ def test_a_client_that_expects_is_not_told_to_send_what_pages_do_not_read(wire: 
 
 
 @pytest.mark.parametrize(("host", "status"), [(GIT, b"200"), (ALICE, b"405")])
-def test_http_1_0_is_never_told_to_continue(proxy: Proxy, host: str, status: bytes) -> None:
+def test_http_1_0_is_never_told_to_continue(passing: Proxy, host: str, status: bytes) -> None:
     data = f"POST /echo HTTP/1.0\r\nHost: {host}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nab"
-    received = proxy.raw(data.encode(), timeout=10)
+    received = passing.raw(data.encode(), timeout=10)
     assert received.split()[1] == status
     assert b" 100 " not in received
 
@@ -259,10 +251,10 @@ GIVEN_UP = [
 
 @pytest.mark.parametrize(("framing", "data", "status"), GIVEN_UP)
 def test_an_upload_that_ends_early_is_cut_at_forgejo_too(
-    proxy: Proxy, odd: OddForge, folder: Path, framing: str, data: bytes, status: int
+    passing: Proxy, odd: OddForge, folder: Path, framing: str, data: bytes, status: int
 ) -> None:
     before, target = odd.uploads_cut, f"/upload/cut/{len(data)}/{status}"
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         wire.send(f"POST {target} HTTP/1.1\r\nHost: {GIT}\r\n{framing}\r\n\r\n".encode())
         wait_until(lambda: odd.requests[-1].target == target)
         wire.send(data)
@@ -275,10 +267,10 @@ def test_an_upload_that_ends_early_is_cut_at_forgejo_too(
 
 
 @pytest.mark.parametrize("target", ["/never", f"/download?size={500 * MIB}", "/events"])
-def test_when_the_visitor_leaves_forgejo_is_left_as_well(proxy: Proxy, odd: OddForge, target: str) -> None:
+def test_when_the_visitor_leaves_forgejo_is_left_as_well(passing: Proxy, odd: OddForge, target: str) -> None:
     wait_until(lambda: odd.connections == 0)
     for _ in range(5):
-        with Wire(proxy.port) as wire:
+        with Wire(passing.port) as wire:
             wire.ask(GIT, target)
             wait_until(lambda: odd.connections == 1)
             if target != "/never":

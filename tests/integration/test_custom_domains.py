@@ -137,8 +137,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
     root = tmp_path / "forge"
     files = {".pages": f"custom_domain: {VICTIM}\n".encode(), "public/index.html": b"<h1>Victim</h1>"}
     Site(root / "victim" / "site.git", files).close()
-    forge = start_forge(root)
-    with start_valkey() as redis, name_server() as names:
+    with start_forge(root) as forge, start_valkey() as redis, name_server() as names:
         # All of these names lead here, so what keeps a router away from anybody is not that.
         names.zone = {(f"*.{zone}", "A"): ["192.0.2.1"] for zone in ("test", "victim.test", "bank.test")}
         options = {
@@ -155,7 +154,6 @@ def town(tmp_path: Path) -> Iterator[Town]:
             rules = [f"traefik/http/routers/{name}/rule" for name in ("pages-domain-base", "custom-www-victim-test")]
             wait_until(lambda: redis.ask("EXISTS", *rules) == 2, "a domain, and all routers")
             yield Town(proxy, redis, root)
-    forge.stop()
 
 
 def test_a_visit_is_all_that_a_domain_takes(town: Town) -> None:
@@ -210,12 +208,10 @@ def test_a_name_that_must_be_proven_and_is_not_goes_to_nobody(tmp_path: Path) ->
     root = tmp_path / "forge"
     files = {".pages": f"custom_domain: {VICTIM}\n".encode(), "public/index.html": b"<h1>Mallory</h1>"}
     Site(root / "mallory" / "site.git", files).close()
-    forge = start_forge(root)
-    with start_valkey() as redis:
+    with start_forge(root) as forge, start_valkey() as redis:
         options = {"redisHost": redis.host, "redisPort": redis.port, "enableCustomDomainDNSVerification": True}
         with running_proxy(tmp_path / "proxy", forge.url, **options, dnsResolvers=["127.0.0.1"]) as proxy:
             assert proxy.get("mallory", "/site/").status == 200
             wait_until(lambda: f"{VICTIM} is refused" in proxy.log, "a word of it")
             assert redis.ask("EXISTS", f"custom_domain:{VICTIM}", "mallory:site") == 0
             assert proxy.get(VICTIM).status == 404
-    forge.stop()

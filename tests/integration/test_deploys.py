@@ -43,8 +43,7 @@ class Deployment(NamedTuple):
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deploys")
     site = Site(folder / "forge" / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"First"})
-    forge = start_forge(folder / "forge")
-    with start_valkey() as redis:
+    with start_forge(folder / "forge") as forge, start_valkey() as redis:
         options = {
             "redisHost": redis.host,
             "redisPort": redis.port,
@@ -57,7 +56,6 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             running_proxy(folder / "two", forge.url, **options) as two,
         ):
             yield Deployment((one, two), site, redis, forge)
-    forge.stop()
     site.close()
 
 

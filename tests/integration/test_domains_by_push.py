@@ -45,15 +45,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     alices = Site(folder / "forge" / "alice" / "blog.git", {".pages": b"", "public/index.html": b"Alice"})
     mallorys = Site(folder / "forge" / "mallory" / "evil.git", {".pages": b"", "public/index.html": b"Mallory"})
     alices.commit({"public/index.html": b"Alice on dev"}, branch="dev")
-    forge = start_forge(folder / "forge")
-    with start_valkey() as redis:
+    with start_forge(folder / "forge") as forge, start_valkey() as redis:
         options = {"redisHost": redis.host, "redisPort": redis.port, "webhookSecret": SECRET}
         with (
             running_proxy(folder / "one", forge.url, **options) as one,
             running_proxy(folder / "two", forge.url, **options) as two,
         ):
             yield Shop((one, two), alices, mallorys, redis)
-    forge.stop()
     alices.close()
     mallorys.close()
 
@@ -78,12 +76,8 @@ def test_a_domain_comes_with_a_push_and_goes_with_one(shop: Shop) -> None:
 
 def test_a_visit_is_enough_where_there_is_neither_redis_nor_webhook(shop: Shop, tmp_path: Path) -> None:
     shop.alices.commit({".pages": b"custom_domain: alone.example.org\n"})
-    forge = start_forge(shop.alices.path.parent.parent)
-    try:
-        with running_proxy(tmp_path, forge.url) as proxy:
-            assert proxy.get("alice", "/blog/").status == 200
-            proxy.comes_to(200, "alone.example.org", body=b"Alice")
-            assert proxy.stop() == 0
-            assert "Traceback" not in proxy.log
-    finally:
-        forge.stop()
+    with start_forge(shop.alices.path.parent.parent) as forge, running_proxy(tmp_path, forge.url) as proxy:
+        assert proxy.get("alice", "/blog/").status == 200
+        proxy.comes_to(200, "alone.example.org", body=b"Alice")
+        assert proxy.stop() == 0
+        assert "Traceback" not in proxy.log

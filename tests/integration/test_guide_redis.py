@@ -55,15 +55,14 @@ def place(tmp_path: Path) -> Iterator[tuple[Shell, Proxy]]:
     site.commit({"public/index.html": b"new"})
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(tmp_path / "forge" / "alice" / "blog.git"), str(clone)], check=True)
-    forge = start_forge(tmp_path / "forge")
-    with start_valkey() as redis:
-        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
-        with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
-            assert proxy.get("alice", "/blog/").body == b"new"
-            proxy.comes_to(200, "www.example.org")
-            yield Shell(tmp_path, clone, redis), proxy
-    site.close()
-    forge.stop()
+    with start_forge(tmp_path / "forge") as forge:
+        with start_valkey() as redis:
+            options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
+            with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+                assert proxy.get("alice", "/blog/").body == b"new"
+                proxy.comes_to(200, "www.example.org")
+                yield Shell(tmp_path, clone, redis), proxy
+        site.close()
 
 
 def test_every_command_does_what_the_guide_says(place: tuple[Shell, Proxy]) -> None:

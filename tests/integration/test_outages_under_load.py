@@ -81,8 +81,7 @@ def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
         f"public{path}": body for path, body in PAGES.items()
     }
     site = Site(tmp_path / "forge" / "alice" / "blog.git", files)
-    forge = start_forge(tmp_path / "forge")
-    with start_valkey() as redis:
+    with start_forge(tmp_path / "forge") as forge, start_valkey() as redis:
         # Refs that age while the test runs, so that looks at the forge are due all the time.
         options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": "1s", "forgejoTimeout": "3s"}
         with (
@@ -98,7 +97,6 @@ def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
             load.start()
             yield load, redis, forge
             load.stop()
-    forge.stop()
     site.close()
 
 

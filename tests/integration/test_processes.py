@@ -46,9 +46,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def web(tmp_path: Path, site: Site) -> Iterator[Forge]:
-    forge = start_forge(tmp_path / "forge")
-    yield forge
-    forge.stop()
+    with start_forge(tmp_path / "forge") as forge:
+        yield forge
 
 
 def only(service: Service, number: int) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from addon.preview.forge import Forge
 from tests.addon.preview import fixtures
-from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
 from tests.integration.through import MIB
 from tests.integration.wire import Head, Memory, Wire
@@ -25,14 +24,6 @@ PART = 5 * MIB
 """Bytes that most of them want: more than the buffers of the kernel hold."""
 PER_READER = 640 * 1024
 """Memory for one: the buffers of two connections in the proxy and one to the forge."""
-
-
-@pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
-    fixtures.make_repositories(tmp_path / "repositories")
-    forge = recorded_forge(tmp_path / "repositories")
-    yield forge
-    forge.stop()
 
 
 @pytest.fixture
@@ -104,9 +95,12 @@ def test_when_the_forge_is_killed_every_reader_is_cut_and_none_has_an_answer_tha
     with contextlib.ExitStack() as stack:
         readers = start(proxy, stack, 40) + start(proxy, stack, 40, lane=False)
         forge.stop()
-        for wire, head in readers:
-            length = int(head.field("content-length") or "0")
-            with pytest.raises((EOFError, ConnectionResetError)):
-                wire.exactly(length)
+        try:
+            for wire, head in readers:
+                length = int(head.field("content-length") or "0")
+                with pytest.raises((EOFError, ConnectionResetError)):
+                    wire.exactly(length)
+        finally:
+            forge.start_thread(forge.port)  # it is everybody's
     assert proxy.get(ALICE, "/blog/").status == 200  # is in memory
     assert "Traceback" not in proxy.log

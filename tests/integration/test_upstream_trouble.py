@@ -82,18 +82,12 @@ def proxy_before_forge(odd_port: int, tmp_path_factory: pytest.TempPathFactory) 
         yield proxy, folder
 
 
-@pytest.fixture(scope="module")
-def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
-    with passing_through(folder, odd) as proxy:
-        yield proxy
-
-
 @pytest.mark.parametrize("form", ["", "&chunked=1"])
 def test_a_forgejo_that_dies_in_mid_body_leaves_no_answer_that_looks_whole(
-    proxy: Proxy, folder: Path, form: str
+    passing: Proxy, folder: Path, form: str
 ) -> None:
     path = f"/download/dies/{len(form)}"
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         wire.ask(GIT, f"{path}?size={4 * MIB}&die={MIB}{form}")
         head = wire.head()
         assert head.status == 200
@@ -105,8 +99,8 @@ def test_a_forgejo_that_dies_in_mid_body_leaves_no_answer_that_looks_whole(
     assert line["bytes"] < 4 * MIB
 
 
-def test_what_is_not_http_is_a_page_of_ours(proxy: Proxy, odd: OddForge) -> None:
-    with Wire(proxy.port) as wire:
+def test_what_is_not_http_is_a_page_of_ours(passing: Proxy, odd: OddForge) -> None:
+    with Wire(passing.port) as wire:
         head, body = wire.exchange(GIT, "/garbage")
         assert_our_page(head, body, 502, odd.port)
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from addon.preview.forge import Forge
 from tests.addon.preview.odd_pages import OddForge
-from tests.integration.running import Proxy, mitmdump_command, running_proxy, spawn, wait_for_port, write_config
+from tests.integration.running import Proxy, running_proxy
 from tests.integration.wire import Wire
-from tests.ports import free_port
 from tests.waiting import wait_until
 
 GIT = "git.test"
@@ -27,22 +26,6 @@ def passing_through(folder: Path, forge: OddForge | Forge, **options: Any) -> It
     options = {"forgejoHost": forge.url, "forgejoPublicHost": GIT, "accessLog": "requests.log"} | options
     with running_proxy(folder, options.pop("forgejoHost"), **options) as proxy:
         yield proxy
-
-
-@contextlib.contextmanager
-def passing_through_with(folder: Path, forge: OddForge | Forge, script: str) -> Iterator[Proxy]:
-    """A mitmdump that loads another script beside the addon."""
-    beside = folder / "beside.py"
-    beside.write_text(script)
-    port = free_port()
-    config = write_config(folder, forge.url, port, forgejoPublicHost=GIT)
-    process, log = spawn(folder, [*mitmdump_command(config), "-s", str(beside)])
-    try:
-        wait_for_port(process, port, log)
-        yield Proxy(process, port, log)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def log_lines(folder: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,6 @@ from addon.preview.faults import html_instead
 from addon.preview.forge import Forge
 from addon.settings.schema import Settings
 from addon.shared.domain_records import Claim, SiteDomains, read_record, record_of
-from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import routers
 from tests.resp.servers import Server
@@ -84,11 +83,9 @@ def blog(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def forge(tmp_path: Path, blog: Site) -> Iterator[Forge]:
+def root(tmp_path: Path, blog: Site) -> Path:
     Site(tmp_path / "forge" / "bob" / "many.git", {".pages": b"enabled: true\n", "public/index.html": b"Many"}).close()
-    forge = start_forge(tmp_path / "forge")
-    yield forge
-    forge.stop()
+    return tmp_path / "forge"
 
 
 @pytest.fixture

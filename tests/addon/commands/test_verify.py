@@ -15,7 +15,6 @@ import pytest
 from addon.commands.cli import main
 from addon.preview.forge import Forge
 from tests.addon.domains.name_server import NameServer, name_server
-from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 
 HOST = "www.example.org"
@@ -28,11 +27,9 @@ def names() -> Iterator[NameServer]:
 
 
 @pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
+def root(tmp_path: Path) -> Path:
     Site(tmp_path / "forge" / "Alice" / "Blog.git", {".pages": b"custom_domain: www.example.org\n"})
-    forge = start_forge(tmp_path / "forge")
-    yield forge
-    forge.stop()
+    return tmp_path / "forge"
 
 
 @pytest.fixture

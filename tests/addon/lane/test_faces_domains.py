@@ -74,18 +74,17 @@ def redis() -> Iterator[Server]:
 def faces(tmp_path_factory: pytest.TempPathFactory, redis: Server) -> Iterator[Faces]:
     root = tmp_path_factory.mktemp("forge")
     make_sites(root)
-    forge = start_forge(root)
-    options = {
-        "redisHost": redis.host,
-        "redisPort": redis.port,
-        "redisTimeout": "5s",
-        "cacheTTL": 3600,
-        "authSecretKey": "k" * 32,
-        "trustedProxies": ["loopback"],
-    }
-    with both_faces(tmp_path_factory, forge, **options) as faces:
-        yield faces
-    forge.stop()
+    with start_forge(root) as forge:
+        options = {
+            "redisHost": redis.host,
+            "redisPort": redis.port,
+            "redisTimeout": "5s",
+            "cacheTTL": 3600,
+            "authSecretKey": "k" * 32,
+            "trustedProxies": ["loopback"],
+        }
+        with both_faces(tmp_path_factory, forge, **options) as faces:
+            yield faces
 
 
 PATHS = [

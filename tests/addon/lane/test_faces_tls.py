@@ -74,9 +74,8 @@ def secured(folder: Path, forge: str, **options: object) -> Iterator[Secured]:
 
 @pytest.fixture(scope="module")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    forge = everything_forge(tmp_path_factory.mktemp("forge"))
-    yield forge
-    forge.stop()
+    with everything_forge(tmp_path_factory.mktemp("forge")) as forge:
+        yield forge
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,13 +35,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def forge(root: Path) -> Iterator[Forge]:
-    running = start_forge(root)
-    yield running
-    running.stop()
-
-
 async def test_a_cold_site_costs_repository_branch_tree_and_one_batch(forge: Forge) -> None:
     async with serving(forge) as pages:
         reply = await pages.get("alice", "/blog/")
@@ -57,8 +49,7 @@ async def test_a_cold_site_costs_repository_branch_tree_and_one_batch(forge: For
 
 @pytest.mark.parametrize("flavour", [FORGEJO_11, GITEA], ids=["Forgejo 11", "Gitea"])
 async def test_where_there_are_no_batches_each_blob_is_one_call(root: Path, flavour: Flavour) -> None:
-    forge = start_forge(root, flavour=flavour)
-    try:
+    with start_forge(root, flavour=flavour) as forge:
         async with serving(forge) as pages:
             await pages.get("alice", "/blog/")
             asked = pages.asked()
@@ -67,8 +58,6 @@ async def test_where_there_are_no_batches_each_blob_is_one_call(root: Path, flav
             assert len(asked) == 3 + 1 + 2
             await pages.get("alice", "/")
             assert pages.count() == 3 + 1  # its `.pages` is the same blob
-    finally:
-        forge.stop()
 
 
 async def test_the_second_page_of_a_known_site_costs_its_blob(forge: Forge) -> None:

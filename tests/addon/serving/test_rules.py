@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from addon.preview.forge import Forge
 from tests.addon.preview.sites import Site
-from tests.addon.serving.pages import ENABLED, Reply, Serving, serving, start_forge
+from tests.addon.serving.pages import ENABLED, Reply, Serving, serving
 
 REDIRECTS = b"""
 /old        /new
@@ -80,13 +80,6 @@ def root(tmp_path: Path) -> Path:
     Site(tmp_path / "alice" / "plain.git", {"README": b"no site"})
     Site(tmp_path / "alice" / "dotted.repo.git", {**app, ".pages": ENABLED})
     return tmp_path
-
-
-@pytest.fixture
-def forge(root: Path) -> Iterator[Forge]:
-    running = start_forge(root)
-    yield running
-    running.stop()
 
 
 @pytest.fixture

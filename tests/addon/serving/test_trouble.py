@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from addon.preview.settings import Token
 from addon.shared.lookup import Fault
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import Site, lfs_pointer
-from tests.addon.serving.pages import ENABLED, serving, start_forge
+from tests.addon.serving.pages import ENABLED, serving
 from tests.waiting import until
 
 TOKEN = "a1" * 20
@@ -80,10 +79,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def forge(root: Path) -> Iterator[Forge]:
-    running = start_forge(root, tokens={TOKEN: Token("alice")})
-    yield running
-    running.stop()
+def forge_options() -> dict[str, Any]:
+    return {"tokens": {TOKEN: Token("alice")}}
 
 
 def quiet(reply: Any, caplog: pytest.LogCaptureFixture) -> None:

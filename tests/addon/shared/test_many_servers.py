@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +21,10 @@ from addon.settings.schema import Settings
 from addon.shared import reads, records, writes
 from addon.shared.cache import Shared
 from addon.shared.guess_counts import GuessesShared
+from addon.shared.lookup import Lookup
 from addon.shared.round_trips import RoundTrips
 from tests.addon.access.access_cases import KEY, SECRET, Clock
+from tests.addon.conftest import SharedAt
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, options_of
@@ -125,31 +126,25 @@ async def test_a_slot_that_moves_takes_what_is_told_with_it(node: MakeNode, clus
 
 
 @pytest.fixture
-async def shared(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Callable[[], Shared]]:
+def shared(cluster: Cluster, shared_at: SharedAt) -> Callable[[], Shared]:
     """`shared()`: the shared level of one more proxy."""
-    made: list[Shared] = []
+    return lambda: shared_at(cluster, redisTimeout="10s")
 
-    def make() -> Shared:
-        options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
-        mapping = {**options, **options_of(cluster), "redisTimeout": "10s"}
-        found = Shared.of(Settings.from_mapping(mapping, environ={}))
-        assert found is not None
-        made.append(found)
-        return found
 
-    yield make
-    for each in made:
-        await each.aclose()
+async def known_and_late(node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]) -> tuple[Lookup, Shared]:
+    """What a proxy has found out about the blog, and the shared level of another that comes late."""
+    first = await node(cluster, redisTimeout="10s").tracked()
+    await first.get("alice", "/blog/")
+    await first.settled()
+    known = first.library.peek(BLOG)
+    assert known is not None
+    return known, shared()
 
 
 async def test_a_look_that_began_before_a_purge_counts_for_nobody_however_late_it_is_written(
     node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]
 ) -> None:
-    first = await node(cluster, redisTimeout="10s").tracked()
-    await first.get("alice", "/blog/")
-    await first.settled()
-    known, late = first.library.peek(BLOG), shared()
-    assert known is not None
+    known, late = await known_and_late(node, cluster, shared)
     held = await late.look(BLOG, None, None)
     assert held is not None
     assert not held.outdated
@@ -179,11 +174,7 @@ def _written_anew(trips: RoundTrips, known: Any) -> object:
 async def test_what_became_known_while_the_cluster_was_away_is_written_where_nothing_is_newer(
     node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]
 ) -> None:
-    first = await node(cluster, redisTimeout="10s").tracked()
-    await first.get("alice", "/blog/")
-    await first.settled()
-    known, late = first.library.peek(BLOG), shared()
-    assert known is not None
+    known, late = await known_and_late(node, cluster, shared)
     there = [cluster.ask("GET", name) for name in (REPO, REF)]
     older = replace(known, looked=known.looked - 100)
     assert await late.run(lambda trips: writes.flush(trips, {REPO: older})) is True
