@@ -8,8 +8,10 @@ Linux): a port of that range may be somebody's between the look at it here and t
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
+from collections.abc import Iterator
 from typing import Final
 
 FIRST: Final = 10_000
@@ -46,3 +48,10 @@ def is_open(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def port_in_use() -> Iterator[int]:
+    """A port of 127.0.0.1 on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield int(taken.getsockname()[1])

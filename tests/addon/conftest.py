@@ -22,6 +22,7 @@ from addon.forgejo.client import Forgejo
 from addon.preview.forge import Forge
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
+from tests.addon.domains.name_server import NameServer, name_server
 from tests.addon.lane.faces import Client, Faces
 from tests.addon.preview import running
 from tests.addon.preview.fixtures import make_repositories
@@ -141,6 +142,13 @@ def redis(request: pytest.FixtureRequest, started: Callable[[str], Server | Clus
 def own_redis() -> Iterator[Server]:
     """A Valkey for this test alone, which may be killed, stopped and changed."""
     with start_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    """A name server whose zone is the test's."""
+    with name_server() as server:
         yield server
 
 

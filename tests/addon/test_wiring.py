@@ -25,20 +25,23 @@ from addon.wiring import CannotStart, application, open_admin
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import ENABLED
-from tests.resp.servers import Server, start_valkey
+from tests.resp.fleets import Cluster
+from tests.resp.servers import Server
 from tests.waiting import until
 
 Left = Callable[..., Awaitable[None]]
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with start_valkey() as server:
-        yield server
+@pytest.fixture
+def redis(started: Callable[[str], Server | Cluster]) -> Server:
+    """Valkey alone: the parts are the same with either."""
+    server = started("valkey")
+    assert isinstance(server, Server)
+    return server
 
 
 @pytest.fixture
-def mapping(tmp_path: Path, own_redis: Server) -> Iterator[dict[str, Any]]:
+def mapping(tmp_path: Path, redis: Server) -> Iterator[dict[str, Any]]:
     """Options under which every part there is has to be made."""
     site = Site(tmp_path / "forge" / "alice" / "blog.git", {".pages": ENABLED, "public/index.html": b"hello"})
     # Nobody else gets this port meanwhile.
@@ -46,8 +49,8 @@ def mapping(tmp_path: Path, own_redis: Server) -> Iterator[dict[str, Any]]:
         yield {
             "pagesDomain": "pages.test",
             "forgejoHost": forge.url,
-            "redisHost": own_redis.host,
-            "redisPort": own_redis.port,
+            "redisHost": redis.host,
+            "redisPort": redis.port,
             "stateDir": str(tmp_path / "state"),
             "accessLog": str(tmp_path / "access.log"),
             "acmeChallengeUpstream": "http://127.0.0.1:1",
@@ -58,11 +61,11 @@ def mapping(tmp_path: Path, own_redis: Server) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-async def nothing_left(own_redis: Server) -> Left:
+async def nothing_left(redis: Server) -> Left:
     """Waits until nothing is open that was not before the test: threads, tasks, clients of Redis."""
 
     def opened() -> set[str]:
-        clients = own_redis.ask("CLIENT", "LIST")
+        clients = redis.ask("CLIENT", "LIST")
         assert isinstance(clients, bytes)
         others = clients.decode().count("\n") - 1  # without who asks
         return {

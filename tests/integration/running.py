@@ -39,6 +39,16 @@ class Reply(NamedTuple):
         return self.body.decode()
 
 
+def exchanged(connection: socket.socket, data: bytes) -> bytes:
+    """Send bytes as they are and read until the other side closes, or says nothing for as long as it may."""
+    connection.sendall(data)
+    received = b""
+    with contextlib.suppress(TimeoutError, ConnectionResetError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
+
+
 class Running:
     """A command that runs, and all that it prints."""
 
@@ -112,12 +122,7 @@ class Proxy(Running):
     def raw(self, data: bytes, timeout: float = 20.0) -> bytes:
         """Send bytes as they are and read until the other side closes (or `timeout`)."""
         with self.connect(timeout) as connection:
-            connection.sendall(data)
-            received = b""
-            with contextlib.suppress(TimeoutError, ConnectionResetError):
-                while chunk := connection.recv(65536):
-                    received += chunk
-            return received
+            return exchanged(connection, data)
 
     @property
     def rss(self) -> int:
@@ -163,6 +168,16 @@ def spawn(folder: Path, command: list[str], **environment: str) -> tuple["subpro
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
     return process, log
+
+
+def run_to_end(folder: Path, command: list[str], **environment: str) -> tuple[int, str]:
+    """Run a command that is to end by itself; its exit code and all it printed."""
+    process, log = spawn(folder, command, **environment)
+    try:
+        return process.wait(START_DEADLINE), log.read_text(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

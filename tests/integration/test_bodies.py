@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.addon.preview import fixtures
+from addon.preview.forge import Forge
 from tests.addon.preview.odd_pages import OddForge, download
-from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy
 from tests.integration.through import GIT, MIB, echo, logged, passing_through
-from tests.integration.wire import Memory, Wire, digest_of, splice
+from tests.integration.wire import Forwarder, Memory, Wire, digest_of
 from tests.waiting import at_rest, wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
@@ -124,47 +123,15 @@ def test_a_get_with_a_body_gets_its_page(passing: Proxy, wire: Wire, target: str
     assert wire.exchange(ALICE, "/blog/")[0].status == 200
 
 
-def test_a_body_that_comes_while_a_page_is_being_fetched_is_not_collected(tmp_path: Path) -> None:
-    fixtures.make_repositories(tmp_path / "repositories")
-    forge = recorded_forge(tmp_path / "repositories")
-    hold = SlowFace(forge.port)
-    try:
-        with passing_through(tmp_path, forge, forgejoHost=hold.url) as proxy, Wire(proxy.port) as wire:
-            with Wire(proxy.port) as other:
-                other.exchange("www.example.org")
-            with Memory(proxy.process.pid) as memory:
-                post(wire, ALICE, "/blog/", 200, chunked=False, method="GET")
-                hold.go.set()
-                assert wire.answer()[0].status == 200
-            assert memory.growth < FLAT
-    finally:
-        hold.stop()
-        forge.stop()
-
-
-class SlowFace:
-    """A forge that accepts connections at once, and says nothing until told to go."""
-
-    def __init__(self, port: int) -> None:
-        self.go = threading.Event()
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        self.go.wait(60)
-        splice(connection, socket.create_connection(("127.0.0.1", self._port)))
-
-    def stop(self) -> None:
-        self.go.set()
-        self._listener.close()
+def test_a_body_that_comes_while_a_page_is_being_fetched_is_not_collected(forge: Forge, tmp_path: Path) -> None:
+    with Forwarder(forge.port, held=True) as hold, passing_through(tmp_path, forge, forgejoHost=hold.url) as proxy:
+        with Wire(proxy.port) as other:
+            other.exchange("www.example.org")
+        with Wire(proxy.port) as wire, Memory(proxy.process.pid) as memory:
+            post(wire, ALICE, "/blog/", 200, chunked=False, method="GET")
+            hold.go.set()
+            assert wire.answer()[0].status == 200
+        assert memory.growth < FLAT
 
 
 def test_a_slow_body_gets_its_answer_at_once_and_the_connection_stays_in_step(wire: Wire) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,25 +22,16 @@ from tests.integration.running import (
     SCRIPT,
     Proxy,
     mitmdump_command,
+    run_to_end,
     running_proxy,
     spawn,
     wait_for_port,
     write_config,
 )
-from tests.ports import free_port
+from tests.ports import free_port, port_in_use
 from tests.waiting import wait_until
 
 DEADLINE = 40.0
-
-
-def run_to_end(folder: Path, command: list[str], **environment: str) -> tuple[int, str]:
-    """Run a command that is to end by itself; its exit code and all it printed."""
-    process, log = spawn(folder, command, **environment)
-    try:
-        return process.wait(DEADLINE), log.read_text(errors="replace")
-    finally:
-        process.kill()
-        process.wait()
 
 
 def listening_ports(pid: int) -> set[tuple[str, int]]:
@@ -88,10 +78,8 @@ def test_a_missing_file_ends_the_start(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        config = write_config(tmp_path, "http://127.0.0.1:1", taken.getsockname()[1])
+    with port_in_use() as port:
+        config = write_config(tmp_path, "http://127.0.0.1:1", port)
         code, output = run_to_end(tmp_path, mitmdump_command(config))
     assert code == 1
     assert "address already in use" in output.lower()

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,10 @@ import pytest
 
 from addon.commands.cli import main
 from addon.preview.forge import Forge
-from tests.addon.domains.name_server import NameServer, name_server
+from tests.addon.domains.name_server import NameServer
 from tests.addon.preview.sites import Site
 
 HOST = "www.example.org"
-
-
-@pytest.fixture
-def names() -> Iterator[NameServer]:
-    with name_server() as server:
-        yield server
 
 
 @pytest.fixture

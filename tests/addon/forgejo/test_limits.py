@@ -30,6 +30,7 @@ from addon.library.memory import SingleFlight
 from tests.addon.conftest import Clock, Connect
 from tests.addon.forgejo.lying_forge import BLOBS, COMMIT, FILES, KNOWN, LARGE, WANTED, blob_id, but, honest
 from tests.addon.net.scripted import (
+    Answer,
     Seen,
     always,
     api_error,
@@ -110,14 +111,19 @@ async def test_unknown_names_are_answered_while_known_ones_press(connect: Connec
         await asyncio.gather(*pressing)
 
 
-async def test_no_more_calls_run_than_allowed_and_as_many_wait_as_will_be_in_time(connect: Connect) -> None:
-    gate = asyncio.Event()
+def behind(gate: asyncio.Event) -> Answer:
+    """Honest answers once the gate is open."""
 
     async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
         await gate.wait()
         return honest(seen)
 
-    async with scripted(answer) as server:
+    return answer
+
+
+async def test_no_more_calls_run_than_allowed_and_as_many_wait_as_will_be_in_time(connect: Connect) -> None:
+    gate = asyncio.Event()
+    async with scripted(behind(gate)) as server:
         forgejo = connect(server, concurrency=2)
         # 150 small files at once, as a gallery asks for them: all of them are done in a moment, so none is refused.
         calls = [asyncio.ensure_future(outcome(forgejo.repository("alice", "blog"))) for _ in range(150)]
@@ -150,12 +156,7 @@ async def test_the_calls_of_one_owner_do_not_delay_those_of_another(connect: Con
 
 async def test_a_call_for_which_nobody_waits_any_more_is_not_made(connect: Connect) -> None:
     gate = asyncio.Event()
-
-    async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
-        await gate.wait()
-        return honest(seen)
-
-    async with scripted(answer) as server:
+    async with scripted(behind(gate)) as server:
         forgejo = connect(server, concurrency=1)
         flights: SingleFlight[int] = SingleFlight()
         holder = asyncio.ensure_future(forgejo.repository("alice", "blog"))

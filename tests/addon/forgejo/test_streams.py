@@ -31,6 +31,13 @@ from tests.waiting import until
 BIG = noise(11 * 1024 * 1024, 11)
 
 
+async def part_of_big(forgejo: Forgejo, start_at: int, end: int | None) -> bytes:
+    """A part of the large file of the blog, streamed."""
+    repository, tree = await blog_tree(forgejo)
+    entry = next(entry for entry in tree.entries if entry.path == "public/big.dat")
+    return await streamed(forgejo, repository, tree.commit, entry, start_at, end)
+
+
 @pytest.mark.parametrize(
     ("start_at", "end"),
     [(0, None), (0, len(BIG)), (0, 1), (1, None), (len(BIG) - 1, None), (5_000_000, 5_000_100), (65_536, 131_072)],
@@ -39,9 +46,7 @@ async def test_a_large_file_is_streamed_whole_and_in_parts(
     forge: Forge, connect: Connect, start_at: int, end: int | None
 ) -> None:
     forgejo = connect(forge)
-    repository, tree = await blog_tree(forgejo)
-    entry = next(entry for entry in tree.entries if entry.path == "public/big.dat")
-    assert await streamed(forgejo, repository, tree.commit, entry, start_at, end) == BIG[start_at:end]
+    assert await part_of_big(forgejo, start_at, end) == BIG[start_at:end]
     assert forgejo.calls == 4
 
 
@@ -49,11 +54,8 @@ async def test_a_large_file_is_streamed_whole_and_in_parts(
 async def test_a_range_that_is_none_is_the_callers_fault(
     forge: Forge, connect: Connect, start_at: int, end: int | None
 ) -> None:
-    forgejo = connect(forge)
-    repository, tree = await blog_tree(forgejo)
-    entry = next(entry for entry in tree.entries if entry.path == "public/big.dat")
     with pytest.raises(ValueError, match="no range"):
-        await streamed(forgejo, repository, tree.commit, entry, start_at, end)
+        await part_of_big(connect(forge), start_at, end)
 
 
 async def test_every_file_can_be_streamed_whatever_its_name(forge: Forge, connect: Connect) -> None:
