@@ -48,13 +48,13 @@ async def until(condition: Callable[[], T], what: What = "what was waited for", 
     return found
 
 
-async def becomes(ask: Callable[[], Awaitable[T]], wanted: T, seconds: float = DEADLINE) -> None:
+async def becomes(ask: Callable[[], Awaitable[T]], wanted: T, *, pause: float = PAUSE) -> None:
     """Ask until the answer is what is wanted: for what others come to see in their own time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + DEADLINE
     while (found := await ask()) != wanted:
         if time.monotonic() > deadline:
-            raise _late(f"{wanted!r}, the last answer is {found!r}", seconds)
-        await asyncio.sleep(PAUSE)
+            raise _late(f"{wanted!r}, the last answer is {found!r}", DEADLINE)
+        await asyncio.sleep(pause)
 
 
 async def at_rest(number: Callable[[], int], pause: float = 0.1) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,16 @@ class Place(Protocol):
 StartForge = Callable[..., Forge]
 Connect = Callable[..., Forgejo]
 SharedAt = Callable[..., Shared]
+
+
+class Counting(ThreadPoolExecutor):
+    """Counts what it was given."""
+
+    submitted = 0
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.submitted += 1
+        return super().submit(function, *args, **kwargs)
 
 
 class Clock:

@@ -9,8 +9,7 @@ import base64
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from addon.forgejo.client import (
 )
 from addon.forgejo.limits import Breaker, Slots
 from addon.library.memory import SingleFlight
-from tests.addon.conftest import Clock, Connect
+from tests.addon.conftest import Clock, Connect, Counting
 from tests.addon.forgejo.lying_forge import BLOBS, COMMIT, FILES, KNOWN, LARGE, WANTED, blob_id, but, honest
 from tests.addon.net.scripted import (
     Answer,
@@ -438,16 +437,6 @@ async def test_a_stream_that_trickles_is_ended_and_a_slow_reader_is_not(connect:
 
 
 # Work on the loop
-
-
-class Counting(ThreadPoolExecutor):
-    """Counts what it was given."""
-
-    submitted = 0
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.submitted += 1
-        return super().submit(function, *args, **kwargs)
 
 
 async def test_large_answers_are_taken_apart_by_the_executor(connect: Connect) -> None:

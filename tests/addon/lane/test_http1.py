@@ -30,7 +30,7 @@ from tests.addon.lane.lane_running import (
     unchunked,
 )
 from tests.addon.net.tls_wire import make_pair
-from tests.waiting import rounds
+from tests.waiting import becomes, rounds, until
 
 
 @pytest.fixture(scope="module")
@@ -355,11 +355,14 @@ async def test_a_head_that_takes_too_long_is_answered_408_however_steadily_it_co
         writer.write(get("/hit"))
         began = asyncio.get_running_loop().time()
         answer = asyncio.create_task(reader.read())
-        for byte in get("/", "X: " + "a" * 1000):
-            if answer.done() or writer.is_closing():
-                break
-            writer.write(bytes((byte,)))
-            await asyncio.sleep(0.01)
+        head = iter(get("/", "X: " + "a" * 10_000))
+
+        def is_answered() -> bool:
+            if not writer.is_closing():
+                writer.write(bytes((next(head),)))
+            return answer.done()
+
+        await until(is_answered)
         received = answers(await asyncio.wait_for(answer, DEADLINE))
         assert [status for status, _, _ in received] == [200, 408]
         assert asyncio.get_running_loop().time() - began < 2.0
@@ -719,9 +722,11 @@ async def test_a_request_that_comes_again_byte_for_byte_is_answered_as_the_first
             return answers(head + b"GET /hit")[0][1]
 
         first = await ask()
-        async with asyncio.timeout(DEADLINE):
-            while (await ask())["date"] == first["date"]:  # noqa: ASYNC110 -- the clock has no event
-                await asyncio.sleep(0.1)
+
+        async def another_date() -> bool:
+            return (await ask())["date"] != first["date"]
+
+        await becomes(another_date, True, pause=0.1)
         assert len(pages.seen) == 1
         pages.facts[("site", "alice", "x")] = object()
         await ask()
@@ -884,12 +889,12 @@ async def test_a_head_that_does_not_end_has_its_time_on_a_connection_that_was_ha
         await running.until(lambda: running.lane.handed_over == 1)
         running.lane.serving(peer, True)  # its head was read
         running.lane.serving(peer, False)  # and it was answered
-        for _ in range(50):  # the next one comes a byte at a time
-            if not running.lane.connections_of("127.0.0.1"):
-                break
-            writer.write(b"G")
-            await asyncio.sleep(0.05)  # the interval itself
-        assert running.lane.connections_of("127.0.0.1") == 0
+
+        def is_cut() -> bool:
+            writer.write(b"G")  # the next one comes a byte at a time
+            return running.lane.connections_of("127.0.0.1") == 0
+
+        await until(is_cut, "the end of a head that does not end", 30)
 
 
 async def test_who_is_being_answered_elsewhere_may_be_silent_and_who_was_has_the_idle_time() -> None:

@@ -310,13 +310,13 @@ async def test_an_answer_that_began_is_not_asked_for_again(client: HttpClient) -
 
 
 async def test_bytes_that_nobody_asked_for_are_never_taken_for_an_answer(client: HttpClient) -> None:
-    sent = asyncio.Event()
+    read, sent = asyncio.Event(), asyncio.Event()
 
     async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
         if seen.target != "/first":
             return http(200, b"right")
         writer.write(http(200, b"first"))
-        await asyncio.sleep(0.05)  # the answer is read meanwhile: this is the interval itself, not a wait for something
+        await read.wait()
         writer.write(http(200, b"wrong"))
         await writer.drain()
         sent.set()
@@ -324,6 +324,7 @@ async def test_bytes_that_nobody_asked_for_are_never_taken_for_an_answer(client:
 
     async with scripted(answer) as server:
         assert await fetched(client, server, "/first") == b"first"
+        read.set()
         await sent.wait()
         await closed(client)
         assert await fetched(client, server, "/second") == b"right"

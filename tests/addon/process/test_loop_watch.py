@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from addon.process.loop_watch import BEAT_EVERY, LATE, LoopWatch, described
-from tests.waiting import rounds, until
+from tests.waiting import rounds, until, wait_until
 
 
 @pytest.fixture
@@ -27,9 +27,7 @@ async def beats() -> AsyncIterator[tuple[LoopWatch, list[float]]]:
 
 def holds_everybody_up(watch: LoopWatch) -> None:
     """Hold the loop until the thread has seen it."""
-    deadline = time.monotonic() + 10
-    while not watch._seen and time.monotonic() < deadline:
-        time.sleep(LATE)
+    wait_until(lambda: watch._seen, "a look of the thread at a loop that is held up")
 
 
 async def test_who_held_the_loop_up_is_said_with_its_place(
@@ -73,7 +71,9 @@ async def test_no_more_is_heard_of_a_watch_that_has_ended() -> None:
     await until(lambda: told)
     await watch.aclose()
     count = len(told)
-    await asyncio.sleep(BEAT_EVERY * 1.5)
+    assert watch._timer is not None
+    assert watch._timer.cancelled()
+    await until(lambda: all(thread.name != "pages-loop-watch" for thread in threading.enumerate()), "its thread's end")
     assert len(told) == count
 
 
