@@ -19,6 +19,7 @@ from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore, StoreAway
 from addon.domains.traefik_routers import TraefikRouters
 from addon.library.library import Library
+from addon.net.background import ended
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key, Lookup
 
@@ -107,8 +108,5 @@ class CustomDomains:
 
     async def aclose(self) -> None:
         """Stop; before the library and the store."""
-        for task in (self._tending, self._rechecking):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await ended(self._tending, self._rechecking)
         await self.registry.aclose()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 
 from tests.ports import free_port, is_open
+from tests.resp.servers import Server
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -208,3 +209,14 @@ def running_proxy(folder: Path, forgejo: str, *, beside: str = "", **options: An
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def two_proxies(folder: Path, forgejo: str, redis: Server, **options: Any) -> Iterator[tuple[Proxy, Proxy]]:
+    """Two in front of one forge that share a Redis."""
+    options |= {"redisHost": redis.host, "redisPort": redis.port}
+    with (
+        running_proxy(folder / "one", forgejo, **options) as one,
+        running_proxy(folder / "two", forgejo, **options) as two,
+    ):
+        yield one, two

@@ -16,7 +16,7 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, Proxy, Reply, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, Reply, running_proxy, two_proxies
 from tests.resp.servers import Server, start_valkey
 from tests.waiting import wait_until
 
@@ -45,17 +45,12 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     site = Site(folder / "forge" / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"First"})
     with start_forge(folder / "forge") as forge, start_valkey() as redis:
         options = {
-            "redisHost": redis.host,
-            "redisPort": redis.port,
             "webhookSecret": SECRET,
             "authSecretKey": COMMON_KEY,
             "forgejoPublicHost": PUBLIC_HOST,
         }
-        with (
-            running_proxy(folder / "one", forge.url, **options) as one,
-            running_proxy(folder / "two", forge.url, **options) as two,
-        ):
-            yield Deployment((one, two), site, redis, forge)
+        with two_proxies(folder, forge.url, redis, **options) as proxies:
+            yield Deployment(proxies, site, redis, forge)
     site.close()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import Proxy, running_proxy
+from tests.integration.running import Proxy, running_proxy, two_proxies
 from tests.integration.test_deploys import SECRET, deliver, payload, signed
 from tests.resp.servers import Server, start_valkey
 
@@ -46,12 +46,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     mallorys = Site(folder / "forge" / "mallory" / "evil.git", {".pages": b"", "public/index.html": b"Mallory"})
     alices.commit({"public/index.html": b"Alice on dev"}, branch="dev")
     with start_forge(folder / "forge") as forge, start_valkey() as redis:
-        options = {"redisHost": redis.host, "redisPort": redis.port, "webhookSecret": SECRET}
-        with (
-            running_proxy(folder / "one", forge.url, **options) as one,
-            running_proxy(folder / "two", forge.url, **options) as two,
-        ):
-            yield Shop((one, two), alices, mallorys, redis)
+        with two_proxies(folder, forge.url, redis, webhookSecret=SECRET) as proxies:
+            yield Shop(proxies, alices, mallorys, redis)
     alices.close()
     mallorys.close()
 

@@ -15,7 +15,7 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, two_proxies
 from tests.resp.servers import Server, start_valkey
 from tests.waiting import wait_until
 
@@ -83,11 +83,7 @@ def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
     site = Site(tmp_path / "forge" / "alice" / "blog.git", files)
     with start_forge(tmp_path / "forge") as forge, start_valkey() as redis:
         # Refs that age while the test runs, so that looks at the forge are due all the time.
-        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": "1s", "forgejoTimeout": "3s"}
-        with (
-            running_proxy(tmp_path / "one", forge.url, **options) as one,
-            running_proxy(tmp_path / "two", forge.url, **options) as two,
-        ):
+        with two_proxies(tmp_path, forge.url, redis, cacheTTL="1s", forgejoTimeout="3s") as (one, two):
             load = Load((one, two))
             one.get("alice", "/blog/p0.html")  # which registers the domain
             wait_until(lambda: two.get(DOMAIN, "/p0.html").status == 200, "the registration")
