@@ -45,9 +45,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     alices = Site(folder / "forge" / "alice" / "blog.git", {".pages": b"", "public/index.html": b"Alice"})
     mallorys = Site(folder / "forge" / "mallory" / "evil.git", {".pages": b"", "public/index.html": b"Mallory"})
     alices.commit({"public/index.html": b"Alice on dev"}, branch="dev")
-    with start_forge(folder / "forge") as forge, start_valkey() as redis:
-        with two_proxies(folder, forge.url, redis, webhookSecret=SECRET) as proxies:
-            yield Shop(proxies, alices, mallorys, redis)
+    with (
+        start_forge(folder / "forge") as forge,
+        start_valkey() as redis,
+        two_proxies(folder, forge.url, redis, webhookSecret=SECRET) as proxies,
+    ):
+        yield Shop(proxies, alices, mallorys, redis)
     alices.close()
     mallorys.close()
 

@@ -81,18 +81,21 @@ def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
         f"public{path}": body for path, body in PAGES.items()
     }
     site = Site(tmp_path / "forge" / "alice" / "blog.git", files)
-    with start_forge(tmp_path / "forge") as forge, start_valkey() as redis:
+    with (
+        start_forge(tmp_path / "forge") as forge,
+        start_valkey() as redis,
         # Refs that age while the test runs, so that looks at the forge are due all the time.
-        with two_proxies(tmp_path, forge.url, redis, cacheTTL="1s", forgejoTimeout="3s") as (one, two):
-            load = Load((one, two))
-            one.get("alice", "/blog/p0.html")  # which registers the domain
-            wait_until(lambda: two.get(DOMAIN, "/p0.html").status == 200, "the registration")
-            for proxy in (one, two):
-                for host, path in ADDRESSES:
-                    assert proxy.get(host, path).body == PAGES[path.removeprefix("/blog")]
-            load.start()
-            yield load, redis, forge
-            load.stop()
+        two_proxies(tmp_path, forge.url, redis, cacheTTL="1s", forgejoTimeout="3s") as (one, two),
+    ):
+        load = Load((one, two))
+        one.get("alice", "/blog/p0.html")  # which registers the domain
+        wait_until(lambda: two.get(DOMAIN, "/p0.html").status == 200, "the registration")
+        for proxy in (one, two):
+            for host, path in ADDRESSES:
+                assert proxy.get(host, path).body == PAGES[path.removeprefix("/blog")]
+        load.start()
+        yield load, redis, forge
+        load.stop()
     site.close()
 
 
