@@ -28,7 +28,7 @@ def _late(what: What, seconds: float) -> AssertionError:
     return AssertionError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
 
 
-def wait_until(condition: Callable[[], T], what: What = "what was waited for", seconds: float = DEADLINE) -> T:
+def wait_until(condition: Callable[[], T | None], what: What = "what was waited for", seconds: float = DEADLINE) -> T:
     """What the condition returns once that is true, in a test without an event loop."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -38,7 +38,7 @@ def wait_until(condition: Callable[[], T], what: What = "what was waited for", s
     return found
 
 
-async def until(condition: Callable[[], T], what: What = "what was waited for", seconds: float = DEADLINE) -> T:
+async def until(condition: Callable[[], T | None], what: What = "what was waited for", seconds: float = DEADLINE) -> T:
     """The same, while the event loop goes on."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -20,7 +20,7 @@ from typing import Any
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 
 START_SECONDS = 40.0
 
@@ -49,7 +49,7 @@ class Browser:
         told = await self.command("Runtime.evaluate", expression=expression, returnByValue=True)
         return told.get("result", {}).get("value")
 
-    async def becomes(self, expression: str, seconds: float = 20.0) -> None:
+    async def becomes(self, expression: str, seconds: float = DEADLINE) -> None:
         """Wait until an expression is true in the page."""
         deadline = time.monotonic() + seconds
         while not await self.evaluate(expression):
@@ -58,7 +58,7 @@ class Browser:
     async def open(self, url: str) -> None:
         await self.command("Page.navigate", url=url)
 
-    async def shows(self, text: str, seconds: float = 20.0) -> str:
+    async def shows(self, text: str, seconds: float = DEADLINE) -> str:
         """The page's text, once it has this in it."""
         deadline = time.monotonic() + seconds
         while True:

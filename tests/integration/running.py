@@ -187,13 +187,13 @@ def wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> N
 
 
 @contextlib.contextmanager
-def running_proxy(folder: Path, forgejo: str, *, beside: str = "", **options: Any) -> Iterator[Proxy]:
+def running_proxy(folder: Path, forgejo: str, **options: Any) -> Iterator[Proxy]:
     """A mitmdump in front of a forge; killed at the end if it was not stopped. Its log must tell of no fault.
 
-    beside: a script that it loads beside the addon.
+    Two options are not the settings file's: `port`, and `beside`, a script that it loads beside the addon.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = options.pop("port", None) or free_port()
+    port, beside = options.pop("port", None) or free_port(), options.pop("beside", "")
     config = write_config(folder, forgejo, port, **options)
     command = mitmdump_command(config)
     if beside:

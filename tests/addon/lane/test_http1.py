@@ -218,7 +218,7 @@ async def test_what_brings_a_small_body_is_answered_here_and_what_follows_it_too
             for piece in [each[:-1], each[-1:]] if slow else [each]:
                 writer.write(piece)
                 await writer.drain()
-                await asyncio.sleep(0.002 if slow else 0)  # so that it comes in pieces, as likely as not
+                await rounds(5 if slow else 1)  # so that it comes in pieces
         writer.write_eof()  # and all of it is answered
         found = answers(await asyncio.wait_for(reader.read(-1), DEADLINE))
         writer.close()

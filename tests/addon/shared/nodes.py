@@ -119,7 +119,7 @@ class Node:
                 body = b"".join([chunk async for chunk in chunks])
         return Page(answer.status, body, answer.cache, time.monotonic() - began, at_once)
 
-    async def shows(self, wanted: int | bytes, host: str = "alice", path: str = "/blog/") -> None:
+    async def comes_to(self, wanted: int | bytes, host: str = "alice", path: str = "/blog/") -> None:
         """Wait until visitors get this status, or these bytes."""
 
         async def found() -> int | bytes:

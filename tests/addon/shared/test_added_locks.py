@@ -39,12 +39,12 @@ async def test_a_value_locks_the_running_site_at_once_and_its_removal_opens_it(
         await each.settled()
     redis.ask("SET", NAME, SECRET)
     for each in nodes:
-        await each.shows(401)
+        await each.comes_to(401)
         page = await each.get("alice", "/blog/a.css")
         assert (page.status, b"a{}" in page.body) == (401, False)
     redis.ask("DEL", NAME)
     for each in nodes:
-        await each.shows(200)
+        await each.comes_to(200)
 
 
 async def test_what_the_plugin_wrote_locks_until_it_expires(node: MakeNode, redis: Server, blog: Site) -> None:
@@ -53,7 +53,7 @@ async def test_what_the_plugin_wrote_locks_until_it_expires(node: MakeNode, redi
     assert await status(each) == 401
     redis.ask("PEXPIRE", NAME, 1)
     redis.ask("GET", NAME)
-    await each.shows(200)
+    await each.comes_to(200)
 
 
 @pytest.mark.parametrize("value", ["", None])
@@ -109,7 +109,7 @@ async def test_a_lock_outlives_redis_and_want_of_room(node: MakeNode, own_redis:
         each.library.memory.drop(("site", "alice", "blog"))
         assert await status(each, path) == 401
     own_redis.restart()  # empty
-    await each.shows(200)
+    await each.comes_to(200)
 
 
 async def test_it_costs_no_round_trip(node: MakeNode, redis: Server, blog: Site) -> None:
@@ -135,9 +135,9 @@ async def test_the_name_counts_as_forgejo_writes_it(
         assert await status(each, "/Members/") == 401
         await each.settled()
     redis.ask("DEL", written)
-    await each.shows(200, path="/Members/")
+    await each.comes_to(200, path="/Members/")
     redis.ask("SET", written, SECRET)
-    await each.shows(401, path="/Members/")
+    await each.comes_to(401, path="/Members/")
     site.close()
 
 
@@ -187,7 +187,7 @@ async def test_a_password_that_was_dropped_stays_no_lock_where_it_was_written(
     cold = await node(redis).tracked()
     await nodes[0].looks.purge(("alice", "blog"))
     for each in (*nodes, cold):
-        await each.shows(200)
+        await each.comes_to(200)
     assert told(redis)[0] == b""
 
 
@@ -228,7 +228,7 @@ async def test_what_somebody_else_set_is_not_written_over(
     redis.ask("SET", NAME, SECRET, *options)
     for _ in range(2):
         await each.looks.purge(("alice", "blog"))
-        await each.shows(401)
+        await each.comes_to(401)
         await each.settled()
     value, left = told(redis)
     assert value == SECRET.encode()
@@ -284,9 +284,9 @@ async def test_a_lock_under_the_present_name_holds_under_a_former_one(
         assert await status(each) == 401
         await each.settled()
     redis.ask("DEL", key)
-    await each.shows(200)
+    await each.comes_to(200)
     redis.ask("SET", key, SECRET)
-    await each.shows(401)
+    await each.comes_to(401)
 
 
 async def test_what_is_written_of_a_moved_repository_is_no_lock(

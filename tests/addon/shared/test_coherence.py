@@ -55,7 +55,7 @@ async def test_a_ref_changed_by_hand_is_seen_by_every_proxy(
     forge.forget_calls()
     redis.ask("SET", REF, changed, *(["KEEPTTL"] if keep else []))
     for each in (first, second):
-        await each.shows(b"By hand")
+        await each.comes_to(b"By hand")
     assert forge.count("/branches/") == 0  # what stands there is believed
     for each in (first, second):
         await each.settled()
@@ -73,7 +73,7 @@ async def test_what_is_deleted_by_hand_is_asked_for_again_by_the_next_visitor(
     blog.commit({"public/index.html": b"Second"})
     redis.ask(*words)
     for each in (first, second):
-        await each.shows(b"Second")
+        await each.comes_to(b"Second")
     await until(lambda: redis.ask("EXISTS", REF) == 1, "the ref written again")
 
 
@@ -99,7 +99,7 @@ async def test_what_one_proxy_finds_another_serves_without_asking_forgejo(
     await aged(redis, 400, first, second)  # older than cacheTTL
     await first.get("alice", "/blog/")
     for each in (first, second):
-        await each.shows(b"Second")
+        await each.comes_to(b"Second")
     assert forge.count("/branches/") == 1
     assert forge.count("/git/trees/") == 1
 
@@ -124,7 +124,7 @@ async def test_a_purge_makes_every_proxy_look_again(node: MakeNode, redis: Serve
         blog.commit({"public/index.html": body})
         assert await first.looks.purge(key)
         for each in (first, second):
-            await each.shows(body)
+            await each.comes_to(body)
 
 
 async def test_an_answer_read_before_a_purge_is_not_stored_after_it(
@@ -141,7 +141,7 @@ async def test_an_answer_read_before_a_purge_is_not_stored_after_it(
     blog.commit({"public/index.html": b"Second"})
     await second.looks.purge(BLOG)
     for each in (first, second, slow):
-        await each.shows(b"Second")
+        await each.comes_to(b"Second")
     await until(lambda: forge.in_flight == 0, "the slow answer")
     for each in (first, second, slow):
         await each.settled()
@@ -170,7 +170,7 @@ async def test_a_path_that_a_deploy_removed_is_gone_at_once(node: MakeNode, redi
     assert (await second.get("alice", "/blog/old.html")).status == 200
     blog.commit({"public/old.html": None, "public/index.html": b"Second"})
     await first.looks.purge(BLOG)
-    await second.shows(b"Second")
+    await second.comes_to(b"Second")
     assert (await second.get("alice", "/blog/old.html")).status == 404
 
 
@@ -182,7 +182,7 @@ async def test_a_repository_that_is_gone_is_gone_in_every_proxy_and_in_redis(
     await aged(redis, 400, first, second)
     await first.get("alice", "/blog/")
     for each in (first, second):
-        await each.shows(404)
+        await each.comes_to(404)
     held = redis.ask("KEYS", "*")
     assert isinstance(held, list)
     kinds = {name.split(b":")[1] for name in held if isinstance(name, bytes)}
@@ -192,7 +192,7 @@ async def test_a_repository_that_is_gone_is_gone_in_every_proxy_and_in_redis(
     forge.settings("alice/blog").private = False
     await second.looks.purge(BLOG)
     for each in (first, second):
-        await each.shows(FIRST)
+        await each.comes_to(FIRST)
 
 
 async def test_a_forced_push_and_a_way_back_are_right(node: MakeNode, redis: Server, blog: Site) -> None:
@@ -202,11 +202,11 @@ async def test_a_forced_push_and_a_way_back_are_right(node: MakeNode, redis: Ser
     blog.commit({"public/index.html": b"Second"})
     await first.looks.purge(BLOG)
     for each in (first, second):
-        await each.shows(b"Second")
+        await each.comes_to(b"Second")
     blog.point("main", old)
     await second.looks.purge(BLOG)
     for each in (first, second):
-        await each.shows(FIRST)
+        await each.comes_to(FIRST)
 
 
 async def test_where_nothing_tells_of_changes_memory_is_believed_for_memory_ttl(node: MakeNode, blog: Site) -> None:
@@ -220,7 +220,7 @@ async def test_where_nothing_tells_of_changes_memory_is_believed_for_memory_ttl(
         assert (await second.get("alice", "/blog/")).at_once
         blog.commit({"public/index.html": b"Second"})
         await first.looks.purge(BLOG)
-        await second.shows(b"Second")
+        await second.comes_to(b"Second")
 
 
 async def test_while_tracking_is_down_what_is_held_is_read_again_first(
@@ -232,7 +232,7 @@ async def test_while_tracking_is_down_what_is_held_is_read_again_first(
     second.looks.everything()
     blog.commit({"public/index.html": b"Second"})
     await first.looks.purge(BLOG)
-    await first.shows(b"Second")
+    await first.comes_to(b"Second")
     await first.settled()
     forge.forget_calls()
     assert (await second.get("alice", "/blog/")).body == b"Second"

@@ -49,7 +49,7 @@ async def test_a_mapping_set_by_hand_is_served_from_the_root_and_one_taken_away_
     assert (await served(proxy, HOST, "/blog/"))[0] == 404
     assert (await proxy.get(HOST, "/")).at_once
     redis.ask("DEL", f"custom_domain:{HOST}")
-    await proxy.shows(404, HOST, "/")
+    await proxy.comes_to(404, HOST, "/")
 
 
 async def _status(proxy: Node, host: str, path: str = "/") -> int:
@@ -92,7 +92,7 @@ async def test_the_twin_of_a_domain_redirects_to_it_with_path_and_query(node: Ma
     assert answer.status == 301
     assert dict(answer.headers)[b"Location"] == b"https://alice.example/a%20b/c?x=1&y=%2F"
     claim(redis, HOST, "alice:blog")
-    await proxy.shows(200, HOST, "/")
+    await proxy.comes_to(200, HOST, "/")
     assert await _status(proxy, "www.www.alice.example") == 301
 
 
@@ -193,7 +193,7 @@ async def test_what_a_branch_says_of_itself_in_its_own_pages_file_counts_for_not
     blog.commit({".pages": b"[broken", "public/index.html": b"dev"}, branch="dev")
     blog.commit({".pages": NAMED + f"password: {secret}\n".encode(), "public/index.html": b"main"}, branch="main")
     await proxy.library.purge(("alice", "blog"))
-    await proxy.shows(401, HOST, "/")
+    await proxy.comes_to(401, HOST, "/")
     assert await _status(proxy, DEV) == 401
     blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
     await proxy.library.purge(("alice", "blog"))
@@ -213,7 +213,7 @@ async def test_a_branch_that_becomes_the_default_one_is_a_site_only_by_its_own_p
     blog.commit({".pages": b"[broken", "public/index.html": b"dev"}, branch="main")
     other = await node(redis).tracked()
     await other.library.purge(("alice", "blog"))
-    await other.shows(500)
+    await other.comes_to(500)
     assert await _status(other, DEV) == 500
 
 
@@ -245,7 +245,7 @@ async def test_a_mapping_that_an_emptied_redis_lost_and_no_site_names_is_gone(no
     claim(redis, HOST, "alice:blog")
     await becomes(lambda: served(proxy, HOST), (200, FIRST))
     redis.ask("FLUSHALL")
-    await proxy.shows(404, HOST, "/")
+    await proxy.comes_to(404, HOST, "/")
 
 
 async def test_ten_thousand_strangers_do_not_crowd_out_a_site(node: MakeNode, redis: Server) -> None:
@@ -292,7 +292,7 @@ async def test_a_repository_made_private_is_gone_from_its_domain_and_its_branch_
     await one.library.purge(("alice", "blog"))
     for proxy in (one, two):
         for host in (HOST, DEV):
-            await proxy.shows(404, host, "/")
+            await proxy.comes_to(404, host, "/")
 
 
 async def test_a_deleted_branch_is_gone_from_its_host_alone(
@@ -302,7 +302,7 @@ async def test_a_deleted_branch_is_gone_from_its_host_alone(
     blog.delete_branch("dev")
     await one.library.purge(("alice", "blog"))
     for proxy in (one, two):
-        await proxy.shows(404, DEV, "/")
+        await proxy.comes_to(404, DEV, "/")
         assert await served(proxy, HOST) == (200, b"main")
 
 

@@ -91,18 +91,18 @@ async def test_a_purge_a_hand_and_a_deploy_are_seen_by_every_proxy(
     first, second = await two(node, cluster)
     blog.commit({"public/index.html": b"Second"})
     assert await first.looks.purge(BLOG)
-    await first.shows(b"Second")
-    await second.shows(b"Second")
+    await first.comes_to(b"Second")
+    await second.comes_to(b"Second")
     for each in (first, second):
         await each.settled()
     older = blog.commit({"public/index.html": b"By hand"})
     cluster.ask("SET", REF, f'{{"v": 1, "commit": "{older}"}}')
     for each in (first, second):
-        await each.shows(b"By hand")
+        await each.comes_to(b"By hand")
     cluster.ask("FLUSHALL")
     blog.commit({"public/index.html": b"After all was gone"})
     for each in (first, second):
-        await each.shows(b"After all was gone")
+        await each.comes_to(b"After all was gone")
 
 
 async def test_a_slot_that_moves_takes_what_is_told_with_it(node: MakeNode, cluster: Cluster, blog: Site) -> None:
@@ -120,7 +120,7 @@ async def test_a_slot_that_moves_takes_what_is_told_with_it(node: MakeNode, clus
         commit = blog.commit({"public/index.html": b"At the new place"})
         cluster.ask("SET", REF, f'{{"v": 1, "commit": "{commit}"}}')
         for each in (first, second):
-            await each.shows(b"At the new place")
+            await each.comes_to(b"At the new place")
     finally:
         cluster.move(slot, before)
 
@@ -192,7 +192,7 @@ async def test_a_repository_that_goes_takes_its_keys_along(node: MakeNode, clust
     blog.path.rename(blog.path.with_name("elsewhere.git"))
     assert await first.looks.purge(BLOG)
     for each in (first, second):
-        await each.shows(404)
+        await each.comes_to(404)
     await first.settled()
     left = {name.decode().split(":")[1] for name in _names(cluster, "~pages:*")}
     assert not left & {"ref", "site"}
@@ -205,10 +205,10 @@ async def test_a_password_is_told_and_one_that_somebody_adds_locks(
     assert cluster.ask("GET", "password:alice:blog") == b""
     cluster.ask("SET", "password:alice:blog", SECRET)
     for each in (first, second):
-        await each.shows(401)
+        await each.comes_to(401)
     cluster.ask("DEL", "password:alice:blog")
     for each in (first, second):
-        await each.shows(FIRST)
+        await each.comes_to(FIRST)
     blog.commit({".pages": f"enabled: true\npassword: {SECRET}\n".encode()})
     assert await first.looks.purge(BLOG)
     await until(lambda: cluster.ask("GET", "password:alice:blog") == SECRET.encode(), "the password")
@@ -287,8 +287,8 @@ async def recovered(first: Node, second: Node, blog: Site, word: bytes) -> None:
         await until(lambda each=each: not each.shared.away and each.looks.live, "an answer")  # type: ignore[misc]  # as above
     blog.commit({"public/index.html": word})
     await first.looks.purge(BLOG)
-    await first.shows(word)
-    await second.shows(word)
+    await first.comes_to(word)
+    await second.comes_to(word)
 
 
 async def test_a_primary_that_dies_or_hangs_under_load_costs_no_visitor_a_page(

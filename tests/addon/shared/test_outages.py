@@ -147,10 +147,10 @@ async def test_a_purge_made_while_redis_was_away_is_told_before_anything_is_read
         await one.get("alice", "/blog/")
         await one.settled()
     await purged_while_away(each, own_redis, blog)
-    await each.shows(b"Second")  # here at once
+    await each.comes_to(b"Second")  # here at once
     own_redis.resume()
-    await other.shows(b"Second")
-    await each.shows(b"Second")
+    await other.comes_to(b"Second")
+    await each.comes_to(b"Second")
     await each.settled()
     await until(lambda: json.loads(ref(own_redis))["commit"] == blog.head(), "the new commit in Redis")
 

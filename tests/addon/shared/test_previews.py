@@ -38,7 +38,7 @@ async def test_a_pull_request_that_one_proxy_is_told_of_is_gone_from_all_and_tol
     pull.close()
     await first.library.purge(("alice", "blog"))
     for each in (first, second):
-        await each.shows(404, HOST, "/")
+        await each.comes_to(404, HOST, "/")
     assert [status["state"] for status in settings.statuses[head]] == ["pending", "success"]
 
 

@@ -123,7 +123,7 @@ async def test_what_closes_is_believed_from_any_hand(node: MakeNode, redis: Serv
     await running.settled()
     redis.ask("SET", REPO, json.dumps({"v": 1, "fault": "absent"}), "KEEPTTL")
     forge.forget_calls()
-    await running.shows(404)
+    await running.comes_to(404)
 
 
 async def test_a_cold_process_needs_no_forgejo_for_what_is_signed(
@@ -157,7 +157,7 @@ async def test_proxies_without_a_common_key_ask_forgejo_and_leave_each_other_alo
     blog.commit({"public/index.html": b"Second"})
     await nodes[0].looks.purge(("alice", "blog"))
     for each in nodes:
-        await each.shows(b"Second")
+        await each.comes_to(b"Second")
         await each.settled()
     looks = forge.count("/branches/")
     assert looks <= 2 * len(nodes)
@@ -177,7 +177,7 @@ async def test_an_older_page_set_by_hand_is_shown_where_nothing_is_locked(
     assert (await running.get("alice", "/blog/")).body == b"Second"
     await running.settled()
     redis.ask("SET", REF, json.dumps({"v": 1, "commit": before}), "KEEPTTL")
-    await running.shows(FIRST)
+    await running.comes_to(FIRST)
 
 
 async def test_an_old_record_that_is_put_back_is_as_old_as_it_is(
