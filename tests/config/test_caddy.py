@@ -206,7 +206,7 @@ def test_a_site_is_served(front: Front) -> None:
 
 def test_all_previews_have_the_one_wildcard_of_their_domain(front: Front) -> None:
     label = preview_labels.branch_label("draft", ".profile", "alice")
-    wait_until(lambda: is_ready(front, f"{label}.{PREVIEW_DOMAIN}"), what="the wildcard of previews")
+    wait_until(lambda: is_ready(front, f"{label}.{PREVIEW_DOMAIN}"), "the wildcard of previews")
     for host in (f"{label}.{PREVIEW_DOMAIN}", f"pr-1--blog--nobody.{PREVIEW_DOMAIN}"):
         assert front.names(host) == [f"*.{PREVIEW_DOMAIN}"]
     status, headers, body = front.get(f"{label}.{PREVIEW_DOMAIN}")

@@ -647,7 +647,7 @@ class TestTold:
         project.pull(head, branch="topic")
         async with shown(project, **TELLS, **options) as serves:
             await delivered(serves)
-            await until(lambda: len(self.told(project, head)) == 2, 30)
+            await until(lambda: len(self.told(project, head)) == 2)
             (first, *_), (state, where, told) = self.told(project, head)
             assert (first, state, where) == ("pending", "failure", f"https://pr-1--site--alice.{DOMAIN}/")
             assert told.startswith(why)
