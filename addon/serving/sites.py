@@ -198,13 +198,7 @@ class Sites:
         return self._errors.missing(request, entered, path, work, answer) if isinstance(answer, int) else answer
 
     def _at_its_domain(
-        self,
-        request: Request,
-        site: Site,
-        segments: tuple[str, ...],
-        path: Path,
-        work: Work,
-        host: str | None = None,
+        self, request: Request, site: Site, segments: tuple[str, ...], path: Path, work: Work, host: str | None = None
     ) -> Answer | Need | str | None:
         """Where a site has a domain of its own: a redirect there, or the domain, where visitors may stay here.
 

@@ -34,6 +34,7 @@ from addon.access.control import (
 from addon.access.guess_limits import GuessesInMemory
 from addon.access.locks import Lock
 from addon.access.passwords import AccessFault, PasswordHash, Unchecked
+from addon.net.clocks import Clocks
 from tests.addon.access.access_cases import (
     KEY,
     OTHER,
@@ -74,8 +75,7 @@ class Door:
             3600,
             self.executor,
             guesses=self.guesses,
-            now=self.clock,
-            clock=self.clock,
+            clocks=Clocks(self.clock, self.clock),
             check_password=self.check_password,
         )
 

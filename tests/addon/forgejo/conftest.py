@@ -1,22 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The forge that is asked is the recorded one."""
+"""The forge that is asked is the recorded one, as in the tests of the forge itself."""
 
-from __future__ import annotations
+from tests.addon.preview.conftest import forge_options, root
 
-from pathlib import Path
-from typing import Any
-
-import pytest
-
-from tests.addon.preview.running import recorded_options
-
-
-@pytest.fixture
-def root(repositories: Path) -> Path:
-    return repositories
-
-
-@pytest.fixture
-def forge_options() -> dict[str, Any]:
-    return recorded_options()
+__all__ = ["forge_options", "root"]

@@ -28,17 +28,7 @@ from addon.forgejo.limits import Breaker, Slots
 from addon.library.memory import SingleFlight
 from tests.addon.conftest import Clock, Connect, Counting
 from tests.addon.forgejo.lying_forge import BLOBS, COMMIT, FILES, KNOWN, LARGE, WANTED, blob_id, but, honest
-from tests.addon.net.scripted import (
-    Answer,
-    Seen,
-    always,
-    api_error,
-    as_json,
-    http,
-    in_turn,
-    scripted,
-    silence,
-)
+from tests.addon.net.scripted import Answer, Seen, always, api_error, as_json, http, in_turn, scripted, silence
 from tests.waiting import at_rest, rounds, until
 
 

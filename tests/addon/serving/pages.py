@@ -14,6 +14,7 @@ from addon.access.control import Access
 from addon.access.signing_key import SigningKey, Source
 from addon.forgejo.client import Forgejo
 from addon.library.library import Library
+from addon.net.clocks import Clocks
 from addon.preview.forge import Forge
 from addon.serving.answers import Answer, Request
 from addon.serving.server import PagesServer
@@ -150,7 +151,7 @@ async def serving(
     settings = Settings.from_mapping(mapping)
     clock, today = Clock(), Clock(float(TODAY))
     async with AsyncExitStack() as stack:
-        sources = open_sources(stack, settings, None, threads=2, clock=clock, now=today, on_call=on_call)
+        sources = open_sources(stack, settings, None, threads=2, clocks=Clocks(clock, today), on_call=on_call)
         access = open_access(stack, sources, SigningKey(b"k" * 32, Source.SETTINGS))
         _, resolver = open_resolver(stack, sources)
         server = open_server(stack, sources, access, resolver, open_previews(stack, sources))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from addon.access.signing_key import SigningKey, Source
 from addon.library.refresh import SharedRefresh
+from addon.net.clocks import Clocks
 from addon.serving.answers import Request
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
@@ -69,7 +70,9 @@ class Node:
         self.settings = Settings.from_mapping(mapping, environ={})
         self.skipped = 0.0
         self._closing = stack = AsyncExitStack()
-        self.sources = open_sources(stack, self.settings, shared_of(self.settings), threads=4, clock=self.clock)
+        self.sources = open_sources(
+            stack, self.settings, shared_of(self.settings), threads=4, clocks=Clocks(self.clock)
+        )
         self.forgejo, self.library = self.sources.forgejo, self.sources.library
         access = open_access(stack, self.sources, SigningKey(b"k" * 32, Source.SETTINGS))
         self.store, self.domains = open_resolver(stack, self.sources)
