@@ -6,7 +6,8 @@ import http.client
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,29 +102,26 @@ def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
 
 def test_no_known_page_fails_or_is_slow_whatever_goes_away(load: tuple[Load, Server, Forge]) -> None:
     visits, redis, forge = load
-    visits.during("calm", 2)
-    redis.kill()
-    visits.during("Redis killed", 3)
-    redis.start()
-    visits.during("Redis back, empty", 2)
-    redis.pause()
-    visits.during("Redis paused", 10)
-    redis.resume()
-    visits.during("Redis back", 2)
-    port = forge.port
-    forge.stop()
-    visits.during("Forgejo killed", 4)
-    redis.kill()
-    visits.during("both killed", 3)
-    redis.start()
-    forge.start_thread(port)
-    visits.during("both back", 3)
-    with forge.fault(hang=True):
-        visits.during("Forgejo hung", 5)
-        redis.pause()
-        visits.during("both hung", 5)
-        redis.resume()
-    visits.during("calm again", 2)
+    port, hung = forge.port, ExitStack()
+    # What happens, what is so from then on, and for how many seconds: longer than whoever asks waits for an answer.
+    steps: list[tuple[list[Callable[[], object]], str, float]] = [
+        ([], "calm", 1),
+        ([redis.kill], "Redis killed", 2),
+        ([redis.start], "Redis back, empty", 1),
+        ([redis.pause], "Redis paused", 6),
+        ([redis.resume], "Redis back", 1),
+        ([forge.stop], "Forgejo killed", 3),
+        ([redis.kill], "both killed", 2),
+        ([redis.start, lambda: forge.start_thread(port)], "both back", 2),
+        ([lambda: hung.enter_context(forge.fault(hang=True))], "Forgejo hung", 5),
+        ([redis.pause], "both hung", 5),
+        ([redis.resume, hung.close], "calm again", 1),
+    ]
+    with hung:
+        for happens, phase, seconds in steps:
+            for each in happens:
+                each()
+            visits.during(phase, seconds)
     visits.stop()
     print()
     for phase, count in visits.counts.items():

@@ -176,7 +176,7 @@ async def test_a_branch_host_shows_its_branch_as_the_default_ones_file_allows(
     assert await _status(proxy, "gone.www.alice.example") == 404
     blog.commit({"public/index.html": b"dev two"}, branch="dev")
     await proxy.library.purge(("alice", "blog"))
-    await becomes(lambda: served(proxy, DEV), (200, b"dev two"))
+    await proxy.comes_to(b"dev two", DEV, "/")
 
 
 async def test_what_a_branch_says_of_itself_in_its_own_pages_file_counts_for_nothing(
@@ -197,7 +197,7 @@ async def test_what_a_branch_says_of_itself_in_its_own_pages_file_counts_for_not
     assert await _status(proxy, DEV) == 401
     blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
     await proxy.library.purge(("alice", "blog"))
-    await becomes(lambda: served(proxy, DEV), (200, b"dev"))
+    await proxy.comes_to(b"dev", DEV, "/")
 
 
 async def test_a_branch_that_becomes_the_default_one_is_a_site_only_by_its_own_pages_file(
