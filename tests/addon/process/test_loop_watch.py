@@ -26,8 +26,9 @@ async def beats() -> AsyncIterator[tuple[LoopWatch, list[float]]]:
 
 
 def holds_everybody_up(watch: LoopWatch) -> None:
-    """Hold the loop until the thread has seen it."""
+    """Hold the loop until the thread has seen it, and for as long as counts as late."""
     wait_until(lambda: watch._seen, "a look of the thread at a loop that is held up")
+    time.sleep(LATE)
 
 
 async def test_who_held_the_loop_up_is_said_with_its_place(

@@ -122,6 +122,10 @@ class Node:
                 body = b"".join([chunk async for chunk in chunks])
         return Page(answer.status, body, answer.cache, time.monotonic() - began, at_once)
 
+    async def at_once(self, host: str = "alice", path: str = "/blog/") -> bool:
+        """Whether memory has the answer to a request that is made now."""
+        return (await self.get(host, path)).at_once
+
     async def comes_to(self, wanted: int | bytes, host: str = "alice", path: str = "/blog/") -> None:
         """Wait until visitors get this status, or these bytes."""
 

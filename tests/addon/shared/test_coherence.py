@@ -15,7 +15,7 @@ from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node
 from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server
-from tests.waiting import until
+from tests.waiting import becomes, until
 
 REF = "~pages:ref:alice/blog@main"
 BLOG = ("alice", "blog")
@@ -58,8 +58,7 @@ async def test_a_ref_changed_by_hand_is_seen_by_every_proxy(
         await each.comes_to(b"By hand")
     assert forge.count("/branches/") == 0  # what stands there is believed
     for each in (first, second):
-        await each.settled()
-        assert (await each.get("alice", "/blog/")).at_once
+        await becomes(each.at_once, True)
     left = redis.ask("PTTL", REF)
     assert isinstance(left, int)
     assert left > 0
