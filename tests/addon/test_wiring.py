@@ -27,7 +27,7 @@ from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import ENABLED
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 Left = Callable[..., Awaitable[None]]
 
@@ -77,8 +77,10 @@ async def nothing_left(redis: Server) -> Left:
 
     before = opened()
 
-    async def nothing() -> None:
-        await until(lambda: not opened() - before, lambda: "\n".join(["an end of", *sorted(opened() - before)]))
+    async def nothing(seconds: float = DEADLINE) -> None:
+        await until(
+            lambda: not opened() - before, lambda: "\n".join(["an end of", *sorted(opened() - before)]), seconds
+        )
 
     return nothing
 
