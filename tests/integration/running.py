@@ -69,7 +69,7 @@ class Running:
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
             return condition()
 
-        wait_until(is_so, lambda: f"the log:\n{self.log}", START_DEADLINE)
+        wait_until(is_so, lambda: f"the log:\n{self.log}", START_DEADLINE, pause=0.02)
 
 
 class Proxy(Running):
