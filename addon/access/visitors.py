@@ -32,6 +32,14 @@ def visitor_of(address: str) -> str:
     return str(ip)
 
 
+def network_of(household: str) -> str:
+    """The /48 that an IPv6 household lies in, which one customer may have all of; else the household itself."""
+    address, slash, _ = household.partition("/")
+    if not slash or ":" not in address:
+        return household
+    return str(ipaddress.ip_network((int(ipaddress.IPv6Address(address)) >> 80 << 80, 48)))
+
+
 class _Level(NamedTuple):
     level: float
     since: float
