@@ -32,12 +32,10 @@ def visitor_of(address: str) -> str:
     return str(ip)
 
 
-def network_of(household: str) -> str:
-    """The /48 that an IPv6 household lies in, which one customer may have all of; else the household itself."""
-    address, slash, _ = household.partition("/")
-    if not slash or ":" not in address:
-        return household
-    return str(ipaddress.ip_network((int(ipaddress.IPv6Address(address)) >> 80 << 80, 48)))
+def network_of(visitor: str) -> str:
+    """The largest network that one customer may have, of a visitor as `visitor_of` or `Households.visitor` says."""
+    networks = _networks(visitor)
+    return networks[-1][0] if networks else visitor
 
 
 class _Level(NamedTuple):
