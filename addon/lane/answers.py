@@ -96,7 +96,7 @@ def may_be_ready(line: RequestLine, fields: Fields, answer: Answer, asked: Asked
 
 
 def _depends_on_use(answer: Answer) -> bool:
-    """Whether a script gets something else than a page: locks ask for the same field, so that it was asked says nothing."""
+    """Whether a script gets something else than a page. That the field was asked for says nothing: locks do, too."""
     return any(name.lower() == b"vary" and b"sec-fetch-dest" in value.lower() for name, value in answer.headers)
 
 

@@ -4,8 +4,8 @@
 
 What is prepared is answered within the read that brought it, as in HTTP/1.1; what memory has, at once as well, with a
 view of the body; for the rest each stream has a task, which ends with its stream: one that is reset, or whose client is
-gone, closes what it has open at Forgejo. A large body waits, unheld, while the client leaves others untaken: memory can
-let go of what was read, streams that send it cannot. Of bodies, forms and webhooks are read; all others are not waited for.
+gone, closes what it has open at Forgejo. A large body waits, unheld, while the client leaves others untaken, for what a
+stream sends memory cannot let go of. Of a request's body, forms and webhooks are read; others are not waited for.
 """
 
 import asyncio
@@ -388,9 +388,9 @@ class Http2Answering:
             return False
         held: dict[int, int] = {}
         for each in self.protocol.streams.values():
-            whole = each.body.obj if isinstance(each.body, memoryview) else each.body
-            if len(whole) > SMALL:
-                held[id(whole)] = len(whole)
+            if len(each.body) > SMALL:
+                whole = each.body.obj if isinstance(each.body, memoryview) else each.body
+                held[id(whole)] = len(each.body)
         return id(body) not in held and sum(held.values()) >= UNTAKEN
 
     async def _room(self) -> None:

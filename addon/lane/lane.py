@@ -193,7 +193,7 @@ class Lane:
     def remember_http2(self, head: Head, repeat: Http2Repeat) -> None:
         """The same for a head of HTTP/2."""
         common = head.common
-        # Of longer fields, nobody else's are the same ones (`Commons`): they would come again on their connection alone.
+        # Longer fields are no other connection's (`Commons`), so they would come again on their own alone.
         if common.nbytes <= LONGEST_COMMON and self._is_room(len(head.target) + common.nbytes + repeat.cost):
             self.http2_repeats[head] = repeat
 

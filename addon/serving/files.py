@@ -69,9 +69,9 @@ class Source(NamedTuple):
     """Where a file's own bytes come from.
 
     size, tag: of the file, or of the LFS object it stands for. identity: under which its forms are held; an object's
-    are its repository's alone, for anybody can name one, and only Forgejo says who may have it. held: they are served out of memory, not streamed.
-    data: the bytes, where they are on hand; head: the first of them, where they are not held. error: why they cannot be
-    had.
+    are its repository's alone, for anybody can name one, and only Forgejo says who may have it. held: they are served
+    out of memory, not streamed. data: the bytes, where they are on hand; head: the first of them, where they are not
+    held. error: why they cannot be had.
     """
 
     file: File

@@ -19,7 +19,6 @@ from addon.shared import records
 from addon.shared.cache import Shared
 from addon.shared.round_trips import RoundTrips, checked_replies
 
-
 _HOUSEHOLDS = 10
 """A network may have as much as so many households: else 256 /64s of one customer would push out everybody's."""
 

@@ -55,8 +55,8 @@ class Founded(Answer):
 class Pages:
     """Answers by path, as a `PagesServer` does: `recall` what it has, `answer` what it has to wait for.
 
-    /hit…, /miss…, /part (3 MiB that nobody else gets, as of a range), /never (a miss that ends with its connection), /fault, /bad-header, /big, /stream?N, /cut, /late,
-    /unknown (a stream of unknown length), /unknown?cut.
+    /hit…, /miss…, /never (a miss that ends with its connection), /fault, /bad-header, /big, /part (as of a range: bytes
+    that nobody else gets), /stream?N, /cut, /late, /unknown (a stream of unknown length), /unknown?cut.
     """
 
     def __init__(self) -> None:
