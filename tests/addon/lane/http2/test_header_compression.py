@@ -9,9 +9,9 @@ import pytest
 from hpack.exceptions import HPACKError
 from hpack.table import HeaderTable
 
+from addon.lane.http2 import header_encoder
 from addon.lane.http2.head_reader import HeadReader
 from addon.lane.http2.header_decoder import TABLE_SIZE, CompressionFault, HeaderDecoder, HeaderList
-from addon.lane.http2 import header_encoder
 from addon.lane.http2.header_encoder import date_field, field, integer, status_field, string
 from addon.lane.http2.heads import Commons, Malformed
 from addon.lane.http2.static_table import STATIC_TABLE
