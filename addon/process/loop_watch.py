@@ -50,7 +50,7 @@ class LoopWatch:
         self._next_beat = 0.0
         self._said = float("-inf")
         self._unsaid = 0
-        self._seen = ""
+        self._seen = 0.0, ""  # of which heartbeat, and where the loop was
         self._timer: asyncio.TimerHandle | None = None
         self._over = threading.Event()
         self._loop_thread = 0
@@ -63,7 +63,7 @@ class LoopWatch:
 
     def serving(self) -> None:
         """Somebody may wait from now on: what is late is said, and what was late before is over."""
-        self.silent, self._seen = False, ""
+        self.silent = False
         if self._timer is not None:
             self._timer.cancel()
             self._schedule()
@@ -98,7 +98,7 @@ class LoopWatch:
             self._worst.pop()
         self._worst.append((now, lag))
         self._forget()
-        seen, self._seen = self._seen, ""
+        overdue, seen = self._seen
         if lag < LATE:
             return
         self.stalls += 1
@@ -111,7 +111,7 @@ class LoopWatch:
         self._said, self._unsaid = now, 0
         where = (
             f": {seen}"
-            if seen
+            if overdue == self._due and seen
             else ": no Python ran, so it was the machine that was busy, or a call that holds the GIL"
         )
         logger.warning("everybody waited for %.0f ms%s%s", lag * 1000, where, before)
@@ -124,9 +124,10 @@ class LoopWatch:
     def _look(self) -> None:
         """The thread: keep what the loop's thread is doing while the heartbeat is overdue."""
         while not self._over.wait(EVERY):
-            frame = sys._current_frames().get(self._loop_thread) if self._clock() - self._due >= LATE / 2 else None
+            due = self._due
+            frame = sys._current_frames().get(self._loop_thread) if self._clock() - due >= LATE / 2 else None
             if frame is not None and Path(frame.f_code.co_filename).name != "selectors.py":  # else it only waits
-                self._seen = described(frame)
+                self._seen = due, described(frame)
 
 
 def described(frame: FrameType | None) -> str:
