@@ -26,6 +26,8 @@ LATE = 0.1
 """Seconds of lateness from which on it is said."""
 BEAT_EVERY = 1.0
 """Seconds between two signs of life."""
+_NOTHING = (0.0, "")
+"""What the thread saw: of which heartbeat, by when it was due, and where the loop was."""
 _SAY_EVERY = 10.0
 _REMEMBERED = 60.0
 _FRAMES = 4
@@ -50,7 +52,7 @@ class LoopWatch:
         self._next_beat = 0.0
         self._said = float("-inf")
         self._unsaid = 0
-        self._seen = 0.0, ""  # of which heartbeat, and where the loop was
+        self._seen = _NOTHING
         self._timer: asyncio.TimerHandle | None = None
         self._over = threading.Event()
         self._loop_thread = 0
@@ -98,7 +100,7 @@ class LoopWatch:
             self._worst.pop()
         self._worst.append((now, lag))
         self._forget()
-        overdue, seen = self._seen
+        (overdue, seen), self._seen = self._seen, _NOTHING
         if lag < LATE:
             return
         self.stalls += 1
