@@ -25,6 +25,7 @@ from tests.resp.servers import (
     START_SECONDS,
     Console,
     ConsoleError,
+    Reachable,
     Reply,
     Server,
     redis_binary,
@@ -41,23 +42,16 @@ Start = Callable[..., contextlib.AbstractContextManager[Server]]
 STARTS: Final[dict[str, Start]] = {"redis": start_redis, "valkey": start_valkey}
 
 
-class Sentinel:
+class Sentinel(Reachable):
     """One sentinel process."""
-
-    host: Final = "127.0.0.1"
 
     def __init__(self, kind: str, folder: Path, password: str | None = None) -> None:
         binary = valkey_binary() if kind == "valkey" else redis_binary()
         assert binary is not None
-        self.port = free_port()
-        self.password = password
+        super().__init__(f"{kind} sentinel", free_port(), password)
         self._binary = binary
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return (self.host, self.port)
 
     @property
     def place(self) -> str:
@@ -80,19 +74,10 @@ class Sentinel:
         self._process = subprocess.Popen(
             [self._binary, settings, "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(self._answers, START_SECONDS, f"an answer of the sentinel on port {self.port}")
+        wait_until(self.pings, START_SECONDS, f"an answer of {self}")
         # Its own periods are 10 s, 2 s, 1 s and 1 s, and a failover waits for several of them. These are milliseconds.
         for name, period in (("INFO", 200), ("PUBLISH", 200), ("ASK", 200), ("PING", 100)):
             self.ask("SENTINEL", "DEBUG", f"{name}-PERIOD", period)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError, ConsoleError):
-            return self.ask("PING") == b"PONG"
-        return False
-
-    def ask(self, *words: str | bytes | int) -> Reply:
-        with Console(self.address, self.password) as console:
-            return console.ask(*words)
 
     @property
     def names(self) -> int:

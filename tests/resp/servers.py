@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
@@ -63,9 +62,7 @@ class Console:
     def __enter__(self) -> "Console":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -106,24 +103,15 @@ class Console:
         raise AssertionError(f"a console never asks for RESP3, yet got {line!r}")
 
 
-class Server:
-    """One server process and how to reach it. `password` is that of the default user, or None."""
+class Reachable:
+    """What listens on a port of this machine, and can be asked. `password` is that of the default user, or None."""
 
     host: Final = "127.0.0.1"
 
-    def __init__(
-        self, name: str, binary: Path, folder: Path, password: str | None, tls: Certificates | None, options: list[str]
-    ) -> None:
+    def __init__(self, name: str, port: int, password: str | None) -> None:
         self.name = name
+        self.port = port
         self.password = password
-        self.folder = folder
-        self.unix_path = str(folder / "socket")
-        self.port = free_port()
-        self.tls_port: int | None = free_port() if tls else None
-        self._binary = binary
-        self._options = options
-        self._tls = tls
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} on port {self.port}>"
@@ -138,12 +126,43 @@ class Server:
         return f"redis://{self._credentials}{self.host}:{self.port}"
 
     @property
-    def unix_url(self) -> str:
-        return f"unix://{self._credentials}{self.unix_path}"
-
-    @property
     def _credentials(self) -> str:
         return "" if self.password is None else f":{quote(self.password, safe='')}@"
+
+    def console(self, seconds: float = 10.0) -> Console:
+        """A connection of the test's own; close it, or use it in a `with`."""
+        return Console(self.address, self.password, seconds)
+
+    def ask(self, *words: str | bytes | int) -> Reply:
+        """One command over a fresh connection that is closed again."""
+        with self.console() as console:
+            return console.ask(*words)
+
+    def pings(self) -> bool:
+        """True if it answers PING; LOADING is none."""
+        with contextlib.suppress(OSError, ConsoleError):
+            return self.ask("PING") == b"PONG"
+        return False
+
+
+class Server(Reachable):
+    """One server process and how to reach it."""
+
+    def __init__(
+        self, name: str, binary: Path, folder: Path, password: str | None, tls: Certificates | None, options: list[str]
+    ) -> None:
+        super().__init__(name, free_port(), password)
+        self.folder = folder
+        self.unix_path = str(folder / "socket")
+        self.tls_port: int | None = free_port() if tls else None
+        self._binary = binary
+        self._options = options
+        self._tls = tls
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def unix_url(self) -> str:
+        return f"unix://{self._credentials}{self.unix_path}"
 
     @property
     def pid(self) -> int:
@@ -172,22 +191,11 @@ class Server:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"{self} ended at once with {self._process.returncode}:\n{self._log()}")
-        with contextlib.suppress(OSError, ConsoleError):
-            return self.ask("PING") == b"PONG"
-        return False
+        return self.pings()
 
     def _log(self) -> str:
         log = self.folder / "log"
         return log.read_text(errors="replace")[-2000:] if log.exists() else "(none)"
-
-    def console(self, seconds: float = 10.0) -> Console:
-        """A connection of the test's own; close it, or use it in a `with`."""
-        return Console(self.address, self.password, seconds)
-
-    def ask(self, *words: str | bytes | int) -> Reply:
-        """One command over a fresh connection that is closed again."""
-        with self.console() as console:
-            return console.ask(*words)
 
     def info(self, field: str) -> int:
         """A number out of INFO, such as `total_connections_received`."""

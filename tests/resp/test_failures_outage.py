@@ -14,7 +14,7 @@ import pytest
 from resp import BreakerOpen, Client, ConnectionLost, RespError, Timeout, TooManyClients
 from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy, Fault, blackhole
-from tests.resp.conftest import AnyServer, Through
+from tests.resp.conftest import AnyServer, Route, Through, only_node, wait_for_news
 from tests.resp.servers import Server, wait_until
 
 
@@ -70,12 +70,20 @@ def answers(client: Client) -> bool:
     return True
 
 
-def test_while_the_breaker_is_open_no_call_waits(valkey: Server, through_plain: Through) -> None:
-    route = through_plain(valkey.address)
-    with route.client(timeout=0.2) as client:
+@contextmanager
+def gone(route: Route, timeout: float) -> Iterator[Client]:
+    """A client whose server hangs, with its breaker open; comes back at the end, and is used again."""
+    with route.client(timeout=timeout) as client:
         client.ping()
         route.proxy.freeze()
         open_breaker(client)
+        yield client
+        route.proxy.thaw()
+        wait_until(lambda: answers(client))
+
+
+def test_while_the_breaker_is_open_no_call_waits(valkey: Server, through_plain: Through) -> None:
+    with gone(through_plain(valkey.address), timeout=0.2) as client:
         slow = 0
         until = time.monotonic() + 1.0
         calls = 0
@@ -88,16 +96,10 @@ def test_while_the_breaker_is_open_no_call_waits(valkey: Server, through_plain: 
             threading.Event().wait(0.0005)
         assert calls > 200
         assert slow <= 3, "only a probe now and then may wait"
-        route.proxy.thaw()
-        wait_until(lambda: answers(client))
 
 
 def test_only_one_thread_probes_a_server_that_hangs(valkey: Server, through_plain: Through) -> None:
-    route = through_plain(valkey.address)
-    with route.client(timeout=0.5) as client:
-        client.ping()
-        route.proxy.freeze()
-        open_breaker(client)
+    with gone(through_plain(valkey.address), timeout=0.5) as client:
         waited: list[float] = []
         until = time.monotonic() + 1.5
 
@@ -116,8 +118,6 @@ def test_only_one_thread_probes_a_server_that_hangs(valkey: Server, through_plai
         for thread in threads:
             thread.join()
         assert len(waited) <= 3
-        route.proxy.thaw()
-        wait_until(lambda: answers(client))
 
 
 def test_a_killed_server_that_comes_back_is_used_again(new_server: Callable[..., Server]) -> None:
@@ -262,7 +262,7 @@ def test_an_idle_connection_that_the_server_closed_long_ago_does_not_fail_a_writ
     with through(real_server.address).client() as client:
         client.ping()
         real_server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        time.sleep(0.05)  # idle is a length of time: a connection is looked at after a millisecond of it
+        wait_for_news(only_node(client).pool._idle[-1])
         assert client.incr("n") == 1
         assert client.incr("n") == 2
 

@@ -580,15 +580,15 @@ def test_a_name_without_a_password_is_sent_as_such(new_server: Callable[..., Ser
         assert client.execute("ACL", "WHOAMI") == b"guest"
 
 
-HELLO_REFUSED = [
-    b"-ERR unknown command 'HELLO', with args beginning with: '3'\r\n",
-    b"-ERR unknown command\r\n",
-    b"-ERR unsupported command 'hello'\r\n",
-    b"-unsupported command\r\n",
-    b"-ERR Command is not available: 'HELLO'\r\n",
-    b"-NOPROTO sorry\r\n",
-    b"-NOPERM this user has no permissions to run the 'hello' command\r\n",
-]
+HELLO_REFUSED = b"""\
+-ERR unknown command 'HELLO', with args beginning with: '3'
+-ERR unknown command
+-ERR unsupported command 'hello'
+-unsupported command
+-ERR Command is not available: 'HELLO'
+-NOPROTO sorry
+-NOPERM this user has no permissions to run the 'hello' command
+""".splitlines()
 
 
 @pytest.mark.parametrize("refusal", HELLO_REFUSED)
@@ -596,7 +596,7 @@ def test_a_hello_that_is_refused_in_any_words_leads_to_resp2(refusal: bytes) -> 
     def script(exchange: Exchange) -> None:
         for _ in range(3):
             exchange.command()
-        exchange.send(refusal + b"-ERR unknown command\r\n" * 2)
+        exchange.send(refusal + b"\r\n" + b"-ERR unknown command\r\n" * 2)
         assert exchange.command() == [b"AUTH", b"me", b"pw"]
         exchange.send(b"+OK\r\n")
         exchange.answer(b"$1\r\nx\r\n")
