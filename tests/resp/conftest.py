@@ -245,8 +245,7 @@ def through_tls(
 
     def route(upstream: tuple[str, int], *faults: Fault) -> Route:
         proxy = chaos(upstream, *faults)
-        front = tls_front(proxy.address)
-        return Route(proxy, front.address, certificates.client_context())
+        return Route(proxy, tls_front(proxy.address).address, certificates.client_context())
 
     return route
 

@@ -9,10 +9,7 @@ Everything is started on ports of its own and ends with the `with` block. What i
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,7 +22,7 @@ from tests.resp.servers import (
     START_SECONDS,
     Console,
     ConsoleError,
-    Reachable,
+    Process,
     Reply,
     Server,
     redis_binary,
@@ -42,16 +39,14 @@ Start = Callable[..., contextlib.AbstractContextManager[Server]]
 STARTS: Final[dict[str, Start]] = {"redis": start_redis, "valkey": start_valkey}
 
 
-class Sentinel(Reachable):
+class Sentinel(Process):
     """One sentinel process."""
 
     def __init__(self, kind: str, folder: Path, password: str | None = None) -> None:
         binary = valkey_binary() if kind == "valkey" else redis_binary()
         assert binary is not None
-        super().__init__(f"{kind} sentinel", free_port(), password)
-        self._binary = binary
+        super().__init__(f"{kind} sentinel", binary, password)
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def place(self) -> str:
@@ -71,9 +66,7 @@ class Sentinel(Reachable):
         if self.password is not None:
             lines.append(f"requirepass {self.password}")
         settings.write_text("\n".join(lines) + "\n")
-        self._process = subprocess.Popen(
-            [self._binary, settings, "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self._start(settings, "--sentinel")
         wait_until(self.pings, START_SECONDS, f"an answer of {self}")
         # Its own periods are 10 s, 2 s, 1 s and 1 s, and a failover waits for several of them. These are milliseconds.
         for name, period in (("INFO", 200), ("PUBLISH", 200), ("ASK", 200), ("PING", 100)):
@@ -94,20 +87,6 @@ class Sentinel(Reachable):
         well = [row for row in fields if row[b"master-link-status"] == b"ok" and row[b"flags"] == b"slave"]
         others: Any = self.ask("SENTINEL", "SENTINELS", MASTER)
         return len(well) >= replicas and len(others) >= sentinels
-
-    def pause(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
 
 
 class Watched:
@@ -131,7 +110,7 @@ class Watched:
 
         def agree() -> bool:
             nonlocal port
-            ports = {sentinel.names for sentinel in self.sentinels if sentinel._process is not None}
+            ports = {sentinel.names for sentinel in self.sentinels if sentinel.runs}
             port = next(iter(ports))
             return len(ports) == 1
 
@@ -203,7 +182,7 @@ class Cluster:
         return "redis+cluster://" + ",".join(f"{server.host}:{server.port}" for server in self.primaries)
 
     def alive(self) -> list[Server]:
-        return [server for server in self.servers if server._process is not None]
+        return [server for server in self.servers if server.runs]
 
     def ask(self, *words: str | bytes | int) -> Reply:
         """One command, at the node that it belongs to, as the nodes themselves say it; KEYS and FLUSHALL at all."""
@@ -256,7 +235,7 @@ class Cluster:
         if first:
             pause()
         for server in (target, source, *(other for other in self.primaries if other not in (target, source))):
-            if server._process is not None:
+            if server.runs:
                 with contextlib.suppress(ConsoleError):
                     server.ask("CLUSTER", "SETSLOT", slot, "NODE", mine)
 

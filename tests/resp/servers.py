@@ -145,34 +145,65 @@ class Reachable:
         return False
 
 
-class Server(Reachable):
+class Process(Reachable):
+    """One process that listens: started by who inherits this, stopped in its tracks, let go on, ended."""
+
+    def __init__(self, name: str, binary: Path, password: str | None) -> None:
+        super().__init__(name, free_port(), password)
+        self._binary = binary
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def runs(self) -> bool:
+        """True if it was started, and not ended by `kill`."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self} is not running"
+        return self._process.pid
+
+    def _start(self, *arguments: str | Path) -> None:
+        assert self._process is None, f"{self} is already running"
+        self._process = subprocess.Popen(
+            [self._binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def pause(self) -> None:
+        """Stop the process (SIGSTOP): the kernel still accepts connections and bytes, nobody answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process (SIGKILL): connections are reset, connecting is refused. What was stored is lost."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+class Server(Process):
     """One server process and how to reach it."""
 
     def __init__(
         self, name: str, binary: Path, folder: Path, password: str | None, tls: Certificates | None, options: list[str]
     ) -> None:
-        super().__init__(name, free_port(), password)
+        super().__init__(name, binary, password)
         self.folder = folder
         self.unix_path = str(folder / "socket")
         self.tls_port: int | None = free_port() if tls else None
-        self._binary = binary
         self._options = options
         self._tls = tls
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def unix_url(self) -> str:
         return f"unix://{self._credentials}{self.unix_path}"
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server is not running"
-        return self._process.pid
-
     def start(self, *more_options: str, wait: bool = True) -> None:
         """Start the process on the known port; with `wait` return when it answers PING (LOADING counts not)."""
-        assert self._process is None, "the server is already running"
-        command = [str(self._binary), "--bind", self.host, "--port", str(self.port), "--unixsocket", self.unix_path]
+        command = ["--bind", self.host, "--port", str(self.port), "--unixsocket", self.unix_path]
         command += ["--dir", str(self.folder), "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]
         command += ["--daemonize", "no", "--logfile", str(self.folder / "log")]
         if self.password is not None:
@@ -181,9 +212,7 @@ class Server(Reachable):
             command += ["--tls-port", str(self.tls_port), "--tls-cert-file", str(self._tls.server)]
             command += ["--tls-key-file", str(self._tls.server_key), "--tls-ca-cert-file", str(self._tls.authority)]
             command += ["--tls-auth-clients", "optional"]
-        self._process = subprocess.Popen(
-            [*command, *self._options, *more_options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self._start(*command, *self._options, *more_options)
         if wait:
             wait_until(self._answers, START_SECONDS, f"an answer of {self}; its log:\n{self._log()}")
 
@@ -212,19 +241,8 @@ class Server(Reachable):
         rows = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in text.decode().splitlines()]
         return [row for row in rows if row["id"] != str(own)]
 
-    def pause(self) -> None:
-        """Stop the process (SIGSTOP): the kernel still accepts connections and bytes, nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
     def kill(self) -> None:
-        """End the process (SIGKILL): connections are reset, connecting is refused. What was stored is lost."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        super().kill()
         Path(self.unix_path).unlink(missing_ok=True)
 
     def restart(self, *more_options: str, wait: bool = True) -> None:
