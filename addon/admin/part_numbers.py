@@ -56,7 +56,7 @@ class Parts:
         }
 
     def _queues(self) -> dict[str, Turns]:
-        parts = (self.forgejo.queues, self.library.blobs.queues, self.access.queues)
+        parts = (self.forgejo.queues, self.library.blobs.queues, self.access.queues, self.webhook.queues)
         return {name: turns for each in (*parts, self.registry.queues, self.dns.queues) for name, turns in each.items()}
 
 
