@@ -27,7 +27,8 @@ from resp.sentinel import SentinelSource
 from tests.resp.certs import Certificates, make_certificates
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
 from tests.resp.old_server import OldServer, start_old_server
-from tests.resp.servers import Server, redis_binary, start_redis, start_valkey, wait_until
+from tests.resp.servers import Server, redis_binary, start_redis, start_valkey
+from tests.waiting import wait_until
 
 Connect = Callable[..., Connection]
 """`connect(address, protocol=3, tls=None, username=None, password=None)`."""

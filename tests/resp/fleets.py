@@ -19,7 +19,6 @@ from typing import Any, Final
 from tests.ports import free_port
 from tests.resp.certs import Certificates
 from tests.resp.servers import (
-    START_SECONDS,
     Console,
     ConsoleError,
     Process,
@@ -29,8 +28,8 @@ from tests.resp.servers import (
     start_redis,
     start_valkey,
     valkey_binary,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 MASTER: Final = "pages"
 """The name of what the sentinels watch."""
@@ -67,7 +66,7 @@ class Sentinel(Process):
             lines.append(f"requirepass {self.password}")
         settings.write_text("\n".join(lines) + "\n")
         self._start(settings, "--sentinel")
-        wait_until(self.pings, START_SECONDS, f"an answer of {self}")
+        wait_until(self.pings, f"an answer of {self}")
         # Its own periods are 10 s, 2 s, 1 s and 1 s, and a failover waits for several of them. These are milliseconds.
         for name, period in (("INFO", 200), ("PUBLISH", 200), ("ASK", 200), ("PING", 100)):
             self.ask("SENTINEL", "DEBUG", f"{name}-PERIOD", period)
@@ -131,8 +130,8 @@ class Watched:
     def fail_over(self) -> None:
         """Let the sentinels choose another master, for no reason."""
         before = self.named()
-        wait_until(lambda: self._asked("FAILOVER"), 30, "a failover")
-        wait_until(lambda: self.master() not in (None, before) and self.named() is not before, 30, "another master")
+        wait_until(lambda: self._asked("FAILOVER"), "a failover")
+        wait_until(lambda: self.master() not in (None, before) and self.named() is not before, "another master")
 
     def _asked(self, what: str) -> bool:
         with contextlib.suppress(ConsoleError):
@@ -159,7 +158,7 @@ def watched(kind: str, *, replicas: int = 2, sentinels: int = 3, password: str |
             sentinel.start(master, sentinels // 2 + 1)
             made.append(sentinel)
         fleet = Watched([master, *copies], made)
-        wait_until(lambda: all(each.sees(replicas, sentinels - 1) for each in made), 40, "sentinels that see all")
+        wait_until(lambda: all(each.sees(replicas, sentinels - 1) for each in made), "sentinels that see all")
         yield fleet
 
 
@@ -285,12 +284,12 @@ def clustered(
         for server in cluster.servers[1:]:
             bus = int(server._options[server._options.index("--cluster-port") + 1])
             first[0].ask("CLUSTER", "MEET", server.host, server.tls_port or server.port, bus)
-        wait_until(lambda: all(_known(server) == len(cluster.servers) for server in cluster.servers), 40, "a meeting")
+        wait_until(lambda: all(_known(server) == len(cluster.servers) for server in cluster.servers), "a meeting")
         for at, server in enumerate(copies):
-            wait_until(partial(_replicates, server, cluster.name(first[at % primaries])), 20)
-        wait_until(cluster.whole, 40, "a cluster that is whole")
-        wait_until(lambda: all(_linked(server) for server in copies), 40, "replicas that follow")
-        wait_until(lambda: all(_copies(server) == replicas for server in cluster.servers), 40, "replicas in every map")
+            wait_until(partial(_replicates, server, cluster.name(first[at % primaries])))
+        wait_until(cluster.whole, "a cluster that is whole")
+        wait_until(lambda: all(_linked(server) for server in copies), "replicas that follow")
+        wait_until(lambda: all(_copies(server) == replicas for server in cluster.servers), "replicas in every map")
         yield cluster
 
 

@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from tests import waiting
 from tests.ports import free_port
 from tests.resp.certs import Certificates
-
-START_SECONDS: Final = 20.0
-"""How long a server may take to answer its first PING on a busy machine."""
 
 Reply = bytes | int | None | list["Reply"] | Exception
 """What `Console` reads: RESP2 only, errors as exceptions in place."""
@@ -214,7 +212,7 @@ class Server(Process):
             command += ["--tls-auth-clients", "optional"]
         self._start(*command, *self._options, *more_options)
         if wait:
-            wait_until(self._answers, START_SECONDS, f"an answer of {self}; its log:\n{self._log()}")
+            waiting.wait_until(self._answers, lambda: f"an answer of {self}; its log:\n{self._log()}")
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -30,7 +30,8 @@ from resp import (
 )
 from resp.interruptions import signals
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 MakeClient = Callable[..., Client]
 

@@ -21,7 +21,8 @@ import pytest
 from resp import Client, PoolExhausted, RespError, Timeout
 from tests.resp.chaos import Fault
 from tests.resp.conftest import AnyServer, Route, Through, TlsServer, only_node, wait_for_news
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 

@@ -40,7 +40,8 @@ from resp.tracking import Tracking
 from tests.resp.chaos import ChaosProxy, Fault
 from tests.resp.conftest import only_node
 from tests.resp.scripted import GREETING, Exchange, Scripted
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 
 class Big(bytearray):
@@ -179,12 +180,14 @@ def pubsub(valkey: Server) -> Iterator[PubSub]:
 def kinds(pubsub: PubSub, until: str) -> list[str]:
     """The types of the messages that come, up to the first of this type."""
     found: list[str] = []
-    deadline = time.monotonic() + 10
-    while until not in found and time.monotonic() < deadline:
+
+    def came() -> bool:
         message = pubsub.get_message(timeout=1)
         if message is not None:
             found.append(message["type"])
-    assert until in found, found
+        return until in found
+
+    wait_until(came, lambda: f"a {until}, but {found}")
     return found
 
 

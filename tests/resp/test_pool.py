@@ -27,7 +27,8 @@ from resp.pool import _Waiter
 from tests.ports import free_port
 from tests.resp.conftest import wait_for_news
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 MakePool = Callable[..., Pool]
 

@@ -22,7 +22,8 @@ from resp.tracking import State, Status, Tracking
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
 from tests.resp.conftest import Connect, TlsServer
 from tests.resp.old_server import OldServer
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 QUICK: dict[str, Any] = {"silence": 0.2, "patience": 0.3, "retry_first": 0.02, "retry_most": 0.2}
 
@@ -147,7 +148,7 @@ def test_becoming_a_replica_with_other_data_is_everything(
     tracking = track(server.address, patience=5.0)
     assert tracking.wait(5)
     server.ask("REPLICAOF", master.host, master.port)
-    wait_until(lambda: server.ask("GET", "a") == b"other", 20)
+    wait_until(lambda: server.ask("GET", "a") == b"other")
     wait_until(lambda: listener.events == [None, State.LIVE, None])
     master.ask("SET", "a", "new")
     wait_until(lambda: listener.heard(b"a"))
