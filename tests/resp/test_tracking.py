@@ -349,7 +349,11 @@ def test_a_raising_state_callback_ends_nothing(valkey: Server, connect: Connect,
 def test_a_slow_callback_is_not_taken_for_a_dead_server(
     valkey: Server, track: Callable[..., Tracking], listener: Listener
 ) -> None:
-    listener.react = lambda key: key == b"slow" and time.sleep(0.8)  # longer than silence and patience together
+    def slow(key: bytes | None) -> None:
+        if key == b"slow":
+            time.sleep(0.8)  # longer than silence and patience together
+
+    listener.react = slow
     tracking = track(valkey.address)
     assert tracking.wait(5)
     for _ in range(2):
