@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "addon" / "pages.py"
 PAGES_DOMAIN = "pages.test"
-START_DEADLINE = 90.0
+START_DEADLINE = 180.0
 FAULTS = ("Traceback", "crashed", "internal error")
 """What no log has in it that is in order."""
 

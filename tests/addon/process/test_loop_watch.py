@@ -27,7 +27,7 @@ async def beats() -> AsyncIterator[tuple[LoopWatch, list[float]]]:
 
 def holds_everybody_up(watch: LoopWatch) -> None:
     """Hold the loop until the thread has seen it, and for as long as counts as late."""
-    wait_until(lambda: watch._seen, "a look of the thread at a loop that is held up")
+    wait_until(lambda: watch._seen[1], "a look of the thread at a loop that is held up")
     time.sleep(LATE)
 
 
