@@ -222,8 +222,8 @@ async def test_a_browser_does_everything_at_once_while_all_changes_and_leaves_no
 
 def left_behind(walked: Walked, before: list[int]) -> None:
     """Wait until nothing is."""
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), 60.0)
-    wait_until(lambda: not any(connections(pid, walked.secure) for pid in walked.service.workers), 60.0)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
+    wait_until(lambda: not any(connections(pid, walked.secure) for pid in walked.service.workers))
     status = status_of(walked)
     assert (status["Requests"]["open_connections"], status["Requests"]["busy_connections"]) == (0, 0)
     assert status["Last errors"]["errors"] == []
