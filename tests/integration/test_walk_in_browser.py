@@ -216,7 +216,7 @@ async def test_a_browser_does_everything_at_once_while_all_changes_and_leaves_no
         assert (await tab.evaluate("window.fault"), await tab.evaluate("window.bytes")) == (None, len(film(LARGE)))
 
         await tab.open("about:blank")
-        await asyncio.to_thread(lambda: web.in_flight == 0, 60.0)
+        await asyncio.to_thread(lambda: web.in_flight == 0)
     await asyncio.to_thread(left_behind, walked, before)
 
 

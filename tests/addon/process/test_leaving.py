@@ -49,7 +49,7 @@ async def test_who_answers_still_stays_until_somebody_waits_and_is_cut_then(
     await workers.start()
     leaving = asyncio.create_task(workers.leave())
     async with asyncio.timeout(60):
-        await asyncio.to_thread(lambda: told.exists() and len(told.read_text().splitlines()) == 2, 60.0)
+        await asyncio.to_thread(lambda: told.exists() and len(told.read_text().splitlines()) == 2)
         assert len(workers._running) == 2
         workers.hurried.set()
         await leaving
