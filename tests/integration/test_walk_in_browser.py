@@ -27,7 +27,7 @@ from tests.integration.browser import Browser, browser
 from tests.integration.running import FAULTS, PAGES_DOMAIN
 from tests.integration.service import Service, running_service
 from tests.ports import free_port
-from tests.waiting import wait_until
+from tests.waiting import until, wait_until
 
 HOST = f"alice.{PAGES_DOMAIN}"
 LARGE = 16 * 1024 * 1024
@@ -216,7 +216,7 @@ async def test_a_browser_does_everything_at_once_while_all_changes_and_leaves_no
         assert (await tab.evaluate("window.fault"), await tab.evaluate("window.bytes")) == (None, len(film(LARGE)))
 
         await tab.open("about:blank")
-        await asyncio.to_thread(lambda: web.in_flight == 0)
+        await until(lambda: web.in_flight == 0)
     await asyncio.to_thread(left_behind, walked, before)
 
 
