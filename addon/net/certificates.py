@@ -143,7 +143,7 @@ class ShownNames:
     in front may ask for custom domains on a connection to one name.
     """
 
-    __slots__ = ("_by_name", "_found", "_own")
+    __slots__ = ("__weakref__", "_by_name", "_found", "_own")
 
     def __init__(self, own: Certificate, by_name: Mapping[str, Certificate]) -> None:
         self._own = own

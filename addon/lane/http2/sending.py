@@ -6,7 +6,7 @@ Bodies are cut into frames only when they are about to be written, so that what 
 not wait for what was cut before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from addon.lane.http2 import frames
@@ -19,6 +19,7 @@ from addon.lane.http2.frames import (
     MAX_WINDOW,
     ConnectionFault,
     ErrorCode,
+    StreamFault,
     frame_head,
 )
 from addon.lane.http2.priorities import Turns
@@ -77,6 +78,25 @@ class Outgoing:
         self.window += increment
         if self.window > MAX_WINDOW:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+
+    def widen_stream(self, stream: Stream, increment: int) -> None:
+        """The client takes so many bytes more of one stream."""
+        if not increment:
+            raise StreamFault(stream.id, ErrorCode.PROTOCOL_ERROR, "a window that grows by nothing")
+        stream.window += increment
+        if stream.window > MAX_WINDOW:
+            raise StreamFault(stream.id, ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+        self.queue(stream)
+
+    def resize(self, initial_window: int, streams: Iterable[Stream]) -> None:
+        """The client says how many bytes it takes of a stream before it says more; the streams that there are."""
+        delta = initial_window - self.initial_window
+        self.initial_window = initial_window
+        for stream in streams:  # §6.9.2; it may become less than nothing
+            stream.window += delta
+            if stream.window > MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+            self.queue(stream)
 
     @property
     def sending(self) -> bool:

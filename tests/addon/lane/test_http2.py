@@ -111,7 +111,7 @@ async def test_what_is_prepared_is_sent_again_and_shared_with_http1() -> None:
             before = len(pages.seen)
             await client.get("/hit")
             assert len(pages.seen) == before
-            pages.facts[("site", "alice", "x")] = object()
+            pages.facts.put(("site", "alice", "x"), object(), 0)
             await client.get("/hit")
             await other.get("/hit")
             assert len(pages.seen) == before + 1
