@@ -19,8 +19,8 @@ from addon.net.client_hello import Reading, offered_protocols
 
 RECORD = 16 * 1024 + 512
 """Bytes read from the socket at one time: about a TLS record. OpenSSL's buffers never shrink again."""
-PIECE = 16 * 1024
-"""Bytes of a record's content; what is sent is encrypted in these, for the same reason."""
+PIECE = 256 * 1024
+"""Bytes that are encrypted at one time; as much lies between OpenSSL and the socket."""
 
 
 class Secured(Protocol):
@@ -55,15 +55,21 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, above: asyncio.BaseProtocol, context: ssl.SSLContext, buffer: memoryview, handshake_timeout: float
+        self,
+        above: asyncio.BaseProtocol,
+        context: ssl.SSLContext,
+        buffer: memoryview,
+        outgoing: ssl.MemoryBIO,
+        handshake_timeout: float,
     ) -> None:
-        """above: a protocol that is `Secured` too. buffer: where to read to, at least RECORD bytes; it may be shared by
-        all connections of a loop, because it is read out before anybody else can be called. handshake_timeout: seconds.
+        """above: a protocol that is `Secured` too. buffer: where to read to, RECORD bytes. outgoing: what OpenSSL writes
+        to. All connections of a loop may share both, because they are read out before anybody else can be called.
+        handshake_timeout: seconds.
         """
         super().__init__()
         self._buffer = buffer
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self._outgoing = outgoing
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._below: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._timer: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(
@@ -88,7 +94,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._above.connection_made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer[:RECORD]
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self._incoming.write(self._buffer[:nbytes])
@@ -147,6 +153,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except ssl.SSLError:
             self._broken()
         except BaseException:
+            self._outgoing.read()
             self._below.abort()
             raise
         finally:
@@ -178,26 +185,40 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 elif self._buffered:
                     room = cast(memoryview, cast(asyncio.BufferedProtocol, above).get_buffer(-1))
                     nbytes = self._ssl.read(len(room), cast(Any, room))
+                    if self._outgoing.pending:
+                        self._answer_update()
                     if nbytes:
                         cast(asyncio.BufferedProtocol, above).buffer_updated(cast(int, nbytes))
                         continue
-                elif data := self._ssl.read(RECORD):
-                    cast(asyncio.Protocol, above).data_received(data)
-                    continue
+                else:
+                    data = self._ssl.read(RECORD)
+                    if self._outgoing.pending:
+                        self._answer_update()
+                    if data:
+                        cast(asyncio.Protocol, above).data_received(data)
+                        continue
             except ssl.SSLWantReadError:
-                if not (self._closing or self._sent_end) and self._outgoing.pending:
-                    self._flush()  # the answer to a key update
-                    if self._full and not self._eof:
-                        self._stuffed = True
-                        self._below.pause_reading()
+                if self._outgoing.pending:
+                    self._answer_update()
                 if not self._eof:
                     return
             except ssl.SSLZeroReturnError:
-                pass
+                if self._outgoing.pending:
+                    self._answer_update()
             # close_notify, or the connection's end without it; no request here is ended by either, so both are the same
             self._eof_told = True
             if not cast(asyncio.Protocol, self._above).eof_received():
                 self.close()
+
+    def _answer_update(self) -> None:
+        """Send what OpenSSL has to say to a key update."""
+        if self._closing or self._sent_end:
+            self._outgoing.read()
+            return
+        self._flush()
+        if self._full and not self._eof:
+            self._stuffed = True
+            self._below.pause_reading()
 
     def _broken(self) -> None:
         """What came is not TLS, or not as we want it: say so, and close."""
@@ -233,13 +254,13 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 session.write(data)
                 self._below.write(outgoing.read())
                 return
-            view, pieces = memoryview(data), []
+            view = memoryview(data)
             at, size = 0, len(data)
             while at < size:
                 at += session.write(cast(bytes, view[at : at + PIECE]))
-                pieces.append(outgoing.read())
-            self._below.write(b"".join(pieces))
+                self._below.write(outgoing.read())
         except ssl.SSLError:  # before the handshake, or after a fault: there is nobody to send it to
+            outgoing.read()
             self.abort()
 
     def can_write_eof(self) -> bool:
@@ -325,5 +346,5 @@ def secure(
     above: Callable[[], asyncio.BaseProtocol], context: ssl.SSLContext, handshake_timeout: float
 ) -> Callable[[], SecureTransport]:
     """A factory of protocols for `create_server`: those of `above`, over TLS."""
-    buffer = memoryview(bytearray(RECORD))
-    return lambda: SecureTransport(above(), context, buffer, handshake_timeout)
+    buffer, outgoing = memoryview(bytearray(RECORD)), ssl.MemoryBIO()
+    return lambda: SecureTransport(above(), context, buffer, outgoing, handshake_timeout)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import h2.settings
 import pytest
 
 from addon.admin.webhook import Webhook
@@ -477,6 +478,19 @@ async def test_every_request_is_in_the_access_log_with_what_was_sent() -> None:
         ]
         assert lines[7][:3] == ("GET", "/", 421)
         assert all(line["client"] == "127.0.0.1" and line["seconds"] >= 0 for line in running.log.lines)
+
+
+async def test_what_is_prepared_and_does_not_fit_into_a_window_is_logged_and_counted_once() -> None:
+    async with running_lane() as running, http2_client(running, wide=False) as client:
+        running.pages.with_basis = True
+        client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 3})
+        client.flush()
+        for _ in range(3):
+            assert (await client.get("/hit")).body == b"GET /hit"
+        assert len(running.pages.seen) == 1
+        await running.until(lambda: len(running.log.lines) >= 3)
+        assert [line["nbytes"] for line in running.log.lines] == [8, 8, 8]
+        assert running.lane.answered == 3
 
 
 async def test_floods_end_their_connection_and_no_other() -> None:
