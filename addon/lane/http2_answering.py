@@ -21,7 +21,7 @@ from addon.admin.access_log import ABORTED
 from addon.admin.answer_meter import HTTP1, HTTP2, LANE
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
-from addon.lane.answers import Asked, about_of, answer_bytes, may_be_ready, ready_answer
+from addon.lane.answers import LARGEST, Asked, about_of, answer_bytes, may_be_ready, ready_answer
 from addon.lane.http1_log import log_refusal
 from addon.lane.http2.answering import Wire
 from addon.lane.http2.answers import Http2Repeat, block_of
@@ -221,7 +221,7 @@ class Http2Answering:
             return
         self._respond(stream, answer)
         line = RequestLine(common.method, request.path, request.query, True)
-        if get and may_be_ready(line, fields, answer, asked):
+        if get and len(answer.body) <= LARGEST and may_be_ready(line, fields, answer, asked):
             kept = key if not answer.locked else (key[0], fields.login or b"")
             start, rest = answer_bytes(answer, common.method == "HEAD")
             tally = lane.meter.tally(LANE, HTTP1, answer.status, answer.cache, about_of(answer).site)

@@ -7,7 +7,7 @@ That is the same for all requests of a connection, so each kind of connection ha
 which only that comes which any of its clients may have. All of them together are bounded in bytes.
 """
 
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from addon.lane.http2.answers import Http2Repeat
 from addon.lane.http2.heads import Head
@@ -23,17 +23,20 @@ _LARGEST = 64 * 1024
 class Known:
     """What is asked again on connections of one kind: whole requests of HTTP/1, heads of HTTP/2."""
 
-    __slots__ = ("http1", "http2", "shown")
+    __slots__ = ("_shown", "http1", "http2")
 
     def __init__(self, shown: ShownNames | None = None) -> None:
-        """shown: where other hosts have other certificates."""
+        """shown: where other hosts have other certificates. It is not kept alive by this."""
         self.http1: dict[bytes, Http1Repeat] = {}
         self.http2: dict[Head, Http2Repeat] = {}
-        self.shown = shown
+        self._shown = None if shown is None else ref(shown)
 
     def takes(self, found: Fields) -> bool:
         """Whether a request is for a host that such connections are for, whoever asks."""
-        return self.shown is None or belongs(self.shown, found)
+        if self._shown is None:
+            return True
+        shown = self._shown()
+        return shown is not None and belongs(shown, found)
 
 
 def belongs(shown: ShownNames, found: Fields) -> bool:

@@ -19,7 +19,7 @@ from addon.net.client_hello import Reading, offered_protocols
 
 RECORD = 16 * 1024 + 512
 """Bytes read from the socket at one time: about a TLS record. OpenSSL's buffers never shrink again."""
-PIECE = 256 * 1024
+PIECE = 320 * 1024
 """Bytes that are encrypted at one time; as much lies between OpenSSL and the socket."""
 
 

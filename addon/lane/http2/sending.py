@@ -108,25 +108,21 @@ class Outgoing:
 
     def pump(self, most: int) -> int:
         """Cut so many bytes of bodies, as far as windows allow; returns how many it were."""
-        sent, turns, out = 0, self.turns, self.out
+        sent, turns = 0, self.turns
         while turns and sent < most:
             stream = cast(Stream, turns.first())
             left = len(stream.body) - stream.at
-            size = min(left, MAX_FRAME, stream.window, self.window)
+            size = min(left, stream.window, self.window)
             if size <= 0 and left:
                 if stream.window > 0:
                     break  # it is the connection's window that is full
                 self.unqueue(stream)
                 continue
+            if size > MAX_FRAME:
+                room = min(turns.room(stream), most - sent)
+                size = min(size, max(MAX_FRAME, room - room % MAX_FRAME))
             ends = stream.ends and size == left
-            head = frame_head(frames.DATA, END_STREAM if ends else 0, stream.id, size)
-            if size == len(stream.body):
-                out += (head, stream.body)
-            else:
-                if not isinstance(stream.body, memoryview):
-                    stream.body = memoryview(stream.body)
-                out += (head, stream.body[stream.at : stream.at + size])
-            stream.at += size
+            self._cut(stream, size, END_STREAM if ends else 0)
             stream.sent += size
             stream.window -= size
             self.window -= size
@@ -141,3 +137,23 @@ class Outgoing:
             else:
                 self._taken(stream)
         return sent
+
+    def _cut(self, stream: Stream, size: int, flags: int) -> None:
+        """Cut so much of a body into frames. flags: of the last one."""
+        out, at = self.out, stream.at
+        stream.at += size
+        if size > MAX_FRAME:
+            if not isinstance(stream.body, memoryview):
+                stream.body = memoryview(stream.body)
+            body, head = stream.body, frame_head(frames.DATA, 0, stream.id, MAX_FRAME)
+            while size > MAX_FRAME:
+                out += (head, body[at : at + MAX_FRAME])
+                at += MAX_FRAME
+                size -= MAX_FRAME
+        head = frame_head(frames.DATA, flags, stream.id, size)
+        if size == len(stream.body):
+            out += (head, stream.body)
+        else:
+            if not isinstance(stream.body, memoryview):
+                stream.body = memoryview(stream.body)
+            out += (head, stream.body[at : at + size])
