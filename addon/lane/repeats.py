@@ -57,7 +57,7 @@ class Repeats:
         self._by_shown: WeakKeyDictionary[ShownNames, Known] = WeakKeyDictionary()
 
     def known(self, secure: bool, shown: ShownNames | None) -> Known:
-        """What is known of connections of a kind. secure: over TLS. shown: where other hosts have other certificates."""
+        """Of connections of a kind. secure: over TLS. shown: where other hosts have other certificates."""
         if not secure:
             return self._plain
         if shown is None:

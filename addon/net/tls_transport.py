@@ -19,8 +19,8 @@ from addon.net.client_hello import Reading, offered_protocols
 
 RECORD = 16 * 1024 + 512
 """Bytes read from the socket at one time: about a TLS record. OpenSSL's buffers never shrink again."""
-PIECE = 320 * 1024
-"""Bytes that are encrypted at one time; as much lies between OpenSSL and the socket."""
+PIECE = 80 * 1024
+"""Bytes that are encrypted and sent at one time: what stays in the processor's caches on that way."""
 
 
 class Secured(Protocol):
@@ -62,8 +62,8 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         outgoing: ssl.MemoryBIO,
         handshake_timeout: float,
     ) -> None:
-        """above: a protocol that is `Secured` too. buffer: where to read to, RECORD bytes. outgoing: what OpenSSL writes
-        to. All connections of a loop may share both, because they are read out before anybody else can be called.
+        """above: a protocol that is `Secured` too. buffer: where to read to, RECORD bytes. outgoing: what OpenSSL fills.
+        All connections of a loop may share both, because they are read out before anybody else can be called.
         handshake_timeout: seconds.
         """
         super().__init__()

@@ -29,7 +29,7 @@ Key = tuple[bytes, bytes]
 
 
 class Facts(Protocol):
-    """Where facts are held by key: the memory. changes: a number that is another whenever something was changed there."""
+    """Where facts are held by key: the memory. changes: a number, another whenever anything was changed there."""
 
     @property
     def changes(self) -> int: ...

@@ -11,7 +11,7 @@ from addon.lane.http2.streams import Stream
 class Wire(NamedTuple):
     """An answer in pieces, between which the four bytes of its stream go. size: bytes of its body.
 
-    pieces: what begins the HEADERS frame; its block and, where there is a body, what begins the one DATA frame; the body.
+    pieces: the start of the HEADERS frame; its block and, where there is a body, the start of the DATA frame; the body.
     """
 
     pieces: tuple[bytes, ...]

@@ -52,7 +52,9 @@ class Recorder:
         head_start = len(block).to_bytes(3, "big") + bytes((frames.HEADERS, flags))
         if not body:
             return Wire((head_start, block), 0)
-        return Wire((head_start, block + len(body).to_bytes(3, "big") + bytes((frames.DATA, END_STREAM)), body), len(body))
+        return Wire(
+            (head_start, block + len(body).to_bytes(3, "big") + bytes((frames.DATA, END_STREAM)), body), len(body)
+        )
 
     def asked(self, stream: Stream, /) -> None:
         self.events.append(("asked", stream.id))
