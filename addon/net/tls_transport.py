@@ -44,6 +44,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_full",
         "_hello",
         "_incoming",
+        "_kept",
         "_outgoing",
         "_paused",
         "_reading",
@@ -51,6 +52,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_sent_end",
         "_ssl",
         "_stuffed",
+        "_tickets",
         "_timer",
     )
 
@@ -62,7 +64,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         outgoing: ssl.MemoryBIO,
         handshake_timeout: float,
     ) -> None:
-        """above: a protocol that is `Secured` too. buffer: where to read to, RECORD bytes. outgoing: what OpenSSL fills.
+        """above: a protocol that is `Secured` too. buffer: where to read to, RECORD bytes. outgoing: OpenSSL fills it.
         All connections of a loop may share both, because they are read out before anybody else can be called.
         handshake_timeout: seconds.
         """
@@ -76,6 +78,8 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             handshake_timeout, self._too_slow
         )
         self._hello: bytes | None = b""  # the client's, until it is complete
+        self._kept = b""  # what is sent with what follows it
+        self._tickets = b""  # the session tickets, while they are all of that
         self._ready = False  # the handshake is done
         self._paused = False  # the one above wants nothing more
         self._reading = False  # it is being given something: what it asks for meanwhile is not for a second one to do
@@ -154,10 +158,13 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._broken()
         except BaseException:
             self._outgoing.read()
+            self._kept = b""
             self._below.abort()
             raise
         finally:
             self._reading = False
+            if self._kept and self._kept is not self._tickets:
+                self._send_kept()
 
     def _shaken(self) -> bool:
         """Whether the handshake is done, after another step of it; raises SSLError where it fails."""
@@ -165,6 +172,8 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._ssl.do_handshake()
         finally:
             self._flush()
+        if self._ssl.version() == "TLSv1.3":
+            self._tickets = self._kept  # nobody waits for them: they go with the first answer, in one packet
         self._ready = True
         self._ssl.offered = None  # type: ignore[attr-defined]  # as above
         self._end_timer()
@@ -216,6 +225,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._outgoing.read()
             return
         self._flush()
+        self._send_kept()
         if self._full and not self._eof:
             self._stuffed = True
             self._below.pause_reading()
@@ -224,8 +234,8 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """What came is not TLS, or not as we want it: say so, and close."""
         self._closing = True
         self._end_timer()
-        if data := self._outgoing.read():
-            self._below.write(data)  # the alert
+        self._flush()  # the alert
+        self._send_kept()
         self._below.close()
 
     def _too_slow(self) -> None:
@@ -239,8 +249,26 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._timer = None
 
     def _flush(self) -> None:
+        """Send what OpenSSL has written."""
         if self._outgoing.pending:
-            self._below.write(self._outgoing.read())
+            self._send(self._outgoing.read())
+
+    def _send(self, data: bytes) -> None:
+        """Send, after what was kept. What is no record long, while something is being read, is kept until that is over:
+        who closes after an answer says so in the same packet.
+        """
+        if self._kept:
+            data = self._kept + data
+        if self._reading and len(data) < RECORD:
+            self._kept = data
+        else:
+            self._kept = b""
+            self._below.write(data)
+
+    def _send_kept(self) -> None:
+        if self._kept:
+            data, self._kept = self._kept, b""
+            self._below.write(data)
 
     # What the one above calls.
 
@@ -252,13 +280,13 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         try:
             if len(data) <= PIECE:
                 session.write(data)
-                self._below.write(outgoing.read())
+                self._send(outgoing.read())
                 return
             view = memoryview(data)
             at, size = 0, len(data)
             while at < size:
                 at += session.write(cast(bytes, view[at : at + PIECE]))
-                self._below.write(outgoing.read())
+                self._send(outgoing.read())
         except ssl.SSLError:  # before the handshake, or after a fault: there is nobody to send it to
             outgoing.read()
             self.abort()
@@ -273,6 +301,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._closing or self._sent_end:
             return
         self._say_end()
+        self._send_kept()
         self._below.write_eof()
 
     def close(self) -> None:
@@ -280,6 +309,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._closing:
             return
         self._say_end()
+        self._send_kept()
         self._closing = True
         self._end_timer()
         self._below.close()
@@ -294,6 +324,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._flush()
 
     def abort(self) -> None:
+        self._kept = b""
         self._closing = True
         self._end_timer()
         self._below.abort()
