@@ -54,6 +54,16 @@ async def test_hits_misses_large_bodies_and_streams_are_answered_side_by_side() 
         assert running.lane.handed_over == 0
 
 
+async def test_a_large_file_is_not_copied_to_be_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[int] = []
+    monkeypatch.setattr(http2_answering, "answer_bytes", lambda answer, _: copied.append(len(answer.body)))
+    async with running_lane() as running, http2_client(running) as client:
+        running.pages.with_basis = True
+        for _ in range(2):
+            assert (await client.get("/big")).body == BIG
+        assert not copied
+
+
 async def test_a_stream_of_unknown_length_ends_with_its_stream() -> None:
     async with running_lane() as running, http2_client(running) as client:
         whole = await client.get("/unknown")
