@@ -10,7 +10,7 @@ which only that comes which any of its clients may have. All of them together ar
 from weakref import WeakKeyDictionary, ref
 
 from addon.lane.http2.answers import Http2Repeat
-from addon.lane.http2.heads import Head
+from addon.lane.http2.heads import LONGEST_COMMON, Head
 from addon.net.certificates import ShownNames
 from addon.web.prepared_answers import Http1Repeat, Key, PreparedAnswer
 from addon.web.request_head import Fields
@@ -74,7 +74,10 @@ class Repeats:
 
     def remember_http2(self, known: Known, head: Head, repeat: Http2Repeat) -> None:
         """The same for a head of HTTP/2."""
-        if known.takes(repeat.fields) and self._is_room(len(head.target) + repeat.cost):
+        common = head.common
+        if common.nbytes > LONGEST_COMMON:
+            return  # longer fields are no other connection's (`Commons`), so they would come again on their own alone
+        if known.takes(repeat.fields) and self._is_room(len(head.target) + common.nbytes + repeat.cost):
             known.http2[head] = repeat
 
     def _is_room(self, nbytes: int) -> bool:

@@ -448,10 +448,10 @@ class ServerProtocol:
             self.settled = True
             return
         self._budgets.spend(self._now, len(payload) / 60)
-        for name, value in frames.settings_in(payload):
-            frames.check_setting(name, value)
-            if name == frames.INITIAL_WINDOW_SIZE:
-                self._outgoing.resize(value, self.streams.values())
+        initial = frames.initial_window(payload, self._outgoing.initial_window)
+        if initial != self._outgoing.initial_window:
+            self._budgets.spend(self._now, len(self.streams) / 10)
+            self._outgoing.resize(initial, self.streams.values())
         self.out.append(frames.SETTINGS_ACK)
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:

@@ -88,11 +88,10 @@ class Outgoing:
             raise StreamFault(stream.id, ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
         self.queue(stream)
 
-    def resize(self, initial_window: int, streams: Iterable[Stream]) -> None:
-        """The client says how many bytes it takes of a stream before it says more; the streams that there are."""
-        delta = initial_window - self.initial_window
-        self.initial_window = initial_window
-        for stream in streams:  # §6.9.2; it may become less than nothing
+    def resize(self, initial: int, streams: Iterable[Stream]) -> None:
+        """Change the windows of all streams (§6.9.2); they may become less than nothing."""
+        delta, self.initial_window = initial - self.initial_window, initial
+        for stream in streams:
             stream.window += delta
             if stream.window > MAX_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
