@@ -42,8 +42,8 @@ class Mortal(RoundTrips):
 
 
 @pytest.fixture
-def cluster(_started: Callable[[str], Server | Cluster]) -> Cluster:
-    found = _started("cluster")
+def cluster(started: Callable[[str], Server | Cluster]) -> Cluster:
+    found = started("cluster")
     assert isinstance(found, Cluster)
     found.ask("SET", "old", "1")
     found.ask("SET", "kept", "1")
