@@ -14,6 +14,7 @@ The tests run in copies of the tree, in `.mutation/`, where the results are kept
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mutation.forks import ALL_PASSED, Copy
-from tests.mutation.mutants import DROP, ROOMS, Mutant, definition, difference, key, mutants_of, sample
+from tests.mutation.mutants import DROP, ROOMS, Mutant, definition, difference, key, mutants_of, sample, sources
 from tests.mutation.reach import Reach
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ Result = dict[str, Any]
 
 def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, seconds: float) -> Result:
     """How the tests take a mutant."""
+    reach.refresh()
     runs, left_out = reach.chosen(mutant, source, seconds)
     began = time.monotonic()
     ran, verdict, by = 0, ALL_PASSED, ""
@@ -85,7 +87,7 @@ def record(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
 
 
 def run(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
-    places, mutants = sample(copy.root, options.seed, options.count)
+    places, mutants = _sampled(options, copy)
     print(f"seed {options.seed}: {len(mutants)} of {places} places, cosmic-ray's operators and {DROP}", flush=True)
     done = _results(options)
     part, of = map(int, options.shard.split("/"))
@@ -100,10 +102,22 @@ def run(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
             print(f"{number + 1}/{len(mutants)} {_line(result)}", flush=True)
 
 
+def _sampled(options: argparse.Namespace, copy: Copy) -> tuple[int, list[Mutant]]:
+    """The sample; kept, for to list all places takes most of a minute."""
+    content = hashlib.sha1(b"".join((copy.root / path).read_bytes() for path in sources(copy.root))).hexdigest()[:8]
+    kept = Path(options.folder, f"drawn-{options.seed}-{options.count}-{content}.json")
+    if not kept.exists():
+        places, drawn = sample(copy.root, options.seed, options.count)
+        kept.write_text(json.dumps([places, [asdict(mutant) for mutant in drawn]]))
+    places, found = json.loads(kept.read_text())
+    return places, [Mutant(**mutant) for mutant in found]
+
+
 def again(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
     """Those that nobody noticed, once more; in a file that has changed they may be at other lines, or gone."""
     left = {name: result for name, result in _results(options).items() if result["verdict"] in (ALL_PASSED, "no test")}
-    for path in sorted({result["path"] for result in left.values()}):
+    part, of = map(int, options.shard.split("/"))
+    for path in sorted({result["path"] for result in left.values()})[part::of]:
         here = [result for result in left.values() if result["path"] == path]
         source = (copy.root / path).read_text() if (copy.root / path).exists() else ""
         wanted = {(result["operator"], result["key"]) for result in here}

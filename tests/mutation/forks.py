@@ -31,7 +31,7 @@ OPTIONS: Final = ("-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:randoml
 PR_SET_CHILD_SUBREAPER: Final = 36
 
 ALL_PASSED: Final = "passed"
-SLOW: Final = 90.0
+SLOW: Final = 300.0
 """Seconds."""
 
 Say = Callable[[str, Any], None]

@@ -116,10 +116,16 @@ class Reach:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.tests: list[Test] = []
-        for path in sorted(folder.glob("*.json")):
-            for name, seconds, *both in json.loads(path.read_text()):
-                called, set_up = ({file: int(lines, 16) for file, lines in ran.items()} for ran in both)
-                self.tests.append(Test(name, seconds, called, set_up))
+        self._read: dict[str, list[Test]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Reads what has been recorded since."""
+        paths = {path.name: path for path in sorted(self._folder.glob("*.json"))}
+        if paths.keys() == self._read.keys():
+            return
+        self._read = {name: self._read.get(name) or _tests(path) for name, path in paths.items()}
+        self.tests = [test for tests in self._read.values() for test in tests]
 
     def is_recorded(self, copy: Copy, file: str) -> bool:
         return self._place(copy, file).exists()
@@ -141,7 +147,9 @@ class Reach:
             ]
         )
         if verdict in (ALL_PASSED, "failed"):
-            self._place(copy, file).write_text(text)
+            unfinished = self._place(copy, file).with_suffix(".new")
+            unfinished.write_text(text)
+            unfinished.rename(self._place(copy, file))
         return verdict, len(ran)
 
     def chosen(self, mutant: Mutant, source: str, seconds: float) -> tuple[list[list[Test]], int]:
@@ -158,6 +166,8 @@ class Reach:
 
         own = "tests/" + mutant.room + "/"
         stem = Path(path).stem
+        if not reaching:  # perhaps in the child of a fork, which is not seen
+            beside = [test for test in self.tests if stem in test.file and test.file.startswith(own)]
 
         def order(test: Test) -> tuple[bool, bool, float]:
             return (stem not in test.file, not test.file.startswith(own), test.seconds)
@@ -179,6 +189,14 @@ class Reach:
                 spent += test.seconds
                 rest.append(test)
         return [_by_file(first), _by_file(rest)], left_out
+
+
+def _tests(path: Path) -> list[Test]:
+    found: list[Test] = []
+    for name, seconds, *both in json.loads(path.read_text()):
+        called, set_up = ({file: int(lines, 16) for file, lines in ran.items()} for ran in both)
+        found.append(Test(name, seconds, called, set_up))
+    return found
 
 
 def _by_file(tests: list[Test]) -> list[Test]:

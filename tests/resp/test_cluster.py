@@ -9,12 +9,24 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from resp import Client, ConnectionLost, CrossSlot, InvalidArgument, PubSub, RespError, ServerError
-from resp.cluster import ClusterSource
+from resp import (
+    BreakerOpen,
+    Client,
+    ClientClosed,
+    ConnectionLost,
+    CrossSlot,
+    InvalidArgument,
+    PubSub,
+    RespError,
+    ServerError,
+    Timeout,
+)
+from resp.cluster import ClusterSource, not_executed
 from resp.endpoint import parse_url
 from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
 from resp.keys import key_slot
@@ -27,6 +39,27 @@ from tests.resp.servers import ConsoleError, Server, wait_until
 
 KEYS = [f"key:{number}" for number in range(60)]
 """Enough to be on every node."""
+
+
+@pytest.mark.parametrize(
+    ("error", "closed", "expected"),
+    [
+        (ConnectionLost("x", maybe_executed=False), False, True),
+        (ConnectionLost("x", maybe_executed=True), False, False),
+        (Timeout("x", maybe_executed=False), False, True),
+        (Timeout("x", maybe_executed=True), False, False),
+        (BreakerOpen("x"), False, True),
+        (ClientClosed(), False, True),
+        (ClientClosed(), True, False),
+        (WrongType("WRONGTYPE", "x"), False, False),
+        (b"a reply", False, False),
+    ],
+)
+def test_another_node_is_asked_if_this_one_cannot_have_run_the_command(
+    error: object, closed: bool, expected: bool
+) -> None:
+    topology: Any = SimpleNamespace(rounds=SimpleNamespace(closed=closed))
+    assert not_executed(error, topology) is expected
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])

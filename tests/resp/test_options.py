@@ -25,7 +25,7 @@ from tests.resp.servers import Server, wait_until
         ("socket_connect_timeout=1&decode_responses=True", {"connect_timeout": 1.0, "decode": True}),
         ("socket_keepalive=True&health_check_interval=30&retry_on_timeout=no&encoding=UTF-8", {}),
         ("max_connections=7&client_name=me&protocol=2", {"max_connections": 7, "client_name": "me", "protocol": 2}),
-        ("lib_name=x&lib_version=1&socket_read_size=65536", {}),
+        ("lib_name=x&lib_version=1&socket_read_size=65536&socket_timeout=2", {"timeout": 2.0}),
     ],
 )
 def test_urls_of_redis_py_are_understood(query: str, expected: dict[str, Any]) -> None:

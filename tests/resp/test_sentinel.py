@@ -80,6 +80,7 @@ def test_the_form_of_the_url() -> None:
         "redis+sentinel://h1/name/x",
         "redis+sentinel://h1/name/1/2",
         "redis+sentinel://h1:x/name",
+        "redis+sentinel://:s3cret@[::1/name",
         "redis+sentinel://:s3cret@h1:99999999/name",
         "redis+sentinel://h1/name?no_such_option=1",
     ],

@@ -61,6 +61,7 @@ async def test_ten_thousand_begun_logins_are_bounded_and_push_out_nobody_elses()
     assert await kept.take("many 11999") is None  # too late
     await kept.put("new", {"path": "/"}, "192.0.2.7")
     assert len(kept) == 1
+    assert list(kept._parties) == ["192.0.2.7"]
 
 
 async def test_what_gives_way_goes_from_redis_too(redis: Server, shared_at: SharedAt) -> None:
