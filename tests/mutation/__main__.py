@@ -115,7 +115,11 @@ def _sampled(options: argparse.Namespace, copy: Copy) -> tuple[int, list[Mutant]
 
 def again(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
     """Those that nobody noticed, once more; in a file that has changed they may be at other lines, or gone."""
-    left = {name: result for name, result in _results(options).items() if result["verdict"] in (ALL_PASSED, "no test")}
+    left = {
+        name: result
+        for name, result in _results(options).items()
+        if result["verdict"] in (ALL_PASSED, "no test") and result["path"].startswith(tuple(options.rooms))
+    }
     part, of = map(int, options.shard.split("/"))
     for path in sorted({result["path"] for result in left.values()})[part::of]:
         here = [result for result in left.values() if result["path"] == path]
@@ -186,7 +190,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="which sample (default: 1)")
     parser.add_argument("--count", type=int, default=400, help="how many mutants (default: 400)")
     parser.add_argument("--shard", default="0/1", help="which part of the sample, counted from 0 (default: 0/1)")
-    parser.add_argument("--rooms", nargs="+", default=list(ROOMS), help="run: those of the sample in these rooms alone")
+    parser.add_argument("--rooms", nargs="+", default=list(ROOMS), help="run, again: those in these rooms alone")
     parser.add_argument(
         "--seconds", type=float, default=40, help="how long the tests of a mutant may take that nobody notices"
     )

@@ -407,6 +407,16 @@ def test_malformed_replies_after_large_ones_are_protocol_errors(reply: bytes, ti
             client.execute("KEY")
 
 
+@pytest.mark.parametrize("reply", [b"$1\r\nvx\n", b"$1\r\nv\rx", b"$1\r\nv~\n", b"$100\r\n" + b"v" * 100 + b"~\n"])
+def test_a_short_string_that_does_not_end_where_it_says_is_a_protocol_error(reply: bytes) -> None:
+    with (
+        Scripted(lambda exchange: exchange.answer(reply)) as server,
+        Client(server.host, server.port) as client,
+        pytest.raises(ProtocolError),
+    ):
+        client.execute("KEY")
+
+
 def test_a_number_as_long_as_the_head_of_the_last_large_string_is_a_number(valkey: Server) -> None:
     with Client(valkey.host, valkey.port, max_connections=1) as client:
         client.mset({"large": b"x" * 300_000, "number": 299_999})

@@ -24,6 +24,12 @@ def session(host: str = "alice.pages.test", began: float = 100.0) -> Session:
     return Session(host, "3", SECRET, began, 3700.0)
 
 
+def test_what_was_sealed_before_an_upgrade_is_opened_after_it() -> None:
+    sealed = "AAECAwQFBgcICQoLoKRL67gScdfpt6ONpepq95-6EFMwYzA1ixclqAU"
+    assert SEALER.opened("~pages:login:id", sealed) == {"token": "t"}
+    assert SEALER.opened("~pages:login:other", sealed) is None
+
+
 async def test_a_record_is_taken_once_whoever_asks(redis: Server, shared_at: SharedAt) -> None:
     here, there = one_use(shared_at(redis.address)), one_use(shared_at(redis.address))
     for number in range(4):

@@ -219,6 +219,14 @@ def test_a_host_may_be_as_long_as_a_name_can_be() -> None:
     assert (asked(table, "/a"), findings) == (f"301 https://{longest}/", ())
 
 
+def test_what_a_table_takes_counts_the_texts_of_its_rules() -> None:
+    short, _ = redirects.read(b"/a/:x/b/* /c/:splat")
+    for rule in (f"/{'a' * 1500}/:x/b/* /c", f"/a/:x/{'b' * 1500}/* /c", f"/a/:x/b/* /{'c' * 1500}/:splat"):
+        long, findings = redirects.read(rule.encode())
+        assert not findings
+        assert long.nbytes - short.nbytes > 1400
+
+
 def test_a_placeholder_that_nothing_fills_is_told_and_stays() -> None:
     table, findings = redirects.read(b"/a/:x /b/:y/:x")
     assert asked(table, "/a/1") == "301 /b/:y/1"
