@@ -33,16 +33,19 @@ TESTS = ("tests/addon", "tests/resp")
 Result = dict[str, Any]
 
 
-def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, seconds: float) -> Result:
-    """How the tests take a mutant."""
+def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, options: argparse.Namespace) -> Result:
+    """How the tests take a mutant: those that were named, then those that reach it."""
     reach.refresh()
-    runs, left_out = reach.chosen(mutant, source, seconds)
+    runs, left_out = reach.chosen(mutant, source, options.seconds)
     began = time.monotonic()
     ran, verdict, by = 0, ALL_PASSED, ""
     copy.write(mutant.path, changed)
     try:
+        if options.tests:
+            verdict, said = copy.run(options.tests, None, {})
+            by = next((what for kind, what in said if kind == "failed"), verdict)
         for tests in runs:
-            if tests:
+            if tests and verdict == ALL_PASSED:
                 limits = {test.name: 20 + 8 * test.seconds for test in tests}
                 files = list(dict.fromkeys(test.file for test in tests))
                 verdict, said = copy.run(files, [test.name for test in tests], limits)
@@ -61,8 +64,8 @@ def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, 
         "in": definition(source, mutant.line),
         "before": before,
         "after": after,
-        "verdict": "no test" if not any(runs) else verdict,
-        "by": by,
+        "verdict": "no test" if not any(runs) and verdict == ALL_PASSED else verdict,
+        "by": by if verdict != ALL_PASSED else "",
         "tests": ran,
         "left out": left_out,
         "seconds": round(time.monotonic() - began, 1),
@@ -97,7 +100,7 @@ def run(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
         changed = mutant.applied(source)
         assert changed is not None
         if key(mutant, source, changed) not in done:
-            result = judged(copy, reach, mutant, source, changed, options.seconds)
+            result = judged(copy, reach, mutant, source, changed, options)
             _keep(options, result)
             print(f"{number + 1}/{len(mutants)} {_line(result)}", flush=True)
 
@@ -130,7 +133,7 @@ def again(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
             if changed is None or (mutant.operator, key(mutant, source, changed)) not in wanted:
                 continue
             wanted.discard((mutant.operator, key(mutant, source, changed)))
-            result = judged(copy, reach, mutant, source, changed, options.seconds)
+            result = judged(copy, reach, mutant, source, changed, options)
             _keep(options, result)
             print(_line(result), flush=True)
         for result in here:
@@ -186,7 +189,7 @@ def _keep(options: argparse.Namespace, result: Result) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["record", "run", "again", "table"])
-    parser.add_argument("tests", nargs="*", help="record: these files or folders alone")
+    parser.add_argument("tests", nargs="*", help="record: these files or folders alone; again: tests to run first")
     parser.add_argument("--seed", type=int, default=1, help="which sample (default: 1)")
     parser.add_argument("--count", type=int, default=400, help="how many mutants (default: 400)")
     parser.add_argument("--shard", default="0/1", help="which part of the sample, counted from 0 (default: 0/1)")

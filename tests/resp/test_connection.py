@@ -294,6 +294,14 @@ def test_a_command_that_the_socket_takes_in_pieces_arrives_whole(valkey: Server)
     connection.close()
 
 
+def test_a_connection_says_whether_it_is_open(valkey: Server) -> None:
+    connection = opened(valkey)
+    where = f"<Connection to {valkey.host}:{valkey.port}"
+    assert repr(connection) == f"{where}, RESP3>"
+    connection.close()
+    assert repr(connection) == f"{where}, closed>"
+
+
 def test_who_is_interrupted_while_connecting_leaves_no_socket(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
