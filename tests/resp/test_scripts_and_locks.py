@@ -10,7 +10,8 @@ import pytest
 
 from resp import Client, InvalidArgument, LockError, LockNotOwned, NoScript, ServerError
 from resp.commands.locks import Lock
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 

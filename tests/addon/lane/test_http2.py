@@ -368,6 +368,45 @@ async def test_an_answer_that_many_ask_for_is_held_once() -> None:
             await context.__aexit__(None, None, None)
 
 
+async def test_of_large_answers_that_are_not_taken_the_next_ones_wait_and_come() -> None:
+    async with running_lane() as running, http2_client(running) as client:
+        client.takes = False
+        parts = [client.ask("/part") for _ in range(6)]
+        assert (await client.get("/miss")).status == 200  # small ones do not wait
+        assert [client.answers[part].status for part in parts] == [200, 0, 0, 0, 0, 0]
+        client.reset(parts[1])
+        client.reset(parts[0])
+        client.takes = True
+        for part in parts[2:]:
+            assert bytes((await client.answer(part)).body) == BIG
+        await running.until(lambda: len(running.log.lines) == 7)
+        assert 4 <= running.pages.asked.count("/part") <= 8  # each looks again when a stream is over
+
+
+async def test_heads_that_are_long_take_their_share_of_what_is_remembered() -> None:
+    async with running_lane(memoryCacheSize="8MiB", maxCachedFileSize="1MiB") as running:
+        running.pages.with_basis = True
+        async with http2_client(running) as client:
+            for size in (3900, 12_000):
+                for number in range(70):
+                    await client.get("/hit", ("x", f"{number:0{size}}"))
+        kept = running.lane.http2_repeats
+        assert kept
+        assert sum(head.common.nbytes for head in kept) <= running.lane._most_repeat_bytes
+        assert max(head.common.nbytes for head in kept) < 4096
+
+
+async def test_what_counts_without_tls_alone_is_looked_at_each_time() -> None:
+    SECURE.set(None)
+    async with running_lane(http2Plain=True) as running:
+        running.pages.with_basis = running.pages.plain_http = True
+        async with http2_client(running, plain=True) as client:
+            for _ in range(3):
+                assert (await client.get("/hit")).status == 200
+        assert len(running.lane.ready) == 1
+        assert not running.lane.http2_repeats  # a browser's head over TLS may be the same
+
+
 async def test_a_stream_that_fails_is_reset_or_a_page_if_it_had_not_begun() -> None:
     async with running_lane() as running, http2_client(running) as client:
         for path in ("/cut", "/short", "/long"):
