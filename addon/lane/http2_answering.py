@@ -23,16 +23,17 @@ from addon.admin.access_log import ABORTED
 from addon.admin.answer_meter import HTTP1, HTTP2, LANE
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
-from addon.lane.answers import Asked, about_of, answer_bytes, may_be_ready, ready_answer
+from addon.lane.answers import LARGEST, Asked, about_of, answer_bytes, may_be_ready, ready_answer
 from addon.lane.http1_log import log_refusal
 from addon.lane.http2.answering import Wire
-from addon.lane.http2.answers import Repeat, block_of
+from addon.lane.http2.answers import Http2Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
 from addon.lane.http2.header_encoder import status_field
 from addon.lane.http2.heads import Head
 from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
+from addon.lane.repeats import Known
 from addon.net.certificates import ShownNames
 from addon.serving.answers import UNREAD, Answer, Request, misshapen, reason_of
 from addon.web.control_data import control_fault, divided
@@ -44,8 +45,10 @@ logger = logging.getLogger(__name__)
 
 SMALL = 64 * 1024
 """Bytes of a body that never waits: a hundred of them are no more than a few large ones."""
+MOST_LARGE = 16
+"""Larger bodies that a client may leave untaken, such as films that are paused, before the next one waits."""
 UNTAKEN = 1024 * 1024
-"""Bytes of larger bodies that a client leaves untaken, beyond which the next one waits."""
+"""Bytes of them, instead, while all clients together leave too much."""
 BODY_SECONDS = 30.0
 """How long a body that is wanted may take."""
 
@@ -59,6 +62,7 @@ class Job:
         "body",
         "cache",
         "delivery",
+        "large",
         "moved",
         "moved_at",
         "passed",
@@ -81,6 +85,7 @@ class Job:
         self.delivery: Delivery | None = None
         self.then: Callable[[], None] | None = None  # what answers once the body has come, of which nothing is kept
         self.passed = 0  # bytes of that body
+        self.large = 0  # bytes of a large answer that is held until it is taken
         self.moved = 0  # bytes sent when it was last looked at
         self.moved_at = began
 
@@ -88,7 +93,7 @@ class Job:
 class Http2Answering:
     """Answers one connection's requests; as `Answering`, which says what its methods are."""
 
-    __slots__ = ("_bare", "_client", "_flush", "_lane", "_secure", "_shown", "_waiting", "ended", "protocol")
+    __slots__ = ("_bare", "_client", "_flush", "_known", "_lane", "_secure", "_shown", "_waiting", "ended", "protocol")
 
     def __init__(
         self, lane: Lane, client: str, secure: bool, shown: ShownNames | None, flush: Callable[[], None]
@@ -101,6 +106,7 @@ class Http2Answering:
         self._secure = secure
         self._shown = shown
         self._bare = lane.redirects_plain and not secure
+        self._known = Known() if self._bare else lane.repeats.known(secure, shown)
         self._flush = flush
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.protocol = ServerProtocol(self, lane.commons, lane.most_head, monotonic())
@@ -128,28 +134,23 @@ class Http2Answering:
 
     # What the protocol asks for.
 
-    def at_once(self, head: Head) -> Wire | None:
+    def at_once(self, head: Head, most: int, now: float) -> Wire | None:
         """As `Answering`. This is most of the traffic."""
+        repeat = self._known.http2.get(head)
+        if repeat is None:
+            return None
         lane = self._lane
-        repeat = lane.http2_repeats.get(head)
-        if repeat is None or self._bare:
+        if (now >= repeat.until or repeat.seen != lane.facts.changes) and not lane.renewed(repeat, now):
+            self._known.http2.pop(head, None)
             return None
-        if self._shown is not None and lane.misdirected(self._shown, repeat.fields, self._client):
+        wire = repeat.wire
+        if wire is None or wire.size > most:
             return None
-        now = monotonic()
-        answer = repeat.answer
-        if repeat.date is not lane.date:  # once a second, so that it counts as used
-            if lane.ready.get(repeat.key, now) is not answer:
-                lane.http2_repeats.pop(head, None)
-                return None
-            repeat.tell(lane.date, lane.date_field)
-        elif not lane.ready.holds(answer.basis, now):
-            return None
-        if repeat.wire is not None:
-            repeat.tally.count += 1
-            if lane.log is not None:
-                self._record(head, answer.status, answer.nbytes, 0.0, answer.cache, answer.about)
-        return repeat.wire
+        repeat.tally.count += 1
+        if lane.log is not None:
+            answer = repeat.answer
+            self._record(head, answer.status, answer.nbytes, 0.0, answer.cache, answer.about)
+        return wire
 
     def asked(self, stream: Stream) -> None:
         """As `Answering`."""
@@ -216,12 +217,11 @@ class Http2Answering:
                     ready = None
                 key = key if ready is None else login_key
             if ready is not None:
-                repeat = lane.http2_repeats.get(head)
+                repeat = self._known.http2.get(head)
                 if repeat is None or repeat.answer is not ready:
                     tally = lane.meter.tally(LANE, HTTP2, ready.status, ready.cache, ready.about.site)
-                    repeat = Repeat(key, ready, fields, tally)
-                    if not ready.basis.plain_http:  # which is looked at each time, for this head may come over TLS
-                        lane.remember_http2(head, repeat)
+                    repeat = Http2Repeat(key, ready, fields, tally)
+                    lane.repeats.remember_http2(self._known, head, repeat)
                 repeat.tally.count += 1
                 job.status, job.cache, job.about = ready.status, ready.cache, ready.about
                 self.protocol.respond(stream, repeat.block + lane.date_field, repeat.body)
@@ -232,7 +232,7 @@ class Http2Answering:
             return
         self._respond(stream, answer)
         line = RequestLine(common.method, request.path, request.query, True)
-        if get and may_be_ready(line, fields, answer, asked):
+        if get and len(answer.body) <= LARGEST and may_be_ready(line, fields, answer, asked):
             kept = key if not answer.locked else (key[0], fields.login or b"")
             start, rest = answer_bytes(answer, common.method == "HEAD")
             tally = lane.meter.tally(LANE, HTTP1, answer.status, answer.cache, about_of(answer).site)
@@ -286,8 +286,7 @@ class Http2Answering:
     def done(self, stream: Stream) -> None:
         """As `Answering`."""
         job = stream.owner
-        self.ended += 1
-        self._next()
+        self._over(job)
         if isinstance(job, Job) and self._lane.log is not None:
             self._log(stream, job, job.status)
 
@@ -295,8 +294,7 @@ class Http2Answering:
         """As `Answering`."""
         job = stream.owner
         stream.owner = None
-        self.ended += 1
-        self._next()
+        self._over(job)
         if isinstance(job, Job):
             _give_up(job)
             if not job.status:
@@ -391,7 +389,14 @@ class Http2Answering:
             if len(each.body) > SMALL:
                 whole = each.body.obj if isinstance(each.body, memoryview) else each.body
                 held[id(whole)] = len(each.body)
-        return id(body) not in held and sum(held.values()) >= UNTAKEN
+        if id(body) in held:
+            return False
+        return sum(held.values()) >= UNTAKEN if self._lane.crowded else len(held) >= MOST_LARGE
+
+    def _let_go(self, job: Job) -> None:
+        """Of an answer, nothing is held any more."""
+        self._lane.untaken -= job.large
+        job.large = 0
 
     async def _room(self) -> None:
         """Wait until a stream is over, those first who came first."""
@@ -399,8 +404,11 @@ class Http2Answering:
         self._waiting.append(waiting)
         await waiting
 
-    def _next(self) -> None:
+    def _over(self, job: object) -> None:
         """A stream is over: who waits longest looks again whether there is room."""
+        self.ended += 1
+        if isinstance(job, Job):
+            self._let_go(job)
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
@@ -443,6 +451,9 @@ class Http2Answering:
         block = block_of(answer)
         self._count(job, answer)
         bodiless = job.request.method == "HEAD" or answer.status in (204, 304)
+        if len(answer.body) > SMALL and not bodiless:
+            job.large = len(answer.body)
+            self._lane.untaken += job.large
         self.protocol.respond(stream, block + self._date_field(), b"" if bodiless else answer.body)
 
     def _count(self, job: Job, answer: Answer) -> None:
@@ -470,6 +481,7 @@ class Http2Answering:
             return
         if stream.responding:
             self.protocol.reset(stream, ErrorCode.INTERNAL_ERROR)
+            self._let_go(job)
             job.status = 500
             if self._lane.log is not None:
                 self._log(stream, job, 500)
