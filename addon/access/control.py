@@ -29,7 +29,7 @@ from addon.access.guess_limits import Bounded, Guesses, GuessesInMemory
 from addon.access.locks import Lock, lock_of
 from addon.access.passwords import AccessFault, PasswordHash, Unchecked, cost, verify
 from addon.access.signing_key import SigningKey
-from addon.access.visitors import Households, visitor_of
+from addon.access.visitors import Households, network_of, visitor_of
 from addon.net.turns import Dropped, Interest, Party, TooLate, Turns
 from addon.web.request_head import is_embedded
 
@@ -41,8 +41,9 @@ MAX_FORM = 16 * 1024
 """Bytes of a form that are read; callers need not collect more."""
 REMEMBERED = 4096
 """Basic logins that are remembered."""
-AT_ONCE = 2
-"""Passwords that are hashed at once: each takes a core and up to 128 MiB."""
+AT_ONCE = 1
+"""Passwords that one process hashes at once: each takes up to 128 MiB, and cores as its lanes say. The loop needs one;
+more of them are what more processes are for."""
 PATIENCE = 10.0
 """Seconds in which a hash has to begin."""
 _BUSY_WAIT = 5
@@ -262,8 +263,9 @@ class Access:
         try:
             # The owner's turn, whoever's password it is: what is given back, for it was right, was work as well. Who
             # failed here before is served beside, not before, those who did not.
+            # Among those who have not given it yet, whole networks take turns: of fresh addresses, one can have many.
             owner = lock.site.partition("/")[0]
-            party = Party(owner if admission.first else f"{owner} again", visitor)
+            party = Party(owner if admission.first else f"{owner} again", visitor if knew else network_of(visitor))
             async with self._turns.turn(PATIENCE, cost(lock.hash), party=party):
                 loop = asyncio.get_running_loop()
                 right = await loop.run_in_executor(self._executor, self._check_password, lock.hash, attempt.password)

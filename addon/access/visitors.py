@@ -32,6 +32,12 @@ def visitor_of(address: str) -> str:
     return str(ip)
 
 
+def network_of(visitor: str) -> str:
+    """The largest network that one customer may have, of a visitor as `visitor_of` or `Households.visitor` says."""
+    networks = _networks(visitor)
+    return networks[-1][0] if networks else visitor
+
+
 class _Level(NamedTuple):
     level: float
     since: float

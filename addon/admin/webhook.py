@@ -6,24 +6,26 @@ Of what it says only the repository's name is believed, and only once the signat
 forms of delivery) is right. Nothing is looked at while Forgejo waits, which gives up after 5 s and never tries again.
 The surprise: neither the branch nor the commit in it counts. Deliveries come late, in any order, and twice; a look at
 the forge is always right. Whoever has not yet signed anything here is a stranger, with one place, 1 MiB and 5 s; of
-strangers, the one silent longest makes room, so that nobody can hold the door.
+strangers, the one silent longest makes room, so that nobody can hold the door. Of those who have, bytes are counted and
+not deliveries: a forge that tells of fifty pushes in one moment is heard. What is large is read in turn, on a thread.
 """
 
 import asyncio
 import hashlib
 import hmac
-import json
 import logging
+import math
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any
-from urllib.parse import unquote_to_bytes
+from typing import Any, Final
 
 from addon.access.guess_limits import Bounded
 from addon.access.visitors import visitor_of
+from addon.admin.webhook_payload import Event, event_in, form_payload
 from addon.forgejo.answers import is_name
+from addon.net.turns import Party, TooLate, Turns
 from addon.serving.answers import Answer, Request
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key
@@ -32,8 +34,8 @@ from addon.web.routing import host_name
 logger = logging.getLogger(__name__)
 
 LARGEST = 25 * 1024 * 1024
-AT_ONCE = 4
-"""Deliveries of those who have signed before that are read at one time."""
+MOST_AT_ONCE: Final = 4 * LARGEST
+"""Bytes of all deliveries together that are read at one time, of those who have signed before."""
 STRANGERS = 16
 LARGEST_OF_STRANGERS = 1024 * 1024
 _PATIENCE = 30.0
@@ -58,8 +60,11 @@ _OF_PULLS = frozenset(
 _ACTIONS = frozenset({"opened", "synchronized", "reopened", "closed", "label_updated", "label_cleared", "reviewed"})
 """Of those, what changes a preview: anybody may edit a text of theirs as often as they like."""
 _SIGNATURES = (b"x-forgejo-signature", b"x-gitea-signature", b"x-hub-signature-256")
-_PAYLOAD = re.compile(rb"(?:\A|&)payload=([^&]*)")
-_PIECE = 16 * 1024
+_READ_AT_ONCE = 16 * 1024
+"""Bytes of a body that is read on the loop; a larger one waits for its turn."""
+_PRICED = 64 * 1024
+"""Bytes of price 1, so of one turn."""
+_TURN_PATIENCE = 4.0
 _WRONG = "the signature is wrong: is webhookSecret the secret of Forgejo's webhook?"
 _KINDS = (
     b"x-forgejo-event",
@@ -86,6 +91,7 @@ class Webhook:
         self._reading: set[Delivery] = set()
         self._strangers: dict[str, Delivery] = {}
         self._looks: set[asyncio.Task[object]] = set()
+        self._turns = Turns(1, expected=0.002)
         self.outcomes: Counter[str] = Counter()
         """How many deliveries were accepted, ignored, unsigned, wrong, or not read, and why."""
         self.accepted_at = self.wrong_at = 0.0
@@ -109,18 +115,17 @@ class Webhook:
         if not re.fullmatch(rb"[0-9a-f]{64}", digest):
             self.outcomes["unsigned"] += 1
             return told(401, "expected the header X-Forgejo-Signature: set the webhook's secret in Forgejo")
-        length = request.header(b"content-length") or b"0"
+        length = request.header(b"content-length")
         visitor = visitor_of(request.visitor().address)
         known = visitor in self._known
         most = LARGEST if known else LARGEST_OF_STRANGERS
-        if not re.fullmatch(rb"[0-9]{1,9}", length) or int(length) > most:
+        if length is not None and (not re.fullmatch(rb"[0-9]{1,9}", length) or int(length) > most):
             self.outcomes["too large"] += 1
             return told(413, _too_large(most))
-        if not (self._room() if known else self._strangers_room(visitor)):
+        size = most if length is None else int(length)
+        if not (self._room(size) if known else self._strangers_room(visitor)):
             self.outcomes["too many at once"] += 1
-            answer = told(503, "too many deliveries at once")
-            answer.headers.append((b"Retry-After", b"1"))
-            return answer
+            return _later(1)
         kind = next((value for name in _KINDS if (value := request.header(name))), b"")
         form = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
         delivery = Delivery(
@@ -130,6 +135,7 @@ class Webhook:
             kind.decode("latin-1"),
             form == b"application/x-www-form-urlencoded",
             most,
+            size,
             _PATIENCE if known else _STRANGERS_PATIENCE,
         )
         if known:
@@ -138,8 +144,8 @@ class Webhook:
             self._strangers[visitor] = delivery
         return delivery
 
-    def _room(self) -> bool:
-        return len(self._reading) < AT_ONCE
+    def _room(self, size: int) -> bool:
+        return sum(delivery.size for delivery in self._reading) + size <= MOST_AT_ONCE
 
     def _strangers_room(self, visitor: str) -> bool:
         """Whether a stranger may have a place; another one may have to leave for it."""
@@ -162,19 +168,31 @@ class Webhook:
         """To be fed with what is signed."""
         return hmac.new(self._secret or b"", digestmod=hashlib.sha256)
 
-    def answer(self, delivery: "Delivery", expected: str, kind: str, payload: bytes) -> Answer:
-        """What a delivery gets; a look begins. expected: the signature; payload: the JSON, if it is that."""
-        if self._secret is None or not hmac.compare_digest(expected, delivery.signature):
+    @property
+    def queues(self) -> dict[str, Turns]:
+        """Where large deliveries wait to be read, by name."""
+        return {"webhooks": self._turns}
+
+    async def read(self, delivery: "Delivery", body: bytearray) -> Event | None:
+        """What a delivery says; None where it is not what its signature says. Raises TooLate."""
+        if len(body) <= _READ_AT_ONCE:
+            return delivery.read(body)
+        async with self._turns.turn(_TURN_PATIENCE, len(body) / _PRICED, party=Party(delivery.visitor)):
+            return await asyncio.to_thread(delivery.read, body)
+
+    def answer(self, delivery: "Delivery", kind: str, event: Event | None) -> Answer:
+        """What a delivery gets; a look begins. event: what it says, as `read` found it."""
+        if self._secret is None or event is None:
             self.outcomes["wrong signature"] += 1
             self.wrong_at = time.time()
             logger.warning("webhook: %s", _WRONG)
             return told(403, _WRONG)
         self._known.put(delivery.visitor, None)
-        key = repository_in(payload)
+        key = event.repository
         if key is None:
             self.outcomes["not understood"] += 1
             return told(400, "expected JSON with a repository")
-        looks = kind in self._events and (kind not in _OF_PULLS or action_in(payload) in _ACTIONS)
+        looks = kind in self._events and (kind not in _OF_PULLS or event.action in _ACTIONS)
         self.outcomes["accepted" if looks else "ignored"] += 1
         self.accepted_at = time.time()
         if looks:
@@ -195,11 +213,20 @@ class Delivery:
     """A delivery as its body comes in."""
 
     def __init__(
-        self, webhook: Webhook, visitor: str, signature: str, kind: str, form: bool, most: int, patience: float
+        self,
+        webhook: Webhook,
+        visitor: str,
+        signature: str,
+        kind: str,
+        form: bool,
+        most: int,
+        size: int,
+        patience: float,
     ) -> None:
-        """visitor: who sends it. most: bytes of the body; patience: seconds for it."""
+        """visitor: who sends it. most: bytes that it may have; size: as many as it says; patience: seconds for them."""
         self.visitor = visitor
-        self.signature = signature
+        self.size = size
+        self._signature = signature
         self._webhook = webhook
         self._kind = kind
         self._form = form
@@ -241,17 +268,23 @@ class Delivery:
                 return told(503, "others waited while you were silent")
             if self._body is None:
                 return told(413, _too_large(self._most))
-            payload = bytes(self._body)
-            if self._form:
-                # On a thread: nobody has signed this yet, and a large form made to hurt takes seconds.
-                payload = await asyncio.to_thread(form_payload, payload)
-                self._digest.update(payload)
-            return self._webhook.answer(self, self._digest.hexdigest(), self._kind, payload)
+            return self._webhook.answer(self, self._kind, await self._webhook.read(self, self._body))
+        except TooLate as late:
+            self._webhook.outcomes["too many at once"] += 1
+            return _later(math.ceil(late.retry_after))
         except TimeoutError:
             self._webhook.outcomes["not read"] += 1
             return told(408, "the body did not come")
         finally:
             self.end()
+
+    def read(self, body: bytearray) -> Event | None:
+        """What the body says; None where it is not what was signed. Nobody has signed it until then."""
+        payload = bytes(body)
+        if self._form:
+            payload = form_payload(payload)
+            self._digest.update(payload)
+        return event_in(payload) if hmac.compare_digest(self._digest.hexdigest(), self._signature) else None
 
     def cut(self) -> None:
         """Give it up: another one has its place."""
@@ -269,37 +302,6 @@ class Delivery:
 def _too_large(most: int) -> str:
     more = "" if most == LARGEST else "; 25 MiB from where a smaller one came that was signed rightly"
     return f"expected at most {most // (1024 * 1024)} MiB{more}"
-
-
-def form_payload(body: bytes) -> bytes:
-    """The first field `payload` of an urlencoded form, or nothing; piece by piece, or it took 35 times its room."""
-    match = _PAYLOAD.search(body)
-    text = match[1] if match is not None else b""
-    pieces: list[bytes] = []
-    at = 0
-    while at < len(text):
-        piece = text[at : at + _PIECE]
-        cut = piece.find(b"%", _PIECE - 2)  # an escape that goes on in the next piece
-        piece = piece if cut < 0 else piece[:cut]
-        pieces.append(unquote_to_bytes(piece.replace(b"+", b" ")))
-        at += len(piece)
-    return b"".join(pieces)
-
-
-def repository_in(payload: bytes) -> Key | None:
-    """The repository that an event is about, by the name in it."""
-    try:
-        document = json.loads(payload)
-        owner, slash, name = document["repository"]["full_name"].partition("/")
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
-        return None
-    return (owner.lower(), name.lower()) if slash and is_name(owner) and is_name(name) else None
-
-
-def action_in(payload: bytes) -> str:
-    """What was done, by an event that is about something; payload: as `repository_in` has read it."""
-    action = json.loads(payload).get("action")
-    return action if type(action) is str else ""
 
 
 def written(method: str, path: str) -> Key | None:
@@ -323,3 +325,9 @@ def told(status: int, reason: str) -> Answer:
     body = f"{reason}\n".encode()
     headers = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Content-Length", str(len(body)).encode())]
     return Answer(status, [*headers, (b"Cache-Control", b"no-store")], body)
+
+
+def _later(seconds: int) -> Answer:
+    answer = told(503, "too many deliveries at once")
+    answer.headers.append((b"Retry-After", b"%d" % seconds))
+    return answer

@@ -124,6 +124,7 @@ def _starting(commands: Commands) -> None:
     completes_folders(init.add_argument("directory", nargs="?", metavar="DIR", type=Path, default=Path()))
     init.add_argument("--pages-domain", metavar="DOMAIN", help="instead of being asked: the domain of the sites")
     init.add_argument("--forgejo", metavar="URL", help="instead of being asked: where Forgejo is")
+    init.add_argument("--preview-domain", metavar="DOMAIN", help="the domain of previews, into all of these files; off")
     init.add_argument("--redis", metavar="HOST", help="instead of being asked: the Redis or Valkey; '' for none")
     for name in ("caddy", "nginx", "traefik", "systemd", "compose"):
         init.add_argument(f"--{name}", action="store_true", help=f"write the files for {name}, filled in")

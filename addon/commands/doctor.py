@@ -97,6 +97,12 @@ def files(path: Path, settings: Settings) -> Iterator[Finding]:
 # ---- Forgejo ---------------------------------------------------------------------------------------------------------
 
 
+_NO_ISSUES = (
+    "it lacks the scope read:issue, with which consents to strangers' pull requests are read: where a repository is"
+    " read by this token, those have no previews"
+)
+
+
 async def forgejo(settings: Settings) -> list[Finding]:
     """Whether it answers, which it is, and what it shows to whom."""
     about = f"Forgejo at {settings.forgejo_host}"
@@ -125,6 +131,10 @@ async def forgejo(settings: Settings) -> list[Finding]:
         if settings.forgejo_public_host is not None:
             found += _public_host(settings, body)
         found += await _login(client, settings)
+        if settings.preview_domain is not None and token is not None:
+            status, body, _ = await _get(client, settings, "/api/v1/repos/issues/search?limit=1", token.reveal())
+            if status == 403 and b"read:issue" in body:
+                found.append(Finding(Level.NOTE, "forgejoToken", _NO_ISSUES))
         if settings.preview_domain is not None and settings.preview_token is not None:
             status, _, _ = await _get(client, settings, "/api/v1/version", settings.preview_token.reveal())
             found.append(_preview_token(status))

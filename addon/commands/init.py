@@ -9,7 +9,7 @@ answers are checked by the settings' own reader before the first file is written
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from addon.commands.files import shipped
@@ -23,6 +23,9 @@ _FILES = {
     "compose": ("container/compose.yaml", "caddy/Caddyfile", "container/Containerfile"),
 }
 _CONTAINER_REDIS = "valkey"
+_OF_PREVIEWS = "# Previews of branches and pull requests"
+"""With this begins, in each file, the comment over the lines that previews take; lines and comment alike have a `#`."""
+_PREVIEW_DOMAIN = "preview.example.net"
 
 
 def init_command(options: argparse.Namespace, ask: Callable[[str], str] = input) -> int:
@@ -52,6 +55,8 @@ def init_command(options: argparse.Namespace, ask: Callable[[str], str] = input)
         if getattr(options, name):
             for file in files:
                 text = (source / file).read_text(encoding="utf-8")
+                if options.preview_domain:
+                    text = with_previews(text, values["previewDomain"])
                 written[Path(file).name] = text.replace("pages.example.org", domain).replace(
                     r"pages\.example\.org", domain.replace(".", r"\.")
                 )
@@ -67,11 +72,12 @@ def init_command(options: argparse.Namespace, ask: Callable[[str], str] = input)
         return _failed(f"{error.filename}: {error.strerror}")
     print(f"\nNext: pages check {options.directory / 'pages.yaml'}")
     if "Caddyfile" in written:
-        print("and choose in Caddyfile where the wildcard certificate for the sites of users comes from")
+        of_previews = ", and that for previews," if options.preview_domain else ""
+        print(f"and choose in Caddyfile where the wildcard certificate for the sites of users{of_previews} comes from")
     return 0
 
 
-def filled(sample: str, values: dict[str, object]) -> str:
+def filled(sample: str, values: Mapping[str, object]) -> str:
     """The sample of the settings with these options set, each in its own line."""
     for name, value in values.items():
         text = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
@@ -81,8 +87,22 @@ def filled(sample: str, values: dict[str, object]) -> str:
     return sample
 
 
-def _values(domain: str, forgejo: str, redis: str, options: argparse.Namespace) -> dict[str, object]:
-    values: dict[str, object] = {"pagesDomain": domain, "forgejoHost": forgejo}
+def with_previews(text: str, domain: str) -> str:
+    """A file of `config/` with its lines for previews in use. Prose has one space behind its `#`, they have not."""
+    lines, there = [], False
+    for line in text.split("\n"):
+        bare = line.lstrip()
+        there = bare.startswith(_OF_PREVIEWS) or (there and bare.startswith("#"))
+        used = there and re.match(r"#(?! \S)", bare) is not None
+        lines.append(line.replace("#", "", 1) if used else line)
+    text = "\n".join(lines).replace(_PREVIEW_DOMAIN, domain)
+    return text.replace(re.escape(_PREVIEW_DOMAIN), re.escape(domain).replace(r"\-", "-"))
+
+
+def _values(domain: str, forgejo: str, redis: str, options: argparse.Namespace) -> dict[str, str]:
+    values: dict[str, str] = {"pagesDomain": domain, "forgejoHost": forgejo}
+    if options.preview_domain:
+        values["previewDomain"] = options.preview_domain.strip()
     if redis:
         values["redisHost"] = redis
     if options.caddy or options.compose:

@@ -41,7 +41,7 @@ class Approval(NamedTuple):
 class Event(NamedTuple):
     """What happened to a pull request. kind: as Forgejo calls it; label: of a label, in lower case; added: or removed.
 
-    commits: of a push, the newest last. review: the review's id, or 0.
+    commits: of a push, the newest last. review: the review's id, or 0. Without a kind it is what Forgejo cannot tell.
     """
 
     kind: str
@@ -117,9 +117,16 @@ def approvals(body: bytes) -> tuple[list[Approval], int]:
 
 
 def events(body: bytes) -> tuple[list[Event], int]:
-    """What happened, on a page of `/issues/{number}/timeline`, the oldest first, and how many rows it had."""
-    rows = _rows(body, "timeline")
-    return [_event(row) for row in rows], len(rows)
+    """What happened, on a page of `/issues/{number}/timeline`, the oldest first, and how many rows it had.
+
+    Forgejo writes null for no rows, and for a row that it failed to make (of what refers to an issue that is gone).
+    """
+    rows = document(body)
+    if rows is None:
+        return [], 0
+    if type(rows) is not list or any(row is not None and type(row) is not dict for row in rows):
+        raise BadAnswer("timeline: expected a list of objects")
+    return [Event("") if row is None else _event(row) for row in rows], len(rows)
 
 
 def _event(row: dict[str, Any]) -> Event:

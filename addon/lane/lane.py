@@ -18,7 +18,7 @@ from addon.admin.answer_meter import LANE, AnswerMeter
 from addon.admin.webhook import Webhook
 from addon.lane.http2.answers import Repeat as Http2Repeat
 from addon.lane.http2.header_encoder import date_field
-from addon.lane.http2.heads import Commons, Head
+from addon.lane.http2.heads import LONGEST_COMMON, Commons, Head
 from addon.lane.population import Idle, Population, most_connections
 from addon.net.certificates import ShownNames
 from addon.net.file_limit import raised
@@ -141,6 +141,9 @@ class Lane:
         self._guests: dict[tuple[str, int], Guest] = {}
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connected, None] = {}
+        self.untaken = 0
+        """Bytes of large answers over HTTP/2 that their clients have not taken; of one that several send, each time."""
+        self.most_untaken = settings.memory_cache_size // 2
         self.webhook = webhook
         self.commons = Commons()
         self.http2_repeats: dict[Head, Http2Repeat] = {}
@@ -157,6 +160,11 @@ class Lane:
     def answered(self) -> int:
         """How many requests were answered so far."""
         return self.meter.answered(LANE)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether clients leave more untaken than is good for memory."""
+        return self.untaken >= self.most_untaken
 
     # What connections ask.
 
@@ -192,7 +200,9 @@ class Lane:
 
     def remember_http2(self, head: Head, repeat: Http2Repeat) -> None:
         """The same for a head of HTTP/2."""
-        if self._is_room(len(head.target) + repeat.cost):
+        common = head.common
+        # Longer fields are no other connection's (`Commons`), so they would come again on their own alone.
+        if common.nbytes <= LONGEST_COMMON and self._is_room(len(head.target) + common.nbytes + repeat.cost):
             self.http2_repeats[head] = repeat
 
     def _is_room(self, nbytes: int) -> bool:

@@ -27,6 +27,8 @@ _SETTLED = 60.0
 """Seconds after a change before what was found is believed until the next: dates are whole seconds, clocks differ."""
 _MOST_KNOWN = 10_000
 _PUSH, _REOPENED, _LABELLED = "pull_push", "reopen", "label"
+_UNTOLD = ""
+"""The kind of what Forgejo cannot tell: it may have been any of these."""
 
 
 class PullConsents:
@@ -50,7 +52,9 @@ class PullConsents:
             try:
                 found[pull] = await self._asked(repository, pull)
             except (Refused, NotFound, BadAnswer) as error:
-                logger.warning("%s/%s: pull request %d: %s", repository.owner, repository.name, pull.number, error)
+                hint = "; does forgejoToken have the scope read:issue?" if isinstance(error, Refused) else ""
+                whose = repository.owner, repository.name
+                logger.warning("%s/%s: pull request %d: %s%s", *whose, pull.number, error, hint)
                 found[pull] = False
             if pull.updated_at is not None and self._now() - pull.updated_at > _SETTLED:
                 self._known.put((repository.id, pull.number), (pull, found[pull]))
@@ -74,7 +78,7 @@ def consented(pull: Pull, approvals: Sequence[Approval], events: Sequence[Event]
     pushes = [at for at, event in enumerate(events) if event.kind == _PUSH]
     if not pushes or events[pushes[-1]].commits[-1:] != (pull.head,):
         return False
-    reopenings = [at for at, event in enumerate(events) if event.kind == _REOPENED]
+    reopenings = [at for at, event in enumerate(events) if event.kind in (_REOPENED, _UNTOLD)]
     since = events[max([*pushes, *reopenings]) + 1 :]
     labels = [event.added for event in since if event.kind == _LABELLED and event.label == LABEL]
     if LABEL in pull.labels and labels[-1:] == [True]:

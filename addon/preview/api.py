@@ -27,7 +27,7 @@ from addon.preview.pulls_api import PullsApi
 from addon.preview.raw import raw_answer
 from addon.preview.registry import ANONYMOUS, Place, Registry, Viewer
 from addon.preview.repository import SYMLINK, TREE, RevisionMissing, Row
-from addon.preview.settings import READ_REPOSITORY, Flavour, Limits, Policy
+from addon.preview.settings import READ_ISSUE, READ_REPOSITORY, Flavour, Limits, Policy
 
 _MESSAGES = {"en": "The target couldn't be found.", "de": "Das Ziel konnte nicht gefunden werden."}
 
@@ -37,6 +37,7 @@ class _Route(NamedTuple):
     methods: tuple[str, ...]
     handler: Callable[[Asked], Answer]
     writes: bool = False  # it may be written to, by who may write
+    scope: str = READ_REPOSITORY  # what a token needs to read it
 
 
 class Api:
@@ -69,7 +70,7 @@ class Api:
             _route("/pulls", ("GET", "POST"), pulls.pulls),
             _route("/pulls/(?P<tail>[0-9]+)", ("GET", "PATCH"), pulls.pull),
             _route("/pulls/(?P<tail>[0-9]+)/reviews", ("GET", "POST"), pulls.reviews),
-            _route("/issues/(?P<tail>[0-9]+)/timeline", get, pulls.timeline),
+            _route("/issues/(?P<tail>[0-9]+)/timeline", get, pulls.timeline)._replace(scope=READ_ISSUE),
             _route("/commits", get, pulls.commits),
             _route("/commits/(?P<tail>[^/]+)/status", get, pulls.combined),
             _route("/statuses/(?P<tail>[^/]+)", ("POST",), pulls.set_status)._replace(writes=True),
@@ -169,6 +170,8 @@ class Api:
             return self._by_id(request, viewer, int(by_id[1]))
         if path == "/repos/search":
             return self._listed(request, viewer, None)
+        if path == "/repos/issues/search":  # there are none
+            return self.lacks_scope(viewer, READ_ISSUE) or json_answer([], 200, *self._paged(request, [])[2])
         listed = re.fullmatch(r"/users/([^/]+)/repos", path)
         if listed:
             return self._listed(request, viewer, unquote(listed[1]))
@@ -183,6 +186,9 @@ class Api:
             if route.writes and (refused := self._may_write(viewer)) is not None:
                 return refused
             tail = unquote(found["tail"], errors="surrogateescape") if "tail" in found.groupdict() else ""
+            refused = self.lacks_scope(viewer, route.scope)
+            if refused is not None:
+                return refused
             return self._with_repository(
                 request, viewer, unquote(found["owner"]), unquote(found["name"]), tail, route.handler
             )
@@ -191,9 +197,6 @@ class Api:
     def _with_repository(
         self, request: Request, viewer: Viewer, owner: str, name: str, tail: str, handler: Callable[[Asked], Answer]
     ) -> Answer:
-        refused = self.lacks_scope(viewer, READ_REPOSITORY)
-        if refused is not None:
-            return refused
         try:
             place = self.place(request, owner, name, viewer)
         except KeyError:

@@ -131,8 +131,10 @@ class PullDocuments:
             "pull_request_url": page,
         }
 
-    def event(self, place: Place, pull: PullRequest, event: dict[str, Any], viewer: Viewer) -> Json:
-        """A row of the timeline."""
+    def event(self, place: Place, pull: PullRequest, event: dict[str, Any], viewer: Viewer) -> Json | None:
+        """A row of the timeline; null where Forgejo fails to make one, here for an event that is empty."""
+        if not event:
+            return None
         page = f"{self._documents.root}{place.full_name}/pulls/{pull.number}"
         label = event.get("label")
         return {

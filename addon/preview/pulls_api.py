@@ -69,7 +69,7 @@ class PullsApi:
         return self._listed(asked, pull.reviews, lambda one: self._documents.review(place, pull, one, viewer))
 
     def timeline(self, asked: Asked) -> Answer:
-        """`/issues/{number}/timeline`; its total is that of the page."""
+        """`/issues/{number}/timeline`. As in Forgejo's source: its total is that of the page, no rows are null."""
         pull = pull_of(asked.place.settings.pulls, asked.tail)
         if pull is None:
             return self._api.not_found(asked.request)
@@ -77,7 +77,7 @@ class PullsApi:
         shown = pull.events[(page - 1) * limit : page * limit]
         documents = [self._documents.event(asked.place, pull, one, asked.viewer) for one in shown]
         total = ("X-Total-Count", str(len(documents)))
-        return json_answer(documents, 200, ("Access-Control-Expose-Headers", "X-Total-Count"), total)
+        return json_answer(documents or None, 200, ("Access-Control-Expose-Headers", "X-Total-Count"), total)
 
     def commits(self, asked: Asked) -> Answer:
         """`/commits?sha=&not=`: the history of one without that of the other, the newest first."""
@@ -86,17 +86,24 @@ class PullsApi:
         other = asked.request.parameter("not")
         try:
             found = _history(repository, repository.commit_of(name))
-            left_out = set(_history(repository, repository.commit_of(other))) if other else set()
         except (RevisionMissing, ObjectMissing):
             return self._api.not_found(asked.request)
+        try:
+            left_out = set(_history(repository, repository.commit_of(other))) if other else set()
+        except (RevisionMissing, ObjectMissing):
+            return self._api.error("exit status 128 - fatal: bad revision", 500)  # git is asked, and says so
         rows = [oid for oid in found if oid not in left_out]
         documents, viewer = self._api.documents, asked.viewer
         verification = asked.flag("verification", True)
-        return self._listed(
-            asked,
-            rows,
-            lambda oid: documents.commit(asked.place, repository.commit(oid), viewer, verification=verification),
-        )
+        page, limit, headers = self._page(asked.request, rows)
+        pages = -(-len(rows) // limit)
+        more = {"X-Page": page, "X-Perpage": limit, "X-Pagecount": pages, "X-Hasmore": str(page < pages).lower()}
+        exposed = (headers[0][0], f"{headers[0][1]}, X-Page, X-PerPage, X-PageCount, X-HasMore")
+        shown = [
+            documents.commit(asked.place, repository.commit(oid), viewer, verification=verification)
+            for oid in rows[(page - 1) * limit : page * limit]
+        ]
+        return json_answer(shown, 200, exposed, *headers[1:], *((name, str(value)) for name, value in more.items()))
 
     def combined(self, asked: Asked) -> Answer:
         """`/commits/{ref}/status`."""

@@ -120,6 +120,11 @@ class Registry:
         self._renames[old.lower()] = new
         if "/" in old and old.lower() in self._settings:  # its number goes along, which tells that it is the same
             self._settings[new.lower()] = self._settings.pop(old.lower())
+        if "/" not in old and old.lower() in self._owner_settings:  # whose rights go along as well, being by number
+            self._owner_settings[new.lower()] = (new, self._owner_settings.pop(old.lower())[1])
+            for one in self._settings.values():
+                for rights in ("readers", "writers", "no_code"):
+                    setattr(one, rights, frozenset(new if name == old else name for name in getattr(one, rights)))
         self._scanned = None
         self.refresh()
 

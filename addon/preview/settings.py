@@ -15,6 +15,8 @@ from typing import Any
 from addon.preview.pull_requests import PullRequest
 
 READ_REPOSITORY = "read:repository"
+READ_ISSUE = "read:issue"
+"""For what issues and pull requests have in common, whose routes ask for this scope alone."""
 
 
 @dataclass

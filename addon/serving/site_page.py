@@ -145,14 +145,14 @@ def sections(told: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]
         ("Headers", f"for {told['headers']:,} paths"),
     ]
     domains = [(f"`{each['host']}`", f"{each['state']}. {each['needs']}".strip()) for each in told.get("domains", ())]
-    previews = [(f"{each['of']} {each['name']}", f"`{each['host']}`") for each in told.get("previews", ())]
+    previews = [(f"{each['of']} {each['name']}", f"https://{each['host']}/") for each in told.get("previews", ())]
     read = [f"`{name}`" for name in told["rule_files"]]
     return [
         ("What is shown", shown),
         (".pages", said or [("Settings", "none but the defaults")]),
         ("Rules", [("Files", ", ".join(read)), *files] if read else [("Files", "none")]),
         *([("Domains", domains)] if domains else []),
-        *([("Previews", previews)] if previews else []),
+        *([(templates.PREVIEWS, previews)] if previews else []),
     ]
 
 

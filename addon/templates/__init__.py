@@ -423,6 +423,10 @@ def status(page: StatusPage) -> bytes:
     return _STATUS.render(**page._asdict()).encode()
 
 
+PREVIEWS = "Previews"
+"""The title of the section that lists previews."""
+
+
 def site_report(
     name: str,
     place: str,
@@ -431,10 +435,11 @@ def site_report(
 ) -> bytes:
     """What a site's owner should know: sections of labelled lines, and findings (where, what, what to do).
 
-    Text between backticks is shown as code. `place` is the site's address.
+    Text between backticks is shown as code; in the section PREVIEWS, values are addresses to go to. `place` is the
+    site's address.
     """
     shown = [(where, what, f"{do[:1].upper()}{do[1:]}") for where, what, do in findings]
-    return _SITE_REPORT.render(name=name, place=place, sections=sections, findings=shown).encode()
+    return _SITE_REPORT.render(name=name, place=place, sections=sections, findings=shown, linked=PREVIEWS).encode()
 
 
 def _public_address(url: str | None) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ import pytest
 from mitmproxy.http import Headers
 
 from addon.access import control, cookies
-from addon.admin import webhook
+from addon.admin import webhook, webhook_payload
 from addon.domains.names import DomainNames
 from addon.forgejo import answers, lfs, pull_answers
 from addon.settings.schema import Settings
@@ -180,8 +180,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "a form": lambda text: control.form_password(text.encode()),
     "Authorization": lambda text: control.basic_password(text.encode()),
     ".pages": lambda text: pages_file.parse(text.encode()),
-    "a webhook's form": lambda text: webhook.form_payload(text.encode()),
-    "a webhook's JSON": lambda text: webhook.repository_in(text.encode()),
+    "a webhook's form": lambda text: webhook_payload.form_payload(text.encode()),
+    "a webhook's JSON": lambda text: webhook_payload.event_in(text.encode()),
+    "a large webhook's JSON": lambda text: webhook_payload._members(text.encode()),
     "a path at Forgejo": lambda text: webhook.written("POST", text),
     "a mapping in Redis": mappings.mapping_of,
     "Accept-Encoding": lambda text: codings.accepted_codings(text.encode()),

@@ -23,7 +23,7 @@ from typing import Final
 from resp import Client, RespError
 from resp.keys import key_slot
 from tests.resp.fleets import Cluster, Watched, clustered, watched
-from tests.resp.servers import wait_until
+from tests.waiting import wait_until
 
 KINDS: Final = ("redis", "valkey")
 WRITERS: Final = 8
@@ -81,10 +81,10 @@ def one_failover(fleet: Watched) -> tuple[float, float, int, int, int]:
         wait_until(lambda: min(done for done, _ in counts) > 20)
         before.kill()
         marks["killed"] = time.monotonic()
-        wait_until(lambda: fleet.master() not in (None, before), PATIENCE, "another master")
+        wait_until(lambda: fleet.master() not in (None, before), "another master", PATIENCE)
         promoted = time.monotonic()
         # What was answered before was still on its way when the master died.
-        wait_until(lambda: successes and successes[-1] >= promoted, PATIENCE, "a success")
+        wait_until(lambda: successes and successes[-1] >= promoted, "a success", PATIENCE)
         served = next(moment for moment in successes if moment >= promoted)
         stop.set()
         for thread in threads:

@@ -68,6 +68,7 @@ class Load(NamedTuple):
     """Requests at a time on each connection, over HTTP/2; 0 is HTTP/1.1."""
     requests: int = 0
     """How many in all, instead of for a time."""
+    cookie: str = ""
 
 
 LOADS = {
@@ -203,14 +204,18 @@ def stock_hook(folder: Path, content: Path) -> Server:
     return started("stock hook", folder, [mitmdump, *options, "--mode", mode, "-s", str(script)], port, False)
 
 
+def prepared(folder: Path, content: Path) -> tuple[int, int, CertificateFiles]:
+    """Where a server of files listens, without and with TLS, and with what; its root is made."""
+    (folder / "root").mkdir()
+    (folder / "root" / "blog").symlink_to(content)
+    return free_port(), free_port(), certificate(folder)
+
+
 def nginx(folder: Path, content: Path, *, logged: bool) -> Server | None:
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if binary is None:
         return None
-    port, tls_port = free_port(), free_port()
-    pair = certificate(folder)
-    (folder / "root").mkdir()
-    (folder / "root" / "blog").symlink_to(content)
+    port, tls_port, pair = prepared(folder, content)
     log = f"{folder}/access.log" if logged else "off"
     config = folder / "nginx.conf"
     config.write_text(
@@ -234,10 +239,7 @@ def h2o(folder: Path, content: Path, *, logged: bool) -> Server | None:
     binary = shutil.which("h2o")
     if binary is None:
         return None
-    port, tls_port = free_port(), free_port()
-    pair = certificate(folder)
-    (folder / "root").mkdir()
-    (folder / "root" / "blog").symlink_to(content)
+    port, tls_port, pair = prepared(folder, content)
     config = folder / "h2o.conf"
     config.write_text(
         f"{'user: root' if os.geteuid() == 0 else ''}\nnum-threads: 1\n"
@@ -266,10 +268,7 @@ def caddy(folder: Path, content: Path, *, logged: bool) -> Server | None:
     binary = caddy_binary()
     if binary is None:
         return None
-    port, tls_port = free_port(), free_port()
-    pair = certificate(folder)
-    (folder / "root").mkdir()
-    (folder / "root" / "blog").symlink_to(content)
+    port, tls_port, pair = prepared(folder, content)
     log = f"log {{\n output file {folder}/access.log\n }}\n" if logged else ""
     config = folder / "Caddyfile"
     config.write_text(
@@ -289,7 +288,8 @@ def caddy(folder: Path, content: Path, *, logged: bool) -> Server | None:
 
 def lua(load: Load) -> str:
     """wrk's script for requests that rotate over the paths, each with the head that a browser sends."""
-    fields = "".join(f"headers[{name!r}] = {value!r}\n" for name, value in BROWSER.items())
+    sent = BROWSER | ({"Cookie": load.cookie} if load.cookie else {})
+    fields = "".join(f"headers[{name!r}] = {value!r}\n" for name, value in sent.items())
     return (
         "local headers = {}\n"
         f"headers['Host'] = '{HOST}'\n{fields}"
@@ -308,7 +308,7 @@ def by_wrk(wrk: str, server: Server, load: Load, seconds: float, folder: Path) -
         script.write_text(lua(load))
         command += ["-s", str(script)]
     else:
-        command += ["-H", f"Host: {HOST}"]
+        command += ["-H", f"Host: {HOST}", *(("-H", f"Cookie: {load.cookie}") if load.cookie else ())]
     if load.conditional:
         command += ["-H", f"If-None-Match: {entity_tag(server, load)}"]
     if load.close:
@@ -348,7 +348,7 @@ def by_h2load(server: Server, load: Load, seconds: float, folder: Path) -> Outco
     times.unlink(missing_ok=True)
     command = [binary, f"-c{load.connections}", f"-m{load.streams}", f"--log-file={times}"]
     command += [f"-n{load.requests}"] if load.requests else [f"-D{max(1, round(seconds))}"]
-    command += ["-H", f":authority: {HOST}"]
+    command += ["-H", f":authority: {HOST}", *(("-H", f"cookie: {load.cookie}") if load.cookie else ())]
     if load.rotating:
         uris = folder / "uris"
         uris.write_text("".join(f"{address}{load.path}p/{number}.html\n" for number in range(PATHS)))
@@ -374,6 +374,7 @@ def by_h2load(server: Server, load: Load, seconds: float, folder: Path) -> Outco
 async def by_ourselves(server: Server, load: Load, seconds: float) -> Outcome:
     """The same load from one Python process: a closed loop on each connection."""
     fields = "".join(f"{name}: {value}\r\n" for name, value in BROWSER.items()) if load.rotating else ""
+    fields += f"Cookie: {load.cookie}\r\n" if load.cookie else ""
     if load.close:
         fields += "Connection: close\r\n"
     if load.conditional:
@@ -432,8 +433,12 @@ def visit_all(server: Server, load: Load) -> None:
     client = http.client.HTTPConnection("127.0.0.1", server.port)
     with contextlib.closing(client):
         for number in range(PATHS):
-            client.request("GET", f"{load.path}p/{number}.html", headers={"Host": HOST} | BROWSER)
-            client.getresponse().read()
+            fields = {"Host": HOST, **BROWSER, **({"Cookie": load.cookie} if load.cookie else {})}
+            client.request("GET", f"{load.path}p/{number}.html", headers=fields)
+            answer = client.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise SystemExit(f"{load.path}p/{number}.html was answered {answer.status}")
 
 
 def measured(server: Server, load: Load, seconds: float, folder: Path) -> Outcome:

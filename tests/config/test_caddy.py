@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography import x509
 
+from addon.commands.init import with_previews
 from addon.preview.forge import Forge
+from addon.web import preview_labels
 from tests.addon.domains.name_server import name_server
 from tests.addon.net.tls_wire import make_pair
 from tests.addon.preview.running import start_forge
@@ -31,9 +33,12 @@ from tests.ports import free_port
 from tests.resp.servers import wait_until
 
 CADDYFILE = ROOT / "config" / "caddy" / "Caddyfile"
+PREVIEW_DOMAIN = "preview.test"
 LEAD_HERE = [f"www.shop{number}.example" for number in range(7)]
 LEAD_ELSEWHERE = [f"www.victim{number}.example" for number in range(3)]
 PAGE = b"<!doctype html><title>Alice</title><h1>Alice</h1>\n"
+DRAFT = b"<!doctype html><title>Draft</title><h1>Draft</h1>\n"
+PREVIEWED = b"custom_domain: www.example.org\npreviews: {branches: all}\n"
 
 
 class Front(NamedTuple):
@@ -112,7 +117,8 @@ def test_other_ways_to_a_certificate_than_the_module_of_a_dns_provider_are_as_wr
 @pytest.fixture(scope="module")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     root = tmp_path_factory.mktemp("forge")
-    Site(root / "alice" / ".profile.git", {".pages": b"custom_domain: www.example.org\n", "public/index.html": PAGE})
+    site = Site(root / "alice" / ".profile.git", {".pages": PREVIEWED, "public/index.html": PAGE})
+    site.commit({"public/index.html": DRAFT}, branch="draft")
     listed = "".join(f"  - {host}\n" for host in (*LEAD_HERE, *LEAD_ELSEWHERE))
     Site(root / "bob" / ".profile.git", {".pages": f"custom_domain:\n{listed}".encode(), "public/index.html": PAGE})
     forge = start_forge(root)
@@ -137,6 +143,7 @@ def proxy(forge: Forge, proxy_folder: Path, ask_port: int) -> Iterator[Proxy]:
         names.zone |= {(host, "A"): ["192.0.2.1"] for host in LEAD_HERE}
         names.zone |= {(host, "A"): ["198.51.100.7"] for host in LEAD_ELSEWHERE}
         options = {"accessLog": "requests.log", "adminListen": f"127.0.0.1:{ask_port}"}
+        options |= {"previewDomain": PREVIEW_DOMAIN, "previewTTL": "3650d"}
         with running_proxy(proxy_folder, forge.url, **options, dnsResolvers=[names.address]) as proxy:
             yield proxy
 
@@ -144,15 +151,18 @@ def proxy(forge: Forge, proxy_folder: Path, ask_port: int) -> Iterator[Proxy]:
 @pytest.fixture(scope="module")
 def front(proxy: Proxy, ask_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     folder = tmp_path_factory.mktemp("caddy")
-    document = adapted(folder, proxy.port, ask_port)
+    (folder / "Caddyfile").write_text(with_previews(CADDYFILE.read_text(), PREVIEW_DOMAIN))
+    document = adapted(folder, proxy.port, ask_port, folder / "Caddyfile")
     port, plain_port = free_port(), free_port()
     web = document["apps"]["http"]
     assert [server["listen"] for server in web["servers"].values()] == [[":443"]]
     web |= {"http_port": plain_port, "https_port": port}
     web["servers"]["srv0"]["listen"] = [f"127.0.0.1:{port}"]
     policies = document["apps"]["tls"]["automation"]["policies"]
-    # What is got when it is first asked for is all but the pages domain and what is below it.
-    assert policies == [{"subjects": [PAGES_DOMAIN, f"*.{PAGES_DOMAIN}"]}, {"on_demand": True}]
+    # What is got when it is first asked for is all but the pages domain and what is below it, and previews.
+    assert len(policies) == 2
+    assert sorted(policies[0]["subjects"]) == sorted([PAGES_DOMAIN, f"*.{PAGES_DOMAIN}", f"*.{PREVIEW_DOMAIN}"])
+    assert policies[1] == {"on_demand": True}
     for policy in policies:
         policy["issuers"] = [{"module": "internal"}]
     document["apps"]["pki"] = {"certificate_authorities": {"local": {"install_trust": False}}}
@@ -182,9 +192,9 @@ def test_all_owners_have_the_one_wildcard(front: Front) -> None:
     assert front.get(f"nobody.{PAGES_DOMAIN}")[0] == 404
 
 
-def is_ready(front: Front) -> bool:
+def is_ready(front: Front, host: str = f"alice.{PAGES_DOMAIN}") -> bool:
     try:
-        return bool(front.names(f"alice.{PAGES_DOMAIN}"))
+        return bool(front.names(host))
     except (OSError, ssl.SSLError):
         return False
 
@@ -194,6 +204,16 @@ def test_a_site_is_served(front: Front) -> None:
     status, headers, body = front.get(f"alice.{PAGES_DOMAIN}")
     assert (status, body) == (200, PAGE)
     assert headers["x-cache-status"] in ("MISS", "HIT")
+
+
+def test_all_previews_have_the_one_wildcard_of_their_domain(front: Front) -> None:
+    label = preview_labels.branch_label("draft", ".profile", "alice")
+    wait_until(lambda: is_ready(front, f"{label}.{PREVIEW_DOMAIN}"), what="the wildcard of previews")
+    for host in (f"{label}.{PREVIEW_DOMAIN}", f"pr-1--blog--nobody.{PREVIEW_DOMAIN}"):
+        assert front.names(host) == [f"*.{PREVIEW_DOMAIN}"]
+    status, headers, body = front.get(f"{label}.{PREVIEW_DOMAIN}")
+    assert (status, body, headers["x-pages-preview"]) == (200, DRAFT, label)
+    assert front.get(f"pr-1--blog--nobody.{PREVIEW_DOMAIN}")[0] == 404
 
 
 def test_a_custom_domain_that_is_ours_has_one_too(front: Front, proxy: Proxy) -> None:
@@ -218,7 +238,9 @@ def test_the_landing_page_needs_nobodys_permission(front: Front) -> None:
     assert status == 200
 
 
-@pytest.mark.parametrize("host", ["stranger.example.net", f"two.labels.{PAGES_DOMAIN}"])
+@pytest.mark.parametrize(
+    "host", ["stranger.example.net", f"two.labels.{PAGES_DOMAIN}", f"x.pr-1--blog--alice.{PREVIEW_DOMAIN}"]
+)
 def test_a_name_that_is_not_ours_gets_no_certificate(front: Front, host: str) -> None:
     with pytest.raises(ssl.SSLError):
         front.get(host)

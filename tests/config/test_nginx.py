@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
+from addon.commands.init import with_previews
 from addon.preview.forge import Forge
 from tests.addon.net.tls_wire import client_context
 from tests.addon.preview.running import start_forge
@@ -32,6 +33,8 @@ from tests.resp.servers import wait_until
 FOLDER = ROOT / "config" / "nginx"
 PAGE = b"<!doctype html><title>Alice</title><h1>Alice</h1>\n"
 FORGEJO = "git.test"
+PREVIEW_DOMAIN = "preview.test"
+DRAFT = b"<!doctype html><title>Draft</title><h1>Draft</h1>\n"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None and "CI" not in os.environ, reason="nginx is not installed")
 
@@ -101,8 +104,9 @@ def exchange(
 @pytest.fixture(scope="module")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     root = tmp_path_factory.mktemp("forge")
-    files = {".pages": b"custom_domain: www.example.org\n", "public/index.html": PAGE, "public/a%2Fb": b"odd"}
-    Site(root / "alice" / "blog.git", files)
+    pages = b"custom_domain: www.example.org\npreviews: {branches: [draft]}\n"
+    site = Site(root / "alice" / "blog.git", {".pages": pages, "public/index.html": PAGE, "public/a%2Fb": b"odd"})
+    site.commit({"public/index.html": DRAFT}, branch="draft")
     Site(root / "alice" / "gallery.git", gallery())
     forge = start_forge(root)
     yield forge
@@ -117,13 +121,16 @@ def front(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fr
     port, plain_port = free_port(), free_port()
     certificates = make_certificates(folder)
     options = {"accessLog": "requests.log", "forgejoPublicHost": FORGEJO}
+    options |= {"previewDomain": PREVIEW_DOMAIN, "previewTTL": "3650d"}
     with running_proxy(places, forge.url, **options) as proxy:
-        text = (FOLDER / "pages.conf").read_text()
+        text = with_previews((FOLDER / "pages.conf").read_text(), PREVIEW_DOMAIN)
         for old, new in (
             ("127.0.0.1:8080", f"127.0.0.1:{proxy.port}"),
             ("/etc/nginx/pages-proxy.inc", str(FOLDER / "pages-proxy.inc")),
             ("/etc/ssl/pages.pem", certificates.server),
             ("/etc/ssl/pages.key", certificates.server_key),
+            ("/etc/ssl/preview.pem", certificates.server),
+            ("/etc/ssl/preview.key", certificates.server_key),
             ("pages.example.org", PAGES_DOMAIN),
             ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
             ("listen 443 ", f"listen 127.0.0.1:{port} "),
@@ -168,6 +175,14 @@ def test_a_site_is_served_and_a_custom_domain_too(front: Front) -> None:
     assert front.ask(f"alice.{PAGES_DOMAIN}", "/blog/")[::2] == (200, PAGE)
     wait_until(lambda: front.ask("www.example.org")[0] == 200, what="the domain to be registered")
     assert front.ask("www.example.org")[2] == PAGE
+
+
+def test_a_preview_is_served_under_its_own_host(front: Front) -> None:
+    host = f"draft--blog--alice.{PREVIEW_DOMAIN}"
+    status, headers, body = front.ask(host)
+    assert (status, body, headers["x-pages-preview"]) == (200, DRAFT, "draft--blog--alice")
+    status, headers, _ = front.ask_plainly(host, "/a?b")
+    assert (status, headers["location"]) == (301, f"https://{host}/a?b")
 
 
 @pytest.mark.parametrize(

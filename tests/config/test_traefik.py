@@ -4,9 +4,12 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
+from addon.commands.init import with_previews
 from addon.settings.schema import Settings
 from tests.config.traefik_reading import DYNAMIC, PLUGIN_REDIS, STATIC, fill, read_tree, routers, yaml
 from tests.resp.servers import Server, start_valkey
@@ -61,8 +64,15 @@ def test_the_static_file_has_what_the_routers_name_and_the_options_of_the_server
     assert static["entryPoints"]["web"]["http"]["redirections"]["entryPoint"]["to"] == "websecure"
 
 
+def with_routers_of_previews() -> Any:
+    """The dynamic file with the lines in use that stand there in a comment."""
+    return YAML(typ="safe").load(with_previews(DYNAMIC.read_text(), "preview.test"))
+
+
 def test_the_dynamic_file_has_routers_that_lead_somewhere() -> None:
-    static, http = yaml(STATIC), yaml(DYNAMIC)["http"]
+    static, http = yaml(STATIC), with_routers_of_previews()["http"]
+    assert list(yaml(DYNAMIC)["http"]["routers"]) == ["pages"]
+    assert list(http["routers"]) == ["pages", "previews"]
     for router in http["routers"].values():
         assert set(router["entryPoints"]) <= set(static["entryPoints"])
         assert router["tls"]["certResolver"] in static["certificatesResolvers"]
@@ -88,6 +98,25 @@ def test_the_pages_domain_and_what_is_below_it_comes_to_us(host: str, ours: bool
     assert parts is not None
     exact, pattern = parts.groups()
     assert (host == exact or re.search(pattern, host) is not None) is ours
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("pr-1--blog--alice.preview.test", True),
+        ("x.pr-1--blog--alice.preview.test", False),  # no certificate would be for it
+        ("preview.test", False),
+        ("evilpreview.test", False),
+        ("a.preview.test.evil.net", False),
+        ("a.previewXtest", False),
+    ],
+)
+def test_what_is_one_label_below_the_domain_of_previews_comes_to_us(host: str, ours: bool) -> None:
+    router = with_routers_of_previews()["http"]["routers"]["previews"]
+    pattern = re.fullmatch(r"HostRegexp\(`([^`]+)`\)", router["rule"])
+    assert pattern is not None
+    assert (re.search(pattern[1], host) is not None) is ours
+    assert router["tls"]["domains"] == [{"main": "*.preview.test"}]
 
 
 def _leaves(node: object) -> Iterator[object]:

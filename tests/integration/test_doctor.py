@@ -11,7 +11,7 @@ import pytest
 
 from addon.commands.cli import main
 from addon.preview.forge import Forge
-from addon.preview.settings import Application
+from addon.preview.settings import Application, Token
 from addon.settings.addresses import ListenAddress
 from addon.settings.file_checks import unlistenable
 from tests.addon.preview import fixtures
@@ -125,6 +125,10 @@ def test_previews_need_a_wildcard_and_a_token_that_forgejo_knows(patient: Patien
     assert "previewToken: Forgejo knows it" in text
     assert "*.preview.test: has no address" in text
     assert TOKENS["bob"] not in text
+    assert "forgejoToken: it lacks the scope read:issue" in text
+    forge.tokens["e5" * 20] = Token("alice", frozenset({"read:repository", "read:issue"}))
+    code, lines = patient.looked_at(forge.url, previewDomain="preview.test", forgejoToken="e5" * 20)
+    assert (code, "read:issue" in "\n".join(lines)) == (0, False)
 
 
 def test_a_forgejo_that_is_not_there_or_is_something_else(patient: Patient, forge: Forge, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ itself: a new path costs two look-ups and no decoding of the rest.
 from addon.lane.http2.header_decoder import HeaderDecoder, HeaderList, decoded_string
 from addon.lane.http2.heads import Common, Commons, Head
 
-_MOST = 64
-"""Blocks that are remembered for a connection."""
+_MOST = 128
+"""Blocks, and what stands around paths, that are remembered for a connection."""
 _LONGEST = 512
+_ROOM = 64 * 1024
+"""Bytes of fields behind all of them: a few bytes that point into HPACK's table may stand for the largest list."""
 _MOST_BEFORE = 6
 """Indexed fields before the path: those that come first are three."""
 
@@ -20,7 +22,7 @@ _MOST_BEFORE = 6
 class HeadReader:
     """Reads the blocks of one connection, all of them, in order. State: HPACK's, and what is remembered."""
 
-    __slots__ = ("_around", "_blocks", "_changed", "_commons", "_decoder")
+    __slots__ = ("_around", "_blocks", "_changed", "_commons", "_decoder", "_used")
 
     def __init__(self, commons: Commons, most: int) -> None:
         """commons: of all connections. most: bytes of a header list."""
@@ -29,15 +31,20 @@ class HeadReader:
         self._changed = 0
         self._blocks: dict[bytes, Head] = {}
         self._around: dict[bytes, Common] = {}
+        self._used = 0
 
     def decode(self, block: bytes) -> HeaderList | None:
         """The fields of any block; None where they are too many. Raises CompressionFault."""
         headers = self._decoder.decode(block)
         if self._decoder.changed != self._changed:
             self._changed = self._decoder.changed
-            self._blocks.clear()
-            self._around.clear()
+            self._forget()
         return headers
+
+    def _forget(self) -> None:
+        self._blocks.clear()
+        self._around.clear()
+        self._used = 0
 
     def head(self, block: bytes) -> Head | None:
         """A block as a request; None where it is too long. Raises Malformed, CompressionFault."""
@@ -64,12 +71,12 @@ class HeadReader:
         head = self._commons.head(headers)
         if changed != self._changed or len(block) > _LONGEST:
             return head
+        cost = len(block) + len(head.target) + head.common.nbytes
+        if len(self._blocks) + len(self._around) >= _MOST or self._used + cost > _ROOM:
+            self._forget()
+        self._used += cost
         if around:
-            if len(self._around) >= _MOST:
-                self._around.clear()
             self._around[around] = head.common
         else:
-            if len(self._blocks) >= _MOST:
-                self._blocks.clear()
             self._blocks[block] = head
         return head

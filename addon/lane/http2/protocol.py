@@ -429,16 +429,14 @@ class ServerProtocol:
             self.settled = True
             return
         self._spend(len(payload) / 60)
+        initial = self._outgoing.initial_window
         for name, value in frames.settings_in(payload):
             frames.check_setting(name, value)
             if name == frames.INITIAL_WINDOW_SIZE:
-                delta = value - self._outgoing.initial_window
-                self._outgoing.initial_window = value
-                for stream in self.streams.values():  # §6.9.2; it may become less than nothing
-                    stream.window += delta
-                    if stream.window > MAX_WINDOW:
-                        raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
-                    self._outgoing.queue(stream)
+                initial = value  # nothing comes between the values (§6.5.3): of many, the last one counts
+        if initial != self._outgoing.initial_window:
+            self._spend(len(self.streams) / 10)
+            self._outgoing.resize(initial, self.streams.values())
         self.out.append(frames.SETTINGS_ACK)
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:

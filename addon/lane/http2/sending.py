@@ -6,7 +6,7 @@ Bodies are cut into frames only when they are about to be written, so that what 
 not wait for what was cut before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from addon.lane.http2 import frames
@@ -77,6 +77,15 @@ class Outgoing:
         self.window += increment
         if self.window > MAX_WINDOW:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+
+    def resize(self, initial: int, streams: Iterable[Stream]) -> None:
+        """Change the windows of all streams (§6.9.2); they may become less than nothing."""
+        delta, self.initial_window = initial - self.initial_window, initial
+        for stream in streams:
+            stream.window += delta
+            if stream.window > MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+            self.queue(stream)
 
     @property
     def sending(self) -> bool:

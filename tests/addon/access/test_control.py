@@ -733,3 +733,40 @@ def test_what_only_some_may_see_is_kept_by_no_shared_cache(  # S8
     before = list(headers)
     assert private(headers) == expected
     assert headers == before
+
+
+async def test_one_password_is_hashed_at_a_time_and_whole_networks_take_turns(executor: Executor) -> None:
+    go = threading.Event()
+    order: list[bytes] = []
+    running: list[int] = [0, 0]  # now, and at most
+
+    def slow(hash: PasswordHash, password: bytes) -> bool:
+        running[0] += 1
+        running[1] = max(running)
+        order.append(password)
+        go.wait(30)
+        running[0] -= 1
+        return by_sha256(hash, password)
+
+    access = Access(KEY, 3600, executor, check_password=slow)
+
+    async def attempt(password: str, client: str, owner: str = "alice") -> Decision:
+        which, how = lock(owner=owner), login(password, client=client)
+        decision = access.check(which, how)
+        assert isinstance(decision, Attempt)
+        return await access.settle(which, how, decision)
+
+    flood = [asyncio.create_task(attempt(f"guess {n}", f"2001:db8:7:{n:x}::1")) for n in range(30)]
+    await asyncio.sleep(0)
+    others = [
+        asyncio.create_task(attempt("secret", "2001:db8:8::1")),
+        asyncio.create_task(attempt("secret", "192.0.2.7")),
+        asyncio.create_task(attempt("secret", "192.0.2.7", "bob")),
+    ]
+    await asyncio.sleep(0)
+    go.set()
+    assert all(isinstance(each, LoggedIn) for each in await asyncio.gather(*others))
+    await asyncio.gather(*flood)
+    assert running == [0, 1]
+    # The one that ran, and one of the network in each round.
+    assert [at for at, password in enumerate(order) if password == b"secret"][-1] <= 5

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 import pytest
 
 from addon.admin import webhook
-from addon.admin.webhook import AT_ONCE, Delivery, Webhook, written
+from addon.admin.webhook import LARGEST, MOST_AT_ONCE, Delivery, Webhook, written
+from addon.admin.webhook_payload import READ_WHOLE, Event, event_in
 from addon.serving.answers import Answer, Request
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key
@@ -121,11 +122,108 @@ async def test_other_events_are_taken_and_mean_nothing() -> None:
     assert taken.purged == [("alice", "blog")] * 4
 
 
+async def test_a_forge_that_tells_of_many_pushes_in_one_moment_is_heard() -> None:
+    taken = Taken()
+    body = json.dumps({"repository": {"full_name": "alice/blog"}}).encode()
+    headers = {**signed(body), "Content-Length": str(len(body))}
+    assert (await taken.deliver(headers, body)).status == 202
+    open_ = [taken.webhook.delivery(request(headers)) for _ in range(300)]
+    assert all(isinstance(each, Delivery) for each in open_)
+    large = {**headers, "Content-Length": str(LARGEST)}
+    taken_large = [taken.webhook.delivery(request(large)) for _ in range(MOST_AT_ONCE // LARGEST)]
+    assert [isinstance(each, Delivery) for each in taken_large] == [True] * 3 + [False]
+
+
+async def test_large_deliveries_are_read_one_at_a_time_and_senders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"repository": {"full_name": "alice/blog"}, "x": "y" * 70_000}).encode()
+    order: list[str] = []
+    running: list[int] = [0, 0]  # now, and at most
+    read = Delivery.read
+
+    def noted(delivery: Delivery, body: bytearray) -> Event | None:
+        running[0] += 1
+        running[1] = max(running)
+        order.append(delivery.visitor)
+        found = read(delivery, body)
+        running[0] -= 1
+        return found
+
+    monkeypatch.setattr(Delivery, "read", noted)
+    taken = Taken()
+    visitors = ["192.0.2.1"] * 12 + ["192.0.2.2"]
+    for visitor in set(visitors):  # who signed before
+        taken.webhook._known.put(visitor, None)
+    open_: list[Delivery] = []
+    for visitor in visitors:
+        delivery = taken.webhook.delivery(request({**signed(body), "Content-Length": str(len(body))}, visitor=visitor))
+        assert isinstance(delivery, Delivery)
+        for chunk in (body, b""):
+            delivery.take(chunk)
+        open_.append(delivery)
+    answers = await asyncio.gather(*(delivery.answer() for delivery in open_))
+    assert [answer.status for answer in answers] == [202] * 13
+    assert running == [0, 1]
+    assert order.index("192.0.2.2") <= 4
+
+
+LARGE = {"commits": [{"message": 'a "quoted" {brace} [x] \\', "added": ["x" * 50] * 40, "n": -1.5e3}] * 60}
+PAYLOADS: list[dict[str, Any]] = [
+    {"repository": {"full_name": "Alice/Blog", "x": {"full_name": "no/no"}}, "action": "opened"},
+    {"action": "opened", "repository": {"full_name": "Alice/Blog"}},
+    {"action": 'with "quotes" \\ and {', "head": {"repository": {"full_name": "no/no"}, "action": "no"}},
+    {"repository": {"full_name": "Alice/Blog", "description": '}, "repository": {"full_name": "no/no"}'}},
+    {"repository": "text", "action": {"deep": [[[]]]}},
+    {"repository": None, "action": None},
+    {"text": '"repository": {"full_name": "no/no"}'},
+    {"repository": {"full_name": "no slash"}},
+    {},
+]
+
+
+@pytest.mark.parametrize("indent", [None, 1, 7])
+@pytest.mark.parametrize("payload", PAYLOADS, ids=str)
+def test_of_a_large_body_is_read_what_would_be_read_of_a_small_one(payload: dict[str, Any], indent: int | None) -> None:
+    expected = event_in(json.dumps(payload).encode())
+    for document in (LARGE | payload, payload | LARGE, {"first": 1, **LARGE, **payload, "last": [LARGE]}):
+        large = json.dumps(document, indent=indent).encode()
+        assert len(large) > READ_WHOLE
+        assert event_in(large) == expected
+
+
+@pytest.mark.parametrize("tail", [b"", b'"', b'{"repository', b'"repository":', b"}}}}", b"\\"])
+def test_what_is_no_json_says_nothing_however_large_it_is(tail: bytes) -> None:
+    for head in (b"", b"[", b'{"repository": {', b'{"x": "', b'{"repository": '):
+        assert event_in(head + b" " * READ_WHOLE + tail) == Event(None, "")
+
+
+def test_nothing_large_is_read_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read JSON holds the interpreter's lock until it is done: the loop would wait for a thread that did it."""
+    sizes: list[int] = []
+    loads, decode = json.loads, json.JSONDecoder.raw_decode
+
+    def loaded(text: bytes) -> Any:
+        sizes.append(len(text))
+        return loads(text)
+
+    def decoded(decoder: json.JSONDecoder, text: str, at: int = 0) -> Any:
+        sizes.append(len(text))
+        return decode(decoder, text, at)
+
+    repository = {"repository": {"full_name": "alice/blog"}}
+    large = json.dumps({**LARGE, **repository, "y": [LARGE] * 20, "action": "opened"}).encode()
+    too_large = json.dumps({"repository": {"full_name": "alice/blog", "description": "x" * READ_WHOLE}}).encode()
+    monkeypatch.setattr(json, "loads", loaded)
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", decoded)
+    assert event_in(large) == Event(("alice", "blog"), "opened")
+    assert event_in(too_large) == Event(None, "")
+    assert max(sizes) <= READ_WHOLE
+
+
 async def test_only_so_many_are_read_at_once_and_each_makes_room_when_it_is_over() -> None:
     taken = Taken()
     body = json.dumps({"repository": {"full_name": "Alice/Blog"}}).encode()
     assert (await taken.deliver(signed(body), body)).status == 202  # from now on, this address is known
-    open_ = [taken.webhook.delivery(request(signed(body))) for _ in range(AT_ONCE)]
+    open_ = [taken.webhook.delivery(request(signed(body))) for _ in range(MOST_AT_ONCE // LARGEST)]
     assert all(isinstance(each, Delivery) for each in open_)
     refused = taken.webhook.delivery(request(signed(body)))
     assert isinstance(refused, Answer)

@@ -59,6 +59,39 @@ def test_files_for_the_programs_around_it_are_filled_in(tmp_path: Path, option: 
         assert settings.redis_host == "valkey"
 
 
+def test_with_a_domain_for_previews_their_lines_are_in_use_and_all_others_are_as_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ("--caddy", "--nginx", "--traefik", "--systemd", "--compose")
+    domain = "pre-view.home.test"
+    assert main(["init", str(tmp_path / "without"), *ANSWERS, *files]) == 0
+    assert main(["init", str(tmp_path / "with"), *ANSWERS, *files, "--preview-domain", domain]) == 0
+    assert "and that for previews" in capsys.readouterr().out
+    assert load(tmp_path / "with" / "pages.yaml", environ=ENVIRONMENT).preview_domain == domain
+    used = {}
+    for before in sorted((tmp_path / "without").iterdir()):
+        old, new = before.read_text().splitlines(), (tmp_path / "with" / before.name).read_text().splitlines()
+        assert len(old) == len(new)
+        used[before.name] = [line for was, line in zip(old, new) if was != line]
+        for was, line in zip(old, new):
+            plain = was.replace("preview.example.net", domain).replace(
+                r"preview\.example\.net", r"pre-view\.home\.test"
+            )
+            assert line in (was, plain, plain.replace("#", "", 1)) or before.name == "pages.yaml"
+        if before.name != "pages.yaml":
+            assert not any("preview.example.net" in line for line in new), before.name
+    assert {name: len(lines) for name, lines in used.items() if lines} == {
+        "Caddyfile": 3,
+        "compose.yaml": 1,
+        "pages.conf": 23,
+        "pages.yaml": 1,
+        "pages.yml": 8,
+    }
+    assert r"    previews:|      rule: HostRegexp(`^[a-z0-9-]+\.pre-view\.home\.test$`)" in "|".join(used["pages.yml"])
+    assert main(["init", str(tmp_path / "wrong"), *ANSWERS, "--preview-domain", "a.pages.home.test"]) == 1
+    assert "previewDomain" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten_unless_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "Caddyfile").write_text("mine")
     assert main(["init", str(tmp_path), *ANSWERS, "--caddy"]) == 1

@@ -13,6 +13,7 @@ from addon.forgejo.answers import Access, Repository
 from addon.forgejo.calls import Reached
 from addon.forgejo.client import BadAnswer, Forgejo, NotFound, Refused
 from addon.forgejo.commit_statuses import CONTEXT, State
+from addon.forgejo.pull_answers import Event
 from addon.preview.forge import Forge
 from addon.preview.pull_requests import PullRequest
 from addon.preview.settings import OwnerSettings, RepositorySettings, Token
@@ -24,7 +25,7 @@ from tests.addon.preview.sites import Site
 RECORDED = pulls()
 PREVIEWS = Repository("alice", "previews", 21, "main", False, True, False, "sha1", None, Access.ANONYMOUS)
 FORKS_HEAD = "b6135dd10ad36ba5bbf59d6f49e96d72201bd031"
-WRITER, READER = "a7" * 20, "b7" * 20
+WRITER, READER, ISSUES = "a7" * 20, "b7" * 20, "c7" * 20
 
 
 def recorded(note: str) -> dict[str, Any]:
@@ -113,6 +114,16 @@ def test_a_push_says_which_commits_or_nothing() -> None:
         assert commits(said) == ()
 
 
+def test_a_timeline_without_rows_is_null_and_a_row_may_be() -> None:
+    """As Forgejo's source has it: the list is one of pointers, made as rows are found."""
+    assert pull_answers.events(b"null\n") == ([], 0)
+    row = {"type": "reopen", "body": ""}
+    assert pull_answers.events(json.dumps([row, None]).encode()) == ([Event("reopen"), Event("")], 2)
+    for lie in (b"{}", b"[1]", b'[{"type": null}]'):
+        with pytest.raises(BadAnswer):
+            pull_answers.events(lie)
+
+
 class Place:
     """A forge with the recorded pull requests, as far as they can be made again."""
 
@@ -135,6 +146,7 @@ class Place:
         tokens = {
             WRITER: Token("erin", frozenset({"write:repository"})),
             READER: Token("bob", frozenset({"write:repository"})),
+            ISSUES: Token("bob", frozenset({"read:issue"})),
         }
         self.forge = Forge(root, owners=owners, repositories={"alice/previews": self.settings}, tokens=tokens)
 
@@ -166,6 +178,8 @@ ALIKE = [
         "/git/commits/{fork}?stat=false&verification=false&files=false",
         None,
     ),
+    # Of one pull request as of any history: Forgejo makes both in the same way.
+    ("pull 2: commits", "/commits?sha={fork}&not={first}&limit=5&stat=false&verification=false&files=false", 0),
 ]
 
 
@@ -181,9 +195,37 @@ def test_our_forge_writes_documents_as_the_real_one(place: Place, note: str, tai
     ours, theirs = shape(got), shape(wanted)
     assert list(ours) == list(theirs)
     different = {name for name in ours if ours[name] != theirs[name]}
-    # A user whom nobody knows, a milestone that nobody set; what a fresh repository has of these is nothing.
-    assert different <= {"user", "author", "committer", "head", "base"}
+    # A user whom nobody knows, a milestone that nobody set; what a fresh repository has of these is nothing. Of the
+    # history of a pull request, stats were asked for as well.
+    assert different <= {"user", "author", "committer", "head", "base", "stats"}
     assert list(ours.get("head", ())) == list(theirs.get("head", ()))
+
+
+def test_a_history_without_another_is_told_as_the_real_forge_tells_histories(place: Place) -> None:
+    base = "/api/v1/repos/alice/previews/commits?limit=5"
+    answer = ask(place.forge, "GET", f"{base}&sha={place.fork}&not={place.first}")
+    assert [row["sha"] for row in answer.json()] == [place.fork]
+    wanted = dict(recorded("pull 2: commits")["response"]["headers"])
+    told = {name: value for name, value in answer.headers if name in wanted and name != "Content-Length"}
+    assert told == {name: value for name, value in wanted.items() if name in told}
+    assert {name for name in wanted if name.startswith("X-")} <= set(told)
+    nothing = ask(place.forge, "GET", f"{base}&sha={place.first}&not={place.fork}")
+    assert (nothing.json(), nothing.header("x-total-count")) == ([], "0")
+    for query, status in ((f"sha={'0' * 40}", 404), (f"sha={place.fork}&not={'0' * 40}", 500)):
+        assert ask(place.forge, "GET", f"{base}&{query}").status == status
+
+
+def test_the_timeline_of_our_forge_is_as_the_source_of_the_real_one(place: Place) -> None:
+    base = "/api/v1/repos/alice/previews/issues/2/timeline"
+    first = ask(place.forge, "GET", base)
+    assert first.json()[0]["type"] == "pull_push"
+    assert first.header("x-total-count") == str(len(first.json()))
+    beyond = ask(place.forge, "GET", f"{base}?page=9")
+    assert (beyond.body, beyond.header("x-total-count")) == (b"null\n", "0")
+    for token, status in ((WRITER, 403), (ISSUES, 200)):
+        answer = ask(place.forge, "GET", base, {"Authorization": f"token {token}"})
+        assert answer.status == status
+        assert status == 200 or "[read:issue]" in answer.json()["message"]
 
 
 def test_reviews_and_statuses_of_our_forge_are_as_the_real_ones(place: Place) -> None:

@@ -55,8 +55,8 @@ class Founded(Answer):
 class Pages:
     """Answers by path, as a `PagesServer` does: `recall` what it has, `answer` what it has to wait for.
 
-    /hit…, /miss…, /never (a miss that ends with its connection), /fault, /bad-header, /big, /stream?N, /cut, /late,
-    /unknown (a stream of unknown length), /unknown?cut.
+    /hit…, /miss…, /never (a miss that ends with its connection), /fault, /bad-header, /big, /part (as of a range: bytes
+    that nobody else gets), /stream?N, /cut, /late, /unknown (a stream of unknown length), /unknown?cut.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Pages:
         self.release.set()
         self.facts: dict[tuple[str, ...], object] = {("site", "alice", "x"): object()}
         self.fresh_until = float("inf")
-        self.with_basis = False
+        self.with_basis = self.plain_http = False
         self.chunk = 64 * 1024
 
     def get(self, key: tuple[str, ...], /) -> object | None:
@@ -112,6 +112,8 @@ class Pages:
             body = request.header(b"cookie") or b"none"
         if path == "/big":
             body = BIG
+        if path == "/part":
+            body = bytes(memoryview(BIG))
         if path == "/without-length":
             return Answer(200, [], body)
         if path == "/unknown":
@@ -131,7 +133,7 @@ class Pages:
             answer = Answer(200, headers, b"" if request.method == "HEAD" else body, cache="HIT")
         if self.with_basis:
             key = ("site", "alice", "x")
-            basis = Basis(((key, self.facts.get(key)),), self.fresh_until)
+            basis = Basis(((key, self.facts.get(key)),), self.fresh_until, self.plain_http)
             answer = Founded(answer.status, answer.headers, answer.body, cache=answer.cache, basis=basis)
         return answer
 

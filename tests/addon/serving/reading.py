@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from addon.preview.forge import Forge
-from addon.preview.settings import Application, OwnerSettings, RepositorySettings
+from addon.preview.settings import Application, RepositorySettings, Token
 from addon.serving.answers import Answer
 from addon.web.forwarding import Visitor
 from tests.addon.preview.asking import ask
@@ -47,21 +47,20 @@ def team_forge(folder: Path, **more: Files) -> Forge:
     Site(folder / "alice" / "open.git", {".pages": b"enabled: true\n", "public/index.html": b"open"})
     for name, files in more.items():
         Site(folder / "alice" / f"{name}.git", files)
-    owners = {name: OwnerSettings(id=number, password=f"password of {name}") for name, number in PEOPLE.items()}
     forge = start_forge(
-        folder,
-        owners=owners,
-        repositories={"alice/handbook": RepositorySettings(private=True, readers=frozenset({"bob"}))},
+        folder, repositories={"alice/handbook": RepositorySettings(private=True, readers=frozenset({"bob"}))}
     )
-    forge.tokens[TOKEN] = _token("alice")
-    forge.applications[CLIENT] = Application(CLIENT, SECRET, (CALLBACK,), owner="operator")
+    prepare(forge)
     return forge
 
 
-def _token(user: str) -> Any:
-    from addon.preview.settings import Token
-
-    return Token(user)
+def prepare(forge: Forge) -> None:
+    """PEOPLE, who have passwords, and what the operator makes there: an application, and a token that reads alice's."""
+    for name, number in PEOPLE.items():
+        settings = forge.owner_settings(name)
+        settings.id, settings.password = number, f"password of {name}"
+    forge.tokens[TOKEN] = Token("alice")
+    forge.applications[CLIENT] = Application(CLIENT, SECRET, (CALLBACK,), owner="operator")
 
 
 @dataclass

@@ -2,17 +2,19 @@
 # Copyright (C) 2026 the contributors
 """Sites for members through the whole server: who may read the repository sees the site, and nobody else anything."""
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from addon.serving.member_login import MOST_BEGUN_EACH
 from addon.serving.members import token_of
 from addon.web.prepared_answers import Basis, PreparedAnswers
 from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import Serving, serving
-from tests.addon.serving.reading import HANDBOOK, OPTIONS, PAGE, TOKEN, Browser, team_forge
+from tests.addon.serving.reading import CALLBACK, HANDBOOK, OPTIONS, PAGE, TOKEN, Browser, team_forge
 
 SITE = "https://alice.pages.test/handbook/"
 ME = r"^/api/v1/repos/alice/handbook$"
@@ -108,6 +110,18 @@ async def test_a_team_without_the_code_and_a_prohibited_user_see_nothing(served:
     served.clock.pass_(60)
     assert (await bob.one(SITE)).status == 200
     served.forge.owner_settings("bob").prohibited = True
+    served.clock.pass_(60)
+    assert (await bob.one(SITE)).status == 404
+
+
+async def test_a_reader_who_is_renamed_is_the_same_reader_and_out_as_soon_as_others(served: Serving) -> None:
+    bob = Browser(served)
+    await bob.open(SITE)
+    served.forge.registry.rename("bob", "robert")
+    served.clock.pass_(60)
+    assert (await bob.one(SITE)).status == 200  # by the number, which the name is not
+    assert served.forge.settings("alice/handbook").readers == {"robert"}
+    served.forge.settings("alice/handbook").readers = frozenset({"bob"})  # who has the name now is somebody else
     served.clock.pass_(60)
     assert (await bob.one(SITE)).status == 404
 
@@ -223,9 +237,8 @@ async def test_by_plain_http_there_is_no_login(served: Serving) -> None:
 # ---- what somebody may try with a login under way ------------------------------------------------------------------
 
 
-async def _to_callback(browser: Browser) -> str:
+async def _to_callback(browser: Browser, url: str = SITE) -> str:
     """A login up to the address that Forgejo sends the browser back to."""
-    url = SITE
     while "/callback" not in urlsplit(url).path:
         reply = await browser.one(url)
         url = reply.headers["location"]
@@ -250,6 +263,52 @@ async def test_a_state_is_good_once_in_its_browser_and_for_ten_minutes(served: S
     served.clock.pass_(601)
     assert (await eve.one(other)).status == 403
     assert served.forge.count("/login/oauth/access_token") == 1
+
+
+async def test_the_way_to_forgejo_says_all_that_binds_the_login_out_loud(served: Serving) -> None:
+    bob = Browser(served)
+    states = set()
+    for _ in range(2):
+        there = (await bob.one((await bob.one(SITE)).headers["location"])).headers["location"]
+        assert len(there) < 600  # of a long one browsers drop the cookie that Forgejo keeps it in
+        query = {name: values[0] for name, values in parse_qs(urlsplit(there).query).items()}
+        assert there.startswith(f"{served.forge.url}/login/oauth/authorize?")
+        states.add(query.pop("state"))
+        assert len(base64.urlsafe_b64decode(query.pop("code_challenge") + "=")) == 32
+        assert query == {
+            "client_id": OPTIONS["oauthClientId"],
+            "redirect_uri": CALLBACK,
+            "response_type": "code",
+            "scope": "read:repository",
+            "code_challenge_method": "S256",
+        }
+    assert {len(base64.urlsafe_b64decode(state + "==")) for state in states} == {16}  # 128 bits
+    assert len(states) == 2
+
+
+async def test_a_state_of_one_site_and_a_code_of_another_are_no_login(served: Serving) -> None:
+    """In one browser, that is logging in at both."""
+    Site(served.forge.registry.root / "bob" / "notes.git", HANDBOOK)  # type: ignore[operator]  # it has a folder
+    bob = Browser(served)
+    backs = [await _to_callback(bob, site) for site in (SITE, "https://bob.pages.test/notes/")]
+    first, second = (parse_qs(urlsplit(back).query)["code"][0] for back in backs)
+    assert (await bob.one(backs[0].replace(first, second))).status == 403
+    ticket = (await bob.one(backs[1])).headers["location"]
+    assert ticket.startswith("https://bob.pages.test/.pages/login?ticket=")
+    assert (await bob.one(ticket)).headers["location"] == "/notes/"
+    assert "__Host-pages_member" not in bob.cookies["alice.pages.test"]
+
+
+async def test_however_many_logins_one_household_begins_few_are_kept(served: Serving) -> None:
+    bob, flood = Browser(served, address="198.51.100.1"), Browser(served)
+    mine = await _to_callback(bob)
+    login = served.server._hosts._login
+    assert login is not None
+    begin = (await flood.one(SITE)).headers["location"]
+    for _ in range(3 * MOST_BEGUN_EACH):
+        assert (await flood.one(begin)).status == 303
+    assert len(login._begun) == MOST_BEGUN_EACH + 1
+    assert (await bob.one(mine)).status == 303  # nobody else's gave way
 
 
 async def test_a_code_of_somebody_elses_login_is_of_no_use(served: Serving) -> None:
@@ -387,6 +446,19 @@ async def test_two_tabs_that_begin_at_once_both_come_home(served: Serving) -> No
         assert (await bob.one(SITE)).status == 200
 
 
+async def test_two_browsers_of_one_reader_are_two_logins(served: Serving) -> None:
+    """Forgejo has one grant for both, and the second login ends the refresh token of the first: nobody needs that."""
+    desk, phone = Browser(served), Browser(served)
+    for browser in (desk, phone):
+        assert (await browser.open(SITE)).status == 200
+    assert desk.cookies["alice.pages.test"] != phone.cookies["alice.pages.test"]
+    served.clock.pass_(60)
+    for browser in (desk, phone):
+        assert (await browser.one(SITE)).status == 200
+    assert asked(served) == 2  # one reader is asked about once, whichever browser it was
+    assert served.forge.count("/login/oauth/access_token") == 2  # nothing was refreshed
+
+
 async def test_logging_out_of_one_site_or_of_all(tmp_path: Path) -> None:
     forge = team_forge(tmp_path)
     try:
@@ -459,8 +531,6 @@ async def test_an_answer_that_is_ready_for_a_member_dies_with_right_and_login(se
 
 
 async def test_a_program_comes_in_by_a_token_of_its_own(served: Serving) -> None:
-    import base64
-
     from addon.preview.settings import Token
 
     forms = ["Bearer {}", "bearer {}", "token {}", "Basic {basic}"]

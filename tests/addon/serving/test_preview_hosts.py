@@ -201,6 +201,8 @@ CONSENTS: dict[str, tuple[list[str], bool]] = {
     "approval dismissed": (["approve alice", "dismiss"], False),
     "reopened, then approved": (["close", "reopen", "approve alice"], True),
     "talked about": (["label", "comment", "comment"], True),
+    "something happened that the forge cannot tell": (["label", "untold"], False),
+    "something untold, then approved": (["untold", "approve alice"], True),
 }
 """What is done to a stranger's pull request, and whether it is shown then."""
 
@@ -233,6 +235,8 @@ async def test_a_consent_is_to_one_commit_as_it_was_seen(project: Project, name:
                     pull.reopen()
                 case "comment":
                     pull.comment()
+                case "untold":
+                    pull.events.append({})
             await delivered(serves)
         reply = await serves.get(at("pr-1--site--alice"))
         assert reply.status == (200 if expected else 404)
@@ -244,6 +248,13 @@ async def test_a_label_of_the_day_it_was_opened_is_its_authors_own(project: Proj
     project.pull(project.strange("x"), source="bob/site", by="bob", labels=["preview"])
     async with shown(project) as serves:
         assert (await serves.get(at("pr-1--site--alice"))).status == 404
+
+
+async def test_who_waits_for_a_preview_is_told_what_it_takes(project: Project) -> None:
+    project.pull(project.strange("x"), source="bob/site", by="bob")
+    async with shown(project) as serves:
+        reply = await serves.get(at("pr-1--site--alice"), accept="text/html")
+        assert (reply.status, "until somebody who can write labels it" in reply.text) == (404, True)
 
 
 async def test_a_head_whose_push_is_not_noted_yet_is_not_the_one_that_was_seen(project: Project) -> None:
@@ -512,6 +523,19 @@ async def test_for_members_a_preview_asks_for_the_same_right_as_the_site(tmp_pat
         assert (await serves.get(topic, authorization=basic)).text == "<h1>topic</h1>"
 
 
+@pytest.mark.parametrize(("scopes", "status"), [(("read:issue",), 200), ((), 404)])
+async def test_consents_in_a_private_repository_are_read_by_a_token_with_the_scope_for_issues(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, scopes: tuple[str, ...], status: int
+) -> None:
+    project = Project(tmp_path, OWN + b"access: members\n", private=True)
+    project.forge.tokens[TOKEN] = Token("alice", frozenset({"read:repository", *scopes}))
+    project.pull(project.strange("x"), flow=1, by="bob").label("preview")
+    login = {"oauthClientId": "3a61", "oauthClientSecret": "gto_x", "servePrivateRepositories": True}
+    async with shown(project, token=TOKEN, **login) as serves:
+        assert (await serves.get(at("pr-1--site--alice"), authorization=f"Bearer {TOKEN}")).status == status
+    assert ("does forgejoToken have the scope read:issue?" in caplog.text) == (status == 404)
+
+
 async def test_a_bar_stands_on_pages_where_the_owner_wants_it(project: Project) -> None:
     project.pages(OWN + "  banner: Für <Tests>\n".encode())
     project.site.commit({"public/index.html": "<h1>main</h1>" + "x" * 2000, "public/404.html": "none"})
@@ -571,7 +595,8 @@ async def test_a_sites_report_lists_its_previews(project: Project) -> None:
         ]
         page = await serves.get(at("topic--site--alice"), "/.pages/site")
         assert page.status == 200
-        assert at("pr-1--site--alice") in page.text
+        address = f"https://{at('pr-1--site--alice')}/"
+        assert f'<a href="{address}">{address}</a>' in page.text
 
 
 TELLS = {"previewToken": TOKEN, "token": TOKEN}
@@ -611,6 +636,37 @@ class TestTold:
             await until(lambda: project.forge.count(f"{broken}/status") > 0, 30)
             await serves.get(at("topic--site--alice"))
             assert (len(self.told(project, head)), len(self.told(project, broken))) == (2, 2)
+
+    @pytest.mark.parametrize(
+        ("files", "options", "why", "status"),
+        [
+            ({f"public/{number}.txt": b"x" for number in range(20)}, {"maxSiteFiles": 20}, "Too many files: ", 500),
+            ({f"public/{'x' * 3000}/{n}.txt": b"x" for n in range(400)}, {"maxSiteBytes": "1MiB"}, "Too large: ", 500),
+            ({"public/index.html": None, "public/same.txt": None}, {}, "There are no files where ", 404),
+        ],
+        ids=["too many files", "too large", "no files"],
+    )
+    async def test_a_head_that_shows_nothing_is_told_why(
+        self, project: Project, files: Any, options: dict[str, Any], why: str, status: int
+    ) -> None:
+        head = project.site.commit(files, branch="topic", parent=project.site.head())
+        project.pull(head, branch="topic")
+        async with shown(project, **TELLS, **options) as serves:
+            await delivered(serves)
+            await until(lambda: len(self.told(project, head)) == 2, 30)
+            (first, *_), (state, where, told) = self.told(project, head)
+            assert (first, state, where) == ("pending", "failure", f"https://pr-1--site--alice.{DOMAIN}/")
+            assert told.startswith(why)
+            assert (await serves.get(at("pr-1--site--alice"))).status == status
+            assert (await serves.get("alice", "/site/")).status == 200
+
+    async def test_without_a_token_for_it_nothing_is_said(self, project: Project) -> None:
+        project.pull(project.branch("topic", "topic"), branch="topic")
+        async with shown(project, token=TOKEN) as serves:
+            await delivered(serves)
+            assert (await serves.get(at("pr-1--site--alice"))).status == 200
+        assert not project.settings.statuses
+        assert not [call for call in project.forge.calls if call.method != "GET" or "status" in call.target]
 
     async def test_a_strangers_pull_request_is_told_of_when_it_is_shown(self, project: Project) -> None:
         head = project.strange("x")

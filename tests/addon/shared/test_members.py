@@ -54,6 +54,11 @@ async def test_ten_thousand_begun_logins_are_bounded_and_push_out_nobody_elses()
         await kept.put(f"flood {number}", {"path": "/"}, "192.0.2.7")
     assert len(kept) == 51
     assert await kept.take("of a reader") == {"path": "/"}
+    await kept.put("of a reader", {"path": "/"}, "198.51.100.1")
+    for number in range(12_800):  # all that one customer has
+        await kept.put(f"wide {number}", {"path": "/"}, f"2001:db8:7:{number % 256:x}::/64")
+    assert len(kept) == 50 + 500 + 1
+    assert await kept.take("of a reader") == {"path": "/"}
     for number in range(12_000):
         await kept.put(f"many {number}", {"path": "/"}, f"10.0.{number // 250}.{number % 250}")
     assert len(kept) == 10_000

@@ -23,6 +23,8 @@ from addon.lane.http2.frames import (
     window_update,
 )
 from addon.lane.http2.protocol import MOST_STREAMS
+from addon.lane.http2.sending import Outgoing
+from addon.lane.http2.streams import Stream
 from tests.addon.lane.http2.talking import (
     GET,
     OPENING,
@@ -529,6 +531,42 @@ def test_frames_that_do_nothing_have_a_budget_by_count_and_time(saying: Saying) 
     codes = [connection_error(client.say(said)) for _ in range(int(budgets.FRAMES / once) + 5)]
     assert CALM in codes
     assert client.protocol.closed
+
+
+def test_windows_that_change_all_the_time_are_paid_for_by_each_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """§6.5.3: thousands of values in a frame, a hundred streams."""
+    client, changed = Client(), 0
+    queue = Outgoing.queue
+
+    def counted(self: Outgoing, stream: Stream) -> None:
+        nonlocal changed
+        changed += 1
+        queue(self, stream)
+
+    monkeypatch.setattr(Outgoing, "queue", counted)
+    client.say(b"".join(client.get(number, "/wait") for number in range(1, 200, 2)))
+    said = settings([(frames.INITIAL_WINDOW_SIZE, value % 2) for value in range(2700)])
+    client.say(said + settings([(frames.INITIAL_WINDOW_SIZE, 7)]))
+    assert changed == 200
+    codes = [connection_error(client.say(settings([(frames.INITIAL_WINDOW_SIZE, n)]))) for n in range(budgets.FRAMES)]
+    assert CALM in codes
+    assert changed < 12_000
+    assert not client.protocol.streams
+
+
+def test_what_a_few_bytes_stand_for_is_not_remembered_without_bound() -> None:
+    """§10.5.1: a short block that names one field of 4 000 bytes three times is a list of 12 000."""
+    client = Client()
+    client.say(client.get(1, "/0", ("x", "y" * 4000)))
+    reader = client.protocol._reader
+    for number in range(400):
+        named = b"\x01\x03%03d" % number + b"\xbe" * 3  # an authority of its own, and x, x, x
+        path = b"\x04\x02/a" if number % 2 else b"\x84"  # which is left out of what is remembered, and which is not
+        client.say(frame(frames.HEADERS, 5, 3 + 2 * number, b"\x82\x87" + path + named))
+    assert len(client.answering.heads) == 401
+    held = {id(common): common for common in [*(h.common for h in reader._blocks.values()), *reader._around.values()]}
+    assert held
+    assert sum(common.nbytes for common in held.values()) <= 64 * 1024
 
 
 def test_empty_data_has_a_budget() -> None:
