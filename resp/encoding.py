@@ -147,7 +147,7 @@ def encode_request(args: Sequence[Argument]) -> Request:
         small = [head]
     parts: list[bytes | memoryview] = []
     for arg in words:
-        data = arg if type(arg) is bytes else encode_argument(arg)
+        data: Any = arg if type(arg) is bytes else encode_argument(arg)
         if len(data) < LARGE_ARGUMENT:
             small.append(b"$%d\r\n%b\r\n" % (len(data), data))
         else:
