@@ -14,13 +14,12 @@ change their node meanwhile; a write that was acknowledged is lost if its primar
 from __future__ import annotations
 
 import random
-import time as _time
 from binascii import crc_hqx
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
 
-from resp.cluster_batches import exchange
+from resp.cluster_batches import exchange, pause
 from resp.cluster_listening import ClusterUpstream
 from resp.cluster_tracking import ClusterTracking
 from resp.connection import Connection
@@ -45,7 +44,7 @@ from resp.keys import LAST_SLOT, ONE_KEY, key_slot, slot_of
 from resp.kinds import is_read, is_script
 from resp.listening import Upstream
 from resp.node import HeldConnection, Node
-from resp.source import Args, Batch, SourceStats
+from resp.source import Args, Batch, Stats
 from resp.spread import parts, policy, together
 from resp.topology import Topology
 from resp.tracking_status import Reporter
@@ -336,7 +335,7 @@ class ClusterSource:
     def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
         return ClusterTracking(self.topology, invalidated, **options)
 
-    def stats(self) -> SourceStats:
+    def stats(self) -> Stats:
         return self.topology.stats()
 
     def close(self) -> None:
@@ -376,15 +375,6 @@ def not_executed(error: object, topology: Topology) -> bool:
     if isinstance(error, BreakerOpen):
         return True
     return isinstance(error, ConnectionLost | Timeout) and not error.maybe_executed
-
-
-def pause(hop: int, deadline: float | None) -> bool:
-    """Wait a little before the next attempt; False if there is no time for it."""
-    span = 0.02 * 2**hop * random.uniform(0.5, 1.0)
-    if deadline is not None and monotonic() + span >= deadline:
-        return False
-    _time.sleep(span)
-    return True
 
 
 def one_slot(slots: Sequence[int | None]) -> int | None:

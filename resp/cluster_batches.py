@@ -49,9 +49,8 @@ def exchange(topology: Topology, batch: Batch, deadline: float | None) -> list[V
         targets = _again(topology, targets, batch, deadline, results) if attempt < _MOST_ROUNDS - 1 else {}
         if not targets:
             break
-        if any(isinstance(results[place], TryAgain | ClusterDown) for place in targets) and not _pause(
-            attempt, deadline
-        ):
+        undecided = any(isinstance(results[place], TryAgain | ClusterDown) for place in targets)
+        if undecided and not pause(attempt, deadline):
             break
     return results
 
@@ -129,8 +128,9 @@ def _again(
     return dict(sorted(again.items()))
 
 
-def _pause(attempt: int, deadline: float | None) -> bool:
-    span = 0.02 * 2**attempt * random.uniform(0.5, 1.0)
+def pause(hop: int, deadline: float | None) -> bool:
+    """Wait a little before the next attempt; False if there is no time for it."""
+    span = 0.02 * 2**hop * random.uniform(0.5, 1.0)
     if deadline is not None and monotonic() + span >= deadline:
         return False
     _time.sleep(span)

@@ -11,7 +11,6 @@ ones, which are not copied).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from resp.commands import MayAnswer
@@ -63,9 +62,7 @@ class Pipeline(Commands):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.reset()
 
     def execute_command(self, *args: Argument) -> Any:

@@ -44,8 +44,10 @@ logger = logging.getLogger(__name__)
 
 SMALL = 64 * 1024
 """Bytes of a body that never waits: a hundred of them are no more than a few large ones."""
+MOST_LARGE = 16
+"""Larger bodies that a client may leave untaken, such as films that are paused, before the next one waits."""
 UNTAKEN = 1024 * 1024
-"""Bytes of larger bodies that a client leaves untaken, beyond which the next one waits."""
+"""Bytes of them, instead, while all clients together leave too much."""
 BODY_SECONDS = 30.0
 """How long a body that is wanted may take."""
 
@@ -59,6 +61,7 @@ class Job:
         "body",
         "cache",
         "delivery",
+        "large",
         "moved",
         "moved_at",
         "passed",
@@ -81,6 +84,7 @@ class Job:
         self.delivery: Delivery | None = None
         self.then: Callable[[], None] | None = None  # what answers once the body has come, of which nothing is kept
         self.passed = 0  # bytes of that body
+        self.large = 0  # bytes of a large answer that is held until it is taken
         self.moved = 0  # bytes sent when it was last looked at
         self.moved_at = began
 
@@ -286,8 +290,7 @@ class Http2Answering:
     def done(self, stream: Stream) -> None:
         """As `Answering`."""
         job = stream.owner
-        self.ended += 1
-        self._next()
+        self._over(job)
         if isinstance(job, Job) and self._lane.log is not None:
             self._log(stream, job, job.status)
 
@@ -295,8 +298,7 @@ class Http2Answering:
         """As `Answering`."""
         job = stream.owner
         stream.owner = None
-        self.ended += 1
-        self._next()
+        self._over(job)
         if isinstance(job, Job):
             _give_up(job)
             if not job.status:
@@ -391,7 +393,14 @@ class Http2Answering:
             if len(each.body) > SMALL:
                 whole = each.body.obj if isinstance(each.body, memoryview) else each.body
                 held[id(whole)] = len(each.body)
-        return id(body) not in held and sum(held.values()) >= UNTAKEN
+        if id(body) in held:
+            return False
+        return sum(held.values()) >= UNTAKEN if self._lane.crowded else len(held) >= MOST_LARGE
+
+    def _let_go(self, job: Job) -> None:
+        """Of an answer, nothing is held any more."""
+        self._lane.untaken -= job.large
+        job.large = 0
 
     async def _room(self) -> None:
         """Wait until a stream is over, those first who came first."""
@@ -399,8 +408,11 @@ class Http2Answering:
         self._waiting.append(waiting)
         await waiting
 
-    def _next(self) -> None:
+    def _over(self, job: object) -> None:
         """A stream is over: who waits longest looks again whether there is room."""
+        self.ended += 1
+        if isinstance(job, Job):
+            self._let_go(job)
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
@@ -443,6 +455,9 @@ class Http2Answering:
         block = block_of(answer)
         self._count(job, answer)
         bodiless = job.request.method == "HEAD" or answer.status in (204, 304)
+        if len(answer.body) > SMALL and not bodiless:
+            job.large = len(answer.body)
+            self._lane.untaken += job.large
         self.protocol.respond(stream, block + self._date_field(), b"" if bodiless else answer.body)
 
     def _count(self, job: Job, answer: Answer) -> None:
@@ -470,6 +485,7 @@ class Http2Answering:
             return
         if stream.responding:
             self.protocol.reset(stream, ErrorCode.INTERNAL_ERROR)
+            self._let_go(job)
             job.status = 500
             if self._lane.log is not None:
                 self._log(stream, job, 500)

@@ -141,6 +141,9 @@ class Lane:
         self._guests: dict[tuple[str, int], Guest] = {}
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connected, None] = {}
+        self.untaken = 0
+        """Bytes of large answers over HTTP/2 that their clients have not taken; of one that several send, each time."""
+        self.most_untaken = settings.memory_cache_size // 2
         self.webhook = webhook
         self.commons = Commons()
         self.http2_repeats: dict[Head, Http2Repeat] = {}
@@ -157,6 +160,11 @@ class Lane:
     def answered(self) -> int:
         """How many requests were answered so far."""
         return self.meter.answered(LANE)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether clients leave more untaken than is good for memory."""
+        return self.untaken >= self.most_untaken
 
     # What connections ask.
 

@@ -9,14 +9,13 @@ caller who knows where each key is. Three sockets and three servers cost more th
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from typing import Any, Final
 
 from resp import Client
 from resp.keys import key_slot
-from tests.benchmarks.resp import BATCH, KIB, Case, Contender, Operation, measure
+from tests.benchmarks.resp import BATCH, KIB, Case, Contender, Operation, arguments_of, measure, verdict
 from tests.resp.fleets import Cluster, clustered
 from tests.resp.servers import Server, start_valkey
 
@@ -90,11 +89,7 @@ def rival(cluster: Cluster) -> Any:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table; 1 with `--check` if a bar is missed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.resp_cluster", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="slices per contender and case")
-    parser.add_argument("--span", type=float, default=0.06, help="seconds per slice")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
-    arguments = parser.parse_args(argv)
+    arguments = arguments_of("tests.benchmarks.resp_cluster", __doc__).parse_args(argv)
     missed = []
     server: Server
     with start_valkey() as server, clustered("valkey", replicas=0) as cluster:
@@ -125,9 +120,7 @@ def main(argv: list[str] | None = None) -> int:
                     missed.append(f"{case} ÷ {other.name}: {ratio:.2f}, the bar is {bar}")
                 line += f"{ratio:>25.2f}{'!' if low else ' '}({cheaper:.2f})"
             print(line, flush=True)
-    for text in missed:
-        print("missed:", text)
-    return 1 if missed and arguments.check else 0
+    return verdict(missed, arguments.check)
 
 
 if __name__ == "__main__":

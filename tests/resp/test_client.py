@@ -28,8 +28,10 @@ from resp import (
     Timeout,
     WrongType,
 )
+from resp.interruptions import signals
 from tests.resp.scripted import Exchange, Scripted
 from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 MakeClient = Callable[..., Client]
 
@@ -593,7 +595,7 @@ def test_a_timer_that_strikes_again_and_again_does_not_stretch_the_deadline() ->
             client = Client(server.host, server.port, timeout=0.4)
             signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
             client.ping()
-            time.sleep(0.02)
+            wait_until(lambda: time.monotonic() > signals.look_at)  # all handlers are looked at again only then
             began = time.monotonic()
             with pytest.raises(Timeout):
                 client.get("key")

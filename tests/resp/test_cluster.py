@@ -23,7 +23,8 @@ from resp.tracking import State
 from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy
 from tests.resp.fleets import Cluster, clustered
-from tests.resp.servers import ConsoleError, Server, wait_until
+from tests.resp.servers import ConsoleError, Server
+from tests.waiting import wait_until
 
 KEYS = [f"key:{number}" for number in range(60)]
 """Enough to be on every node."""
@@ -363,9 +364,9 @@ def test_a_primary_that_dies_under_load_is_replaced(breakable: Cluster, how: str
         began = time.monotonic()
         marks = {key: counts[key][0] for key in counts}
         survivor = breakable.primaries[0]
-        wait_until(lambda: survivor_port(survivor, mine[0]) != victim.port, 30, "a replica that was promoted")
+        wait_until(lambda: survivor_port(survivor, mine[0]) != victim.port, "a replica that was promoted")
         promoted = time.monotonic()
-        wait_until(lambda: all(counts[key][0] > marks[key] + 5 for key in mine), 20, "writes that succeed again")
+        wait_until(lambda: all(counts[key][0] > marks[key] + 5 for key in mine), "writes that succeed again")
         print(f"\n{how}: promoted after {promoted - began:.2f} s, served {time.monotonic() - promoted:.2f} s later")
         stop.set()
         for thread in threads:
@@ -479,13 +480,12 @@ def test_a_node_that_only_we_cannot_reach_costs_its_slots_and_nothing_else(
 # ---- listening -------------------------------------------------------------------------------------------------------
 
 
-def next_of(pubsub: PubSub, kind: str, seconds: float = 10.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def next_of(pubsub: PubSub, kind: str) -> Any:
+    def of_this_kind() -> Any:
         message = pubsub.get_message(timeout=0.1)
-        if message is not None and message["type"] == kind:
-            return message
-    raise AssertionError(f"no {kind} came")
+        return message if message is not None and message["type"] == kind else None
+
+    return wait_until(of_this_kind, f"a {kind}")
 
 
 def test_sharded_channels_live_on_several_nodes_and_move_with_their_slots(
@@ -552,8 +552,8 @@ def test_tracking_is_not_live_without_one_of_its_primaries(breakable: Cluster) -
         generation = tracking.generation
         victim = breakable.primaries[0]
         victim.pause()
-        wait_until(lambda: not tracking.live, 10)
-        wait_until(lambda: survivor_port(breakable.primaries[1], "foo") and tracking.live, 30, "live again")
+        wait_until(lambda: not tracking.live)
+        wait_until(lambda: survivor_port(breakable.primaries[1], "foo") and tracking.live, "live again")
         assert tracking.generation > generation
         assert victim.port not in {node.endpoint.port for node in source_of(client).topology.primaries}
         key = next(key for key in KEYS if survivor_port(breakable.primaries[1], key) in replica_ports(breakable))
@@ -724,8 +724,8 @@ def test_a_local_cache_is_right_again_after_any_change_of_the_map(breakable: Clu
                 victim = breakable.primaries[0]
                 mine = next(key for key in KEYS if breakable.owner(key_slot(key)) is victim)
                 victim.kill()
-                wait_until(lambda: survivor_port(breakable.primaries[1], mine) not in (0, victim.port), 30)
-            wait_until(lambda: cache.tracking.live, 20)
+                wait_until(lambda: survivor_port(breakable.primaries[1], mine) not in (0, victim.port))
+            wait_until(lambda: cache.tracking.live)
             stop.set()
             for thread in threads:
                 thread.join()

@@ -13,7 +13,8 @@ from resp import AuthenticationError, BreakerOpen, Client, ConnectionLost, Endpo
 from resp.endpoint import parse_url
 from tests.ports import free_port
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 

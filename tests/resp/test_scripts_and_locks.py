@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from resp import Client, InvalidArgument, LockError, LockNotOwned, NoScript, ServerError
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 

@@ -15,7 +15,8 @@ from resp.endpoint import parse_url
 from tests.resp.conftest import only_sentinels
 from tests.resp.fleets import MASTER, Watched, watched
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import ConsoleError, Server, wait_until
+from tests.resp.servers import ConsoleError, Server
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -178,7 +179,7 @@ def test_a_refused_write_finds_the_new_master_by_itself(fleet: Watched) -> None:
         client.set("key", 1)
         source = only_sentinels(client)
         fleet.fail_over()
-        wait_until(lambda: role_of(before) == b"slave", 30)
+        wait_until(lambda: role_of(before) == b"slave")
         assert client.set("key", 2)
         assert source.generation == 1
 
@@ -232,20 +233,20 @@ def test_a_failover_under_load_loses_no_acknowledged_write_and_does_none_twice(f
         wait_until(lambda: behind(before) < 100_000)
         (before.kill if how == "kill" else before.pause)()
         times["killed"] = time.monotonic()
-        wait_until(lambda: fleet.master() not in (None, before), 30, "another master")
+        wait_until(lambda: fleet.master() not in (None, before), "another master")
         times["promoted"] = time.monotonic()
-        wait_until(lambda: client.endpoint.port != before.port, 10, "a client that has noticed")
+        wait_until(lambda: client.endpoint.port != before.port, "a client that has noticed")
         after = fleet.master()
         assert after is not None
         times.pop("served", None)
-        wait_until(lambda: "served" in times, 10, "a write that succeeds")
-        wait_until(lambda: tracking.live and tracking.generation > generation, 10, "tracking that moved")
+        wait_until(lambda: "served" in times, "a write that succeeds")
+        wait_until(lambda: tracking.live and tracking.generation > generation, "tracking that moved")
 
         def moved() -> bool:
             pubsub.get_message(timeout=0.01)
             return after.ask("PUBLISH", "news", "again") == 1
 
-        wait_until(moved, 10, "a subscription that moved")
+        wait_until(moved, "a subscription that moved")
         stop.set()
         for thread in threads:
             thread.join()
@@ -292,9 +293,9 @@ def test_a_stale_sentinel_alone_does_not_bring_the_old_master_back(fleet: Watche
     before = fleet.named()
     asleep.pause()
     try:
-        wait_until(lambda: fleet._asked("FAILOVER"), 30)
+        wait_until(lambda: fleet._asked("FAILOVER"))
         others = Watched(fleet.servers, fleet.sentinels[:2])
-        wait_until(lambda: others.named() is not before and others.master() not in (None, before), 30)
+        wait_until(lambda: others.named() is not before and others.master() not in (None, before))
     finally:
         asleep.resume()
     with Client(sentinels=fleet.places, sentinel_master=MASTER) as client:
@@ -306,7 +307,7 @@ def test_reads_go_to_replicas_on_request_and_to_the_master_where_there_is_none(f
     master = fleet.named()
     with Client.from_url(fleet.url, read_from="replica") as client:
         client.set("key", "value")
-        wait_until(lambda: all(server.ask("GET", "key") == b"value" for server in fleet.servers), 30)
+        wait_until(lambda: all(server.ask("GET", "key") == b"value" for server in fleet.servers))
         before = {server.port: server.info("total_commands_processed") for server in fleet.servers}
         for _ in range(50):
             assert client.get("key") == b"value"

@@ -368,19 +368,26 @@ async def test_an_answer_that_many_ask_for_is_held_once() -> None:
             await context.__aexit__(None, None, None)
 
 
-async def test_of_large_answers_that_are_not_taken_the_next_ones_wait_and_come() -> None:
+@pytest.mark.parametrize(("crowded", "at_once"), [(True, 1), (False, http2_answering.MOST_LARGE)])
+async def test_of_large_answers_that_are_not_taken_the_next_ones_wait_and_come(crowded: bool, at_once: int) -> None:
     async with running_lane() as running, http2_client(running) as client:
+        if crowded:
+            running.lane.most_untaken = 1
         client.takes = False
-        parts = [client.ask("/part") for _ in range(6)]
+        parts = [client.ask("/part") for _ in range(at_once + 3)]
         assert (await client.get("/miss")).status == 200  # small ones do not wait
-        assert [client.answers[part].status for part in parts] == [200, 0, 0, 0, 0, 0]
-        client.reset(parts[1])
+        assert [client.answers[part].status for part in parts] == [200] * at_once + [0] * 3
+        assert running.lane.untaken == at_once * len(BIG)
+        client.reset(parts[at_once])
         client.reset(parts[0])
         client.takes = True
-        for part in parts[2:]:
+        for part in parts[1:at_once]:
+            client.take(part)
+        for part in (*parts[1:at_once], *parts[at_once + 1 :]):
             assert bytes((await client.answer(part)).body) == BIG
-        await running.until(lambda: len(running.log.lines) == 7)
-        assert 4 <= running.pages.asked.count("/part") <= 8  # each looks again when a stream is over
+        await running.until(lambda: len(running.log.lines) == len(parts) + 1)
+        assert running.lane.untaken == 0
+        assert running.pages.asked.count("/part") >= 2
 
 
 async def test_heads_that_are_long_take_their_share_of_what_is_remembered() -> None:

@@ -167,7 +167,7 @@ def test_what_is_long_goes_as_it_is_and_is_not_remembered() -> None:
     for size in (1025, 16_384, 50_000):
         block = field(b"location", b"/?" + b"%FF" * (size // 3))
         assert block.endswith(b"%FF" * (size // 3))
-        assert hpack.Decoder(1 << 20).decode(block, raw=True)[0] == (b"location", b"/?" + b"%FF" * (size // 3))
+        assert list(hpack.Decoder(1 << 20).decode(block, raw=True)) == [(b"location", b"/?" + b"%FF" * (size // 3))]
     assert header_encoder._remembered.cache_info().currsize == before
 
 
