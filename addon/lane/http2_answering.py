@@ -23,16 +23,17 @@ from addon.admin.access_log import ABORTED
 from addon.admin.answer_meter import HTTP1, HTTP2, LANE
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
-from addon.lane.answers import Asked, about_of, answer_bytes, may_be_ready, ready_answer
+from addon.lane.answers import LARGEST, Asked, about_of, answer_bytes, may_be_ready, ready_answer
 from addon.lane.http1_log import log_refusal
 from addon.lane.http2.answering import Wire
-from addon.lane.http2.answers import Repeat, block_of
+from addon.lane.http2.answers import Http2Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
 from addon.lane.http2.header_encoder import status_field
 from addon.lane.http2.heads import Head
 from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
+from addon.lane.repeats import Known
 from addon.net.certificates import ShownNames
 from addon.serving.answers import UNREAD, Answer, Request, misshapen, reason_of
 from addon.web.control_data import control_fault, divided
@@ -92,7 +93,7 @@ class Job:
 class Http2Answering:
     """Answers one connection's requests; as `Answering`, which says what its methods are."""
 
-    __slots__ = ("_bare", "_client", "_flush", "_lane", "_secure", "_shown", "_waiting", "ended", "protocol")
+    __slots__ = ("_bare", "_client", "_flush", "_known", "_lane", "_secure", "_shown", "_waiting", "ended", "protocol")
 
     def __init__(
         self, lane: Lane, client: str, secure: bool, shown: ShownNames | None, flush: Callable[[], None]
@@ -105,6 +106,7 @@ class Http2Answering:
         self._secure = secure
         self._shown = shown
         self._bare = lane.redirects_plain and not secure
+        self._known = Known() if self._bare else lane.repeats.known(secure, shown)
         self._flush = flush
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.protocol = ServerProtocol(self, lane.commons, lane.most_head, monotonic())
@@ -132,28 +134,23 @@ class Http2Answering:
 
     # What the protocol asks for.
 
-    def at_once(self, head: Head) -> Wire | None:
+    def at_once(self, head: Head, most: int, now: float) -> Wire | None:
         """As `Answering`. This is most of the traffic."""
+        repeat = self._known.http2.get(head)
+        if repeat is None:
+            return None
         lane = self._lane
-        repeat = lane.http2_repeats.get(head)
-        if repeat is None or self._bare:
+        if (now >= repeat.until or repeat.seen != lane.facts.changes) and not lane.renewed(repeat, now):
+            self._known.http2.pop(head, None)
             return None
-        if self._shown is not None and lane.misdirected(self._shown, repeat.fields, self._client):
+        wire = repeat.wire
+        if wire is None or wire.size > most:
             return None
-        now = monotonic()
-        answer = repeat.answer
-        if repeat.date is not lane.date:  # once a second, so that it counts as used
-            if lane.ready.get(repeat.key, now) is not answer:
-                lane.http2_repeats.pop(head, None)
-                return None
-            repeat.tell(lane.date, lane.date_field)
-        elif not lane.ready.holds(answer.basis, now):
-            return None
-        if repeat.wire is not None:
-            repeat.tally.count += 1
-            if lane.log is not None:
-                self._record(head, answer.status, answer.nbytes, 0.0, answer.cache, answer.about)
-        return repeat.wire
+        repeat.tally.count += 1
+        if lane.log is not None:
+            answer = repeat.answer
+            self._record(head, answer.status, answer.nbytes, 0.0, answer.cache, answer.about)
+        return wire
 
     def asked(self, stream: Stream) -> None:
         """As `Answering`."""
@@ -220,12 +217,11 @@ class Http2Answering:
                     ready = None
                 key = key if ready is None else login_key
             if ready is not None:
-                repeat = lane.http2_repeats.get(head)
+                repeat = self._known.http2.get(head)
                 if repeat is None or repeat.answer is not ready:
                     tally = lane.meter.tally(LANE, HTTP2, ready.status, ready.cache, ready.about.site)
-                    repeat = Repeat(key, ready, fields, tally)
-                    if not ready.basis.plain_http:  # which is looked at each time, for this head may come over TLS
-                        lane.remember_http2(head, repeat)
+                    repeat = Http2Repeat(key, ready, fields, tally)
+                    lane.repeats.remember_http2(self._known, head, repeat)
                 repeat.tally.count += 1
                 job.status, job.cache, job.about = ready.status, ready.cache, ready.about
                 self.protocol.respond(stream, repeat.block + lane.date_field, repeat.body)
@@ -236,7 +232,7 @@ class Http2Answering:
             return
         self._respond(stream, answer)
         line = RequestLine(common.method, request.path, request.query, True)
-        if get and may_be_ready(line, fields, answer, asked):
+        if get and len(answer.body) <= LARGEST and may_be_ready(line, fields, answer, asked):
             kept = key if not answer.locked else (key[0], fields.login or b"")
             start, rest = answer_bytes(answer, common.method == "HEAD")
             tally = lane.meter.tally(LANE, HTTP1, answer.status, answer.cache, about_of(answer).site)

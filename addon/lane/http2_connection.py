@@ -22,8 +22,10 @@ from addon.net.tls_transport import shown_names
 
 logger = logging.getLogger(__name__)
 
-PUMP_BYTES = 256 * 1024
-"""Bytes of bodies that are cut at one time: what is written while the socket may take less."""
+PUMP_BYTES = 64 * 1024
+"""Bytes of bodies that are cut, encrypted and written at one time: what stays in the processor's caches on that way."""
+TURN_BYTES = 256 * 1024
+"""Bytes of bodies that are written until others have their turn."""
 PIECE_ANSWERS = 16
 """Requests that are answered before the answers are written: about a TLS record of small files."""
 UNSENT = 512 * 1024
@@ -213,8 +215,10 @@ class Http2Connection(asyncio.BufferedProtocol):
     def _flush(self, more: bool = False) -> None:
         """Write what is ready, and go on later if there is more. more: frames are held that wait for their turn."""
         protocol, out = self._protocol, self._protocol.out
-        if self._room and protocol.sending:
-            protocol.pump(PUMP_BYTES)
+        sent = 0
+        while self._room and sent < TURN_BYTES and protocol.sending:
+            sent += protocol.pump(PUMP_BYTES)
+            self._write()
         if out:
             self._write()
         if protocol.closed:

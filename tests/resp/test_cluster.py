@@ -9,12 +9,26 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from resp import Client, ConnectionLost, CrossSlot, InvalidArgument, PubSub, RespError, ServerError
-from resp.cluster import ClusterSource
+from resp import (
+    BreakerOpen,
+    Client,
+    ClientClosed,
+    ConnectionLost,
+    CrossSlot,
+    InvalidArgument,
+    PubSub,
+    RespError,
+    ServerError,
+    Timeout,
+    cluster_batches,
+)
+from resp import cluster as cluster_room
+from resp.cluster import ClusterSource, not_executed
 from resp.endpoint import parse_url
 from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
 from resp.keys import key_slot
@@ -28,6 +42,27 @@ from tests.waiting import wait_until
 
 KEYS = [f"key:{number}" for number in range(60)]
 """Enough to be on every node."""
+
+
+@pytest.mark.parametrize(
+    ("error", "closed", "expected"),
+    [
+        (ConnectionLost("x", maybe_executed=False), False, True),
+        (ConnectionLost("x", maybe_executed=True), False, False),
+        (Timeout("x", maybe_executed=False), False, True),
+        (Timeout("x", maybe_executed=True), False, False),
+        (BreakerOpen("x"), False, True),
+        (ClientClosed(), False, True),
+        (ClientClosed(), True, False),
+        (WrongType("WRONGTYPE", "x"), False, False),
+        (b"a reply", False, False),
+    ],
+)
+def test_another_node_is_asked_if_this_one_cannot_have_run_the_command(
+    error: object, closed: bool, expected: bool
+) -> None:
+    topology: Any = SimpleNamespace(rounds=SimpleNamespace(closed=closed))
+    assert not_executed(error, topology) is expected
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -74,6 +109,9 @@ def other(cluster: Cluster, server: Server) -> Server:
 def test_each_command_goes_to_the_node_of_its_key(client: Client[bytes], cluster: Cluster) -> None:
     for key in KEYS:
         assert client.set(key, key)
+    for key in ("grün", 12, memoryview(b"view")):
+        assert client.set(key, "v")
+        assert client.get(key) == b"v"
     assert [client.get(key) for key in KEYS] == [key.encode() for key in KEYS]
     for server in cluster.primaries:
         assert server.ask("DBSIZE"), "some of the keys are on every node"
@@ -82,6 +120,30 @@ def test_each_command_goes_to_the_node_of_its_key(client: Client[bytes], cluster
     for key in KEYS:
         client.get(key)
     assert [server.info("total_error_replies") for server in cluster.primaries] == before
+
+
+def test_a_transaction_with_a_command_that_is_none_is_aborted(client: Client[bytes]) -> None:
+    with client.transaction() as pipe:
+        pipe.set("{t}a", 1)
+        pipe.execute_command("SET", "{t}b")
+        with pytest.raises(ServerError, match="EXECABORT"):
+            pipe.execute()
+    assert client.exists("{t}a") == 0
+
+
+@pytest.mark.parametrize("wait", [cluster_room.pause, cluster_batches._pause])
+def test_who_is_sent_round_waits_longer_each_time_and_not_beyond_the_deadline(
+    wait: Callable[[int, float | None], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    for room in (cluster_room, cluster_batches):
+        monkeypatch.setattr(room, "_time", SimpleNamespace(sleep=waited.append))
+    assert all(wait(hop, None) for hop in range(4))
+    assert all(0.01 * 2**hop <= span <= 0.02 * 2**hop for hop, span in enumerate(waited))
+    assert wait(0, time.monotonic() + 60)
+    assert len(waited) == 5
+    assert not wait(0, time.monotonic() + 0.001)
+    assert len(waited) == 5
 
 
 def test_commands_of_several_keys(client: Client[bytes]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from resp import Client, ConnectionLost, InvalidArgument, RespError, ServerError
 from resp.endpoint import parse_url
+from resp.sentinels import _number
 from tests.resp.conftest import only_sentinels
 from tests.resp.fleets import MASTER, Watched, watched
 from tests.resp.scripted import Exchange, Scripted
@@ -81,6 +82,7 @@ def test_the_form_of_the_url() -> None:
         "redis+sentinel://h1/name/x",
         "redis+sentinel://h1/name/1/2",
         "redis+sentinel://h1:x/name",
+        "redis+sentinel://:s3cret@[::1/name",
         "redis+sentinel://:s3cret@h1:99999999/name",
         "redis+sentinel://h1/name?no_such_option=1",
     ],
@@ -89,6 +91,14 @@ def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         Client.from_url(url)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(None, 0), ("", 0), ("-1", 0), ("x", 0), ("²", 0), ("7", 7), ("9" * 19, int("9" * 19)), ("9" * 30, 0)],
+)
+def test_what_a_sentinel_says_where_a_number_should_be_is_one_or_nought(text: str | None, number: int) -> None:
+    assert _number(text) == number
 
 
 def test_a_name_that_nobody_knows_and_sentinels_that_are_away_are_told_apart(lasting: Watched) -> None:

@@ -46,24 +46,21 @@ class HeadReader:
         self._around.clear()
         self._used = 0
 
+    def known(self, block: bytes) -> Head | None:
+        """A block as a request, where that is known without decoding it. Raises CompressionFault."""
+        head = self._blocks.get(block)
+        if head is None and (path := _path(block)) is not None:
+            at, end = path
+            common = self._around.get(block[:at] + block[end:])
+            if common is not None and end <= len(block):
+                return Head(common, decoded_string(block, at, end))
+        return head
+
     def head(self, block: bytes) -> Head | None:
         """A block as a request; None where it is too long. Raises Malformed, CompressionFault."""
-        head = self._blocks.get(block)
+        head = self.known(block)
         if head is not None:
             return head
-        at = 0
-        for byte in block[:_MOST_BEFORE]:
-            if byte < 0x80 or byte == 0xFF:
-                break
-            at += 1
-        around = b""
-        # A literal without indexing, or never indexed, whose name is the static `:path`, with a length of one byte.
-        if at + 2 < len(block) <= _LONGEST and block[at] & 0xEF == 0x04 and 0 < block[at + 1] & 0x7F < 0x7F:
-            end = at + 2 + (block[at + 1] & 0x7F)
-            around = block[: at + 1] + block[end:]
-            common = self._around.get(around)
-            if common is not None and end <= len(block):
-                return Head(common, decoded_string(block, at + 1, end))
         changed = self._changed
         headers = self.decode(block)
         if headers is None:
@@ -75,8 +72,21 @@ class HeadReader:
         if len(self._blocks) + len(self._around) >= _MOST or self._used + cost > _ROOM:
             self._forget()
         self._used += cost
-        if around:
-            self._around[around] = head.common
+        if (path := _path(block)) is not None:
+            self._around[block[: path[0]] + block[path[1] :]] = head.common
         else:
             self._blocks[block] = head
         return head
+
+
+def _path(block: bytes) -> tuple[int, int] | None:
+    """Where a block has its path, as a string of its own; it may say that it ends where the block does not go."""
+    at = 0
+    for byte in block[:_MOST_BEFORE]:
+        if byte < 0x80 or byte == 0xFF:
+            break
+        at += 1
+    # A literal without indexing, or never indexed, whose name is the static `:path`, with a length of one byte.
+    if at + 2 < len(block) <= _LONGEST and block[at] & 0xEF == 0x04 and 0 < block[at + 1] & 0x7F < 0x7F:
+        return at + 1, at + 2 + (block[at + 1] & 0x7F)
+    return None

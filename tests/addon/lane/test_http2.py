@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import h2.settings
 import pytest
 
 from addon.admin.webhook import Webhook
@@ -51,6 +52,16 @@ async def test_hits_misses_large_bodies_and_streams_are_answered_side_by_side() 
         assert all(answer.fields["date"].endswith(" GMT") for answer in found)
         assert not any("connection" in answer.fields for answer in found)
         assert running.lane.handed_over == 0
+
+
+async def test_a_large_file_is_not_copied_to_be_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[int] = []
+    monkeypatch.setattr(http2_answering, "answer_bytes", lambda answer, _: copied.append(len(answer.body)))
+    async with running_lane() as running, http2_client(running) as client:
+        running.pages.with_basis = True
+        for _ in range(2):
+            assert (await client.get("/big")).body == BIG
+        assert not copied
 
 
 async def test_a_stream_of_unknown_length_ends_with_its_stream() -> None:
@@ -111,7 +122,7 @@ async def test_what_is_prepared_is_sent_again_and_shared_with_http1() -> None:
             before = len(pages.seen)
             await client.get("/hit")
             assert len(pages.seen) == before
-            pages.facts[("site", "alice", "x")] = object()
+            pages.facts.put(("site", "alice", "x"), object(), 0)
             await client.get("/hit")
             await other.get("/hit")
             assert len(pages.seen) == before + 1
@@ -397,13 +408,13 @@ async def test_heads_that_are_long_take_their_share_of_what_is_remembered() -> N
             for size in (3900, 12_000):
                 for number in range(70):
                     await client.get("/hit", ("x", f"{number:0{size}}"))
-        kept = running.lane.http2_repeats
+        kept = running.lane.repeats.known(True, None).http2
         assert kept
-        assert sum(head.common.nbytes for head in kept) <= running.lane._most_repeat_bytes
+        assert sum(head.common.nbytes for head in kept) <= running.lane.repeats._capacity
         assert max(head.common.nbytes for head in kept) < 4096
 
 
-async def test_what_counts_without_tls_alone_is_looked_at_each_time() -> None:
+async def test_what_counts_without_tls_alone_is_known_without_tls_alone() -> None:
     SECURE.set(None)
     async with running_lane(http2Plain=True) as running:
         running.pages.with_basis = running.pages.plain_http = True
@@ -411,7 +422,8 @@ async def test_what_counts_without_tls_alone_is_looked_at_each_time() -> None:
             for _ in range(3):
                 assert (await client.get("/hit")).status == 200
         assert len(running.lane.ready) == 1
-        assert not running.lane.http2_repeats  # a browser's head over TLS may be the same
+        assert running.lane.repeats.known(False, None).http2
+        assert not running.lane.repeats.known(True, None).http2  # a browser's head over TLS may be the same
 
 
 async def test_a_stream_that_fails_is_reset_or_a_page_if_it_had_not_begun() -> None:
@@ -523,6 +535,19 @@ async def test_every_request_is_in_the_access_log_with_what_was_sent() -> None:
         ]
         assert lines[7][:3] == ("GET", "/", 421)
         assert all(line["client"] == "127.0.0.1" and line["seconds"] >= 0 for line in running.log.lines)
+
+
+async def test_what_is_prepared_and_does_not_fit_into_a_window_is_logged_and_counted_once() -> None:
+    async with running_lane() as running, http2_client(running, wide=False) as client:
+        running.pages.with_basis = True
+        client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 3})
+        client.flush()
+        for _ in range(3):
+            assert (await client.get("/hit")).body == b"GET /hit"
+        assert len(running.pages.seen) == 1
+        await running.until(lambda: len(running.log.lines) >= 3)
+        assert [line["nbytes"] for line in running.log.lines] == [8, 8, 8]
+        assert running.lane.answered == 3
 
 
 async def test_floods_end_their_connection_and_no_other() -> None:

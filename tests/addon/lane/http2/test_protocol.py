@@ -43,6 +43,10 @@ COMPRESSION = ErrorCode.COMPRESSION_ERROR
 Saying = Callable[[Client], bytes]
 
 
+def test_the_frames_that_end_something_are_those_of_the_rfc() -> None:
+    assert frames.goaway(5, ErrorCode.ENHANCE_YOUR_CALM) == bytes.fromhex("000008 07 00 00000000 00000005 0000000b")
+
+
 def test_a_request_is_answered() -> None:
     client = Client()
     head, body = client.say(client.get(1, "/5"))
