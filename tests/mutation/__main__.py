@@ -37,6 +37,9 @@ def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, 
     """How the tests take a mutant: those that were named, then those that reach it."""
     reach.refresh()
     runs, left_out = reach.chosen(mutant, source, options.seconds)
+    if options.beyond:
+        before = {test.name for tests in reach.chosen(mutant, source, options.beyond)[0] for test in tests}
+        runs = [[test for test in tests if test.name not in before] for tests in runs]
     began = time.monotonic()
     ran, verdict, by = 0, ALL_PASSED, ""
     copy.write(mutant.path, changed)
@@ -57,13 +60,13 @@ def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, 
                     break
     finally:
         copy.write(mutant.path, source)
-    before, after = difference(source, changed)
+    removed, added = difference(source, changed)
     return {
         "key": key(mutant, source, changed),
         **asdict(mutant),
         "in": definition(source, mutant.line),
-        "before": before,
-        "after": after,
+        "before": removed,
+        "after": added,
         "verdict": "no test" if not any(runs) and verdict == ALL_PASSED else verdict,
         "by": by if verdict != ALL_PASSED else "",
         "tests": ran,
@@ -197,6 +200,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--seconds", type=float, default=40, help="how long the tests of a mutant may take that nobody notices"
     )
+    parser.add_argument("--beyond", type=float, default=0, help="again: not those that so many seconds had room for")
     parser.add_argument("--folder", default=".mutation", help="where copies and results are kept (default: .mutation)")
     parser.add_argument("--copy", help="the name of the copy (default: by what is done, and the shard)")
     options = parser.parse_args(arguments)

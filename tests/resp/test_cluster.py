@@ -27,7 +27,6 @@ from resp import (
     Timeout,
     cluster_batches,
 )
-from resp import cluster as cluster_room
 from resp.cluster import ClusterSource, not_executed
 from resp.endpoint import parse_url
 from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
@@ -109,9 +108,10 @@ def other(cluster: Cluster, server: Server) -> Server:
 def test_each_command_goes_to_the_node_of_its_key(client: Client[bytes], cluster: Cluster) -> None:
     for key in KEYS:
         assert client.set(key, key)
-    for key in ("grün", 12, memoryview(b"view")):
-        assert client.set(key, "v")
-        assert client.get(key) == b"v"
+    others: list[Any] = ["grün", 12, memoryview(b"view")]
+    for other in others:
+        assert client.set(other, "v")
+        assert client.get(other) == b"v"
     assert [client.get(key) for key in KEYS] == [key.encode() for key in KEYS]
     for server in cluster.primaries:
         assert server.ask("DBSIZE"), "some of the keys are on every node"
@@ -131,13 +131,10 @@ def test_a_transaction_with_a_command_that_is_none_is_aborted(client: Client[byt
     assert client.exists("{t}a") == 0
 
 
-@pytest.mark.parametrize("wait", [cluster_room.pause, cluster_batches._pause])
-def test_who_is_sent_round_waits_longer_each_time_and_not_beyond_the_deadline(
-    wait: Callable[[int, float | None], bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_is_sent_round_waits_longer_each_time_and_not_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    for room in (cluster_room, cluster_batches):
-        monkeypatch.setattr(room, "_time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(cluster_batches, "_time", SimpleNamespace(sleep=waited.append))
+    wait = cluster_batches.pause
     assert all(wait(hop, None) for hop in range(4))
     assert all(0.01 * 2**hop <= span <= 0.02 * 2**hop for hop, span in enumerate(waited))
     assert wait(0, time.monotonic() + 60)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+import resp
 from addon.forgejo.answers import Access, Repository
 from addon.shared import records
 from addon.shared.lookup import Fault, Lookup
 from addon.shared.records import Broken, Foreign, Outdated
+from addon.shared.round_trips import checked_replies
 from addon.sites import rules
 from addon.sites.findings import Finding
 from addon.sites.links import Links
@@ -195,3 +197,10 @@ def test_records_of_other_versions_are_foreign_or_replaced() -> None:
         records.read_ref(b"[]")
     with pytest.raises(Broken):
         records.read_ref(b"[" * 100_000)
+
+
+def test_an_error_among_replies_is_raised() -> None:
+    replies = [b"x", None, resp.ServerError("ERR", "x")]
+    assert checked_replies(replies[:2]) == replies[:2]
+    with pytest.raises(resp.ServerError):
+        checked_replies(replies)
