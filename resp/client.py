@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
+from resp.arguments import Convert, Key
 from resp.breaker import Breaker
 from resp.commands import B, Composed
 from resp.encoding import Argument
@@ -32,7 +33,7 @@ from resp.source import Source, Stats
 from resp.sources import Addresses, Fleet, source_of
 from resp.tracking_status import Reporter
 from resp.values import Value, text
-from resp.words import Convert, Key, converted
+from resp.words import converted
 
 if TYPE_CHECKING:
     from typing import Self, Unpack

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
+from resp.arguments import Key, Keys, Number, Pattern, Seconds, Weighted
 from resp.commands import CommandGroup, Commands, MayAnswer
 from resp.commands.bitmaps import BitField
 from resp.commands.options import AddOptions, AnyRange, Claim, Ids, Scoring, SetOptions
 from resp.encoding import Argument
 from resp.replies import Cast
-from resp.words import Key, Keys, Number, Pattern, Seconds, Weighted
 
 P = ParamSpec("P")
 S = TypeVar("S")

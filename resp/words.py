@@ -10,25 +10,13 @@ not even a broken server makes a TypeError or a ValueError come out of a call.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from resp.arguments import Convert, Keys, Moment, Number, Pattern, Seconds
 from resp.encoding import Argument
 from resp.errors import InvalidArgument, ProtocolError, RespError
 from resp.values import Value
-
-Key = Argument
-Keys = Argument | Iterable[Argument]
-#: Keys of sorted sets, or `{key: weight}`.
-Weighted = Keys | Mapping[Any, float]
-#: How a reply becomes the result; None: as it is.
-Convert = Callable[[Any], Any]
-#: How many, or which one; None: not said.
-Number = int | None
-#: What names must be like, `*` for any text; None: anything.
-Pattern = Argument | None
-Seconds = int | datetime.timedelta
-Moment = int | datetime.datetime
 
 
 def converted(reply: Value, convert: Convert | None) -> Value:

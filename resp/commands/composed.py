@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NoReturn, TypeVar, overload
 
+from resp.arguments import Key, Number, Pattern
 from resp.commands.base import B
 from resp.commands.bitmaps import Bitmaps
 from resp.commands.connections import Connections
@@ -25,7 +26,6 @@ from resp.commands.strings import Strings
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import Cast
-from resp.words import Key, Number, Pattern
 
 T = TypeVar("T")
 

@@ -7,18 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack, overload
 
+from resp.arguments import Key, Keys, Moment, Number, Pattern, Seconds
 from resp.commands.base import B, CommandGroup
 from resp.commands.options import Conditions, Lifetime
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import as_couples, as_float, as_pairs, as_scan, as_scan_pairs, is_ok
 from resp.words import (
-    Key,
-    Keys,
-    Moment,
-    Number,
-    Pattern,
-    Seconds,
     at_least_one,
     conditions,
     counted,

@@ -22,10 +22,10 @@ from dataclasses import InitVar, dataclass
 from types import TracebackType
 from typing import Any, Final
 
+from resp.arguments import Key
 from resp.commands.scripting import Script
 from resp.commands.strings import Strings
 from resp.errors import InvalidArgument, LockError, LockNotOwned
-from resp.words import Key
 
 logger: Final = logging.getLogger("resp.locks")
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from resp.arguments import Moment, Number, Seconds
 from resp.encoding import Argument
 from resp.replies import Cast
-from resp.words import Moment, Number, Seconds
 
 
 class Conditions(TypedDict, total=False):

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import overload
 
+from resp.arguments import Key, Keys, Number, Pattern
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.replies import as_scan
-from resp.words import Key, Keys, Number, Pattern, at_least_one, numkeys_of, option, scan_words, words
+from resp.words import at_least_one, numkeys_of, option, scan_words, words
 
 
 class Sets(CommandGroup[B]):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack, overload
 
+from resp.arguments import Key, Keys, Number, Pattern, Weighted
 from resp.commands.base import B, CommandGroup
 from resp.commands.options import AddOptions, Scored, ScoredRange, Unscored, UnscoredRange
 from resp.encoding import Argument
@@ -28,11 +29,6 @@ from resp.replies import (
     scored,
 )
 from resp.words import (
-    Key,
-    Keys,
-    Number,
-    Pattern,
-    Weighted,
     at_least_one,
     conditions,
     counted,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack, overload
 
+from resp.arguments import Key, Number
 from resp.commands.base import B, CommandGroup
 from resp.commands.options import ClaimEntries, ClaimIds, Ids
 from resp.encoding import Argument
@@ -25,7 +26,7 @@ from resp.replies import (
     as_streams,
     is_ok,
 )
-from resp.words import Key, Number, at_least_one, flat, one_of, option
+from resp.words import at_least_one, flat, one_of, option
 
 
 class Streams(CommandGroup[B]):

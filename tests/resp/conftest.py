@@ -15,7 +15,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -239,29 +239,24 @@ def through_plain(chaos: Callable[..., ChaosProxy]) -> Through:
 
 
 @pytest.fixture
-def through_tls(
-    chaos: Callable[..., ChaosProxy], tls_front: Callable[..., TlsFront], certificates: Certificates
-) -> Through:
+def through_tls(through_plain: Through, tls_front: Callable[..., TlsFront], certificates: Certificates) -> Through:
     """Client → TLS → chaos → server: the trouble is in what TLS carries."""
 
     def route(upstream: tuple[str, int], *faults: Fault) -> Route:
-        proxy = chaos(upstream, *faults)
-        return Route(proxy, tls_front(proxy.address).address, certificates.client_context())
+        plain = through_plain(upstream, *faults)
+        return replace(plain, address=tls_front(plain.address).address, tls=certificates.client_context())
 
     return route
 
 
 @pytest.fixture
 def through_ciphertext(
-    chaos: Callable[..., ChaosProxy], tls_front: Callable[..., TlsFront], certificates: Certificates
+    through_plain: Through, tls_front: Callable[..., TlsFront], certificates: Certificates
 ) -> Through:
     """Client → chaos → TLS → server: the trouble is in the records of TLS themselves."""
-
-    def route(upstream: tuple[str, int], *faults: Fault) -> Route:
-        proxy = chaos(tls_front(upstream).address, *faults)
-        return Route(proxy, proxy.address, certificates.client_context())
-
-    return route
+    return lambda upstream, *faults: replace(
+        through_plain(tls_front(upstream).address, *faults), tls=certificates.client_context()
+    )
 
 
 @pytest.fixture

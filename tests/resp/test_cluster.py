@@ -9,12 +9,25 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from resp import Client, ConnectionLost, CrossSlot, InvalidArgument, PubSub, RespError, ServerError
-from resp.cluster import ClusterSource
+from resp import (
+    BreakerOpen,
+    Client,
+    ClientClosed,
+    ConnectionLost,
+    CrossSlot,
+    InvalidArgument,
+    PubSub,
+    RespError,
+    ServerError,
+    Timeout,
+    cluster_batches,
+)
+from resp.cluster import ClusterSource, not_executed
 from resp.endpoint import parse_url
 from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
 from resp.keys import key_slot
@@ -23,11 +36,33 @@ from resp.tracking import State
 from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy
 from tests.resp.fleets import Cluster, clustered
+from tests.resp.scripted import Exchange, Scripted
 from tests.resp.servers import ConsoleError, Server
 from tests.waiting import wait_until
 
 KEYS = [f"key:{number}" for number in range(60)]
 """Enough to be on every node."""
+
+
+@pytest.mark.parametrize(
+    ("error", "closed", "expected"),
+    [
+        (ConnectionLost("x", maybe_executed=False), False, True),
+        (ConnectionLost("x", maybe_executed=True), False, False),
+        (Timeout("x", maybe_executed=False), False, True),
+        (Timeout("x", maybe_executed=True), False, False),
+        (BreakerOpen("x"), False, True),
+        (ClientClosed(), False, True),
+        (ClientClosed(), True, False),
+        (WrongType("WRONGTYPE", "x"), False, False),
+        (b"a reply", False, False),
+    ],
+)
+def test_another_node_is_asked_if_this_one_cannot_have_run_the_command(
+    error: object, closed: bool, expected: bool
+) -> None:
+    topology: Any = SimpleNamespace(rounds=SimpleNamespace(closed=closed))
+    assert not_executed(error, topology) is expected
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -74,6 +109,10 @@ def other(cluster: Cluster, server: Server) -> Server:
 def test_each_command_goes_to_the_node_of_its_key(client: Client[bytes], cluster: Cluster) -> None:
     for key in KEYS:
         assert client.set(key, key)
+    others: list[Any] = ["grün", 12, memoryview(b"view")]
+    for other in others:
+        assert client.set(other, "v")
+        assert client.get(other) == b"v"
     assert [client.get(key) for key in KEYS] == [key.encode() for key in KEYS]
     for server in cluster.primaries:
         assert server.ask("DBSIZE"), "some of the keys are on every node"
@@ -82,6 +121,27 @@ def test_each_command_goes_to_the_node_of_its_key(client: Client[bytes], cluster
     for key in KEYS:
         client.get(key)
     assert [server.info("total_error_replies") for server in cluster.primaries] == before
+
+
+def test_a_transaction_with_a_command_that_is_none_is_aborted(client: Client[bytes]) -> None:
+    with client.transaction() as pipe:
+        pipe.set("{t}a", 1)
+        pipe.execute_command("SET", "{t}b")
+        with pytest.raises(ServerError, match="EXECABORT"):
+            pipe.execute()
+    assert client.exists("{t}a") == 0
+
+
+def test_who_is_sent_round_waits_longer_each_time_and_not_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(cluster_batches, "_time", SimpleNamespace(sleep=waited.append))
+    wait = cluster_batches.pause
+    assert all(wait(hop, None) for hop in range(4))
+    assert all(0.01 * 2**hop <= span <= 0.02 * 2**hop for hop, span in enumerate(waited))
+    assert wait(0, time.monotonic() + 60)
+    assert len(waited) == 5
+    assert not wait(0, time.monotonic() + 0.001)
+    assert len(waited) == 5
 
 
 def test_commands_of_several_keys(client: Client[bytes]) -> None:
@@ -231,6 +291,41 @@ def test_a_cluster_that_is_not_there_and_one_that_is_none(valkey: Server) -> Non
     assert not caught.value.maybe_executed
     with Client(cluster=[valkey.address], timeout=2) as client, pytest.raises(ConnectionLost, match="no map"):
         client.set("a", 1)
+
+
+def test_nodes_that_load_their_data_are_waited_for_and_replicas_that_do_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two scripted nodes: a primary that is loading for two commands of each connection, a replica that always is."""
+    monkeypatch.setattr("resp.cluster_batches._time.sleep", lambda seconds: None)
+    ports: list[int] = []
+
+    def script(exchange: Exchange, always: bool) -> None:
+        refusals = 2
+        while True:
+            name = exchange.command()[0]
+            if name == b"CLUSTER":
+                nodes = b"".join(b"*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port for port in ports)
+                exchange.send(b"*1\r\n*4\r\n:0\r\n:16383\r\n" + nodes)
+            elif name == b"READONLY":
+                exchange.send(b"+OK\r\n")
+            elif name == b"GET" and not always and not refusals:
+                exchange.send(b"+value\r\n")
+            else:
+                exchange.send(b"-LOADING Redis is loading the dataset in memory\r\n")
+                refusals -= 1
+
+    with (
+        Scripted(lambda exchange: script(exchange, False)) as primary,
+        Scripted(lambda exchange: script(exchange, True)) as replica,
+    ):
+        ports += [primary.port, replica.port]
+        for read_from in ("master", "replica"):
+            with Client(cluster=[(primary.host, primary.port)], read_from=read_from, timeout=30) as client:
+                assert client.get("key") == b"value"
+                assert bool(replica.connections) == (read_from == "replica")
+            with Client(cluster=[(primary.host, primary.port)], timeout=30) as client:
+                assert client.pipeline().get("key").execute() == [b"value"]
 
 
 # ---- slots that move -------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from resp import Client, ConnectionLost, InvalidArgument, RespError, ServerError
 from resp.endpoint import parse_url
+from resp.sentinels import _number
 from tests.resp.conftest import only_sentinels
 from tests.resp.fleets import MASTER, Watched, watched
 from tests.resp.scripted import Exchange, Scripted
@@ -81,6 +82,7 @@ def test_the_form_of_the_url() -> None:
         "redis+sentinel://h1/name/x",
         "redis+sentinel://h1/name/1/2",
         "redis+sentinel://h1:x/name",
+        "redis+sentinel://:s3cret@[::1/name",
         "redis+sentinel://:s3cret@h1:99999999/name",
         "redis+sentinel://h1/name?no_such_option=1",
     ],
@@ -89,6 +91,14 @@ def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         Client.from_url(url)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(None, 0), ("", 0), ("-1", 0), ("x", 0), ("²", 0), ("7", 7), ("9" * 19, int("9" * 19)), ("9" * 30, 0)],
+)
+def test_what_a_sentinel_says_where_a_number_should_be_is_one_or_nought(text: str | None, number: int) -> None:
+    assert _number(text) == number
 
 
 def test_a_name_that_nobody_knows_and_sentinels_that_are_away_are_told_apart(lasting: Watched) -> None:
@@ -142,7 +152,21 @@ def test_what_is_named_and_says_itself_that_it_is_a_replica_is_not_believed(last
         client.set("key", 1)
 
 
-def lying_about(server: Server) -> Scripted:
+@pytest.mark.parametrize("liars_epoch", [0, 99])
+def test_of_two_masters_that_of_most_sentinels_is_followed_and_then_that_of_the_newer_epoch(
+    lasting: Watched, valkey: Server, liars_epoch: int
+) -> None:
+    """Split brain: both say of themselves that they are the master, and each has a sentinel that says so, too."""
+    master, (honest, another) = lasting.named(), lasting.sentinels[:2]
+    with lying_about(valkey, liars_epoch) as alone, lying_about(master, 7) as older, lying_about(valkey, 8) as newer:
+        outvoted = [(alone.host, alone.port), honest.address, another.address]
+        for sentinels, right in ((outvoted, master), ([(one.host, one.port) for one in (older, newer)], valkey)):
+            with Client(sentinels=sentinels, sentinel_master=MASTER) as client:
+                assert client.set("key", 1)
+                assert client.endpoint.port == right.port
+
+
+def lying_about(server: Server, epoch: int = 99) -> Scripted:
     """A sentinel that names this server."""
 
     def script(exchange: Exchange) -> None:
@@ -150,7 +174,7 @@ def lying_about(server: Server) -> Scripted:
             command = exchange.command()
             if command[0] == b"SENTINEL":
                 port = str(server.port).encode()
-                fields = [b"ip", b"127.0.0.1", b"port", port, b"config-epoch", b"99"]
+                fields = [b"ip", b"127.0.0.1", b"port", port, b"config-epoch", b"%d" % epoch]
                 exchange.send(b"%3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in fields))
             else:
                 exchange.send(b"+OK\r\n")

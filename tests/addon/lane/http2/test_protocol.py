@@ -43,6 +43,19 @@ COMPRESSION = ErrorCode.COMPRESSION_ERROR
 Saying = Callable[[Client], bytes]
 
 
+def test_the_frames_that_end_something_are_those_of_the_rfc() -> None:
+    assert frames.goaway(5, ErrorCode.ENHANCE_YOUR_CALM) == bytes.fromhex("000008 07 00 00000000 00000005 0000000b")
+
+
+def test_who_spends_more_than_there_is_has_nothing_left_until_it_comes_again() -> None:
+    budget = budgets.Budget(10, 2.0, 0.0)
+    spent = [(0.0, 8.0, True), (0.0, 5.0, False), (0.0, 1.0, False), (1.0, 3.0, False), (2.0, 2.0, True)]
+    assert [budget.spend(now, amount) for now, amount, _ in spent] == [there for _, _, there in spent]
+    budget.earn(3.0)
+    assert budget.spend(2.0, 3.0)
+    assert not budget.spend(2.0, 1.0)
+
+
 def test_a_request_is_answered() -> None:
     client = Client()
     head, body = client.say(client.get(1, "/5"))
