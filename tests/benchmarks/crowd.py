@@ -227,7 +227,7 @@ async def visited(tls_port: int) -> str:
         try:
             await shows_all(tab, f"https://{host('alice')}:{tls_port}/gallery/")
         except AssertionError as fault:
-            return f"not whole ({str(fault).splitlines()[0]})"
+            return f"not whole: {str(fault).partition(chr(10))[0]}"
         now = time.perf_counter()
         return f"all {PICTURES} shown after {now - opened:.1f} s ({opened - began:.1f} s for Chromium)"
 

@@ -109,7 +109,7 @@ def walked(tmp_path: Path, web: Forge) -> Iterator[Walked]:
         "cacheTTL": 3600,
         "maxCachedFileSize": FILM // 2,
     }
-    with running_service(folder, web.url, **options) as service:
+    with running_service(folder, web.url, processes=1, **options) as service:
         yield Walked(service, secure, admin)
         assert not [line for line in service.log.splitlines() if any(word in line for word in FAULTS)]
 
