@@ -128,6 +128,7 @@ def started() -> Iterator[Callable[[str], Server | Cluster]]:
         "valkey": start_valkey,
         "redis": start_redis,
         "cluster": partial(clustered, "valkey", replicas=0),
+        "cluster of Redis": partial(clustered, "redis", replicas=0),
     }
     servers: dict[str, Server | Cluster] = {}
     with contextlib.ExitStack() as stack:

@@ -5,44 +5,61 @@
 Run `python -m tests.benchmarks.access [--check] [FACE …]`. On each face, by HTTP/1.1, by HTTP/2 and through mitmproxy's
 flows, one mitmdump serves all three, rounds alternate, and the least processor time of each is compared: other work on
 the machine adds to it, and never takes from it. In one round of thirty Forgejo is asked about the reader again, and
-each page made ready again. All are asked for with the same head, the cookies of both logins in it. `memory` is what
-`PagesServer` alone takes for an answer that is in memory and not ready. With `--check` it exits with 1 above the bar.
+each page made ready again. All are asked for with the same head, the cookies of both logins in it. Three are measured
+in this process, without sockets, and in slices so short that some are not disturbed even on a machine that is busy:
+`lane` and `lane-h2` are the protocols with ready answers, `memory` is what `PagesServer` alone takes for an answer that
+is in memory and not ready. With `--check` it exits with 1 above the bar.
 """
 
 import argparse
 import asyncio
 import hashlib
 import http.client
+import itertools
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+
+from addon.lane.http1 import Connection
+from addon.lane.http2_connection import Http2Connection
+from addon.lane.lane import Lane
 from addon.preview.forge import Forge
 from addon.preview.oauth import _Grant, _Session
 from addon.preview.settings import RepositorySettings
+from addon.web.forwarding import Forwarding
 from tests.addon.net.tls_wire import client_context
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import serving
 from tests.addon.serving.reading import CLIENT, OPTIONS, TOKEN, Browser, prepare
-from tests.benchmarks.serve import HOST, LOADS, Load, Outcome, Server, measured, ours, pages, visit_all
+from tests.benchmarks.serve import BROWSER, HOST, LOADS, PATHS, Load, Outcome, Server, measured, ours, pages, visit_all
 
 BAR = 1.2
 """Processor time of a hit with a login, of that of an open one."""
 SITES = ("open", "password", "members")
-REPEATED = 200
+SLICE, SLICES = 50, 40
+"""Requests that are measured together, and how often in a round."""
 FACES = {
     "1k": ("HTTP/1.1", "lane"),
     "browsers": ("HTTP/1.1, 500 paths, heads of browsers", "lane"),
     "h2": ("HTTP/2", "lane"),
     "h2-browsers": ("HTTP/2, 500 paths, heads of browsers", "lane"),
     "flows": ("mitmproxy's flows", "flow face"),
+    "lane": ("HTTP/1.1 without its sockets", ""),
+    "lane-browsers": ("HTTP/1.1 without its sockets, 500 paths, heads of browsers", ""),
+    "lane-h2": ("HTTP/2 without its sockets", ""),
+    "lane-h2-browsers": ("HTTP/2 without its sockets, 500 paths, heads of browsers", ""),
     "memory": ("from memory, not ready", ""),
 }
-"""What is measured: a load, or "flows", which is that of 1 KiB, or "memory"; what it is called, and by which server."""
+"""What is measured: a load, or "flows", which is that of 1 KiB, or a part; what it is called, and by which server."""
 
 
 def forge_of_three(folder: Path) -> Forge:
@@ -116,29 +133,112 @@ def compared(server: Server, load: Load, rounds: int, seconds: float, folder: Pa
     return {name: min(run.cpu for run in runs) for name, runs in results.items()}
 
 
-async def recalled(forge: Forge, rounds: int) -> dict[str, float]:
-    """The same, of `PagesServer` in this process."""
-    found: dict[str, list[float]] = {name: [] for name in SITES}
-    async with serving(forge, token=TOKEN, **OPTIONS) as served:
+class Sink(asyncio.Transport):
+    """A connection whose client takes everything at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written = bytes(data)
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("192.0.2.7", 4711) if name == "peername" else default
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None:
+        raise SystemExit("the lane has cut the connection")
+
+
+def by_http1(lane: Lane, paths: list[str], fields: dict[str, str]) -> Callable[[], None]:
+    """What asks for the next page on a connection, again and again."""
+    sink, connection = Sink(), Connection(lane, lambda *arguments: None)  # type: ignore[arg-type]  # nothing is handed over
+    connection.connection_made(sink)
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    requests = itertools.cycle(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode() for path in paths)
+
+    def ask() -> None:
+        request = next(requests)
+        connection.get_buffer(0)[: len(request)] = request
+        connection.buffer_updated(len(request))
+        if not sink.written.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"not the page: {sink.written[:100]!r}")
+
+    return ask
+
+
+def by_http2(lane: Lane, paths: list[str], fields: dict[str, str]) -> Callable[[], None]:
+    """The same, of one stream after the other."""
+    sink, client = Sink(), H2Connection(H2Configuration(client_side=True))
+    client.initiate_connection()
+    client.increment_flow_control_window(2**31 - 1 - 65535)
+    connection = Http2Connection(lane, sink, "192.0.2.7", True)
+    connection.received(client.data_to_send())
+    rest = [(name.lower(), value) for name, value in fields.items() if name not in ("Host", "Connection")]
+    start = [(":method", "GET"), (":scheme", "https"), (":authority", fields["Host"])]
+    turns = itertools.cycle(paths)
+    numbers = itertools.count(1, 2)
+    ready: list[bytes] = []
+
+    def ask() -> None:
+        if not ready:  # the client's own time is not what is measured
+            raise SystemExit("no request was made ready")
+        sink.written = b""
+        connection.received(ready.pop())
+        if len(sink.written) < 200:
+            raise SystemExit(f"not the page: {sink.written[:100]!r}")
+
+    def prepare_some() -> None:
+        for _ in range(SLICE):
+            client.send_headers(next(numbers), [*start, (":path", next(turns)), *rest], end_stream=True)
+            ready.append(client.data_to_send())
+        ready.reverse()
+
+    ask.before = prepare_some  # type: ignore[attr-defined]
+    return ask
+
+
+async def in_process(face: str, forge: Forge, rounds: int) -> dict[str, float]:
+    """The processor time of a request to each site, in microseconds, of what is asked in this process."""
+    rotating = face.endswith("browsers")
+    async with serving(forge, token=TOKEN, maxRequestsPerConnection=0, **OPTIONS) as served:
+        served.clock.seconds = time.monotonic() + 3600  # it stands still, and the lane's own does not
         bob = Browser(served)
-        requests = {}
-        for name in SITES:
-            url, form = f"https://{HOST}/{name}/1k.html", b"password=secret" if name == "password" else None
-            if form is not None:
-                await bob.one(url, "POST", form)
-            reply = await bob.open(url)
-            if reply.status != 200:
-                raise SystemExit(f"{url} was answered {reply.status}")
+        paths = {
+            name: [f"/{name}/p/{number}.html" for number in range(PATHS)] if rotating else [f"/{name}/1k.html"]
+            for name in SITES
+        }
+        await bob.one(f"https://{HOST}/password/1k.html", "POST", b"password=secret")
+        for each in paths.values():
+            for path in each:
+                reply = await bob.open(f"https://{HOST}{path}", accept_encoding=BROWSER["Accept-Encoding"])
+                if reply.status != 200:
+                    raise SystemExit(f"{path} was answered {reply.status}")
         cookie = "; ".join(f"{name}={value}" for name, value in bob.cookies[HOST].items())
+        fields = {"Host": HOST, **(BROWSER if rotating else {}), "Cookie": cookie}
+        lane = Lane(served.server, served.settings, Forwarding(served.settings), log=None, facts=served.library.memory)
+        asks: dict[str, Callable[[], object]] = {}
         for name in SITES:
-            requests[name] = served.request(HOST, f"/{name}/1k.html", cookie=cookie)
-        for _ in range(rounds):
-            for name, request in requests.items():
+            if face == "memory":
+                asks[name] = partial(served.server.recall, served.request(HOST, paths[name][0], cookie=cookie))
+            else:
+                asks[name] = (by_http2 if "h2" in face else by_http1)(lane, paths[name], fields)
+        found: dict[str, list[float]] = {name: [] for name in SITES}
+        for number in range(SLICES * rounds):
+            for name, ask in asks.items():
+                before = getattr(ask, "before", None)
+                if before is not None:
+                    before()
                 began = time.thread_time()
-                for _ in range(REPEATED):
-                    if served.server.recall(request) is None:
-                        raise SystemExit(f"/{name}/1k.html is not in memory")
-                found[name].append((time.thread_time() - began) / REPEATED * 1e6)
+                for _ in range(SLICE):
+                    ask()
+                if number * SLICE > 2 * len(paths[name]):  # all are ready by then
+                    found[name].append((time.thread_time() - began) / SLICE * 1e6)
     return {name: min(each) for name, each in found.items()}
 
 
@@ -166,8 +266,8 @@ def main() -> int:
             cookies = {name: logged_in(server, forge) for name, server in servers.items()}
             for face in options.faces:
                 called, which = FACES[face]
-                if face == "memory":
-                    found = asyncio.run(recalled(forge, 10 * options.rounds))
+                if not which:
+                    found = asyncio.run(in_process(face, forge, options.rounds))
                 else:
                     load = LOADS["1k" if face == "flows" else face]._replace(cookie=cookies[which])
                     found = compared(servers[which], load, options.rounds, options.seconds, folder)

@@ -30,9 +30,9 @@ def store(
     return store_of(None if request.param == "memory" else started(request.param))
 
 
-@pytest.fixture(params=["valkey", "redis", "cluster"])
+@pytest.fixture(params=["valkey", "redis", "cluster", "cluster of Redis"])
 def anywhere(request: pytest.FixtureRequest, started: Callable[[str], Server | Cluster]) -> Server | Cluster:
-    """The same, and a cluster of three, empty; not to be killed."""
+    """The same, and clusters of three of both, empty; not to be killed."""
     return started(request.param)
 
 
