@@ -14,15 +14,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from tests import waiting
 from tests.ports import free_port
 from tests.resp.certs import Certificates
+from tests.waiting import wait_until
 
 Reply = bytes | int | None | list["Reply"] | Exception
 """What `Console` reads: RESP2 only, errors as exceptions in place."""
@@ -30,15 +29,6 @@ Reply = bytes | int | None | list["Reply"] | Exception
 
 class ConsoleError(Exception):
     """The server answered a console command with an error; the text is the server's."""
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 30.0, what: str = "the condition") -> None:
-    """Poll `condition` until it is true; AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true within {seconds} s")
-        time.sleep(0.002)
 
 
 class Console:
@@ -212,7 +202,7 @@ class Server(Process):
             command += ["--tls-auth-clients", "optional"]
         self._start(*command, *self._options, *more_options)
         if wait:
-            waiting.wait_until(self._answers, lambda: f"an answer of {self}; its log:\n{self._log()}")
+            wait_until(self._answers, lambda: f"an answer of {self}; its log:\n{self._log()}")
 
     def _answers(self) -> bool:
         assert self._process is not None
