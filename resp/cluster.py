@@ -2,10 +2,10 @@
 # Copyright (C) 2026 the contributors
 """A cluster as a source of commands: each goes to the node that owns the slot of its keys.
 
-What a node says of a slot (MOVED, ASK, TRYAGAIN, CLUSTERDOWN) is followed, at most five times and within the one
-deadline of the call; a node that fails is left for its successor if the command certainly was not executed. Commands
-without keys go to any node, or to all that they concern (`resp.spread`). Surprising: the cursor of SCAN has two halves,
-the lowest slot of the node it is at and that node's own cursor, so that one number leads through all nodes.
+What a node says of a slot (MOVED, ASK, TRYAGAIN, CLUSTERDOWN, LOADING) is followed, at most five times and within the
+one deadline of the call; a node that fails is left for its successor if the command certainly was not executed.
+Commands without keys go to any node, or to all that they concern (`resp.spread`). Surprising: the cursor of SCAN has
+two halves, the lowest slot of the node it is at and that node's own cursor, so that one number leads through all nodes.
 
 Not as on one server: MGET, DEL, UNLINK, EXISTS and TOUCH of several slots are several commands; SCAN may miss keys that
 change their node meanwhile; a write that was acknowledged is lost if its primary fails before a replica has it.
@@ -33,10 +33,12 @@ from resp.errors import (
     ConnectionLost,
     CrossSlot,
     InvalidArgument,
+    Loading,
     Moved,
     ReadOnly,
     RespError,
     ServerError,
+    TemporaryError,
     Timeout,
     TryAgain,
 )
@@ -56,6 +58,7 @@ MOST_HOPS: Final = 5
 AGREED: Final = 2
 ASKING: Final = encode_command("ASKING")
 _CURSOR_BITS: Final = 64
+_BRACE: Final = ord("{")
 
 
 class CopyConnection(Connection):
@@ -89,24 +92,23 @@ class ClusterSource:
 
     # ---- one command ---------------------------------------------------------------------------------------------
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False) -> Value:
         name = args[0]
         if type(name) is str and name in ONE_KEY and self._straight and not last and len(args) > 1:
             # One key, which is the usual case: nothing else need be known of the command.
+            now = monotonic()
             key: Any = args[1]
             if type(key) is str and key.isascii():
                 key = key.encode()
             elif type(key) is not bytes:
                 key = bytes(encode_argument(key))
-                if len(args) == 2:
-                    args = (name, key)  # need not be encoded once more
-            place = key_slot(key) if b"{" in key else crc_hqx(key, 0) & LAST_SLOT
+            # As a number: to look for bytes in bytes raises an exception inside, which takes longer than all the rest.
+            place = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & LAST_SLOT
             slot: int | None = place
             node = self.topology.owners[place]
             if node is not None:
-                now = monotonic()
                 try:
-                    reply = node.call(args, timeout)
+                    reply = node.call(args, timeout, False, now)
                 except RespError as error:
                     return self._follow(args, slot, None if timeout is None else now + timeout, node, error, False)
                 if type(reply) is bytes or not isinstance(reply, ServerError):
@@ -193,8 +195,8 @@ class ClusterSource:
             topology.moved(outcome.slot, target)
             # Two nodes that send us to each other do not agree yet; that takes them a moment.
             return (target, False) if hop < AGREED or pause(hop, deadline) else None
-        if isinstance(outcome, TryAgain | ClusterDown) and not is_script(args[0]):
-            if isinstance(outcome, ClusterDown):
+        if isinstance(outcome, TryAgain | ClusterDown | Loading) and not is_script(args[0]):
+            if not isinstance(outcome, TryAgain):
                 topology.rounds.suspect()
             return (topology.owner(slot), False) if pause(hop, deadline) else None
         if isinstance(outcome, ReadOnly) and not is_script(args[0]):
@@ -218,7 +220,7 @@ class ClusterSource:
                 reply = node.call(args, left)
             except (ConnectionLost, BreakerOpen):
                 continue
-            if not isinstance(reply, ServerError) or (isinstance(reply, Moved) is False and reply.code != "MASTERDOWN"):
+            if not isinstance(reply, Moved | TemporaryError):
                 return (reply,)
         return None
 
@@ -286,10 +288,11 @@ class ClusterSource:
                 continue
             if not isinstance(replies[-1], ServerError):
                 return replies
-            outcome = next((reply for reply in replies if isinstance(reply, Moved | TryAgain | ClusterDown)), None)
+            refusals = (reply for reply in replies if isinstance(reply, Moved | TryAgain | ClusterDown | Loading))
+            outcome = next(refusals, None)
             if outcome is None or hop == MOST_HOPS:
                 return replies
-            if isinstance(outcome, Ask | TryAgain | ClusterDown):
+            if not isinstance(outcome, Moved) or isinstance(outcome, Ask):
                 # ASKING is for one command, not for a transaction: wait until the slot has arrived.
                 if not pause(hop + 1, deadline):
                     return replies
@@ -387,6 +390,9 @@ def one_slot(slots: Sequence[int | None]) -> int | None:
 
 def _queued_slot(args: Args) -> int | None:
     """The slot of a command that is queued. Raises CrossSlot, and InvalidArgument for what concerns all nodes."""
+    name = args[0]
+    if type(name) is str and name in ONE_KEY and len(args) > 1:
+        return key_slot(args[1])
     slot = slot_of(args)
     if slot is None and (policy(args) is not None or (isinstance(args[0], str) and args[0].upper() == "SCAN")):
         raise InvalidArgument(

@@ -3,7 +3,7 @@
 """A pipeline over the nodes of a cluster: sent to all of them, then received from all of them, put together in order.
 
 Commands of one slot keep their order, because they travel over one connection. Only what was refused (MOVED, ASK,
-TRYAGAIN, CLUSTERDOWN) is sent again, and only if no later command of its slot was executed. Surprising: a lost
+TRYAGAIN, CLUSTERDOWN, LOADING) is sent again, and only if no later command of its slot was executed. Surprising: a lost
 connection is no exception here. It is the error in the places of its commands, none of which is sent a second time
 unless it certainly did not arrive; the answers of the other nodes are not lost with it.
 """
@@ -21,6 +21,7 @@ from resp.errors import (
     BreakerOpen,
     ClusterDown,
     ConnectionLost,
+    Loading,
     Moved,
     RespError,
     ServerError,
@@ -49,7 +50,7 @@ def exchange(topology: Topology, batch: Batch, deadline: float | None) -> list[V
         targets = _again(topology, targets, batch, deadline, results) if attempt < _MOST_ROUNDS - 1 else {}
         if not targets:
             break
-        undecided = any(isinstance(results[place], TryAgain | ClusterDown) for place in targets)
+        undecided = any(isinstance(results[place], TryAgain | ClusterDown | Loading) for place in targets)
         if undecided and not pause(attempt, deadline):
             break
     return results
@@ -94,6 +95,8 @@ def _again(
 ) -> dict[int, tuple[Node, bool]]:
     """What is to be sent once more, and where."""
     again: dict[int, tuple[Node, bool]] = {}
+    if not any(isinstance(results[place], RespError) for place in targets):
+        return again
     # Slots of which a later command was executed, and of which a later write was: order within a slot is kept, but a
     # read may come after another read.
     executed: set[int | None] = set()
@@ -108,8 +111,8 @@ def _again(
             target = topology.at(result.host, result.port, node)
             topology.moved(result.slot, target)
             following = (target, False)
-        elif isinstance(result, TryAgain | ClusterDown):
-            if isinstance(result, ClusterDown):
+        elif isinstance(result, TryAgain | ClusterDown | Loading):
+            if not isinstance(result, TryAgain):
                 topology.rounds.suspect()
             if not is_script(batch.names[place]):
                 following = (topology.owner(slot), False)

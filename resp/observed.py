@@ -35,7 +35,7 @@ class Observed:
     def endpoint(self) -> Endpoint:
         return self._source.endpoint
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False) -> Value:
         began = monotonic()
         error: RespError | None = None
         try:

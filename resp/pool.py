@@ -280,9 +280,11 @@ class Pool:
         if now >= connection.expires:
             self.discard(connection)
             return
-        # After a reply that was received to its last byte exactly, more may be waiting in the socket.
-        connection.fresh_until = 0.0 if connection.exact else now + LOOK_AFTER
-        connection.exact = False
+        if connection.exact:
+            # After a reply that was received to its last byte exactly, more may be waiting in the socket.
+            connection.fresh_until, connection.exact = 0.0, False
+        else:
+            connection.fresh_until = now + LOOK_AFTER
         if self._waiters:
             with self._lock:
                 if self._waiters:

@@ -27,9 +27,9 @@ from resp.errors import (
     BreakerOpen,
     ClientClosed,
     ConnectionLost,
-    MasterDown,
     ReadOnly,
     RespError,
+    TemporaryError,
     Timeout,
 )
 from resp.kinds import is_read, is_script
@@ -111,7 +111,7 @@ class SentinelSource:
         node = self._node
         return node.endpoint if node is not None else self._sentinels.endpoints[0]
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False) -> Value:
         if self._reads_replicas and not last and is_read(args[0]):
             reply = self._replica_reply(args, timeout)
             if reply is not None:
@@ -167,7 +167,7 @@ class SentinelSource:
                 if isinstance(error, Timeout):
                     raise
                 continue
-            if not isinstance(reply, MasterDown):
+            if not isinstance(reply, TemporaryError):
                 return (reply,)
         return None
 

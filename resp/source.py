@@ -144,7 +144,7 @@ class Source(Protocol):
     def endpoint(self) -> Endpoint:
         """The server that a command without keys would go to now; for messages, and for what belongs to one server."""
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False) -> Value:
         """One command; an error reply is returned."""
 
     def exchange(self, batch: Batch, timeout: float | None) -> list[Value]:

@@ -36,6 +36,7 @@ from resp.tracking import State
 from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy
 from tests.resp.fleets import Cluster, clustered
+from tests.resp.scripted import Exchange, Scripted
 from tests.resp.servers import ConsoleError, Server
 from tests.waiting import wait_until
 
@@ -290,6 +291,41 @@ def test_a_cluster_that_is_not_there_and_one_that_is_none(valkey: Server) -> Non
     assert not caught.value.maybe_executed
     with Client(cluster=[valkey.address], timeout=2) as client, pytest.raises(ConnectionLost, match="no map"):
         client.set("a", 1)
+
+
+def test_nodes_that_load_their_data_are_waited_for_and_replicas_that_do_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two scripted nodes: a primary that is loading for two commands of each connection, a replica that always is."""
+    monkeypatch.setattr("resp.cluster_batches._time.sleep", lambda seconds: None)
+    ports: list[int] = []
+
+    def script(exchange: Exchange, always: bool) -> None:
+        refusals = 2
+        while True:
+            name = exchange.command()[0]
+            if name == b"CLUSTER":
+                nodes = b"".join(b"*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port for port in ports)
+                exchange.send(b"*1\r\n*4\r\n:0\r\n:16383\r\n" + nodes)
+            elif name == b"READONLY":
+                exchange.send(b"+OK\r\n")
+            elif name == b"GET" and not always and not refusals:
+                exchange.send(b"+value\r\n")
+            else:
+                exchange.send(b"-LOADING Redis is loading the dataset in memory\r\n")
+                refusals -= 1
+
+    with (
+        Scripted(lambda exchange: script(exchange, False)) as primary,
+        Scripted(lambda exchange: script(exchange, True)) as replica,
+    ):
+        ports += [primary.port, replica.port]
+        for read_from in ("master", "replica"):
+            with Client(cluster=[(primary.host, primary.port)], read_from=read_from, timeout=30) as client:
+                assert client.get("key") == b"value"
+                assert bool(replica.connections) == (read_from == "replica")
+            with Client(cluster=[(primary.host, primary.port)], timeout=30) as client:
+                assert client.pipeline().get("key").execute() == [b"value"]
 
 
 # ---- slots that move -------------------------------------------------------------------------------------------------

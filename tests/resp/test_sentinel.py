@@ -152,7 +152,21 @@ def test_what_is_named_and_says_itself_that_it_is_a_replica_is_not_believed(last
         client.set("key", 1)
 
 
-def lying_about(server: Server) -> Scripted:
+@pytest.mark.parametrize("liars_epoch", [0, 99])
+def test_of_two_masters_that_of_most_sentinels_is_followed_and_then_that_of_the_newer_epoch(
+    lasting: Watched, valkey: Server, liars_epoch: int
+) -> None:
+    """Split brain: both say of themselves that they are the master, and each has a sentinel that says so, too."""
+    master, (honest, another) = lasting.named(), lasting.sentinels[:2]
+    with lying_about(valkey, liars_epoch) as alone, lying_about(master, 7) as older, lying_about(valkey, 8) as newer:
+        outvoted = [(alone.host, alone.port), honest.address, another.address]
+        for sentinels, right in ((outvoted, master), ([(one.host, one.port) for one in (older, newer)], valkey)):
+            with Client(sentinels=sentinels, sentinel_master=MASTER) as client:
+                assert client.set("key", 1)
+                assert client.endpoint.port == right.port
+
+
+def lying_about(server: Server, epoch: int = 99) -> Scripted:
     """A sentinel that names this server."""
 
     def script(exchange: Exchange) -> None:
@@ -160,7 +174,7 @@ def lying_about(server: Server) -> Scripted:
             command = exchange.command()
             if command[0] == b"SENTINEL":
                 port = str(server.port).encode()
-                fields = [b"ip", b"127.0.0.1", b"port", port, b"config-epoch", b"99"]
+                fields = [b"ip", b"127.0.0.1", b"port", port, b"config-epoch", b"%d" % epoch]
                 exchange.send(b"%3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in fields))
             else:
                 exchange.send(b"+OK\r\n")

@@ -78,7 +78,7 @@ class Turns:
         level = self._levels[sender.priority[0]]
         assert level is not None
         if len(level) == 1:
-            return QUANTUM
+            return 1 << 30
         return 0 if sender.priority[1] else QUANTUM - sender.turn
 
     def sent(self, sender: Sender, size: int) -> None:

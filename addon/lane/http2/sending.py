@@ -25,6 +25,9 @@ from addon.lane.http2.frames import (
 from addon.lane.http2.priorities import Turns
 from addon.lane.http2.streams import Stream
 
+RUN_FRAME = MAX_FRAME - HEAD_SIZE
+"""Bytes in each frame of a long run: with its head it is the content of a TLS record."""
+
 
 class Outgoing:
     """State: what is to be written, the client's windows, and whose turn it is.
@@ -119,13 +122,13 @@ class Outgoing:
                 continue
             if size > MAX_FRAME:
                 room = min(turns.room(stream), most - sent)
-                size = min(size, max(MAX_FRAME, room - room % MAX_FRAME))
+                size = min(size, max(MAX_FRAME, room - room % RUN_FRAME))
             ends = stream.ends and size == left
             self._cut(stream, size, END_STREAM if ends else 0)
             stream.sent += size
             stream.window -= size
             self.window -= size
-            sent += size + HEAD_SIZE
+            sent += size + HEAD_SIZE * (1 + size // MAX_FRAME)
             if size < left:
                 turns.sent(stream, size)
                 continue
@@ -144,11 +147,11 @@ class Outgoing:
         if size > MAX_FRAME:
             if not isinstance(stream.body, memoryview):
                 stream.body = memoryview(stream.body)
-            body, head = stream.body, frame_head(frames.DATA, 0, stream.id, MAX_FRAME)
+            body, head = stream.body, frame_head(frames.DATA, 0, stream.id, RUN_FRAME)
             while size > MAX_FRAME:
-                out += (head, body[at : at + MAX_FRAME])
-                at += MAX_FRAME
-                size -= MAX_FRAME
+                out += (head, body[at : at + RUN_FRAME])
+                at += RUN_FRAME
+                size -= RUN_FRAME
         head = frame_head(frames.DATA, flags, stream.id, size)
         if size == len(stream.body):
             out += (head, stream.body)

@@ -413,6 +413,24 @@ def test_a_view_is_sent_and_no_copy() -> None:
     assert all(view.obj is held for view in views)
 
 
+@pytest.mark.parametrize("pump", [1, 16_384, 65_536, 262_144, 1 << 24])
+def test_a_long_body_comes_whole_in_frames_that_are_the_content_of_a_tls_record(pump: int) -> None:
+    client = Client()
+    body = bytes(range(251)) * 2400
+    client.say(window_update(0, 1 << 20) + settings([(frames.INITIAL_WINDOW_SIZE, 1 << 20)]))
+    client.protocol.receive(client.get(1, "/wait"), 0.0)
+    client.protocol.respond(client.protocol.streams[1], b"\x88", body)
+    found = []
+    while more := client.out(pump):
+        assert sum(frames.HEAD_SIZE + len(each.payload) for each in more) <= pump + 2 * frames.MAX_FRAME
+        found += [each for each in more if each.kind == frames.DATA]
+    assert b"".join(each.payload for each in found) == body
+    assert [each.flags for each in found] == [0] * (len(found) - 1) + [END_STREAM]
+    assert all(len(each.payload) <= frames.MAX_FRAME for each in found)
+    if pump > 65_536:
+        assert {len(each.payload) + frames.HEAD_SIZE for each in found[:-1]} == {frames.MAX_FRAME}
+
+
 def test_equals_have_their_turns_and_the_urgent_come_first() -> None:
     """RFC 9218 §10"""
     client = Client()
