@@ -11,7 +11,7 @@ closed backwards.
 import asyncio
 import logging
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from addon.mitm.options import PARSERS_SAFE, set_options, version
 from addon.mitm.relay import open_relay
 from addon.mitm.upstream import Upstream
 from addon.net.certificates import CertificateWatch
-from addon.process.worker import Worker, joined, share_of
+from addon.process.worker import Bus, Worker, joined, share_of
 from addon.settings.file_checks import problems
 from addon.settings.schema import Settings, SettingsError, load
 from addon.wiring import Application, CannotStart, application, open_admin
@@ -238,13 +238,26 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
     )
     if lane is not None:
         flows.serving, flows.received, flows.forwarded = lane.serving, lane.received, lane.forwarded
-    stack.push_async_callback(_drain, flows, lane)
+    stack.push_async_callback(_drain, flows, lane, app.bus)
     return Running(app, flows, Upstream(settings, connections, relay), lane, certificates)
 
 
-async def _drain(flows: FlowFace, lane: Lane | None) -> None:
-    """Let both faces answer what they have under way, at the same time."""
-    await asyncio.gather(flows.drain(), *([] if lane is None else [lane.aclose(DRAIN_SECONDS)]))
+async def _drain(flows: FlowFace, lane: Lane | None, bus: Bus) -> None:
+    """Let both faces answer what they have under way, at the same time, for as long as the supervisor lets them."""
+    patience = DRAIN_SECONDS if bus.patience is None else bus.patience
+    faces: asyncio.Future[Any] = asyncio.gather(
+        flows.drain(patience), *([] if lane is None else [lane.aclose(patience)])
+    )
+    cut: asyncio.Future[Any] = asyncio.ensure_future(bus.cut.wait())
+    await asyncio.wait({faces, cut}, return_when=asyncio.FIRST_COMPLETED)
+    cut.cancel()
+    if not faces.done():
+        faces.cancel()
+        with suppress(asyncio.CancelledError):
+            await faces
+        if lane is not None:
+            logger.warning("%d connections were aborted: the supervisor waits no longer", len(lane))
+            lane.close()
 
 
 def _numbers(server: Running) -> dict[str, object]:

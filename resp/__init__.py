@@ -13,7 +13,7 @@ One `Client` serves all threads of a program. Every call has a deadline, and eve
 """
 
 from resp.breaker import Breaker
-from resp.client import Client, Stats
+from resp.client import Client
 from resp.cluster_tracking import ClusterTracking
 from resp.commands import Lock, Script
 from resp.connection import Connection
@@ -63,6 +63,7 @@ from resp.pool import Pool, PoolStats
 from resp.protocol import Parser
 from resp.pubsub import PubSub
 from resp.retry import Retry
+from resp.source import Stats
 from resp.tracking import State, Status, Tracking
 from resp.values import INCOMPLETE, Push
 

@@ -10,15 +10,14 @@ call that began before the breaker opened closes it too, because an answer is th
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from typing import Final
 
 from resp.errors import BreakerOpen, InvalidArgument
+from resp.forks import Survivors
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"
@@ -123,13 +122,4 @@ class Breaker:
             self._until = self._clock()
 
 
-_breakers: weakref.WeakSet[Breaker] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for breaker in list(_breakers):
-        breaker.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+_breakers: Final = Survivors(Breaker.after_fork)

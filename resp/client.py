@@ -15,9 +15,9 @@ import ssl as _ssl
 import time as _time
 from collections.abc import Callable, Sequence
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
+from resp.arguments import Convert, Key
 from resp.breaker import Breaker
 from resp.commands import B, Composed
 from resp.encoding import Argument
@@ -29,32 +29,14 @@ from resp.observer import Observer
 from resp.pipeline import Pipeline, Transaction, pauses
 from resp.pubsub import PubSub
 from resp.retry import Retry
-from resp.source import Source
+from resp.source import Source, Stats
 from resp.sources import Addresses, Fleet, source_of
 from resp.tracking_status import Reporter
 from resp.values import Value, text
-from resp.words import Convert, Key, converted
+from resp.words import converted
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
-
-
-class Stats(NamedTuple):
-    """A client in numbers: those of its pool (see `PoolStats`), its breaker, and what had to be tried again."""
-
-    idle: int
-    in_use: int
-    waiting: int
-    pool_size: int
-    max_connections: int
-    created: int
-    failed: int
-    replaced: int
-    waited: int
-    exhausted: int
-    retried: int
-    breaker: str  # "closed", "open", "half-open" or "off"
-    breaker_opened: int
 
 
 class Options(TypedDict, total=False):
@@ -382,7 +364,7 @@ class Client(Composed[B]):
 
     def stats(self) -> Stats:
         """The numbers of this moment."""
-        return Stats(*self._source.stats())
+        return self._source.stats()
 
     def close(self) -> None:
         """Close idle connections now, those in use when their call ends; calls from now on raise ClientClosed."""
@@ -391,7 +373,5 @@ class Client(Composed[B]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -2,10 +2,10 @@
 # Copyright (C) 2026 the contributors
 """A cluster as a source of commands: each goes to the node that owns the slot of its keys.
 
-What a node says of a slot (MOVED, ASK, TRYAGAIN, CLUSTERDOWN) is followed, at most five times and within the one
-deadline of the call; a node that fails is left for its successor if the command certainly was not executed. Commands
-without keys go to any node, or to all that they concern (`resp.spread`). Surprising: the cursor of SCAN has two halves,
-the lowest slot of the node it is at and that node's own cursor, so that one number leads through all nodes.
+What a node says of a slot (MOVED, ASK, TRYAGAIN, CLUSTERDOWN, LOADING) is followed, at most five times and within the
+one deadline of the call; a node that fails is left for its successor if the command certainly was not executed.
+Commands without keys go to any node, or to all that they concern (`resp.spread`). Surprising: the cursor of SCAN has
+two halves, the lowest slot of the node it is at and that node's own cursor, so that one number leads through all nodes.
 
 Not as on one server: MGET, DEL, UNLINK, EXISTS and TOUCH of several slots are several commands; SCAN may miss keys that
 change their node meanwhile; a write that was acknowledged is lost if its primary fails before a replica has it.
@@ -14,13 +14,12 @@ change their node meanwhile; a write that was acknowledged is lost if its primar
 from __future__ import annotations
 
 import random
-import time as _time
 from binascii import crc_hqx
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
 
-from resp.cluster_batches import exchange
+from resp.cluster_batches import exchange, pause
 from resp.cluster_listening import ClusterUpstream
 from resp.cluster_tracking import ClusterTracking
 from resp.connection import Connection
@@ -34,10 +33,12 @@ from resp.errors import (
     ConnectionLost,
     CrossSlot,
     InvalidArgument,
+    Loading,
     Moved,
     ReadOnly,
     RespError,
     ServerError,
+    TemporaryError,
     Timeout,
     TryAgain,
 )
@@ -45,7 +46,7 @@ from resp.keys import LAST_SLOT, ONE_KEY, key_slot, slot_of
 from resp.kinds import is_read, is_script
 from resp.listening import Upstream
 from resp.node import HeldConnection, Node
-from resp.source import Args, Batch, SourceStats
+from resp.source import Args, Batch, Stats
 from resp.spread import parts, policy, together
 from resp.topology import Topology
 from resp.tracking_status import Reporter
@@ -57,6 +58,7 @@ MOST_HOPS: Final = 5
 AGREED: Final = 2
 ASKING: Final = encode_command("ASKING")
 _CURSOR_BITS: Final = 64
+_BRACE: Final = ord("{")
 
 
 class CopyConnection(Connection):
@@ -90,24 +92,23 @@ class ClusterSource:
 
     # ---- one command ---------------------------------------------------------------------------------------------
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False) -> Value:
         name = args[0]
         if type(name) is str and name in ONE_KEY and self._straight and not last and len(args) > 1:
             # One key, which is the usual case: nothing else need be known of the command.
+            now = monotonic()
             key: Any = args[1]
             if type(key) is str and key.isascii():
                 key = key.encode()
             elif type(key) is not bytes:
                 key = bytes(encode_argument(key))
-                if len(args) == 2:
-                    args = (name, key)  # need not be encoded once more
-            place = key_slot(key) if b"{" in key else crc_hqx(key, 0) & LAST_SLOT
+            # As a number: to look for bytes in bytes raises an exception inside, which takes longer than all the rest.
+            place = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & LAST_SLOT
             slot: int | None = place
             node = self.topology.owners[place]
             if node is not None:
-                now = monotonic()
                 try:
-                    reply = node.call(args, timeout)
+                    reply = node.call(args, timeout, False, now)
                 except RespError as error:
                     return self._follow(args, slot, None if timeout is None else now + timeout, node, error, False)
                 if type(reply) is bytes or not isinstance(reply, ServerError):
@@ -194,8 +195,8 @@ class ClusterSource:
             topology.moved(outcome.slot, target)
             # Two nodes that send us to each other do not agree yet; that takes them a moment.
             return (target, False) if hop < AGREED or pause(hop, deadline) else None
-        if isinstance(outcome, TryAgain | ClusterDown) and not is_script(args[0]):
-            if isinstance(outcome, ClusterDown):
+        if isinstance(outcome, TryAgain | ClusterDown | Loading) and not is_script(args[0]):
+            if not isinstance(outcome, TryAgain):
                 topology.rounds.suspect()
             return (topology.owner(slot), False) if pause(hop, deadline) else None
         if isinstance(outcome, ReadOnly) and not is_script(args[0]):
@@ -219,7 +220,7 @@ class ClusterSource:
                 reply = node.call(args, left)
             except (ConnectionLost, BreakerOpen):
                 continue
-            if not isinstance(reply, ServerError) or (isinstance(reply, Moved) is False and reply.code != "MASTERDOWN"):
+            if not isinstance(reply, Moved | TemporaryError):
                 return (reply,)
         return None
 
@@ -287,10 +288,11 @@ class ClusterSource:
                 continue
             if not isinstance(replies[-1], ServerError):
                 return replies
-            outcome = next((reply for reply in replies if isinstance(reply, Moved | TryAgain | ClusterDown)), None)
+            refusals = (reply for reply in replies if isinstance(reply, Moved | TryAgain | ClusterDown | Loading))
+            outcome = next(refusals, None)
             if outcome is None or hop == MOST_HOPS:
                 return replies
-            if isinstance(outcome, Ask | TryAgain | ClusterDown):
+            if not isinstance(outcome, Moved) or isinstance(outcome, Ask):
                 # ASKING is for one command, not for a transaction: wait until the slot has arrived.
                 if not pause(hop + 1, deadline):
                     return replies
@@ -336,7 +338,7 @@ class ClusterSource:
     def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
         return ClusterTracking(self.topology, invalidated, **options)
 
-    def stats(self) -> SourceStats:
+    def stats(self) -> Stats:
         return self.topology.stats()
 
     def close(self) -> None:
@@ -376,15 +378,6 @@ def not_executed(error: object, topology: Topology) -> bool:
     if isinstance(error, BreakerOpen):
         return True
     return isinstance(error, ConnectionLost | Timeout) and not error.maybe_executed
-
-
-def pause(hop: int, deadline: float | None) -> bool:
-    """Wait a little before the next attempt; False if there is no time for it."""
-    span = 0.02 * 2**hop * random.uniform(0.5, 1.0)
-    if deadline is not None and monotonic() + span >= deadline:
-        return False
-    _time.sleep(span)
-    return True
 
 
 def one_slot(slots: Sequence[int | None]) -> int | None:

@@ -3,7 +3,7 @@
 """A pipeline over the nodes of a cluster: sent to all of them, then received from all of them, put together in order.
 
 Commands of one slot keep their order, because they travel over one connection. Only what was refused (MOVED, ASK,
-TRYAGAIN, CLUSTERDOWN) is sent again, and only if no later command of its slot was executed. Surprising: a lost
+TRYAGAIN, CLUSTERDOWN, LOADING) is sent again, and only if no later command of its slot was executed. Surprising: a lost
 connection is no exception here. It is the error in the places of its commands, none of which is sent a second time
 unless it certainly did not arrive; the answers of the other nodes are not lost with it.
 """
@@ -21,6 +21,7 @@ from resp.errors import (
     BreakerOpen,
     ClusterDown,
     ConnectionLost,
+    Loading,
     Moved,
     RespError,
     ServerError,
@@ -49,9 +50,8 @@ def exchange(topology: Topology, batch: Batch, deadline: float | None) -> list[V
         targets = _again(topology, targets, batch, deadline, results) if attempt < _MOST_ROUNDS - 1 else {}
         if not targets:
             break
-        if any(isinstance(results[place], TryAgain | ClusterDown) for place in targets) and not _pause(
-            attempt, deadline
-        ):
+        undecided = any(isinstance(results[place], TryAgain | ClusterDown | Loading) for place in targets)
+        if undecided and not pause(attempt, deadline):
             break
     return results
 
@@ -109,8 +109,8 @@ def _again(
             target = topology.at(result.host, result.port, node)
             topology.moved(result.slot, target)
             following = (target, False)
-        elif isinstance(result, TryAgain | ClusterDown):
-            if isinstance(result, ClusterDown):
+        elif isinstance(result, TryAgain | ClusterDown | Loading):
+            if not isinstance(result, TryAgain):
                 topology.rounds.suspect()
             if not is_script(batch.names[place]):
                 following = (topology.owner(slot), False)
@@ -129,8 +129,9 @@ def _again(
     return dict(sorted(again.items()))
 
 
-def _pause(attempt: int, deadline: float | None) -> bool:
-    span = 0.02 * 2**attempt * random.uniform(0.5, 1.0)
+def pause(hop: int, deadline: float | None) -> bool:
+    """Wait a little before the next attempt; False if there is no time for it."""
+    span = 0.02 * 2**hop * random.uniform(0.5, 1.0)
     if deadline is not None and monotonic() + span >= deadline:
         return False
     _time.sleep(span)

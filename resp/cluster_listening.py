@@ -23,7 +23,7 @@ from resp.topology import PATIENCE, Topology
 _READY_SECONDS: Final = 5.0
 
 
-class ClusterUpstream:
+class ClusterUpstream(Upstream):
     """Where a listener goes: channels to any primary, sharded channels to the owner of their slot."""
 
     def __init__(self, topology: Topology) -> None:
@@ -58,7 +58,7 @@ class ClusterUpstream:
         self._topology.rounds.wait(monotonic() + PATIENCE)
 
 
-class ShardUpstream:
+class ShardUpstream(Upstream):
     """One primary, for as long as it is one."""
 
     def __init__(self, topology: Topology, node: Node) -> None:
@@ -77,9 +77,3 @@ class ShardUpstream:
 
     def tell(self, ring: Callable[[], None]) -> None:
         self._topology.tell(ring)
-
-    def shard(self, channel: bytes) -> Upstream:
-        return self
-
-    def refresh(self) -> None:
-        pass

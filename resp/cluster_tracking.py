@@ -11,16 +11,15 @@ long, and not longer, because after it nothing counts as live.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from resp.cluster_listening import ShardUpstream
 from resp.encoding import Argument
 from resp.errors import ConnectionLost, InvalidArgument, RespError
+from resp.forks import Survivors
 from resp.listening import Waker, wait
 from resp.node import Node
 from resp.topology import Topology
@@ -186,13 +185,4 @@ class ClusterTracking(Reporter):
             self._next_generation()
 
 
-_alive: weakref.WeakSet[ClusterTracking] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for tracking in list(_alive):
-        tracking._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+_alive: Final = Survivors(ClusterTracking._after_fork)

@@ -47,9 +47,9 @@ _SHORT: Final[dict[bytes, Value]] = {
 _MISSING: Final = object()
 # Array, map and set.
 _AGGREGATES: Final = frozenset(b"*%~")
-# Length of a reply that is one string → how it begins; filled as lengths are seen, because to look it up takes a
-# fraction of the time it takes to parse it.
-_STARTS: Final[dict[int, bytes]] = {}
+# Length of a reply that is one string → how it begins, and where the string is; filled as lengths are seen, because to
+# look it up takes a fraction of the time it takes to parse it.
+_STRINGS: Final[dict[int, tuple[bytes, slice]]] = {}
 
 
 class Connection(Stream):
@@ -297,23 +297,26 @@ class Connection(Stream):
             elif taken != size:
                 self._send(request, None if timeout is None else now + timeout, taken)
             sent = True
-            if now > signals.look_at or (ALARM and not signals.handled and handler_of(ALARM)):
-                signals.look(now)
-            if signals.handled and timeout is not None and threading.get_ident() == MAIN:
-                self._wait_readable(sock, now + timeout)
+            # What can be done while the server works costs no time.
+            buffer, view = parser.buffer, parser.view
+            unsure = now > signals.look_at or signals.handled or (ALARM and handler_of(ALARM))
+            if unsure and self._waited(sock, now, timeout):
+                pass
             elif self._large:
                 return self._remembered(self._another_large(None if timeout is None else now + timeout))
-            buffer = parser.buffer
             count = sock.recv_into(buffer)
-            start = _STARTS.get(count)
-            if start is not None and buffer.startswith(start):
+            string = _STRINGS.get(count)
+            if (
+                string is not None
+                and buffer.startswith(string[0])
+                and buffer[count - 2] == 13
+                and buffer[count - 1] == 10
+            ):
                 # A whole string: in a reply of this length there is but one way to begin.
-                end = count - 2
-                if buffer[end] == 13 and buffer[end + 1] == 10:
-                    value = parser.view[len(start) : end].tobytes()
-                    if parser.calm:
-                        parser.keep(count)
-                    return value
+                value = view[string[1]].tobytes()
+                if parser.calm:
+                    parser.keep(count)
+                return value
             if buffer[0] == 36 and count > 7:  # $
                 eol = buffer.find(b"\r\n", 1, 12)
                 digits = buffer[1:eol] if 0 < eol < count - 1 else b""
@@ -323,12 +326,12 @@ class Connection(Stream):
                         count = self._receive_rest(count, total, None if timeout is None else now + timeout)
                         if not buffer.startswith(b"\r\n", total - 2):
                             raise ProtocolError("a string does not end with CRLF where its length says")
-                        value = parser.view[eol + 2 : total - 2].tobytes()
+                        value = view[eol + 2 : total - 2].tobytes()
                         if parser.calm:
                             parser.keep(total)
                         return value
-                    if total == count and len(_STARTS) < 4096:
-                        _STARTS[count] = b"$%d\r\n" % (total - eol - 4)
+                    if total == count and len(_STRINGS) < 4096:
+                        _STRINGS[count] = (b"$%d\r\n" % (total - eol - 4), slice(eol + 2, total - 2))
             elif count > 64 and buffer[0] in _AGGREGATES:
                 reply = parser.whole(count)
                 if reply is not INCOMPLETE:
@@ -358,6 +361,15 @@ class Connection(Stream):
             self.close()
             raise
         raise self._timeout(sent)
+
+    def _waited(self, sock: Any, now: float, timeout: float | None) -> bool:
+        """Wait for the reply in a way that signals do not lengthen, where they could; False where they cannot."""
+        if now > signals.look_at or not signals.handled:
+            signals.look(now)
+        if not signals.handled or timeout is None or threading.get_ident() != MAIN:
+            return False
+        self._wait_readable(sock, now + timeout)
+        return True
 
     def _lost(self, failure: BaseException, maybe_executed: bool, begun: bool) -> ConnectionLost:
         lost = ConnectionLost(f"{self.endpoint}: {reason(failure)}", maybe_executed=maybe_executed)

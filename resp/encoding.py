@@ -99,24 +99,23 @@ def encode_request(args: Sequence[Argument]) -> Request:
     """
     count = len(args)
     if count == 2:
-        # The most usual form, a name and a key, in one step; as text, which is put together faster than bytes.
+        # The most usual form, a name and a key, in one step: what stands before the key is known by its length.
         name, key = args
-        if type(key) is str and type(name) is str and name in _TEXTS and len(key) < LARGE_ARGUMENT and key.isascii():
-            return f"{_TEXTS[name]}{len(key)}\r\n{key}\r\n".encode()
+        try:
+            if type(key) is str:
+                if key.isascii():
+                    return f"{_BEFORE_TEXT[name][len(key)]}{key}\r\n".encode()  # type: ignore[index]  # see below
+            elif type(key) is bytes:
+                return _BEFORE[name][len(key)] + key + b"\r\n"  # type: ignore[index]  # as above
+        except (KeyError, IndexError, TypeError):
+            pass  # a name for the first time, or none that can be looked up, or a long key
     elif not count:
         raise InvalidArgument("a command needs at least its name")
     name = args[0]
     head = None
     if type(name) is str:
         # Others in one step, too: a name, a key, an option and a value.
-        if count == 2:
-            head = _TWO.get(name)
-            if head is not None:
-                key = args[1]
-                data: Any = key if type(key) is bytes else encode_argument(key)
-                if len(data) < LARGE_ARGUMENT:
-                    return b"%b$%d\r\n%b\r\n" % (head, len(data), data)
-        elif count == 4:
+        if count == 4:
             head = _FOUR.get(name)
             if head is not None:
                 one: Any = args[1]
@@ -148,7 +147,7 @@ def encode_request(args: Sequence[Argument]) -> Request:
         small = [head]
     parts: list[bytes | memoryview] = []
     for arg in words:
-        data = arg if type(arg) is bytes else encode_argument(arg)
+        data: Any = arg if type(arg) is bytes else encode_argument(arg)
         if len(data) < LARGE_ARGUMENT:
             small.append(b"$%d\r\n%b\r\n" % (len(data), data))
         else:
@@ -157,12 +156,12 @@ def encode_request(args: Sequence[Argument]) -> Request:
             small = [b"\r\n"]
     if not parts:
         if head is None and type(name) is str and len(_HEADS) < 1024 and len(name) < 32:
-            _HEADS[count, name] = b"".join(small[:2])
-            for number, heads in ((2, _TWO), (4, _FOUR)):
-                if count == number:
-                    heads[name] = _HEADS[count, name]
-            if count == 2 and name.isascii():
-                _TEXTS[name] = f"{_HEADS[count, name].decode()}$"
+            head = _HEADS[count, name] = b"".join(small[:2])
+            if count == 4:
+                _FOUR[name] = head
+            elif count == 2 and len(_BEFORE) < 128 and name.isascii():
+                _BEFORE[name] = [b"%b$%d\r\n" % (head, size) for size in range(256)]
+                _BEFORE_TEXT[name] = [before.decode() for before in _BEFORE[name]]
         return b"".join(small)
     parts.append(b"".join(small))
     return parts
@@ -170,9 +169,11 @@ def encode_request(args: Sequence[Argument]) -> Request:
 
 # How a command of so many words with this name begins; filled as they are used.
 _HEADS: Final[dict[tuple[int, str], bytes]] = {}
-_TWO: Final[dict[str, bytes]] = {}
 _FOUR: Final[dict[str, bytes]] = {}
-_TEXTS: Final[dict[str, str]] = {}
+# The same with the length of the one argument, by that length, for as many names as one program uses. As text, too:
+# what begins as text is put together faster so than from its bytes.
+_BEFORE: Final[dict[str, list[bytes]]] = {}
+_BEFORE_TEXT: Final[dict[str, list[str]]] = {}
 
 #: Small requests are sent together in pieces of about this size.
 _CHUNK: Final = 64 * 1024

@@ -32,9 +32,10 @@ _DOUBLES: Final = re.compile(rb"(?:,[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?
 
 def strings(data: bytes, most: int) -> tuple[list[Value], int]:
     """The strings, and nulls of RESP3 among them, at the beginning, and how many bytes they take; none if in doubt."""
-    nulls = b"_\r\n" in data and (data.startswith(b"_") or b"\r\n_\r\n" in data)
+    # `in` would look at its left side as a number first, at the price of an exception inside.
+    nulls = data.find(b"_\r\n") >= 0 and (data.startswith(b"_") or data.find(b"\r\n_\r\n") >= 0)
     if nulls:
-        if b"$-1\r\n" in data:  # the null of RESP2, for which the one of RESP3 is about to be taken
+        if data.find(b"$-1\r\n") >= 0:  # the null of RESP2, for which the one of RESP3 is about to be taken
             return [], 0
         # They get two lines, as strings have. Inside of a string with CRLF this does no harm: it is found out all the
         # same, since what stands before its first CRLF is shorter than its header says. Twice, for neighbours.

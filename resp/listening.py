@@ -17,6 +17,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -56,6 +57,25 @@ class Waker:
     def close(self) -> None:
         self._reader.close()
         self._writer.close()
+
+
+class Bells:
+    """Those who want to know of a change: bound methods, held weakly."""
+
+    def __init__(self) -> None:
+        self._rings: list[weakref.WeakMethod[Callable[[], None]]] = []
+
+    def add(self, ring: Callable[[], None]) -> None:
+        self._rings.append(weakref.WeakMethod(ring))
+
+    def ring(self) -> None:
+        """Call all of them that are still there."""
+        for reference in list(self._rings):
+            ring = reference()
+            if ring is None:
+                self._rings.remove(reference)
+            else:
+                ring()
 
 
 class Line:
@@ -198,41 +218,39 @@ class Line:
 
 
 class Upstream(Protocol):
-    """Where a listener connects, and goes again when that place is no longer the right one."""
+    """Where a listener connects, and goes again when that place is no longer the right one.
+
+    Who inherits this need say only where it is not one server for ever, which has every channel.
+    """
 
     def connect(self) -> Connection:
         """A connection after its handshake."""
 
     def moved(self) -> bool:
         """True if what `connect` returned last is no longer the place to listen at."""
-
-    def tell(self, ring: Callable[[], None]) -> None:
-        """Call `ring` (a bound method, held weakly, that does not block) when `moved` may have become true."""
-
-    def shard(self, channel: bytes) -> Upstream:
-        """The upstream for a sharded channel: itself, but on a cluster. Raises RespError."""
-
-    def refresh(self) -> None:
-        """A server said that a sharded channel is elsewhere: find out, for the next call of `shard`."""
-
-
-class Fixed:
-    """The upstream of a listener that always goes to the same server, whoever that is."""
-
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self.connect = connect
-
-    def moved(self) -> bool:
         return False
 
     def tell(self, ring: Callable[[], None]) -> None:
-        pass
+        """Call `ring` (a bound method, held weakly, that does not block) when `moved` may have become true."""
+        return
 
     def shard(self, channel: bytes) -> Upstream:
+        """The upstream for a sharded channel: itself, but on a cluster. Raises RespError."""
         return self
 
     def refresh(self) -> None:
-        pass
+        """A server said that a sharded channel is elsewhere: find out, for the next call of `shard`."""
+        return
+
+
+class Fixed(Upstream):
+    """The upstream of a listener that always goes to the same server, whoever that is."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+
+    def connect(self) -> Connection:
+        return self._connect()
 
 
 def upstream_of(server: Endpoint | Callable[[], Connection] | Upstream) -> Upstream:

@@ -39,7 +39,7 @@ from resp.listening import Upstream, upstream_of
 from resp.observer import logger
 from resp.pool import Pool
 from resp.retry import Retry
-from resp.source import Args, Batch, SourceStats
+from resp.source import Args, Batch, Stats
 from resp.tracking import Tracking
 from resp.tracking_status import Reporter
 from resp.values import Value
@@ -77,9 +77,11 @@ class Node:
 
     # ---- calls ---------------------------------------------------------------------------------------------------
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False, now: float = 0.0) -> Value:
+        """See `Source`; now: when the call began, for who has looked at the clock already."""
         request = encode_request(args)
-        now = monotonic()
+        if not now:
+            now = monotonic()
         fresh, refusal = False, None
         if self.breaker.calm and not last:
             pool = self.pool
@@ -291,10 +293,10 @@ class Node:
     def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
         return Tracking(self.endpoint, invalidated, **options)
 
-    def stats(self) -> SourceStats:
+    def stats(self) -> Stats:
         breaker = self.breaker
         state = "off" if isinstance(breaker, NoBreaker) else breaker.state
-        return SourceStats(*self.pool.stats(), self._retried, state, breaker.opened)
+        return Stats(*self.pool.stats(), self._retried, state, breaker.opened)
 
     def close(self) -> None:
         self.pool.close()

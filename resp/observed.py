@@ -18,7 +18,7 @@ from resp.errors import RespError, ServerError
 from resp.kinds import command_name
 from resp.listening import Upstream
 from resp.observer import Observer, tell
-from resp.source import Args, Batch, Held, Source, SourceStats
+from resp.source import Args, Batch, Held, Source, Stats
 from resp.tracking_status import Reporter
 from resp.values import Value
 
@@ -35,7 +35,7 @@ class Observed:
     def endpoint(self) -> Endpoint:
         return self._source.endpoint
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False) -> Value:
         began = monotonic()
         error: RespError | None = None
         try:
@@ -81,7 +81,7 @@ class Observed:
 
         return self._source.tracking(told, **options)
 
-    def stats(self) -> SourceStats:
+    def stats(self) -> Stats:
         return self._source.stats()
 
     def close(self) -> None:

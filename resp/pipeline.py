@@ -11,16 +11,16 @@ ones, which are not copied).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from resp.arguments import Convert, Key
 from resp.commands import MayAnswer
 from resp.encoding import Argument, encode_request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
 from resp.kinds import changes_connection, command_name, split
 from resp.source import Batch, Held, Source, errors_in
 from resp.values import Value, text
-from resp.words import Convert, Key, converted
+from resp.words import converted
 
 if TYPE_CHECKING:
     from typing import Self
@@ -63,9 +63,7 @@ class Pipeline(Commands):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.reset()
 
     def execute_command(self, *args: Argument) -> Any:

@@ -12,7 +12,6 @@ used again only if it was idle for longer than `LOOK_AFTER`, because the look is
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import threading
 import weakref
@@ -24,6 +23,7 @@ from typing import Final, NamedTuple
 from resp.connection import Connection
 from resp.endpoint import Endpoint
 from resp.errors import ClientClosed, Desynchronised, InvalidArgument, PoolExhausted, RespError
+from resp.forks import Survivors
 from resp.observer import Observer, logger, tell
 
 #: Seconds of idleness after which a connection is checked for late bytes and for its end before it is used.
@@ -280,9 +280,11 @@ class Pool:
         if now >= connection.expires:
             self.discard(connection)
             return
-        # After a reply that was received to its last byte exactly, more may be waiting in the socket.
-        connection.fresh_until = 0.0 if connection.exact else now + LOOK_AFTER
-        connection.exact = False
+        if connection.exact:
+            # After a reply that was received to its last byte exactly, more may be waiting in the socket.
+            connection.fresh_until, connection.exact = 0.0, False
+        else:
+            connection.fresh_until = now + LOOK_AFTER
         if self._waiters:
             with self._lock:
                 if self._waiters:
@@ -304,10 +306,13 @@ class Pool:
 
     def drop_older(self, connection: Connection) -> None:
         """Close the idle connections that were not used after this one, which turned out to be dead."""
+        self._drop_idle(lambda other: other.idle_since <= connection.idle_since)
+
+    def _drop_idle(self, dead: Callable[[Connection], bool]) -> None:
         old = []
         with self._lock:
             for other in list(self._idle):
-                if other.idle_since <= connection.idle_since:
+                if dead(other):
                     # Whoever took it meanwhile without the lock finds out for himself.
                     with contextlib.suppress(ValueError):
                         self._idle.remove(other)
@@ -321,20 +326,11 @@ class Pool:
         """Use none of the present connections again, or none that is older than this one: the idle ones are closed
         now, those in use when they are given back.
         """
-        old = []
         with self._lock:
             for member in list(self._members):
                 if connection is None or member.born <= connection.born:
                     member.expires = 0.0
-            for other in list(self._idle):
-                if not other.expires:
-                    with contextlib.suppress(ValueError):
-                        self._idle.remove(other)
-                        self._members.discard(other)
-                        old.append(other)
-        self._replaced += len(old)
-        for other in old:
-            other.close()
+        self._drop_idle(lambda other: not other.expires)
         if self._waiters:
             self._serve()
 
@@ -388,13 +384,4 @@ class Pool:
         self._reset()
 
 
-_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for pool in list(_pools):
-        pool.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+_pools: Final = Survivors(Pool.after_fork)

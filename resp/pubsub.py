@@ -12,18 +12,17 @@ channel) is raised.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from resp.connection import Connection
 from resp.encoding import Argument, encode_argument
 from resp.endpoint import Endpoint
 from resp.errors import ClientClosed, ConnectionLost, InvalidArgument, Moved, RespError
+from resp.forks import Survivors
 from resp.listening import Fixed, Upstream, Waker, upstream_of, wait
 from resp.pubsub_thread import PubSubThread
 from resp.subscriber import CONFIRMATIONS, DATA, KINDS, Handler, Message, Subscriber
@@ -408,13 +407,4 @@ class PubSub:
         return self._handlers[kind].get(name) if isinstance(name, bytes) else None
 
 
-_alive: weakref.WeakSet[PubSub] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for pubsub in list(_alive):
-        pubsub._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+_alive: Final = Survivors(PubSub._after_fork)

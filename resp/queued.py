@@ -11,13 +11,14 @@ which no annotation can tell apart: there it is `Any`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
+from resp.arguments import Key, Keys, Number, Pattern, Seconds, Weighted
 from resp.commands import CommandGroup, Commands, MayAnswer
 from resp.commands.bitmaps import BitField
+from resp.commands.options import AddOptions, AnyRange, Claim, Ids, Scoring, SetOptions
 from resp.encoding import Argument
 from resp.replies import Cast
-from resp.words import Key, Keys, Moment, Seconds
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -73,21 +74,7 @@ class Queued(CommandGroup[Any]):
 
     @queued
     def set(
-        self,
-        name: Key,
-        value: Argument,
-        ex: Seconds | None = None,
-        px: Seconds | None = None,
-        nx: bool = False,
-        xx: bool = False,
-        keepttl: bool = False,
-        get: bool = False,
-        exat: Moment | None = None,
-        pxat: Moment | None = None,
-        ifeq: Argument | None = None,
-        ifne: Argument | None = None,
-        ifdeq: Argument | None = None,
-        ifdne: Argument | None = None,
+        self, name: Key, value: Argument, ex: Seconds | None = None, *, get: bool = False, **how: Unpack[SetOptions]
     ) -> Any: ...
 
     # ---- Bitmaps
@@ -160,16 +147,11 @@ class Queued(CommandGroup[Any]):
     hpexpiretime = queued(Commands.hpexpiretime)
 
     @queued
-    def hrandfield(self, key: Key, count: int | None = None, withvalues: bool = False) -> Any: ...
+    def hrandfield(self, key: Key, count: Number = None, withvalues: bool = False) -> Any: ...
 
     @queued
     def hscan(
-        self,
-        name: Key,
-        cursor: int = 0,
-        match: Argument | None = None,
-        count: int | None = None,
-        no_values: bool | None = None,
+        self, name: Key, cursor: int = 0, match: Pattern = None, count: Number = None, no_values: bool | None = None
     ) -> Any: ...
 
     # ---- Lists
@@ -194,14 +176,14 @@ class Queued(CommandGroup[Any]):
     blmpop = queued(Commands.blmpop)
 
     @queued
-    def lpop(self, name: Key, count: int | None = None) -> Any: ...
+    def lpop(self, name: Key, count: Number = None) -> Any: ...
 
     @queued
-    def rpop(self, name: Key, count: int | None = None) -> Any: ...
+    def rpop(self, name: Key, count: Number = None) -> Any: ...
 
     @queued
     def lpos(
-        self, name: Key, value: Argument, rank: int | None = None, count: int | None = None, maxlen: int | None = None
+        self, name: Key, value: Argument, rank: Number = None, count: Number = None, maxlen: Number = None
     ) -> Any: ...
 
     # ---- Sets
@@ -222,10 +204,10 @@ class Queued(CommandGroup[Any]):
     sscan = queued(Commands.sscan)
 
     @queued
-    def spop(self, name: Key, count: int | None = None) -> Any: ...
+    def spop(self, name: Key, count: Number = None) -> Any: ...
 
     @queued
-    def srandmember(self, name: Key, number: int | None = None) -> Any: ...
+    def srandmember(self, name: Key, number: Number = None) -> Any: ...
 
     # ---- SortedSets
     zrem = queued(Commands.zrem)
@@ -255,15 +237,7 @@ class Queued(CommandGroup[Any]):
 
     @queued
     def zadd(
-        self,
-        name: Key,
-        mapping: Mapping[Any, float],
-        nx: bool = False,
-        xx: bool = False,
-        ch: bool = False,
-        incr: bool = False,
-        gt: bool = False,
-        lt: bool = False,
+        self, name: Key, mapping: Mapping[Any, float], *, incr: bool = False, **when: Unpack[AddOptions]
     ) -> Any: ...
 
     @queued
@@ -273,19 +247,7 @@ class Queued(CommandGroup[Any]):
     def zrevrank(self, name: Key, value: Argument, withscore: bool = False, score_cast_func: Cast = float) -> Any: ...
 
     @queued
-    def zrange(
-        self,
-        name: Key,
-        start: Argument,
-        end: Argument,
-        desc: bool = False,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-        byscore: bool = False,
-        bylex: bool = False,
-        offset: int | None = None,
-        num: int | None = None,
-    ) -> Any: ...
+    def zrange(self, name: Key, start: Argument, end: Argument, desc: bool = False, **how: Unpack[AnyRange]) -> Any: ...
 
     @queued
     def zrevrange(
@@ -294,48 +256,22 @@ class Queued(CommandGroup[Any]):
 
     @queued
     def zrangebyscore(
-        self,
-        name: Key,
-        min: Argument,
-        max: Argument,
-        start: int | None = None,
-        num: int | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
+        self, name: Key, min: Argument, max: Argument, start: Number = None, num: Number = None, **how: Unpack[Scoring]
     ) -> Any: ...
 
     @queued
     def zrevrangebyscore(
-        self,
-        name: Key,
-        max: Argument,
-        min: Argument,
-        start: int | None = None,
-        num: int | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
+        self, name: Key, max: Argument, min: Argument, start: Number = None, num: Number = None, **how: Unpack[Scoring]
     ) -> Any: ...
 
     @queued
-    def zrandmember(self, key: Key, count: int | None = None, withscores: bool = False) -> Any: ...
+    def zrandmember(self, key: Key, count: Number = None, withscores: bool = False) -> Any: ...
 
     @queued
-    def zunion(
-        self,
-        keys: Keys | Mapping[Any, float],
-        aggregate: str | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-    ) -> Any: ...
+    def zunion(self, keys: Weighted, aggregate: str | None = None, **how: Unpack[Scoring]) -> Any: ...
 
     @queued
-    def zinter(
-        self,
-        keys: Keys | Mapping[Any, float],
-        aggregate: str | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-    ) -> Any: ...
+    def zinter(self, keys: Weighted, aggregate: str | None = None, **how: Unpack[Scoring]) -> Any: ...
 
     @queued
     def zdiff(self, keys: Keys, withscores: bool = False) -> Any: ...
@@ -370,12 +306,8 @@ class Queued(CommandGroup[Any]):
         groupname: Argument,
         consumername: Argument,
         min_idle_time: int,
-        message_ids: list[Argument] | tuple[Argument, ...],
-        idle: int | None = None,
-        time: int | None = None,
-        retrycount: int | None = None,
-        force: bool = False,
-        justid: bool = False,
+        message_ids: Ids,
+        **how: Unpack[Claim],
     ) -> Any: ...
 
     @queued
@@ -386,7 +318,7 @@ class Queued(CommandGroup[Any]):
         consumername: Argument,
         min_idle_time: int,
         start_id: Argument = "0-0",
-        count: int | None = None,
+        count: Number = None,
         justid: bool = False,
     ) -> Any: ...
 

@@ -10,7 +10,6 @@ knows the one it works for.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import weakref
@@ -19,6 +18,7 @@ from time import monotonic
 from typing import Any, Final
 
 from resp.errors import ConnectionLost, RespError
+from resp.forks import Survivors
 from resp.listening import Line, Waker, wait
 
 logger = logging.getLogger("resp")
@@ -65,6 +65,11 @@ class Rounds:
         self._done = self._wanted = 0
         self._working = False
         self.doubt = True
+
+    def _after_fork(self) -> None:
+        """In the child, where the thread is not: a new one begins with the next call."""
+        self._waker.close()
+        self._reset()
 
     def suspect(self) -> None:
         """Something is wrong: a round soon, at once if nothing was wrong so far."""
@@ -176,15 +181,4 @@ def _run(reference: weakref.ref[Rounds], waker: Waker) -> None:
         waker.close()
 
 
-_alive: weakref.WeakSet[Rounds] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    """In the child, where the thread is not: a new one begins with the next call."""
-    for rounds in list(_alive):
-        rounds._waker.close()
-        rounds._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+_alive: Final = Survivors(Rounds._after_fork)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 import random
-import weakref
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -28,18 +27,18 @@ from resp.errors import (
     BreakerOpen,
     ClientClosed,
     ConnectionLost,
-    MasterDown,
     ReadOnly,
     RespError,
+    TemporaryError,
     Timeout,
 )
 from resp.kinds import is_read, is_script
-from resp.listening import Line, Upstream
+from resp.listening import Bells, Line, Upstream
 from resp.node import HeldConnection, Node
 from resp.observer import tell
 from resp.rounds import Rounds
 from resp.sentinels import ASK_SECONDS, Address, Sentinels, as_text, hints, is_hint, is_master
-from resp.source import NO_STATS, Args, Batch, SourceStats, summed
+from resp.source import Args, Batch, Retired, Stats
 from resp.tracking import Tracking
 from resp.tracking_status import Reporter
 from resp.values import Value
@@ -92,10 +91,10 @@ class SentinelSource:
         self._reads_replicas = read_from != "master"
         self._node: Node | None = None
         self._replicas: dict[Address, Node] = {}
-        self._past = NO_STATS
+        self._retired = Retired()
         #: How often another server became the master.
         self.generation = 0
-        self._rings: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._bells = Bells()
         self.rounds = Rounds(
             self._find,
             "resp-sentinel",
@@ -112,7 +111,7 @@ class SentinelSource:
         node = self._node
         return node.endpoint if node is not None else self._sentinels.endpoints[0]
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False) -> Value:
         if self._reads_replicas and not last and is_read(args[0]):
             reply = self._replica_reply(args, timeout)
             if reply is not None:
@@ -168,7 +167,7 @@ class SentinelSource:
                 if isinstance(error, Timeout):
                     raise
                 continue
-            if not isinstance(reply, MasterDown):
+            if not isinstance(reply, TemporaryError):
                 return (reply,)
         return None
 
@@ -242,7 +241,7 @@ class SentinelSource:
         for address in found - self._replicas.keys():
             self._replicas[address] = self._node_at(address, False)
         for address in self._replicas.keys() - found:
-            self._retire(self._replicas.pop(address))
+            self._retired.add(self._replicas.pop(address))
 
     def _where(self, address: Address) -> Address:
         return address if self._translate is None else self._translate(*address)
@@ -255,17 +254,8 @@ class SentinelSource:
         logger.warning("the master %s is %s now, no more %s", self._sentinels.master, node.endpoint, before.endpoint)
         if node.pool.observer is not None:
             tell(node.pool.observer.moved, before.endpoint, node.endpoint)
-        self._retire(before)
-        for ring in list(self._rings):
-            call = ring()
-            if call is None:
-                self._rings.remove(ring)
-            else:
-                call()
-
-    def _retire(self, node: Node) -> None:
-        node.close()
-        self._past = summed([self._past, node.stats()._replace(idle=0, in_use=0, waiting=0)])
+        self._retired.add(before)
+        self._bells.ring()
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
@@ -273,7 +263,7 @@ class SentinelSource:
         return MasterUpstream(self)
 
     def tell(self, ring: Callable[[], None]) -> None:
-        self._rings.append(weakref.WeakMethod(ring))
+        self._bells.add(ring)
 
     def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
         tracking = Tracking(self.upstream(), invalidated, **options)
@@ -281,22 +271,19 @@ class SentinelSource:
         tracking.lease = max(tracking.lease, 1.2 * _EVERY + 3 * ASK_SECONDS)
         return tracking
 
-    def stats(self) -> SourceStats:
-        node = self._node
-        if node is None:
-            return self._past
-        now = node.stats()
-        past = self._past._replace(pool_size=0, max_connections=0)
-        return summed([now, past, *(replica.stats() for replica in self._replicas.values())])
+    def stats(self) -> Stats:
+        return self._retired.and_of(self._all())
 
     def close(self) -> None:
         self.rounds.close()
-        for node in [self._node, *self._replicas.values()]:
-            if node is not None:
-                node.close()
+        for node in self._all():
+            node.close()
+
+    def _all(self) -> list[Node]:
+        return [node for node in (self._node, *self._replicas.values()) if node is not None]
 
 
-class MasterUpstream:
+class MasterUpstream(Upstream):
     """Where a listener goes: to the master, whoever that is."""
 
     def __init__(self, source: SentinelSource) -> None:
@@ -319,9 +306,3 @@ class MasterUpstream:
 
     def tell(self, ring: Callable[[], None]) -> None:
         self._source.tell(ring)
-
-    def shard(self, channel: bytes) -> Upstream:
-        return self
-
-    def refresh(self) -> None:
-        pass

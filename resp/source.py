@@ -10,7 +10,7 @@ raised could not send a command on to where it belongs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from resp.encoding import Argument, Request, encode_command, encode_request
@@ -27,8 +27,8 @@ _MULTI: Final = encode_command("MULTI")
 _EXEC: Final = encode_command("EXEC")
 
 
-class SourceStats(NamedTuple):
-    """Pools and breakers in numbers, of all nodes together; see `resp.pool.PoolStats`."""
+class Stats(NamedTuple):
+    """A client in numbers: those of its pools (see `PoolStats`), its breakers, and what had to be tried again."""
 
     idle: int
     in_use: int
@@ -41,21 +41,39 @@ class SourceStats(NamedTuple):
     waited: int
     exhausted: int
     retried: int
-    breaker: str
+    breaker: str  # "closed", "open", "half-open" or "off"
     breaker_opened: int
 
 
-def summed(parts: Sequence[SourceStats]) -> SourceStats:
+def summed(parts: Sequence[Stats]) -> Stats:
     """Of several nodes together; the breaker is said to be open if one is."""
     numbers = zip(*((*part[:11], part.breaker_opened) for part in parts), strict=True)
     totals = [sum(column) for column in numbers]
     states = {part.breaker for part in parts}
     state = next((state for state in ("open", "half-open", "closed") if state in states), "off")
-    return SourceStats._make([*totals[:-1], state, totals[-1]])
+    return Stats._make([*totals[:-1], state, totals[-1]])
 
 
-#: Nothing has happened yet.
-NO_STATS: Final = SourceStats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "off", 0)
+class _Counting(Protocol):
+    def close(self) -> None: ...
+    def stats(self) -> Stats: ...
+
+
+class Retired:
+    """What was done by nodes that are used no more, which counts all the same."""
+
+    def __init__(self) -> None:
+        self._past = Stats(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "off", 0)
+
+    def add(self, node: _Counting) -> None:
+        """Close this one, and keep its numbers."""
+        node.close()
+        done = node.stats()._replace(idle=0, in_use=0, waiting=0, pool_size=0, max_connections=0)
+        self._past = summed([self._past, done])
+
+    def and_of(self, nodes: Iterable[_Counting]) -> Stats:
+        """The numbers of all of them together."""
+        return summed([self._past, *(node.stats() for node in nodes)])
 
 
 class Batch:
@@ -126,7 +144,7 @@ class Source(Protocol):
     def endpoint(self) -> Endpoint:
         """The server that a command without keys would go to now; for messages, and for what belongs to one server."""
 
-    def call(self, args: Args, timeout: float | None, *, last: bool = False) -> Value:
+    def call(self, args: Args, timeout: float | None, last: bool = False) -> Value:
         """One command; an error reply is returned."""
 
     def exchange(self, batch: Batch, timeout: float | None) -> list[Value]:
@@ -141,7 +159,7 @@ class Source(Protocol):
     def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
         """Tracking of the keys of all its servers; not started."""
 
-    def stats(self) -> SourceStats: ...
+    def stats(self) -> Stats: ...
     def close(self) -> None: ...
 
 

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import logging
 import random
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Final
 
 from resp.errors import ClientClosed, ConnectionLost, RespError, ServerError
 from resp.keys import SLOTS
+from resp.listening import Bells
 from resp.node import Node
 from resp.observer import tell
 from resp.rounds import Rounds
 from resp.slots import Address, Shard, SlotRange, parse_shards, parse_slots
-from resp.source import NO_STATS, SourceStats, summed
+from resp.source import Retired, Stats
 
 logger = logging.getLogger("resp.cluster")
 
@@ -71,8 +71,8 @@ class Topology:
         self._nodes: dict[tuple[Address, bool], Node] = {}
         self._map: tuple[SlotRange, ...] = ()
         self._hints: list[Address] = []
-        self._past = NO_STATS
-        self._rings: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._retired = Retired()
+        self._bells = Bells()
         #: Grows with each change of who owns what.
         self.generation = 0
         #: When the map was last confirmed (monotonic).
@@ -142,7 +142,7 @@ class Topology:
 
     def tell(self, ring: Callable[[], None]) -> None:
         """Call `ring` (a bound method, held weakly) whenever the generation has changed."""
-        self._rings.append(weakref.WeakMethod(ring))
+        self._bells.add(ring)
 
     # ---- finding out -----------------------------------------------------------------------------------------------
 
@@ -196,12 +196,7 @@ class Topology:
 
     def _changed(self) -> None:
         self.generation += 1
-        for reference in list(self._rings):
-            ring = reference()
-            if ring is None:
-                self._rings.remove(reference)
-            else:
-                ring()
+        self._bells.ring()
 
     def _forget(self, found: tuple[SlotRange, ...]) -> None:
         """Close the nodes that are in the map no more; a node that came down to a copy keeps nothing for writing."""
@@ -211,13 +206,9 @@ class Topology:
         for (place, copy), node in list(self._nodes.items()):
             if place not in members or (copy and place in primaries):
                 del self._nodes[place, copy]
-                self._retire(node)
+                self._retired.add(node)
             elif not copy and place not in primaries:
                 node.pool.renew()
-
-    def _retire(self, node: Node) -> None:
-        node.close()
-        self._past = summed([self._past, node.stats()._replace(idle=0, in_use=0, waiting=0)])
 
     def _node(self, place: Address, *, copy: bool = False) -> Node:
         node = self._nodes.get((place, copy))
@@ -230,9 +221,8 @@ class Topology:
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
-    def stats(self) -> SourceStats:
-        past = self._past._replace(pool_size=0, max_connections=0)
-        return summed([past, *(node.stats() for node in list(self._nodes.values()))])
+    def stats(self) -> Stats:
+        return self._retired.and_of(list(self._nodes.values()))
 
     def close(self) -> None:
         self.rounds.close()

@@ -17,11 +17,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -37,6 +35,7 @@ from resp.errors import (
     ServerError,
     TemporaryError,
 )
+from resp.forks import Survivors
 from resp.listening import Line, Upstream, Waker, backoff, upstream_of, wait
 from resp.tracking_status import Reporter, State, Status
 from resp.values import Push
@@ -309,13 +308,4 @@ def _accepted(reply: Any) -> Any:
     return reply
 
 
-_alive: weakref.WeakSet[Tracking] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for tracking in list(_alive):
-        tracking._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+_alive: Final = Survivors(Tracking._after_fork)

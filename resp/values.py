@@ -48,7 +48,7 @@ def scalar(tag: int, line: bytes | bytearray) -> Value:
 
     Raises ProtocolError.
     """
-    if b"\r" in line:
+    if 13 in line:
         raise ProtocolError("a carriage return inside a line")
     if tag == 43:  # +
         return bytes(line)

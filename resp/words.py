@@ -10,19 +10,13 @@ not even a broken server makes a TypeError or a ValueError come out of a call.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from resp.arguments import Convert, Keys, Moment, Number, Pattern, Seconds
 from resp.encoding import Argument
 from resp.errors import InvalidArgument, ProtocolError, RespError
 from resp.values import Value
-
-Key = Argument
-Keys = Argument | Iterable[Argument]
-#: How a reply becomes the result; None: as it is.
-Convert = Callable[[Any], Any]
-Seconds = int | datetime.timedelta
-Moment = int | datetime.datetime
 
 
 def converted(reply: Value, convert: Convert | None) -> Value:
@@ -120,8 +114,10 @@ def _whole(value: object) -> int:
     raise InvalidArgument(f"a time must be an int or a timedelta, not {type(value).__name__}")
 
 
-def expiry(ex: Any, px: Any, exat: Any, pxat: Any, other: bool, name: str) -> list[Argument]:
-    """The options that say how long a value lives; one of them at most."""
+def expiry(
+    other: bool, name: str, ex: Any = None, px: Any = None, exat: Any = None, pxat: Any = None
+) -> list[Argument]:
+    """The options that say how long a value lives, `other` being one without a value; one of them at most."""
     options: list[Argument] = []
     if ex is not None:
         options += ["EX", seconds(ex)]
@@ -147,7 +143,7 @@ def comparison(ifeq: Any, ifne: Any, ifdeq: Any, ifdne: Any) -> list[Argument]:
     return options
 
 
-def conditions(nx: bool, xx: bool, gt: bool, lt: bool) -> list[Argument]:
+def conditions(nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False) -> list[Argument]:
     return [name for name, wanted in (("NX", nx), ("XX", xx), ("GT", gt), ("LT", lt)) if wanted]
 
 
@@ -159,9 +155,7 @@ def flat(mapping: Mapping[Any, Argument]) -> list[Argument]:
     return [word for pair in mapping.items() for word in pair]
 
 
-def scan_words(
-    head: tuple[Argument, ...], match: Argument | None, count: int | None, kind: str | None = None
-) -> list[Argument]:
+def scan_words(head: tuple[Argument, ...], match: Pattern, count: Number, kind: str | None = None) -> list[Argument]:
     args = list(head)
     if match is not None:
         args += ["MATCH", match]

@@ -51,8 +51,17 @@ _UNTOLD = frozenset({"errors", "Webhook", "Proxy in front", "Disk"})
 STANDING: Final = 5000.0
 """Milliseconds of lag from which on a process is not well."""
 
+WELL: Final = "ok"
+
 FaceNumbers = Callable[[], Mapping[str, object]]
 """What the faces have answered, and who is connected."""
+
+
+def how_well(lag: object, only_faults: bool) -> str:
+    """WELL, or why pages are not served. lag: the event loop's, in milliseconds."""
+    if only_faults:
+        return "all answers are faults of this server; see the log"
+    return WELL if isinstance(lag, int | float) and lag < STANDING else "the event loop is held up"
 
 
 class PagesOperations:
@@ -121,11 +130,8 @@ class PagesOperations:
 
         A process that stands still is replaced by the supervisor, and is left out of the count meanwhile.
         """
-        lag = self._process()["event_loop_lag_ms"]
-        says = "ok" if isinstance(lag, int | float) and lag < STANDING else "the event loop is held up"
-        if self._parts.meter.only_faults(self._clock()):
-            says = "all answers are faults of this server; see the log"
-        well = says == "ok"
+        says = how_well(self._process()["event_loop_lag_ms"], self._parts.meter.only_faults(self._clock()))
+        well = says == WELL
         return well, {
             "status": says,
             "redis": self._redis_state(),

@@ -57,7 +57,9 @@ class Parts:
 
     def _queues(self) -> dict[str, Turns]:
         parts = (self.forgejo.queues, self.library.blobs.queues, self.access.queues, self.webhook.queues)
-        return {name: turns for each in (*parts, self.registry.queues, self.dns.queues) for name, turns in each.items()}
+        redis = {} if self.shared is None else {"redis": self.shared.turns}
+        every = (*parts, self.registry.queues, self.dns.queues, redis)
+        return {name: turns for each in every for name, turns in each.items()}
 
 
 def _queue(turns: Turns) -> list[float]:

@@ -26,12 +26,11 @@ from addon.forgejo.errors import (
     BadAnswer,
     DeadlineExceeded,
     ForgejoError,
-    Overloaded,
     RateLimited,
     Refused,
     Unreachable,
 )
-from addon.forgejo.limits import Breaker, Slots
+from addon.forgejo.limits import Breaker, Places, Slots
 from addon.net.call_meter import CallMeter
 from addon.net.http_client import (
     ConnectFailed,
@@ -151,8 +150,8 @@ class Calls:
         self.clock_skew: float | None = None
         """Seconds by which our clock is ahead of the forge's; None where it has not said."""
         self._compare_at = 0.0
-        self.streams = 0
-        self._max_streams = max_streams
+        self.places = Places(max_streams)
+        """Of large files."""
         share = max(1, concurrency // 4) if unknown_share is None else unknown_share
         self.slots = Slots(concurrency, min(share, concurrency), timeout)
         self.breaker = Breaker(clock)
@@ -481,19 +480,6 @@ class Calls:
             logger.warning(
                 "Forgejo refuses anonymous calls (REQUIRE_SIGNIN_VIEW?): public sites are read with the token"
             )
-
-    # Streams -----------------------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def streaming(self) -> AsyncIterator[None]:
-        """Hold one of the streams; Overloaded when all are taken."""
-        if self.streams >= self._max_streams:
-            raise Overloaded("too many large files are being streamed", retry_after=2)
-        self.streams += 1
-        try:
-            yield
-        finally:
-            self.streams -= 1
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -59,7 +59,7 @@ class LargeFiles:
         # What is no UTF-8 in a path reaches us as U+FFFD, and cannot be asked for by it.
         web = "\ufffd" in path
         tail = f"/raw/blob/{id}" if web else f"/raw/{answers.quoted(path)}?ref={commit}"
-        async with self._calls.streaming():
+        with self._calls.places.held():
             response, _ = await self._calls.ask_stream(repository, tail, web=web, headers=span.headers)
             try:
                 if response.status not in (200, 206):
@@ -93,7 +93,7 @@ class LargeFiles:
         what = f"an LFS object of {repository.owner}/{repository.name}"
         if not answers.is_id(commit) or not answers.is_path(path):
             raise NotFound("no file can have this path")
-        async with self._calls.streaming():
+        with self._calls.places.held():
             tail = f"/media/{answers.quoted(path)}?ref={commit}"
             response, _ = await self._calls.ask_stream(repository, tail, headers=span.headers)
             try:

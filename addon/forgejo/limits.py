@@ -2,7 +2,8 @@
 # Copyright (C) 2026 the contributors
 """How many calls to Forgejo may run, and whether any should be tried at all.
 
-`Slots` gives turns (`net/turns.py`); `Breaker` fails fast while the forge is away. Neither knows HTTP. The surprise:
+`Slots` gives turns (`net/turns.py`), `Places` what is held for as long as a reader takes; `Breaker` fails fast while
+the forge is away. None knows HTTP. The surprise:
 look-ups of names not known to exist have a small share of the slots, and are on the account of who asks, not of the
 owner that they name: anybody can ask for random names, and each would be an owner of its own.
 """
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from addon.forgejo.errors import Overloaded, Unreachable
 from addon.net.turns import Dropped, Party, TooLate, Turns, account
@@ -55,6 +57,45 @@ class Slots:
             raise Overloaded("too many calls to Forgejo are waiting", retry_after=math.ceil(late.retry_after)) from None
         except Dropped:
             raise Overloaded("nobody waits for this call to Forgejo any more") from None
+
+
+class Places:
+    """`total` large files on their way at once. State: how many each visitor has, and each owner.
+
+    A slow reader has his for hours, and over HTTP/2 a hundred on one connection. So of the last quarter a visitor gets
+    no more than is left for others, and an owner of the last eighth: whoever comes new finds a place.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.taken = 0
+        self._of: Counter[Party] = Counter()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold one, on the account of the present task. Raises Overloaded."""
+        owner, visitor = account()
+        parties = [Party(visitor=visitor)] if visitor else []
+        parties += [Party(owner)] if owner else []
+        left = self.total - self.taken
+        for party in parties:
+            last = self.total // (4 if party.visitor else 8)
+            if left <= last and self._of[party] >= left:
+                raise Overloaded(
+                    "too many large files are being streamed to one visitor, or of one owner", retry_after=2
+                )
+        if left <= 0:
+            raise Overloaded("too many large files are being streamed", retry_after=2)
+        self.taken += 1
+        self._of.update(parties)
+        try:
+            yield
+        finally:
+            self.taken -= 1
+            for party in parties:
+                self._of[party] -= 1
+                if not self._of[party]:
+                    del self._of[party]
 
 
 class Breaker:

@@ -90,9 +90,14 @@ def may_be_ready(line: RequestLine, fields: Fields, answer: Answer, asked: Asked
         and basis_of(answer) is not None
         and not asked.for_visitor
         and asked.names <= (_BY_COOKIE if answer.locked and fields.login is not None else _DECIDABLE)
-        and (not answer.locked or fields.login is not None)
+        and (not answer.locked or (fields.login is not None and not _depends_on_use(answer)))
         and (answer.status == 304 or (answer.status == 200 and b"if-none-match" not in fields.values))
     )
+
+
+def _depends_on_use(answer: Answer) -> bool:
+    """Whether a script gets something else than a page. That the field was asked for says nothing: locks do, too."""
+    return any(name.lower() == b"vary" and b"sec-fetch-dest" in value.lower() for name, value in answer.headers)
 
 
 def basis_of(answer: Answer) -> Basis | None:

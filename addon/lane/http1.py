@@ -36,11 +36,12 @@ from addon.lane.http1_request_body import RequestBody, answering
 from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
+from addon.lane.repeats import Known
 from addon.lane.stalling import end_writing, untaken
 from addon.net.certificates import ShownNames
 from addon.net.tls_transport import shown_names
 from addon.serving.server import Answer, Request
-from addon.web.prepared_answers import NOTHING, About, Key, Repeat
+from addon.web.prepared_answers import NOTHING, About, Http1Repeat, Key
 from addon.web.request_head import END, Fields, RequestLine, request_line, strays
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         "_eof",
         "_handler",
         "_held",
+        "_known",
         "_lane",
         "_line",
         "_partial",
@@ -93,6 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         self._secure = False  # over TLS
         self._shown: ShownNames | None = None  # where other hosts have other certificates
         self._bare = lane.redirects_plain
+        self._known = Known() if self._bare else lane.repeats.known(False, None)
         # What was read, and how much of it has been dealt with.
         self._held = b""
         self._at = 0
@@ -130,6 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         self._secure = True
         self._bare = False
         self._shown = shown_names(self._transport)
+        self._known = self._lane.repeats.known(True, self._shown)
         self._since = monotonic()
         if alpn == "h2" and not self._ended:
             self._become_http2(b"")
@@ -162,7 +166,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._held:
             data = self._held[self._at :] + data
             self._at = 0
-        elif not (self._busy or self._bare) and (again := lane.repeats.get(data)) is not None and self._repeat(again):
+        elif not self._busy and (again := self._known.http1.get(data)) is not None and self._repeat(again):
             return
         self._held = data
         if not self._busy:
@@ -252,30 +256,20 @@ class Connection(asyncio.BufferedProtocol):
 
     # Requests.
 
-    def _repeat(self, again: Repeat) -> bool:
+    def _repeat(self, again: Http1Repeat) -> bool:
         """Answer what was asked before, byte for byte, if that answer is ready still. This is most of the traffic."""
-        lane, answer = self._lane, again.answer
+        lane = self._lane
+        now = monotonic()
+        if (now >= again.until or again.seen != lane.facts.changes) and not lane.renewed(again, now):
+            return False
         if lane.retiring or self._requests + 1 == lane.most_requests:
             return False
-        if self._secure and answer.basis.plain_http:
-            return False
-        if self._shown is not None and lane.misdirected(self._shown, again.fields, self._client):
-            return False
-        now = monotonic()
-        if now >= lane.date_until:
-            lane.tell_time(now)
-        if again.date is not lane.date:  # once a second, so that it counts as used
-            if lane.ready.get(again.key, now) is not answer:
-                return False
-            again.date = lane.date
-            again.wire = b"".join((answer.start, lane.date, answer.rest))
-        elif not lane.ready.holds(answer.basis, now):
-            return False
-        answer.tally.count += 1
+        again.tally.count += 1
         self._requests += 1
         self._since = now
         self._transport.write(again.wire)
         if lane.log is not None:
+            answer = again.answer
             self._record(answer.line, again.fields, answer.status, answer.nbytes, now, answer.cache, answer.about)
         return True
 
@@ -337,7 +331,7 @@ class Connection(asyncio.BufferedProtocol):
             connection = CLOSE if last else b"" if parsed.http11 else KEEP_ALIVE
             if ready is not None:
                 if start == 0 and at == len(data) and connection == b"":
-                    lane.remember(data, key, ready, fields)
+                    lane.repeats.remember(self._known, data, key, ready, fields)
                 out += (ready.start, lane.date, connection, ready.rest)
                 nbytes += ready.nbytes
                 ready.tally.count += 1

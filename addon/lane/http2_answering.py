@@ -4,11 +4,13 @@
 
 What is prepared is answered within the read that brought it, as in HTTP/1.1; what memory has, at once as well, with a
 view of the body; for the rest each stream has a task, which ends with its stream: one that is reset, or whose client is
-gone, closes what it has open at Forgejo. Of bodies, forms and webhooks are read; all others are not waited for.
+gone, closes what it has open at Forgejo. A large body waits, unheld, while the client leaves others untaken, for what a
+stream sends memory cannot let go of. Of a request's body, forms and webhooks are read; others are not waited for.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
@@ -21,16 +23,17 @@ from addon.admin.access_log import ABORTED
 from addon.admin.answer_meter import HTTP1, HTTP2, LANE
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
-from addon.lane.answers import Asked, about_of, answer_bytes, may_be_ready, ready_answer
+from addon.lane.answers import LARGEST, Asked, about_of, answer_bytes, may_be_ready, ready_answer
 from addon.lane.http1_log import log_refusal
 from addon.lane.http2.answering import Wire
-from addon.lane.http2.answers import Repeat, block_of
+from addon.lane.http2.answers import Http2Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
 from addon.lane.http2.header_encoder import status_field
 from addon.lane.http2.heads import Head
 from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
+from addon.lane.repeats import Known
 from addon.net.certificates import ShownNames
 from addon.serving.answers import UNREAD, Answer, Request, misshapen, reason_of
 from addon.web.control_data import control_fault, divided
@@ -40,6 +43,12 @@ from addon.web.routing import ForgejoRequest
 
 logger = logging.getLogger(__name__)
 
+SMALL = 64 * 1024
+"""Bytes of a body that never waits: a hundred of them are no more than a few large ones."""
+MOST_LARGE = 16
+"""Larger bodies that a client may leave untaken, such as films that are paused, before the next one waits."""
+UNTAKEN = 1024 * 1024
+"""Bytes of them, instead, while all clients together leave too much."""
 BODY_SECONDS = 30.0
 """How long a body that is wanted may take."""
 
@@ -53,6 +62,7 @@ class Job:
         "body",
         "cache",
         "delivery",
+        "large",
         "moved",
         "moved_at",
         "passed",
@@ -75,6 +85,7 @@ class Job:
         self.delivery: Delivery | None = None
         self.then: Callable[[], None] | None = None  # what answers once the body has come, of which nothing is kept
         self.passed = 0  # bytes of that body
+        self.large = 0  # bytes of a large answer that is held until it is taken
         self.moved = 0  # bytes sent when it was last looked at
         self.moved_at = began
 
@@ -82,7 +93,7 @@ class Job:
 class Http2Answering:
     """Answers one connection's requests; as `Answering`, which says what its methods are."""
 
-    __slots__ = ("_bare", "_client", "_flush", "_lane", "_secure", "_shown", "ended", "protocol")
+    __slots__ = ("_bare", "_client", "_flush", "_known", "_lane", "_secure", "_shown", "_waiting", "ended", "protocol")
 
     def __init__(
         self, lane: Lane, client: str, secure: bool, shown: ShownNames | None, flush: Callable[[], None]
@@ -95,7 +106,9 @@ class Http2Answering:
         self._secure = secure
         self._shown = shown
         self._bare = lane.redirects_plain and not secure
+        self._known = Known() if self._bare else lane.repeats.known(secure, shown)
         self._flush = flush
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self.protocol = ServerProtocol(self, lane.commons, lane.most_head, monotonic())
         self.ended = 0
         """Streams that are over."""
@@ -121,28 +134,23 @@ class Http2Answering:
 
     # What the protocol asks for.
 
-    def at_once(self, head: Head) -> Wire | None:
+    def at_once(self, head: Head, most: int, now: float) -> Wire | None:
         """As `Answering`. This is most of the traffic."""
+        repeat = self._known.http2.get(head)
+        if repeat is None:
+            return None
         lane = self._lane
-        repeat = lane.http2_repeats.get(head)
-        if repeat is None or self._bare:
+        if (now >= repeat.until or repeat.seen != lane.facts.changes) and not lane.renewed(repeat, now):
+            self._known.http2.pop(head, None)
             return None
-        if self._shown is not None and lane.misdirected(self._shown, repeat.fields, self._client):
+        wire = repeat.wire
+        if wire is None or wire.size > most:
             return None
-        now = monotonic()
-        answer = repeat.answer
-        if repeat.date is not lane.date:  # once a second, so that it counts as used
-            if lane.ready.get(repeat.key, now) is not answer:
-                lane.http2_repeats.pop(head, None)
-                return None
-            repeat.tell(lane.date, lane.date_field)
-        elif not lane.ready.holds(answer.basis, now):
-            return None
-        if repeat.wire is not None:
-            repeat.tally.count += 1
-            if lane.log is not None:
-                self._record(head, answer.status, answer.nbytes, 0.0, answer.cache, answer.about)
-        return repeat.wire
+        repeat.tally.count += 1
+        if lane.log is not None:
+            answer = repeat.answer
+            self._record(head, answer.status, answer.nbytes, 0.0, answer.cache, answer.about)
+        return wire
 
     def asked(self, stream: Stream) -> None:
         """As `Answering`."""
@@ -209,22 +217,22 @@ class Http2Answering:
                     ready = None
                 key = key if ready is None else login_key
             if ready is not None:
-                repeat = lane.http2_repeats.get(head)
+                repeat = self._known.http2.get(head)
                 if repeat is None or repeat.answer is not ready:
                     tally = lane.meter.tally(LANE, HTTP2, ready.status, ready.cache, ready.about.site)
-                    repeat = Repeat(key, ready, fields, tally)
-                    lane.remember_http2(head, repeat)
+                    repeat = Http2Repeat(key, ready, fields, tally)
+                    lane.repeats.remember_http2(self._known, head, repeat)
                 repeat.tally.count += 1
                 job.status, job.cache, job.about = ready.status, ready.cache, ready.about
                 self.protocol.respond(stream, repeat.block + lane.date_field, repeat.body)
                 return
         answer = server.recall(request)
-        if answer is None or answer.stream is not None:
+        if answer is None or answer.stream is not None or self._is_full(answer.body):
             self._start(stream, job, lambda: self._work(stream, job, answer))
             return
         self._respond(stream, answer)
         line = RequestLine(common.method, request.path, request.query, True)
-        if get and may_be_ready(line, fields, answer, asked):
+        if get and len(answer.body) <= LARGEST and may_be_ready(line, fields, answer, asked):
             kept = key if not answer.locked else (key[0], fields.login or b"")
             start, rest = answer_bytes(answer, common.method == "HEAD")
             tally = lane.meter.tally(LANE, HTTP1, answer.status, answer.cache, about_of(answer).site)
@@ -278,7 +286,7 @@ class Http2Answering:
     def done(self, stream: Stream) -> None:
         """As `Answering`."""
         job = stream.owner
-        self.ended += 1
+        self._over(job)
         if isinstance(job, Job) and self._lane.log is not None:
             self._log(stream, job, job.status)
 
@@ -286,7 +294,7 @@ class Http2Answering:
         """As `Answering`."""
         job = stream.owner
         stream.owner = None
-        self.ended += 1
+        self._over(job)
         if isinstance(job, Job):
             _give_up(job)
             if not job.status:
@@ -349,6 +357,10 @@ class Http2Answering:
         try:
             if answer is None:
                 answer = await (make() if make is not None else self._lane.server.answer(job.request))
+            while make is None and answer.stream is None and self._is_full(answer.body):
+                del answer  # nothing of it is held meanwhile
+                await self._room()
+                answer = await self._lane.server.answer(job.request)
             if answer.stream is not None and job.request.method != "HEAD":
                 await self._stream(stream, job, answer)
             else:
@@ -365,6 +377,43 @@ class Http2Answering:
         finally:
             job.task = None
             self._flush()
+
+    # What the client does not take.
+
+    def _is_full(self, body: bytes) -> bool:
+        """Whether a body has to wait for others to be taken; what several streams send is held once."""
+        if len(body) <= SMALL:
+            return False
+        held: dict[int, int] = {}
+        for each in self.protocol.streams.values():
+            if len(each.body) > SMALL:
+                whole = each.body.obj if isinstance(each.body, memoryview) else each.body
+                held[id(whole)] = len(each.body)
+        if id(body) in held:
+            return False
+        return sum(held.values()) >= UNTAKEN if self._lane.crowded else len(held) >= MOST_LARGE
+
+    def _let_go(self, job: Job) -> None:
+        """Of an answer, nothing is held any more."""
+        self._lane.untaken -= job.large
+        job.large = 0
+
+    async def _room(self) -> None:
+        """Wait until a stream is over, those first who came first."""
+        waiting = self._lane.loop.create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def _over(self, job: object) -> None:
+        """A stream is over: who waits longest looks again whether there is room."""
+        self.ended += 1
+        if isinstance(job, Job):
+            self._let_go(job)
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
 
     async def _stream(self, stream: Stream, job: Job, answer: Answer) -> None:
         """Send a body as it comes, and no faster than it is taken."""
@@ -402,6 +451,9 @@ class Http2Answering:
         block = block_of(answer)
         self._count(job, answer)
         bodiless = job.request.method == "HEAD" or answer.status in (204, 304)
+        if len(answer.body) > SMALL and not bodiless:
+            job.large = len(answer.body)
+            self._lane.untaken += job.large
         self.protocol.respond(stream, block + self._date_field(), b"" if bodiless else answer.body)
 
     def _count(self, job: Job, answer: Answer) -> None:
@@ -429,6 +481,7 @@ class Http2Answering:
             return
         if stream.responding:
             self.protocol.reset(stream, ErrorCode.INTERNAL_ERROR)
+            self._let_go(job)
             job.status = 500
             if self._lane.log is not None:
                 self._log(stream, job, 500)

@@ -13,7 +13,7 @@ import logging
 import socket
 from time import monotonic
 
-from addon.lane.http2.frames import ConnectionFault, ErrorCode
+from addon.lane.http2.frames import MAX_FRAME, ConnectionFault, ErrorCode
 from addon.lane.http2.protocol import TURN_ANSWERS
 from addon.lane.http2_answering import Http2Answering
 from addon.lane.lane import Lane
@@ -23,7 +23,9 @@ from addon.net.tls_transport import shown_names
 logger = logging.getLogger(__name__)
 
 PUMP_BYTES = 256 * 1024
-"""Bytes of bodies that are cut at one time: what is written while the socket may take less."""
+"""Bytes of bodies that are cut at one time, and written until others have their turn."""
+PIECE_FRAMES = 4
+"""Frames of bodies that are encrypted and written at one time: what stays in the processor's caches on that way."""
 PIECE_ANSWERS = 16
 """Requests that are answered before the answers are written: about a TLS record of small files."""
 UNSENT = 512 * 1024
@@ -213,9 +215,9 @@ class Http2Connection(asyncio.BufferedProtocol):
     def _flush(self, more: bool = False) -> None:
         """Write what is ready, and go on later if there is more. more: frames are held that wait for their turn."""
         protocol, out = self._protocol, self._protocol.out
-        if self._room and protocol.sending:
-            protocol.pump(PUMP_BYTES)
-        if out:
+        if self._room and protocol.sending and protocol.pump(PUMP_BYTES) > PIECE_FRAMES * MAX_FRAME:
+            self._write_pieces()
+        elif out:
             self._write()
         if protocol.closed:
             self._close()
@@ -233,6 +235,14 @@ class Http2Connection(asyncio.BufferedProtocol):
         data = b"".join(out)
         out.clear()
         self._transport.write(data)
+
+    def _write_pieces(self) -> None:
+        """The same for bodies, whose frames are two parts each."""
+        out = self._protocol.out
+        parts = out.copy()
+        out.clear()
+        for at in range(0, len(parts), 2 * PIECE_FRAMES):
+            self._transport.write(b"".join(parts[at : at + 2 * PIECE_FRAMES]))
 
     def _task_flush(self) -> None:
         """A task has something to send, or has ended."""

@@ -16,10 +16,10 @@ from typing import Protocol
 from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import LANE, AnswerMeter
 from addon.admin.webhook import Webhook
-from addon.lane.http2.answers import Repeat as Http2Repeat
 from addon.lane.http2.header_encoder import date_field
-from addon.lane.http2.heads import Commons, Head
+from addon.lane.http2.heads import Commons
 from addon.lane.population import Idle, Population, most_connections
+from addon.lane.repeats import Repeats, belongs
 from addon.net.certificates import ShownNames
 from addon.net.file_limit import raised
 from addon.net.pacing import Pace
@@ -27,9 +27,9 @@ from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
 from addon.web.http_dates import http_date
-from addon.web.prepared_answers import Facts, Key, PreparedAnswer, PreparedAnswers, Repeat, prepared_share
+from addon.web.prepared_answers import Facts, PreparedAnswers, Repeat, prepared_share
 from addon.web.request_head import Bodied, Fields, bodied, fields
-from addon.web.routing import ForgejoRequest, host_name
+from addon.web.routing import ForgejoRequest
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,6 @@ GRACE_SECONDS = 1.0
 """How long idle connections are kept at the end."""
 _MOST_BLOCKS = 1024
 _LARGEST_BLOCK = 2048
-_REPEAT_COST = 500
-_LARGEST_REPEAT = 64 * 1024
 _SLICE = 500
 _CLAIMS = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-proto")
 _LONGEST_CLAIMS = 512
@@ -114,7 +112,9 @@ class Lane:
         self.server = server
         self._through = through
         self.log = log
+        self.facts = facts
         self.ready = PreparedAnswers(facts, prepared_share(settings) - prepared_share(settings) // 4)
+        self.repeats = Repeats(prepared_share(settings) // 4)
         self.redirects_plain = settings.redirect_https
         """Whether who comes by plain HTTP is sent to HTTPS, and so gets nothing that is ready for others."""
         self.http2_plain = settings.http2_plain
@@ -141,12 +141,11 @@ class Lane:
         self._guests: dict[tuple[str, int], Guest] = {}
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connected, None] = {}
+        self.untaken = 0
+        """Bytes of large answers over HTTP/2 that their clients have not taken; of one that several send, each time."""
+        self.most_untaken = settings.memory_cache_size // 2
         self.webhook = webhook
         self.commons = Commons()
-        self.http2_repeats: dict[Head, Http2Repeat] = {}
-        self.repeats: dict[bytes, Repeat] = {}
-        self._repeat_bytes = 0
-        self._most_repeat_bytes = prepared_share(settings) // 4
         self._blocks: dict[bytes, Fields | None] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -157,6 +156,11 @@ class Lane:
     def answered(self) -> int:
         """How many requests were answered so far."""
         return self.meter.answered(LANE)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether clients leave more untaken than is good for memory."""
+        return self.untaken >= self.most_untaken
 
     # What connections ask.
 
@@ -185,26 +189,19 @@ class Lane:
             return None
         return found
 
-    def remember(self, data: bytes, key: Key, answer: PreparedAnswer, found: Fields) -> None:
-        """Know a request, as a whole, the next time it comes."""
-        if self._is_room(2 * len(data) + 2 * len(answer.rest)):
-            self.repeats[data] = Repeat(key, answer, found)
-
-    def remember_http2(self, head: Head, repeat: Http2Repeat) -> None:
-        """The same for a head of HTTP/2."""
-        if self._is_room(len(head.target) + repeat.cost):
-            self.http2_repeats[head] = repeat
-
-    def _is_room(self, nbytes: int) -> bool:
-        """Whether one more repeat is worth its bytes, which are counted if so."""
-        nbytes += _REPEAT_COST
-        if nbytes > _LARGEST_REPEAT:
+    def renewed(self, again: Repeat, now: float) -> bool:
+        """Whether a repeat whose time is over, or the memory's, still holds; then it has its bytes for this second."""
+        if now >= self.date_until:
+            self.tell_time(now)
+        answer = again.answer
+        if again.date is not self.date:  # once a second, so that it counts as used
+            if self.ready.get(again.key, now) is not answer:
+                return False
+            again.tell(self.date, self.date_field)
+        elif not self.ready.holds(answer.basis, now):
             return False
-        self._repeat_bytes += nbytes
-        if self._repeat_bytes > self._most_repeat_bytes:
-            self.repeats.clear()
-            self.http2_repeats.clear()
-            self._repeat_bytes = nbytes
+        again.seen = self.facts.changes
+        again.until = min(answer.basis.until, self.date_until)
         return True
 
     def dated(self) -> bytes:
@@ -232,8 +229,7 @@ class Lane:
 
         A trusted proxy that says for whom it speaks is not: it may send what it likes on a connection that it has.
         """
-        host = host_name(found.host)
-        if host is None or shown.take(host):
+        if belongs(shown, found):
             return False
         return not (any(name in found.values for name in _CLAIMS) and self._through.trusts(peer))
 

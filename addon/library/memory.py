@@ -31,6 +31,8 @@ class Memory(Generic[Key, Value]):
         self.capacity = capacity
         self.used = 0
         self.evictions = self.hits = self.misses = 0
+        self.changes = 0
+        """How often anything was put or removed: while it is the same, what was held is."""
         self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
         self._kinds: dict[object, list[int]] = {}
 
@@ -61,6 +63,7 @@ class Memory(Generic[Key, Value]):
         self.drop(key)
         if cost > self.capacity:
             return
+        self.changes += 1
         self._entries[key] = (value, cost)
         self.used += cost
         self._charge(key, 1, cost)
@@ -74,6 +77,7 @@ class Memory(Generic[Key, Value]):
         """Hold it no longer, if it was held."""
         found = self._entries.pop(key, None)
         if found is not None:
+            self.changes += 1
             self.used -= found[1]
             self._charge(key, -1, -found[1])
 
@@ -87,6 +91,7 @@ class Memory(Generic[Key, Value]):
         return {str(kind): (held[0], held[1]) for kind, held in self._kinds.items() if held[0]}
 
     def clear(self) -> None:
+        self.changes += 1
         self._entries.clear()
         self._kinds.clear()
         self.used = 0

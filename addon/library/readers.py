@@ -5,7 +5,8 @@
 One call for many who ask at once about one reader and repository, and none again within `BELIEVED`. A yes is never
 stretched: what Forgejo cannot say when a yes is that old is trouble, and trouble is no yes. The surprise: an answer
 counts from the moment it was asked for, not from when it came; so who lost the right is out within the minute, however
-slow Forgejo is. A yes and a login are held in memory as facts, too, so that answers made ready on them die with them.
+slow Forgejo is. A login is held in memory as a fact, too, so that answers made ready on it die with it; a yes is not,
+for they are ready no longer than it holds.
 """
 
 import time
@@ -62,22 +63,16 @@ class Readers:
         right = self._rights.get((reader, repository.id))
         return right if right is not None and self._clock() < right.until else None
 
-    def fact(self, reader: str, repository: Repository, right: Right) -> Fact:
-        """The right as a fact that an answer rests on."""
-        return self._held(("right", reader, str(repository.id)), right)
-
     def session_fact(self, id: str, session: Session) -> Fact:
-        """The same for the login by which somebody came."""
-        return self._held(("member", id), session)
+        """The login by which somebody came, as a fact that an answer rests on."""
+        key = ("member", id)
+        if self._memory.get(key) is not session:
+            self._memory.put(key, session, _FACT_BYTES)
+        return key, session
 
     def session_ended(self, id: str) -> None:
         """Nothing that rests on a login is ready for anybody any more."""
         self._memory.drop(("member", id))
-
-    def _held(self, key: tuple[str, ...], fact: object) -> Fact:
-        if self._memory.get(key) is not fact:
-            self._memory.put(key, fact, _FACT_BYTES)
-        return key, fact
 
     async def ask(
         self,

@@ -351,14 +351,14 @@ class FlowFace:
 
     # The end.
 
-    async def drain(self) -> None:
-        """Wait until what is under way has been answered, and been told that it was the last."""
+    async def drain(self, patience: float = DRAIN_SECONDS) -> None:
+        """Wait until what is under way has been answered, and been told that it was the last; or for so long."""
         self._ending = True
         await self._connections.gone(GRACE_SECONDS)  # who asks in this time, as clients do that know of no end
         if not self._inflight:
             return
         logger.info("waiting for %d responses to finish", len(self._inflight))
         try:
-            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
+            await asyncio.wait_for(self._idle.wait(), patience)
         except TimeoutError:
-            logger.warning("%d responses were aborted after %d s", len(self._inflight), DRAIN_SECONDS)
+            logger.warning("%d responses were aborted after %d s", len(self._inflight), patience)

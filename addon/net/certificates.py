@@ -131,6 +131,7 @@ def _context(http2: bool) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # then a write never waits for something to be read
     context.options |= ssl.OP_NO_COMPRESSION
+    context.num_tickets = 1  # a connection of HTTP/2 is the only one; each costs a twentieth of a handshake
     context.set_ciphers(_CIPHERS)
     context.set_alpn_protocols([_HTTP2, _HTTP1] if http2 else [_HTTP1])
     return context
@@ -143,7 +144,7 @@ class ShownNames:
     in front may ask for custom domains on a connection to one name.
     """
 
-    __slots__ = ("_by_name", "_found", "_own")
+    __slots__ = ("__weakref__", "_by_name", "_found", "_own")
 
     def __init__(self, own: Certificate, by_name: Mapping[str, Certificate]) -> None:
         self._own = own

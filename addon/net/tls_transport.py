@@ -19,8 +19,8 @@ from addon.net.client_hello import Reading, offered_protocols
 
 RECORD = 16 * 1024 + 512
 """Bytes read from the socket at one time: about a TLS record. OpenSSL's buffers never shrink again."""
-PIECE = 16 * 1024
-"""Bytes of a record's content; what is sent is encrypted in these, for the same reason."""
+PIECE = 80 * 1024
+"""Bytes that are encrypted and sent at one time: what stays in the processor's caches on that way."""
 
 
 class Secured(Protocol):
@@ -44,6 +44,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_full",
         "_hello",
         "_incoming",
+        "_kept",
         "_outgoing",
         "_paused",
         "_reading",
@@ -51,25 +52,34 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_sent_end",
         "_ssl",
         "_stuffed",
+        "_tickets",
         "_timer",
     )
 
     def __init__(
-        self, above: asyncio.BaseProtocol, context: ssl.SSLContext, buffer: memoryview, handshake_timeout: float
+        self,
+        above: asyncio.BaseProtocol,
+        context: ssl.SSLContext,
+        buffer: memoryview,
+        outgoing: ssl.MemoryBIO,
+        handshake_timeout: float,
     ) -> None:
-        """above: a protocol that is `Secured` too. buffer: where to read to, at least RECORD bytes; it may be shared by
-        all connections of a loop, because it is read out before anybody else can be called. handshake_timeout: seconds.
+        """above: a protocol that is `Secured` too. buffer: where to read to, RECORD bytes. outgoing: OpenSSL fills it.
+        All connections of a loop may share both, because they are read out before anybody else can be called.
+        handshake_timeout: seconds.
         """
         super().__init__()
         self._buffer = buffer
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self._outgoing = outgoing
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._below: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._timer: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(
             handshake_timeout, self._too_slow
         )
         self._hello: bytes | None = b""  # the client's, until it is complete
+        self._kept = b""  # what is sent with what follows it
+        self._tickets = b""  # the session tickets, while they are all of that
         self._ready = False  # the handshake is done
         self._paused = False  # the one above wants nothing more
         self._reading = False  # it is being given something: what it asks for meanwhile is not for a second one to do
@@ -88,7 +98,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._above.connection_made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer[:RECORD]
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self._incoming.write(self._buffer[:nbytes])
@@ -147,10 +157,14 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except ssl.SSLError:
             self._broken()
         except BaseException:
+            self._outgoing.read()
+            self._kept = b""
             self._below.abort()
             raise
         finally:
             self._reading = False
+            if self._kept and self._kept is not self._tickets:
+                self._send_kept()
 
     def _shaken(self) -> bool:
         """Whether the handshake is done, after another step of it; raises SSLError where it fails."""
@@ -158,6 +172,8 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._ssl.do_handshake()
         finally:
             self._flush()
+        if self._ssl.version() == "TLSv1.3":
+            self._tickets = self._kept  # nobody waits for them: they go with the first answer, in one packet
         self._ready = True
         self._ssl.offered = None  # type: ignore[attr-defined]  # as above
         self._end_timer()
@@ -178,33 +194,48 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 elif self._buffered:
                     room = cast(memoryview, cast(asyncio.BufferedProtocol, above).get_buffer(-1))
                     nbytes = self._ssl.read(len(room), cast(Any, room))
+                    if self._outgoing.pending:
+                        self._answer_update()
                     if nbytes:
                         cast(asyncio.BufferedProtocol, above).buffer_updated(cast(int, nbytes))
                         continue
-                elif data := self._ssl.read(RECORD):
-                    cast(asyncio.Protocol, above).data_received(data)
-                    continue
+                else:
+                    data = self._ssl.read(RECORD)
+                    if self._outgoing.pending:
+                        self._answer_update()
+                    if data:
+                        cast(asyncio.Protocol, above).data_received(data)
+                        continue
             except ssl.SSLWantReadError:
-                if not (self._closing or self._sent_end) and self._outgoing.pending:
-                    self._flush()  # the answer to a key update
-                    if self._full and not self._eof:
-                        self._stuffed = True
-                        self._below.pause_reading()
+                if self._outgoing.pending:
+                    self._answer_update()
                 if not self._eof:
                     return
             except ssl.SSLZeroReturnError:
-                pass
+                if self._outgoing.pending:
+                    self._answer_update()
             # close_notify, or the connection's end without it; no request here is ended by either, so both are the same
             self._eof_told = True
             if not cast(asyncio.Protocol, self._above).eof_received():
                 self.close()
 
+    def _answer_update(self) -> None:
+        """Send what OpenSSL has to say to a key update."""
+        if self._closing or self._sent_end:
+            self._outgoing.read()
+            return
+        self._flush()
+        self._send_kept()
+        if self._full and not self._eof:
+            self._stuffed = True
+            self._below.pause_reading()
+
     def _broken(self) -> None:
         """What came is not TLS, or not as we want it: say so, and close."""
         self._closing = True
         self._end_timer()
-        if data := self._outgoing.read():
-            self._below.write(data)  # the alert
+        self._flush()  # the alert
+        self._send_kept()
         self._below.close()
 
     def _too_slow(self) -> None:
@@ -218,8 +249,26 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._timer = None
 
     def _flush(self) -> None:
+        """Send what OpenSSL has written."""
         if self._outgoing.pending:
-            self._below.write(self._outgoing.read())
+            self._send(self._outgoing.read())
+
+    def _send(self, data: bytes) -> None:
+        """Send, after what was kept. What is no record long, while something is being read, is kept until that is over:
+        who closes after an answer says so in the same packet.
+        """
+        if self._kept:
+            data = self._kept + data
+        if self._reading and len(data) < RECORD:
+            self._kept = data
+        else:
+            self._kept = b""
+            self._below.write(data)
+
+    def _send_kept(self) -> None:
+        if self._kept:
+            data, self._kept = self._kept, b""
+            self._below.write(data)
 
     # What the one above calls.
 
@@ -231,15 +280,15 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         try:
             if len(data) <= PIECE:
                 session.write(data)
-                self._below.write(outgoing.read())
+                self._send(outgoing.read())
                 return
-            view, pieces = memoryview(data), []
+            view = memoryview(data)
             at, size = 0, len(data)
             while at < size:
                 at += session.write(cast(bytes, view[at : at + PIECE]))
-                pieces.append(outgoing.read())
-            self._below.write(b"".join(pieces))
+                self._send(outgoing.read())
         except ssl.SSLError:  # before the handshake, or after a fault: there is nobody to send it to
+            outgoing.read()
             self.abort()
 
     def can_write_eof(self) -> bool:
@@ -252,6 +301,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._closing or self._sent_end:
             return
         self._say_end()
+        self._send_kept()
         self._below.write_eof()
 
     def close(self) -> None:
@@ -259,6 +309,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._closing:
             return
         self._say_end()
+        self._send_kept()
         self._closing = True
         self._end_timer()
         self._below.close()
@@ -273,6 +324,7 @@ class SecureTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._flush()
 
     def abort(self) -> None:
+        self._kept = b""
         self._closing = True
         self._end_timer()
         self._below.abort()
@@ -325,5 +377,5 @@ def secure(
     above: Callable[[], asyncio.BaseProtocol], context: ssl.SSLContext, handshake_timeout: float
 ) -> Callable[[], SecureTransport]:
     """A factory of protocols for `create_server`: those of `above`, over TLS."""
-    buffer = memoryview(bytearray(RECORD))
-    return lambda: SecureTransport(above(), context, buffer, handshake_timeout)
+    buffer, outgoing = memoryview(bytearray(RECORD)), ssl.MemoryBIO()
+    return lambda: SecureTransport(above(), context, buffer, outgoing, handshake_timeout)

@@ -79,6 +79,7 @@ class Interest:
 
     def __init__(self) -> None:
         self._waiters = 0
+        self._left = False  # somebody waited, and left
         self._queued: set[asyncio.Future[None]] = set()
 
     def bind(self) -> None:
@@ -93,13 +94,17 @@ class Interest:
             yield
         finally:
             self._waiters -= 1
+            self._left = True
             if not self._waiters:
                 for turn in list(self._queued):
                     if not turn.done():
                         turn.set_exception(Dropped())
 
     def queued(self, turn: asyncio.Future[None]) -> None:
-        """This waits for its turn."""
+        """This waits for its turn, if anybody does for it."""
+        if self._left and not self._waiters:
+            turn.set_exception(Dropped())
+            return
         self._queued.add(turn)
         turn.add_done_callback(self._queued.discard)
 
@@ -222,13 +227,16 @@ class Turns:
         return delay * pace
 
     @asynccontextmanager
-    async def turn(self, patience: float, price: float = 1.0, *, party: Party | None = None) -> AsyncIterator[None]:
+    async def turn(
+        self, patience: float, price: float = 1.0, *, party: Party | None = None, kept: bool = False
+    ) -> AsyncIterator[None]:
         """Wait for a turn and hold it. patience: seconds in which it has to begin. party: else that of the context.
 
-        Raises TooLate, at once where it is clear, and Dropped.
+        kept: whether it is to be done also when nobody waits for it any more. Raises TooLate, at once where it is
+        clear, and Dropped.
         """
-        work = self._wanted(patience, price, account() if party is None else party)
-        if not work.turn.done():
+        work = self._wanted(patience, price, account() if party is None else party, kept)
+        if work not in self._running:
             began = self._clock()
             await self._begun(work, patience)
             self.waits += 1
@@ -238,7 +246,7 @@ class Turns:
         finally:
             self._done(work)
 
-    def _wanted(self, patience: float, price: float, party: Party) -> _Work:
+    def _wanted(self, patience: float, price: float, party: Party, kept: bool = False) -> _Work:
         price = max(price, 0.01)
         # All that waits, whoever's it is, is done in time: then there is nothing to reckon.
         if (self._backlog + self.slots) * self.pace > patience * self.most_each:
@@ -258,7 +266,7 @@ class Turns:
             queue.listed = True
             self._rounds.append(party.owner)
         self._grant()
-        interest = _interest.get()
+        interest = None if kept else _interest.get()
         if interest is not None and not work.turn.done():
             interest.queued(work.turn)
         return work

@@ -26,6 +26,8 @@ LATE = 0.1
 """Seconds of lateness from which on it is said."""
 BEAT_EVERY = 1.0
 """Seconds between two signs of life."""
+_NOTHING = (0.0, "")
+"""What the thread saw: of which heartbeat, by when it was due, and where the loop was."""
 _SAY_EVERY = 10.0
 _REMEMBERED = 60.0
 _FRAMES = 4
@@ -50,7 +52,7 @@ class LoopWatch:
         self._next_beat = 0.0
         self._said = float("-inf")
         self._unsaid = 0
-        self._seen = ""
+        self._seen = _NOTHING
         self._timer: asyncio.TimerHandle | None = None
         self._over = threading.Event()
         self._loop_thread = 0
@@ -63,7 +65,7 @@ class LoopWatch:
 
     def serving(self) -> None:
         """Somebody may wait from now on: what is late is said, and what was late before is over."""
-        self.silent, self._seen = False, ""
+        self.silent = False
         if self._timer is not None:
             self._timer.cancel()
             self._schedule()
@@ -98,7 +100,7 @@ class LoopWatch:
             self._worst.pop()
         self._worst.append((now, lag))
         self._forget()
-        seen, self._seen = self._seen, ""
+        (overdue, seen), self._seen = self._seen, _NOTHING
         if lag < LATE:
             return
         self.stalls += 1
@@ -111,7 +113,7 @@ class LoopWatch:
         self._said, self._unsaid = now, 0
         where = (
             f": {seen}"
-            if seen
+            if overdue == self._due and seen
             else ": no Python ran, so it was the machine that was busy, or a call that holds the GIL"
         )
         logger.warning("everybody waited for %.0f ms%s%s", lag * 1000, where, before)
@@ -124,9 +126,10 @@ class LoopWatch:
     def _look(self) -> None:
         """The thread: keep what the loop's thread is doing while the heartbeat is overdue."""
         while not self._over.wait(EVERY):
-            frame = sys._current_frames().get(self._loop_thread) if self._clock() - self._due >= LATE / 2 else None
+            due = self._due
+            frame = sys._current_frames().get(self._loop_thread) if self._clock() - due >= LATE / 2 else None
             if frame is not None and Path(frame.f_code.co_filename).name != "selectors.py":  # else it only waits
-                self._seen = described(frame)
+                self._seen = due, described(frame)
 
 
 def described(frame: FrameType | None) -> str:

@@ -4,8 +4,10 @@
 
 Knows processes and signals, and neither mitmproxy nor pages. SIGHUP starts a new generation of workers, of the program
 and the settings as they are by then, on the same sockets, and ends the old one when the new one serves; where it cannot
-start, the old one stays. One socket for all, not one each with SO_REUSEPORT: there, what waits in the queue of a
-process that ends is lost. The same code supervises a single worker, so that nothing is special about it.
+start, the old one stays. Who loads something large at that moment goes on doing so: the old workers take no more
+visitors, and end when the last one has all of it, within minutes. One socket for all, not one each with SO_REUSEPORT:
+there, what waits in the queue of a process that ends is lost. The same code supervises a single worker, so that nothing
+is special about it.
 """
 
 import asyncio
@@ -35,6 +37,10 @@ READY_SECONDS = 60.0
 """How long a worker may take to serve."""
 END_SECONDS = 35.0
 """How long it may take to end; it cuts what it has under way after 25."""
+LEAVE_SECONDS = 600.0
+"""How long those of before may take after a reload to answer what they have under way."""
+HURRY_SECONDS = 25.0
+"""How long they may take from the next reload or the end on."""
 STILL_SECONDS = 10
 """How long nothing may be heard of a worker that serves; then its event loop stands, and it is replaced."""
 DUMP_SECONDS = 2.0
@@ -70,7 +76,7 @@ class Supervisor:
         self._processes = processes
         self._sockets: Sockets = {}
         self._current: Generation | None = None
-        self._endings: dict[asyncio.Task[None], frozenset[str]] = {}
+        self._endings: dict[asyncio.Task[None], tuple[Generation, frozenset[str]]] = {}
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Event()
 
@@ -136,6 +142,7 @@ class Supervisor:
     async def _begin(self) -> None:
         """Start a generation, and let the one before it end. Raises StartFailed."""
         text, settings = self._read()
+        self._hurry()
         sockets = dict(self._sockets)
         before = self._current
         new: Sockets = {}
@@ -166,13 +173,18 @@ class Supervisor:
         if before is not None:
             left = {key: listeners for key, listeners in sockets.items() if key not in wanted}
             self._sockets = mine
-            ending = asyncio.get_running_loop().create_task(_retire(before, left))
-            self._endings[ending] = frozenset(left)
+            ending = asyncio.get_running_loop().create_task(_retire(left, before.leave()))
+            self._endings[ending] = before, frozenset(left)
             ending.add_done_callback(self._endings.pop)
+
+    def _hurry(self) -> None:
+        """Of those before this generation, there is one at most."""
+        for generation, _ in self._endings.values():
+            generation.hurried.set()
 
     async def _left(self, key: str, address: str) -> None:
         """Wait until no worker that is ending has an address open that was taken out of the settings by a reload."""
-        if holding := [ending for ending, left in self._endings.items() if key in left]:
+        if holding := [ending for ending, (_, left) in self._endings.items() if key in left]:
             logger.info("waiting for the previous workers to leave %s", address)
             await asyncio.wait(holding)
 
@@ -192,8 +204,9 @@ class Supervisor:
     async def _end(self) -> None:
         current, sockets = self._current, self._sockets
         self._current, self._sockets = None, {}
+        self._hurry()
         if current is not None:
-            await _retire(current, sockets)
+            await _retire(sockets, current.end())
         if self._endings:
             await asyncio.wait(self._endings)
 
@@ -208,6 +221,8 @@ class Generation:
         self._sockets = sockets
         self._private = private
         self.count = count
+        self.hurried = asyncio.Event()
+        """It has left, and somebody waits for it to be gone."""
         self._ended = asyncio.Event()
         self._tending: list[asyncio.Task[None]] = []
         self._running: dict[int, asyncio.subprocess.Process] = {}
@@ -251,6 +266,28 @@ class Generation:
                 elif self._silent[number] >= STILL_SECONDS + DUMP_SECONDS:
                     with contextlib.suppress(ProcessLookupError):
                         process.kill()
+
+    async def leave(self) -> None:
+        """End all workers once they have answered what they have under way."""
+        self._ended.set()
+        self._tell({"do": "leave", "key": None, "seconds": LEAVE_SECONDS})
+        for number, process in self._running.items():
+            if number not in self._silent:  # it serves nobody yet
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+        gone = asyncio.ensure_future(asyncio.wait(self._tending))
+        hurried = asyncio.ensure_future(self.hurried.wait())
+        await asyncio.wait({gone, hurried}, timeout=LEAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if hurried.done():
+            await asyncio.wait({gone}, timeout=HURRY_SECONDS)
+        hurried.cancel()
+        self._tell({"do": "cut", "key": None})
+        await self.end()
+        await gone
+
+    def _tell(self, message: dict[str, object]) -> None:
+        for writer in self._buses.values():
+            writer.write(json.dumps(message).encode() + b"\n")
 
     async def end(self) -> None:
         """End all workers, by force where they take too long."""
@@ -370,7 +407,7 @@ class Generation:
                         self._running[number].kill()
 
 
-async def _retire(generation: Generation, unused: Sockets) -> None:
+async def _retire(unused: Sockets, ending: Coroutine[None, None, object]) -> None:
     """End a generation; unused: the sockets that nobody else serves, which are closed when their queues are empty."""
     listeners = list(_all(unused))
     if listeners:
@@ -379,7 +416,7 @@ async def _retire(generation: Generation, unused: Sockets) -> None:
             logger.warning("some pending connections were dropped: the workers accept no connections")
     for listener in listeners:
         listener.close()
-    await generation.end()
+    await ending
 
 
 def _is_stopped(pid: int) -> bool:

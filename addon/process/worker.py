@@ -101,6 +101,10 @@ class Bus:
         self._working: set[asyncio.Future[object]] = set()
         self._questions: dict[int, tuple[dict[int, Any], asyncio.Event]] = {}
         self._asked = 0
+        self.patience: float | None = None
+        """Seconds that the end of this process may take, if the supervisor has said it."""
+        self.cut = asyncio.Event()
+        """The supervisor has no more patience."""
 
     async def start(self, purge: Purge, hint: Hint, settle: Callable[[Key], object]) -> None:
         """Listen from now on. All are told of a repository.
@@ -167,6 +171,11 @@ class Bus:
                         self._answer(said["ask"], said["number"], said["from"])
                     elif "answer" in said:
                         self._answered(said)
+                    elif said["do"] == "leave":
+                        self.patience = said["seconds"]
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    elif said["do"] == "cut":
+                        self.cut.set()
                     elif said["do"] in self.works and key is not None:
                         self._work(self.works[said["do"]]((key[0], key[1])))
                     elif said["do"] == "purge":

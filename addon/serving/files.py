@@ -68,15 +68,17 @@ class MissingObject(NotFound):
 class Source(NamedTuple):
     """Where a file's own bytes come from.
 
-    size, tag: of the file, or of the LFS object it stands for. held: they are served out of memory, not streamed.
-    data: the bytes, where they are on hand; head: the first of them, where they are not held. error: why they cannot be
-    had.
+    size, tag: of the file, or of the LFS object it stands for. identity: under which its forms are held; an object's
+    are its repository's alone, for anybody can name one, and only Forgejo says who may have it. held: they are served
+    out of memory, not streamed. data: the bytes, where they are on hand; head: the first of them, where they are not
+    held. error: why they cannot be had.
     """
 
     file: File
     pointer: LfsPointer | None
     size: int
     tag: str
+    identity: str
     held: bool
     data: bytes | None
     error: ForgejoError | None
@@ -138,7 +140,7 @@ class Files:
     def _is_held(self, source: Source, form: Form, work: Work) -> bool:
         """Whether the bytes of an encoded form are in memory."""
         if form.blob is None:
-            return bool(self._blobs.held_form(source.tag, form.coding))
+            return bool(self._blobs.held_form(source.identity, form.coding))
         return form.size is not None and isinstance(self._blobs.held_blob(Entry(form.blob, form.size, 0)), Blob)
 
     def _negotiated(
@@ -213,7 +215,9 @@ class Files:
                 return source._replace(error=MissingObject(NO_OBJECT_HINT))
             data = found if isinstance(found, bytes) else None
             error = found if isinstance(found, ForgejoError) else None
-            source = Source(file, pointer, pointer.size, pointer.oid, held, data, error)
+            assert lookup.repository is not None
+            identity = f"{pointer.oid} of {lookup.repository.id}"
+            source = Source(file, pointer, pointer.size, pointer.oid, identity, held, data, error)
             if found is None and held and wants_head:
                 return self._need_object(lookup, file, pointer)
         if wants_head and not source.held and source.error is None:
@@ -222,14 +226,14 @@ class Files:
 
     def _with_head(self, lookup: Lookup, source: Source, work: Work) -> Source | Need:
         """The first bytes of a file that is streamed."""
-        key = ("head", source.tag)
-        head = self._blobs.held_head(source.tag) or work.done.get(key)
+        key = ("head", source.identity)
+        head = self._blobs.held_head(source.identity) or work.done.get(key)
         if isinstance(head, bytes):
             return source._replace(head=head)
         if isinstance(head, ForgejoError):  # what is streamed will tell
             return source
         file, pointer = source.file, source.pointer
-        return Need(key, lambda: self._blobs.head(lookup, file, pointer, source.tag, source.size))
+        return Need(key, lambda: self._blobs.head(lookup, file, pointer, source.identity, source.size))
 
     def _is_broken_pointer(self, lookup: Lookup, file: File, data: bytes | None) -> bool:
         if data is None or not _may_be_pointer(lookup, file) or is_prose(file.path) or not is_pointer_with_crlf(data):
@@ -329,7 +333,7 @@ class Files:
         answer = _planned(plan, b"", lookup, work)
         if form is not None and on_its_way:
             answer.stream = lambda: self._blobs.encoded_stream(
-                lookup, file, pointer, source.tag, source.size, form.coding
+                lookup, file, pointer, source.identity, source.size, form.coding
             )
         else:
             answer.stream = lambda: self._blobs.stream(lookup, file, pointer, plan.start, plan.end)
@@ -352,7 +356,7 @@ class Files:
         """A form that is made on its way, or one that was kept; else what there is instead, to choose from again."""
         blobs, form = self._blobs, plan.form
         assert form is not None
-        body = blobs.held_form(source.tag, form.coding)
+        body = blobs.held_form(source.identity, form.coding)
         if body is None and form.size is None:
             if not blobs.may_encode(lookup):
                 return representation.at_rest()  # the file itself costs nothing, and is sent at once
@@ -371,16 +375,16 @@ class Files:
         self, request: Request, lookup: Lookup, source: Source, coding: str, work: Work
     ) -> bytes | Answer | Need:
         """A form that we make: once, on a thread, and held beside the file. Empty where it is no smaller."""
-        blobs, tag, data = self._blobs, source.tag, source.data
-        body = blobs.held_form(tag, coding)
+        blobs, identity, data = self._blobs, source.identity, source.data
+        body = blobs.held_form(identity, coding)
         if body is None:
-            key = ("form", tag, coding)
+            key = ("form", identity, coding)
             done = work.done.get(key)
             if isinstance(done, bytes):
                 return done
             if data is None:
                 return self._fetch(request, lookup, source)
-            return Need(key, lambda: blobs.form(tag, coding, data), from_forgejo=False)
+            return Need(key, lambda: blobs.form(identity, coding, data), from_forgejo=False)
         return body
 
     def _prepared(self, site: Site, source: Source, work: Work, said: SiteHeaders) -> Representation | Need:
@@ -510,7 +514,7 @@ def _plain(file: File, blob: Blob | ForgejoError | None, largest: int) -> Source
     held = entry.size <= largest and not isinstance(blob, BlobTooLarge)
     data = blob.data if isinstance(blob, Blob) else None
     error = blob if isinstance(blob, ForgejoError) and held else None
-    return Source(file, None, entry.size, entry.id, held, data, error)
+    return Source(file, None, entry.size, entry.id, entry.id, held, data, error)
 
 
 def _reads_head(file: File) -> bool:

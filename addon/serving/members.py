@@ -96,10 +96,7 @@ class Members:
             return Need(key, lambda: self._asked(reader, session, repository, id))
         if right.verdict is Verdict.YES:
             work.by_cookie = True
-            work.facts += [
-                self._readers.session_fact(id, session),
-                self._readers.fact(reader, repository, right),
-            ]
+            work.facts.append(self._readers.session_fact(id, session))
             ends = self._clock() + session.ends - self._now()
             work.good_until = min(work.good_until, right.until, ends)
             return None

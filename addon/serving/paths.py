@@ -109,7 +109,8 @@ class Paths:
                 return None
             order = _order(site, listing.folder, sort)
             return self._listed(request, lookup, _listing_page(site, listing, order, 1, sort), work)
-        name = ("listing", site.commit, site.prefix or "", listing.path, sort, str(number))
+        # With whose it is, which the page shows: forks have the same commits, and may be nobody else's affair.
+        name = ("listing", site.owner, site.name, site.commit, site.prefix or "", listing.path, sort, str(number))
         page = self._blobs.held_page(name) or work.done.get(name)
         if not isinstance(page, bytes):
             key = ("order", site.commit, site.prefix or "", listing.folder, sort)

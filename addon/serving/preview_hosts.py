@@ -40,7 +40,8 @@ from addon.web.routing import Path, PreviewRequest
 NO_PREVIEW = "There is no such preview."
 _HINT = (
     "A preview ends with its branch or pull request, and after a while without a change. Which there are is said by"
-    " `previews` in the file `.pages` of the default branch."
+    " `previews` in the file `.pages` of the default branch. A pull request from a fork waits, after each push, until"
+    " somebody who can write labels it `preview` or approves it."
 )
 _MOST_LISTED = 200
 

@@ -12,7 +12,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from addon import templates
@@ -61,6 +63,8 @@ __all__ = ["METHODS", "OWN_HEADER", "Answer", "Header", "Headers", "Need", "Page
 logger = logging.getLogger(__name__)
 
 _MOST_NEEDS = 24
+
+Stream = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 
 
 class Explained(NamedTuple):
@@ -164,7 +168,7 @@ class PagesServer:
         try:
             household = visitor_of(request.visitor().address)
             with (
-                on_account(visitor=self._households.visitor("", household)),
+                on_account(visitor=self._visitor(request)),
                 traced(request.header(b"traceparent"), request.method, _traced_as(request)) as outcome,
             ):
                 for _ in range(_MOST_NEEDS):
@@ -197,12 +201,25 @@ class PagesServer:
         result = self._hosts.host(request, work)
         if work.locked and isinstance(result, Answer):  # the one way out, for files, redirects, errors, 304s and all
             _keep_private(result)
+        if isinstance(result, Answer) and result.stream is not None:
+            result.stream = partial(self._streamed, result.stream, request, work.owner)
         if isinstance(result, Answer) and work.shown is not None:
             shown = work.shown
             result.about = About("/".join(shown.key), shown.commit or "", result.about.reason, result.about.detail)
         if isinstance(result, Answer) and work.facts and not work.done and (work.by_cookie or not work.locked):
             result.basis = Basis(tuple(work.facts), work.good_until, work.plain_http)
         return result
+
+    @asynccontextmanager
+    async def _streamed(self, stream: Stream, request: Request, owner: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A stream, begun on the account of who asked for it, whoever does so."""
+        async with AsyncExitStack() as stack:
+            with on_account(owner=owner, visitor=self._visitor(request)):
+                chunks = await stack.enter_async_context(stream())
+            yield chunks
+
+    def _visitor(self, request: Request) -> str:
+        return self._households.visitor("", visitor_of(request.visitor().address))
 
     async def _fulfil(self, need: Need, work: Work) -> object:
         work.fetched |= need.from_forgejo

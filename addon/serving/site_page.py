@@ -101,7 +101,7 @@ def described(site: Site, found: list[Finding]) -> dict[str, Any]:
         "commit": site.commit,
         "root": site.prefix or ".",
         "files": len(site.tree),
-        "bytes": sum(row[3] for row in site.tree.rows()),
+        "bytes": site.tree.content_bytes,
         "pages": {
             "enabled": rules.enabled,
             "custom_domain": list(rules.custom_domains),

@@ -98,6 +98,10 @@ def contradictions(settled: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
         if settled["oauth_client_secret"] is None:
             message = "is required together with oauthClientId: Forgejo shows both when the application is created"
             yield ("oauthClientSecret", "oauthClientId"), message
+        if settled["address_style"] == "path":
+            message = "needs addressStyle subdomain: by path, every site is at pagesDomain, where logins come back to"
+            message += ", and could take them"
+            yield ("oauthClientId", "addressStyle"), message
         if settled["processes"] > 1 and not (
             settled["redis_host"] or settled["redis_url"] or settled["redis_sentinels"]
         ):

@@ -6,6 +6,8 @@ An answer here is a value or "no answer": nothing that Redis does, or does not, 
 `redisTimeout`, connection and thread included. After the first failure Redis counts as *away*: nobody asks it, a task
 knocks until it answers, says what is owed (purges first) and only then lets others ask again. So an outage costs one
 visitor one wait, not every visitor one. What is read is verified before it is believed, and dropped where it lies.
+Visitors take turns at the threads, and who would come too late is told nothing, which does not make Redis away: however
+many questions one visitor causes, those of others are asked next.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ from typing import Any, Final, TypeVar
 import resp
 from addon.net.call_meter import CallMeter
 from addon.net.tracing import question
+from addon.net.turns import Dropped, Party, TooLate, Turns, account
 from addon.settings.schema import Settings
 from addon.shared import added_locks, reads, records, writes
 from addon.shared.lookup import Key, Lookup, Wanted
@@ -38,8 +41,8 @@ LOCK_LIFE: Final = 10.0
 MOST_PENDING: Final = 16 * 1024 * 1024
 """Bytes that wait for Redis to come back."""
 _BATCH = 2 * 1024 * 1024
-_MOST_WAITING = 512
-"""Jobs for the threads; beyond, what Redis knows is not worth waiting for."""
+_PATIENCE: Final = 0.5
+"""How much of the time for an answer may be over before Redis is asked; who waits longer does without."""
 SAID_AGAIN: Final = 30.0
 """Seconds for which a purge is said again to a server that takes another's place: longer than any failover takes."""
 _TOUCH_SECONDS = 30.0
@@ -113,8 +116,10 @@ class Shared:
         """What the client counts of commands, where it is one of the settings."""
         self.trips = 0
         """Round trips made so far."""
+        self.turns = Turns(threads, most_each=-(-3 * threads // 4), expected=0.002)
+        """Where jobs wait for a thread: a visitor alone, however much it asks for, leaves some to the others."""
         self._threads = ThreadPoolExecutor(threads, "pages-redis")
-        self._waiting = 0
+        self._under_way = 0
         self._closing = False
         self._knocking: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
@@ -175,24 +180,25 @@ class Shared:
         if known is not None and known.repository is not None:
             branch, called = known.repository.default_branch, records.password_place(known.repository)
             commit = known.commit if known.fault in records.STORED else None
-        return await self._run(lambda trips: reads.look(trips, key, branch, commit, wanted, called))
+        return await self._run(lambda trips: reads.look(trips, key, branch, commit, wanted, called), kept=False)
 
     async def added_lock(self, place: Key) -> str | None:
         """The hash that stands in Redis as a site's password; place: as `records.password_place` says."""
-        return await self._run(lambda trips: added_locks.added_lock(trips, place))
+        return await self._run(lambda trips: added_locks.added_lock(trips, place), kept=False)
 
     async def blobs(self, wanted: Iterable[tuple[str, int]]) -> dict[str, bytes]:
         """Those of the files (ids and sizes) that Redis has, verified against their ids, in one trip."""
         names = {records.blob_key(blob_id): (blob_id, size) for blob_id, size in wanted if size <= self.largest_file}
         if not names:
             return {}
-        return await self._run(lambda trips: reads.blobs(trips, names)) or {}
+        return await self._run(lambda trips: reads.blobs(trips, names), kept=False) or {}
 
     async def lfs_object(self, key: Key, oid: str, size: int) -> bytes | None:
         """The bytes of a Git LFS object, verified."""
         if size > self.largest_file:
             return None
-        return await self._run(lambda trips: reads.lfs_object(trips, records.object_key(key, oid), oid, size))
+        name = records.object_key(key, oid)
+        return await self._run(lambda trips: reads.lfs_object(trips, name, oid, size), kept=False)
 
     async def run(self, job: Callable[[RoundTrips], T]) -> T | None:
         """What a job of somebody else's says, run on a thread; None where Redis gives no answer in time."""
@@ -336,27 +342,36 @@ class Shared:
     # Jobs, and what becomes of them.
 
     async def _run(
-        self, job: Callable[[RoundTrips], T], failed: Callable[[], object] | None = None, *, knocking: bool = False
+        self,
+        job: Callable[[RoundTrips], T],
+        failed: Callable[[], object] | None = None,
+        *,
+        knocking: bool = False,
+        kept: bool = True,
     ) -> T | None:
-        """What a job says, run on a thread of ours; None where it does not say so in time. failed: called then."""
-        if (self.away and not knocking) or self._closing or self._waiting >= _MOST_WAITING:
+        """What a job says, run on a thread of ours; None where it does not say so in time. failed: called then.
+
+        kept: whether it is run also where nobody waits for it any more.
+        """
+        if (self.away and not knocking) or self._closing:
             if failed is not None:
                 failed()
             return None
         deadline = time.monotonic() + self.timeout
-        self._waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, self._job, job, deadline)
-        future.add_done_callback(self._done)
         try:
             name, began = _named(job), time.perf_counter()
+            party = account()
+            turn = self.turns.turn(_PATIENCE * self.timeout, party=Party(party.visitor or party.owner), kept=kept)
             with question("Redis", name) as asked:
                 try:
-                    async with asyncio.timeout(self.timeout):
-                        answer = await future
+                    async with turn, asyncio.timeout(deadline - time.monotonic()):
+                        answer = await self._on_thread(job, deadline)
                     asked.came_to = "nothing" if answer is None else "an answer"
                 finally:
                     self.meter.measure("job", "200" if asked.came_to else "", time.perf_counter() - began)
             return answer
+        except (TooLate, Dropped):
+            pass
         except TimeoutError:
             self._lost(f"no answer within {self.timeout:g} s")
         except (resp.WritesRefused, resp.ReadOnly) as error:
@@ -390,8 +405,14 @@ class Shared:
         finally:
             self.trips += trips.made
 
+    async def _on_thread(self, job: Callable[[RoundTrips], T], deadline: float) -> T:
+        self._under_way += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self._job, job, deadline)
+        future.add_done_callback(self._done)
+        return await future
+
     def _done(self, future: "asyncio.Future[Any]") -> None:
-        self._waiting -= 1
+        self._under_way -= 1
         if not future.cancelled():
             future.exception()
 

@@ -4,8 +4,8 @@
 
 A record stands in Redis where that took it, else in this process, never in both: so it is taken once, whoever asks, and
 whatever becomes of Redis meanwhile. It is sealed (`access/sealing.py`), so Redis can lose one and make none. All are
-bounded: by their life, by number, and by number for each party that puts them, whose own oldest gives way first; what
-gives way goes from Redis as well.
+bounded: by their life, by number, and by number for each household and each larger network that puts them, whose own
+oldest gives way first; what gives way goes from Redis as well.
 """
 
 import time
@@ -14,14 +14,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from addon.access.sealing import Sealer
+from addon.access.visitors import network_of
 from addon.shared import records
 from addon.shared.cache import Shared
 from addon.shared.round_trips import RoundTrips, checked_replies
 
+_HOUSEHOLDS = 10
+"""A network may have as much as so many households: else 256 /64s of one customer would push out everybody's."""
+
 
 class _Put(NamedTuple):
     until: float
-    party: str
+    parties: tuple[str, ...]
     sealed: str | None  # None: Redis has it
 
 
@@ -39,7 +43,7 @@ class OneUse:
         most_each: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """life: seconds. most, most_each: records that are kept, in all and of one party."""
+        """life: seconds. most, most_each: records that are kept, in all and of one household."""
         self._prefix = f"{records.PREFIX}{kind}:"
         self._life = life
         self._sealer = sealer
@@ -55,10 +59,11 @@ class OneUse:
         return len(self._put)
 
     async def put(self, id: str, fields: dict[str, Any], party: str) -> None:
-        """Keep a record until it is taken. id: its name, unguessable; party: on whose account."""
+        """Keep a record until it is taken. id: its name, unguessable; party: the household on whose account."""
         name = self._prefix + id
         sealed = self._sealer.seal(name, fields)
-        going = self._made_room(party)
+        parties = tuple(dict.fromkeys((party, network_of(party))))
+        going = self._made_room(parties)
         in_redis = False
         if self._shared is not None:
 
@@ -69,8 +74,9 @@ class OneUse:
                 return True
 
             in_redis = bool(await self._shared.run(write))
-        self._put[id] = _Put(self._clock() + self._life, party, None if in_redis else sealed)
-        self._parties.setdefault(party, OrderedDict())[id] = None
+        self._put[id] = _Put(self._clock() + self._life, parties, None if in_redis else sealed)
+        for each in parties:
+            self._parties.setdefault(each, OrderedDict())[id] = None
 
     async def take(self, id: str) -> dict[str, Any] | None:
         """A record that nobody took before; None where there is none, or nobody can say so."""
@@ -88,23 +94,27 @@ class OneUse:
         found = await self._shared.run(read)
         return None if found is None else self._sealer.opened(name, found.decode("ascii", "replace"))
 
-    def _made_room(self, party: str) -> list[str]:
+    def _made_room(self, parties: tuple[str, ...]) -> list[str]:
         """Drop what is over, and what gives way to one more; the names in Redis of those that gave way."""
         now, going = self._clock(), []
         while self._put and next(iter(self._put.values())).until <= now:
             self._drop(next(iter(self._put)))
-        own = self._parties.get(party, ())
-        if len(own) >= self._most_each:
-            going.append(next(iter(own)))
-        elif len(self._put) >= self._most:
-            going.append(next(iter(self._put)))
+        for party, most in zip(parties, (self._most_each, _HOUSEHOLDS * self._most_each)):
+            own = self._parties.get(party, ())
+            if len(own) >= most:
+                going.append(next(iter(own)))
+                break
+        else:
+            if len(self._put) >= self._most:
+                going.append(next(iter(self._put)))
         return [self._prefix + id for id in going if (gone := self._drop(id)) is not None and gone.sealed is None]
 
     def _drop(self, id: str) -> _Put | None:
         found = self._put.pop(id, None)
         if found is not None:
-            own = self._parties[found.party]
-            del own[id]
-            if not own:
-                del self._parties[found.party]
+            for party in found.parties:
+                own = self._parties[party]
+                del own[id]
+                if not own:
+                    del self._parties[party]
         return found

@@ -327,7 +327,7 @@ def read_site(data: bytes, commit: str) -> Contents:
     fault = _of(fields, "fault", str, optional=True)
     if fault is not None:
         fault = Fault.__members__.get(fault.upper())
-        if fault not in STORED:
+        if fault is None or fault not in STORED:
             raise Broken("fault")
     told = _of(fields, "site", dict, optional=True)
     if told is None and fault is None:

@@ -108,7 +108,7 @@ def host_of(text: str) -> tuple[str, str, str] | None:
     host, colon, port = authority.partition(":")
     if "@" in authority:
         raise Unfit("an address with a user name is not offered", "write the host alone")
-    if "*" in authority or ":splat" in authority or (colon and not _PORT.fullmatch(f":{port}")):
+    if "*" in authority or (colon and not _PORT.fullmatch(f":{port}")):
         raise Unfit(
             "the host may not come out of the visitor’s address: anybody could send your visitors anywhere",
             "write the host out",

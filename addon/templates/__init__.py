@@ -345,6 +345,10 @@ def in_order(entries: Iterable[ListingEntry], sort: Sort = "name") -> list[Listi
     return found
 
 
+_MOST_ABOVE = 32
+"""Folders above a listed one that are named: each takes as many `../` as it is far."""
+
+
 def listing(
     title_path: str,
     breadcrumbs: Sequence[str],
@@ -370,9 +374,11 @@ def listing(
     rows = in_order(entries, sort)
     crumbs = list(breadcrumbs) or ["/"]
     folders = sum(entry.kind == "dir" for entry in rows)
+    near = crumbs[:-1][-_MOST_ABOVE:]
+    above = [("../" * (len(near) - place), label) for place, label in enumerate(near)]
     return _LISTING.render(
         title_path=title_path,
-        ancestors=[("../" * (len(crumbs) - 1 - place), label) for place, label in enumerate(crumbs[:-1])],
+        ancestors=above,
         current=crumbs[-1],
         rows=rows,
         sort=sort,

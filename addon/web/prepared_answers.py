@@ -29,7 +29,10 @@ Key = tuple[bytes, bytes]
 
 
 class Facts(Protocol):
-    """Where facts are held by key: the memory."""
+    """Where facts are held by key: the memory. changes: a number, another whenever anything was changed there."""
+
+    @property
+    def changes(self) -> int: ...
 
     def get(self, key: tuple[str, ...], /) -> object | None: ...
 
@@ -89,16 +92,42 @@ class PreparedAnswer(NamedTuple):
 
 
 class Repeat:
-    """A whole request and its ready answer, with the bytes of the present second."""
+    """A request that may come again, with its ready answer, made ready for the present second.
 
-    __slots__ = ("answer", "date", "fields", "key", "wire")
+    It may be sent until `until` (monotonic seconds), as long as `seen` is the number of the memory's changes: between
+    two of these, nothing that it was made from can have become another, and to look would be most of its costs.
+    tally: counts it.
+    """
 
-    def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields) -> None:
+    __slots__ = ("answer", "date", "fields", "key", "seen", "tally", "until")
+
+    def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields, tally: Tally) -> None:
         self.key = key
         self.answer = answer
         self.fields = fields
+        self.tally = tally
         self.date = b""
+        self.seen = -1
+        self.until = 0.0
+
+    def tell(self, date: bytes, date_field: bytes) -> None:
+        """Make the bytes of a second. date: its Date line; date_field: the same in HPACK."""
+        self.date = date
+
+
+class Http1Repeat(Repeat):
+    """A whole request of HTTP/1. wire: what is sent."""
+
+    __slots__ = ("wire",)
+
+    def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields) -> None:
+        super().__init__(key, answer, fields, answer.tally)
         self.wire = b""
+
+    def tell(self, date: bytes, date_field: bytes) -> None:
+        """As `Repeat`."""
+        self.date = date
+        self.wire = b"".join((self.answer.start, date, self.answer.rest))
 
 
 class PreparedAnswers:

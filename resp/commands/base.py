@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
+from resp.arguments import Convert
 from resp.encoding import Argument
-from resp.words import Convert
 
 if TYPE_CHECKING:
     # Type checkers bring this module along; Python before 3.13 has no defaults for type parameters.

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from resp.arguments import Key
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import is_ok
-from resp.words import Key, at_least_one, one_of
+from resp.words import at_least_one, one_of
 
 
 class BitField:

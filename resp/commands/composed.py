@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal, NoReturn, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NoReturn, TypeVar, overload
 
+from resp.arguments import Key, Number, Pattern
 from resp.commands.base import B
 from resp.commands.bitmaps import Bitmaps
 from resp.commands.connections import Connections
@@ -25,7 +26,8 @@ from resp.commands.strings import Strings
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import Cast
-from resp.words import Key
+
+T = TypeVar("T")
 
 
 class Commands(
@@ -60,63 +62,40 @@ class Composed(Commands[B]):
 
     # ---- all of something ----------------------------------------------------------------------------------------
 
-    def scan_iter(
-        self, match: Argument | None = None, count: int | None = None, _type: str | None = None
-    ) -> Iterator[B]:
+    def scan_iter(self, match: Pattern = None, count: Number = None, _type: str | None = None) -> Iterator[B]:
         """All keys, in no order; a key may come twice, and one that comes and goes meanwhile may be missed."""
-        cursor = 0
-        while True:
-            cursor, found = self.scan(cursor, match, count, _type)
-            yield from found
-            if not cursor:
-                return
+        return _pages(lambda cursor: self.scan(cursor, match, count, _type))
 
     @overload
     def hscan_iter(
-        self,
-        name: Key,
-        match: Argument | None = None,
-        count: int | None = None,
-        no_values: Literal[False] | None = None,
+        self, name: Key, match: Pattern = None, count: Number = None, no_values: Literal[False] | None = None
     ) -> Iterator[tuple[B, B]]: ...
     @overload
     def hscan_iter(
-        self, name: Key, match: Argument | None = None, count: int | None = None, *, no_values: Literal[True]
+        self, name: Key, match: Pattern = None, count: Number = None, *, no_values: Literal[True]
     ) -> Iterator[B]: ...
     def hscan_iter(
-        self, name: Key, match: Argument | None = None, count: int | None = None, no_values: bool | None = None
+        self, name: Key, match: Pattern = None, count: Number = None, no_values: bool | None = None
     ) -> Iterator[Any]:
         """All `(field, value)` of a hash, or all fields with no_values, in no order."""
-        cursor = 0
-        while True:
-            if no_values:
-                cursor, fields = self.hscan(name, cursor, match, count, no_values=True)
-                yield from fields
-            else:
-                cursor, pairs = self.hscan(name, cursor, match, count)
-                yield from pairs.items()
-            if not cursor:
-                return
+        if no_values:
+            return _pages(lambda cursor: self.hscan(name, cursor, match, count, no_values=True))
 
-    def sscan_iter(self, name: Key, match: Argument | None = None, count: int | None = None) -> Iterator[B]:
+        def pairs(cursor: int) -> tuple[int, Iterable[tuple[B, B]]]:
+            cursor, found = self.hscan(name, cursor, match, count)
+            return cursor, found.items()
+
+        return _pages(pairs)
+
+    def sscan_iter(self, name: Key, match: Pattern = None, count: Number = None) -> Iterator[B]:
         """All members of a set, in no order."""
-        cursor = 0
-        while True:
-            cursor, found = self.sscan(name, cursor, match, count)
-            yield from found
-            if not cursor:
-                return
+        return _pages(lambda cursor: self.sscan(name, cursor, match, count))
 
     def zscan_iter(
-        self, name: Key, match: Argument | None = None, count: int | None = None, score_cast_func: Cast = float
+        self, name: Key, match: Pattern = None, count: Number = None, score_cast_func: Cast = float
     ) -> Iterator[tuple[B, float]]:
         """All `(member, score)`, in no order."""
-        cursor = 0
-        while True:
-            cursor, found = self.zscan(name, cursor, match, count, score_cast_func)
-            yield from found
-            if not cursor:
-                return
+        return _pages(lambda cursor: self.zscan(name, cursor, match, count, score_cast_func))
 
     # ---- as a mapping --------------------------------------------------------------------------------------------
 
@@ -158,3 +137,13 @@ class Composed(Commands[B]):
     ) -> Lock:
         """A lock that all clients of the server share: see `resp.Lock`, and what it cannot do."""
         return Lock(self, name, timeout, sleep, blocking, blocking_timeout, thread_local, raise_on_release_error)
+
+
+def _pages(scan: Callable[[int], tuple[int, Iterable[T]]]) -> Iterator[T]:
+    """What a command finds that gives a part and the cursor of the next one, until the cursor is 0."""
+    cursor = 0
+    while True:
+        cursor, found = scan(cursor)
+        yield from found
+        if not cursor:
+            return

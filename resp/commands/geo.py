@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from resp.arguments import Key, Number
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import as_float, as_places, located
-from resp.words import Key, at_least_one, conditions, one_of
+from resp.words import at_least_one, conditions, one_of, option
 
 
 class Geo(CommandGroup[B]):
@@ -27,7 +28,7 @@ class Geo(CommandGroup[B]):
             raise InvalidArgument("only one of nx and xx can be given")
         if len(values) % 3 or not values:
             raise InvalidArgument("a place is three values: longitude, latitude, member")
-        args: list[Argument] = ["GEOADD", name, *conditions(nx, xx, False, False)]
+        args: list[Argument] = ["GEOADD", name, *conditions(nx, xx)]
         return self._do([*args, *(["CH"] if ch else []), *values])
 
     def geodist(self, name: Key, place1: Argument, place2: Argument, unit: str | None = None) -> float | None:
@@ -53,7 +54,7 @@ class Geo(CommandGroup[B]):
         width: float | None = None,
         height: float | None = None,
         sort: str | None = None,
-        count: int | None = None,
+        count: Number = None,
         any: bool = False,
         withcoord: bool = False,
         withdist: bool = False,
@@ -64,10 +65,8 @@ class Geo(CommandGroup[B]):
         sort: "ASC" or "DESC" by distance. count: so many at most, with `any` the first ones found. withdist, withhash,
         withcoord: each as a tuple of member, distance, hash, `(longitude, latitude)`, as far as asked for.
         """
-        where = _around(member, longitude, latitude, unit, radius, width, height, sort, count, any)
-        args: list[Argument] = ["GEOSEARCH", name, *where]
-        wanted = (("WITHDIST", withdist), ("WITHHASH", withhash), ("WITHCOORD", withcoord))
-        args += [word for word, asked in wanted if asked]
+        args = ["GEOSEARCH", name, *_middle(member, longitude, latitude), *_area(radius, width, height, unit)]
+        args += [*_some(sort, count, any), *_told(withdist, withhash, withcoord)]
         return self._do(args, located(withdist, withhash, withcoord))
 
     def geosearchstore(
@@ -82,13 +81,14 @@ class Geo(CommandGroup[B]):
         width: float | None = None,
         height: float | None = None,
         sort: str | None = None,
-        count: int | None = None,
+        count: Number = None,
         any: bool = False,
         storedist: bool = False,
     ) -> int:
         """Put what `geosearch` finds into `dest`, with storedist by distance; how many there are."""
-        where = _around(member, longitude, latitude, unit, radius, width, height, sort, count, any)
-        return self._do(["GEOSEARCHSTORE", dest, name, *where, *(["STOREDIST"] if storedist else [])])
+        args = ["GEOSEARCHSTORE", dest, name, *_middle(member, longitude, latitude)]
+        args += [*_area(radius, width, height, unit), *_some(sort, count, any)]
+        return self._do([*args, *(["STOREDIST"] if storedist else [])])
 
     def georadius(
         self,
@@ -100,15 +100,17 @@ class Geo(CommandGroup[B]):
         withdist: bool = False,
         withcoord: bool = False,
         withhash: bool = False,
-        count: int | None = None,
+        count: Number = None,
         sort: str | None = None,
         store: Key | None = None,
         store_dist: Key | None = None,
         any: bool = False,
     ) -> Any:
         """Members around a place, by the command that `geosearch` replaces; with a store, how many there are."""
-        args: list[Argument] = [name, longitude, latitude, radius]
-        return self._radius("GEORADIUS", args, unit, withdist, withcoord, withhash, count, sort, store, store_dist, any)
+        args: list[Argument] = ["GEORADIUS", name, longitude, latitude, radius, _unit(unit or "m")]
+        told = _told(withdist, withhash, withcoord)
+        words = _radius(args, told, _some(sort, count, any), store, store_dist)
+        return self._do(words, located(withdist, withhash, withcoord))
 
     def georadiusbymember(
         self,
@@ -119,47 +121,17 @@ class Geo(CommandGroup[B]):
         withdist: bool = False,
         withcoord: bool = False,
         withhash: bool = False,
-        count: int | None = None,
+        count: Number = None,
         sort: str | None = None,
         store: Key | None = None,
         store_dist: Key | None = None,
         any: bool = False,
     ) -> Any:
         """Members around a member, by the command that `geosearch` replaces; with a store, how many there are."""
-        args: list[Argument] = [name, member, radius]
-        return self._radius(
-            "GEORADIUSBYMEMBER", args, unit, withdist, withcoord, withhash, count, sort, store, store_dist, any
-        )
-
-    def _radius(
-        self,
-        command: str,
-        args: list[Argument],
-        unit: str | None,
-        withdist: bool,
-        withcoord: bool,
-        withhash: bool,
-        count: int | None,
-        sort: str | None,
-        store: Key | None,
-        store_dist: Key | None,
-        any: bool,
-    ) -> Any:
-        if store is not None and store_dist is not None:
-            raise InvalidArgument("only one of store and store_dist can be given")
-        if store is None and store_dist is None:
-            # Only this form may be sent to a replica, and a second time.
-            command += "_RO"
-        elif withdist or withcoord or withhash:
-            raise InvalidArgument("what is stored cannot be told at the same time")
-        args = [command, *args, _unit(unit or "m")]
-        wanted = (("WITHDIST", withdist), ("WITHHASH", withhash), ("WITHCOORD", withcoord))
-        args += [word for word, asked in wanted if asked]
-        args += _some(sort, count, any)
-        for word, key in (("STORE", store), ("STOREDIST", store_dist)):
-            if key is not None:
-                args += [word, key]
-        return self._do(args, located(withdist, withhash, withcoord))
+        args: list[Argument] = ["GEORADIUSBYMEMBER", name, member, radius, _unit(unit or "m")]
+        told = _told(withdist, withhash, withcoord)
+        words = _radius(args, told, _some(sort, count, any), store, store_dist)
+        return self._do(words, located(withdist, withhash, withcoord))
 
 
 def _unit(given: str) -> str:
@@ -177,28 +149,35 @@ def _some(sort: str | None, count: int | None, any: bool) -> list[Argument]:
     return args if sort is None else [*args, one_of(sort, "ASC", "DESC")]
 
 
-def _around(
-    member: Argument | None,
-    longitude: float | None,
-    latitude: float | None,
-    unit: str,
-    radius: float | None,
-    width: float | None,
-    height: float | None,
-    sort: str | None,
-    count: int | None,
-    any: bool,
-) -> list[Argument]:
+def _middle(member: Argument | None, longitude: float | None, latitude: float | None) -> list[Argument]:
     if member is not None and longitude is None and latitude is None:
-        args: list[Argument] = ["FROMMEMBER", member]
-    elif member is None and longitude is not None and latitude is not None:
-        args = ["FROMLONLAT", longitude, latitude]
-    else:
-        raise InvalidArgument("the middle is either a member, or longitude and latitude")
+        return ["FROMMEMBER", member]
+    if member is None and longitude is not None and latitude is not None:
+        return ["FROMLONLAT", longitude, latitude]
+    raise InvalidArgument("the middle is either a member, or longitude and latitude")
+
+
+def _area(radius: float | None, width: float | None, height: float | None, unit: str) -> list[Argument]:
     if radius is not None and width is None and height is None:
-        args += ["BYRADIUS", radius, _unit(unit)]
-    elif radius is None and width is not None and height is not None:
-        args += ["BYBOX", width, height, _unit(unit)]
-    else:
-        raise InvalidArgument("the area is either a radius, or width and height")
-    return [*args, *_some(sort, count, any)]
+        return ["BYRADIUS", radius, _unit(unit)]
+    if radius is None and width is not None and height is not None:
+        return ["BYBOX", width, height, _unit(unit)]
+    raise InvalidArgument("the area is either a radius, or width and height")
+
+
+def _told(distance: bool, geohash: bool, place: bool) -> list[Argument]:
+    """What to tell of each member; `resp.replies.located` takes it apart again."""
+    return [word for word, asked in (("WITHDIST", distance), ("WITHHASH", geohash), ("WITHCOORD", place)) if asked]
+
+
+def _radius(
+    args: list[Argument], told: list[Argument], some: list[Argument], store: Key | None, store_dist: Key | None
+) -> list[Argument]:
+    """The words of both: what stores nothing may be sent to a replica, and a second time."""
+    if store is not None and store_dist is not None:
+        raise InvalidArgument("only one of store and store_dist can be given")
+    if store is None and store_dist is None:
+        return [f"{args[0]!s}_RO", *args[1:], *told, *some]
+    if told:
+        raise InvalidArgument("what is stored cannot be told at the same time")
+    return [*args, *some, *option("STORE", store), *option("STOREDIST", store_dist)]

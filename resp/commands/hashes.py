@@ -5,17 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
+from resp.arguments import Key, Keys, Moment, Number, Pattern, Seconds
 from resp.commands.base import B, CommandGroup
+from resp.commands.options import Conditions, Lifetime
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import as_couples, as_float, as_pairs, as_scan, as_scan_pairs, is_ok
 from resp.words import (
-    Key,
-    Keys,
-    Moment,
-    Seconds,
     at_least_one,
     conditions,
     counted,
@@ -76,7 +74,7 @@ class Hashes(CommandGroup[B]):
         args: list[Argument] = ["HSETEX", name]
         if data_persist_option is not None:
             args.append(one_of(data_persist_option, "FNX", "FXX"))
-        args += expiry(ex, px, exat, pxat, keepttl, "KEEPTTL")
+        args += expiry(keepttl, "KEEPTTL", ex, px, exat, pxat)
         return self._do([*args, "FIELDS", len(fields) // 2, *fields], bool)
 
     def hget(self, name: Key, key: Argument) -> B | None:
@@ -96,18 +94,9 @@ class Hashes(CommandGroup[B]):
         """The values of fields, which are deleted (Redis 8, Valkey 9.1)."""
         return self._do(["HGETDEL", name, "FIELDS", *counted(keys, "field")])
 
-    def hgetex(
-        self,
-        name: Key,
-        *keys: Argument,
-        ex: Seconds | None = None,
-        px: Seconds | None = None,
-        exat: Moment | None = None,
-        pxat: Moment | None = None,
-        persist: bool = False,
-    ) -> list[B | None]:
+    def hgetex(self, name: Key, *keys: Argument, persist: bool = False, **life: Unpack[Lifetime]) -> list[B | None]:
         """The values of fields, whose life is changed at the same time (Redis 8, Valkey 9)."""
-        args: list[Argument] = ["HGETEX", name, *expiry(ex, px, exat, pxat, persist, "PERSIST")]
+        args: list[Argument] = ["HGETEX", name, *expiry(persist, "PERSIST", **life)]
         return self._do([*args, "FIELDS", *counted(keys, "field")])
 
     def hdel(self, name: Key, *keys: Argument) -> int:
@@ -149,7 +138,7 @@ class Hashes(CommandGroup[B]):
     @overload
     def hrandfield(self, key: Key, count: int, withvalues: Literal[True]) -> list[tuple[B, B]]: ...
     def hrandfield(
-        self, key: Key, count: int | None = None, withvalues: bool = False
+        self, key: Key, count: Number = None, withvalues: bool = False
     ) -> B | list[B] | list[tuple[B, B]] | None:
         """Some field, or `count` of them as a list (negative: the same may come again); `(field, value)` withvalues."""
         if count is None:
@@ -162,61 +151,28 @@ class Hashes(CommandGroup[B]):
 
     # ---- how long a field lives ----------------------------------------------------------------------------------
 
-    def hexpire(
-        self,
-        name: Key,
-        seconds: Seconds,
-        *fields: Argument,
-        nx: bool = False,
-        xx: bool = False,
-        gt: bool = False,
-        lt: bool = False,
-    ) -> list[int]:
+    def hexpire(self, name: Key, seconds: Seconds, *fields: Argument, **when: Unpack[Conditions]) -> list[int]:
         """Let fields live for so many seconds (Redis 7.4, Valkey 9).
 
         For each field: 1: done, 0: a condition forbade it, 2: it ended at once, -2: no such field or hash.
         """
-        return self._expire("HEXPIRE", name, _seconds(seconds), fields, conditions(nx, xx, gt, lt))
+        return self._expire("HEXPIRE", name, _seconds(seconds), fields, conditions(**when))
 
-    def hpexpire(
-        self,
-        name: Key,
-        milliseconds: Seconds,
-        *fields: Argument,
-        nx: bool = False,
-        xx: bool = False,
-        gt: bool = False,
-        lt: bool = False,
-    ) -> list[int]:
+    def hpexpire(self, name: Key, milliseconds: Seconds, *fields: Argument, **when: Unpack[Conditions]) -> list[int]:
         """Let fields live for so many milliseconds; results as for `hexpire`."""
-        return self._expire("HPEXPIRE", name, _milliseconds(milliseconds), fields, conditions(nx, xx, gt, lt))
+        return self._expire("HPEXPIRE", name, _milliseconds(milliseconds), fields, conditions(**when))
 
     def hexpireat(
-        self,
-        name: Key,
-        unix_time_seconds: Moment,
-        *fields: Argument,
-        nx: bool = False,
-        xx: bool = False,
-        gt: bool = False,
-        lt: bool = False,
+        self, name: Key, unix_time_seconds: Moment, *fields: Argument, **when: Unpack[Conditions]
     ) -> list[int]:
         """Let fields live until a Unix time in seconds, or a datetime; results as for `hexpire`."""
-        return self._expire("HEXPIREAT", name, moment(unix_time_seconds, 1), fields, conditions(nx, xx, gt, lt))
+        return self._expire("HEXPIREAT", name, moment(unix_time_seconds, 1), fields, conditions(**when))
 
     def hpexpireat(
-        self,
-        name: Key,
-        unix_time_milliseconds: Moment,
-        *fields: Argument,
-        nx: bool = False,
-        xx: bool = False,
-        gt: bool = False,
-        lt: bool = False,
+        self, name: Key, unix_time_milliseconds: Moment, *fields: Argument, **when: Unpack[Conditions]
     ) -> list[int]:
         """Let fields live until a Unix time in milliseconds, or a datetime; results as for `hexpire`."""
-        when = moment(unix_time_milliseconds, 1000)
-        return self._expire("HPEXPIREAT", name, when, fields, conditions(nx, xx, gt, lt))
+        return self._expire("HPEXPIREAT", name, moment(unix_time_milliseconds, 1000), fields, conditions(**when))
 
     def _expire(self, command: str, name: Key, time: int, fields: tuple[Argument, ...], when: list[Argument]) -> Any:
         return self._do([command, name, time, *when, "FIELDS", *counted(fields, "field")])
@@ -246,27 +202,16 @@ class Hashes(CommandGroup[B]):
         self,
         name: Key,
         cursor: int = 0,
-        match: Argument | None = None,
-        count: int | None = None,
+        match: Pattern = None,
+        count: Number = None,
         no_values: Literal[False] | None = None,
     ) -> tuple[int, dict[B, B]]: ...
     @overload
     def hscan(
-        self,
-        name: Key,
-        cursor: int = 0,
-        match: Argument | None = None,
-        count: int | None = None,
-        *,
-        no_values: Literal[True],
+        self, name: Key, cursor: int = 0, match: Pattern = None, count: Number = None, *, no_values: Literal[True]
     ) -> tuple[int, list[B]]: ...
     def hscan(
-        self,
-        name: Key,
-        cursor: int = 0,
-        match: Argument | None = None,
-        count: int | None = None,
-        no_values: bool | None = None,
+        self, name: Key, cursor: int = 0, match: Pattern = None, count: Number = None, no_values: bool | None = None
     ) -> tuple[int, dict[B, B]] | tuple[int, list[B]]:
         """Some fields and the next cursor: `(cursor, {field: value, …})`; with no_values `(cursor, [field, …])`."""
         args = scan_words(("HSCAN", name, cursor), match, count)

@@ -6,25 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from resp.arguments import Key, Keys, Moment, Number, Pattern, Seconds
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import as_bytes, as_scan, in_groups, is_ok
-from resp.words import (
-    Key,
-    Keys,
-    Moment,
-    Seconds,
-    at_least_one,
-    conditions,
-    limited,
-    milliseconds,
-    moment,
-    one_of,
-    scan_words,
-    seconds,
-    words,
-)
+from resp.words import at_least_one, conditions, limited, milliseconds, moment, one_of, scan_words, seconds, words
 
 
 class Keyspace(CommandGroup[B]):
@@ -112,7 +99,7 @@ class Keyspace(CommandGroup[B]):
         """Rename a key if there is none of the new name; True if that was done."""
         return self._do(("RENAMENX", src, dst), bool)
 
-    def copy(self, source: Key, destination: Key, destination_db: int | None = None, replace: bool = False) -> bool:
+    def copy(self, source: Key, destination: Key, destination_db: Number = None, replace: bool = False) -> bool:
         """Copy a value to another key, there or in another database; False if there is one and not `replace`."""
         args: list[Argument] = ["COPY", source, destination]
         if destination_db is not None:
@@ -136,8 +123,8 @@ class Keyspace(CommandGroup[B]):
         value: Argument,
         replace: bool = False,
         absttl: bool = False,
-        idletime: int | None = None,
-        frequency: int | None = None,
+        idletime: Number = None,
+        frequency: Number = None,
     ) -> bool:
         """Make a key of what `dump` gave; True.
 
@@ -162,8 +149,8 @@ class Keyspace(CommandGroup[B]):
     def sort(
         self,
         name: Key,
-        start: int | None = None,
-        num: int | None = None,
+        start: Number = None,
+        num: Number = None,
         by: Argument | None = None,
         get: Keys | None = None,
         desc: bool = False,
@@ -185,8 +172,8 @@ class Keyspace(CommandGroup[B]):
     def sort_ro(
         self,
         key: Key,
-        start: int | None = None,
-        num: int | None = None,
+        start: Number = None,
+        num: Number = None,
         by: Argument | None = None,
         get: Keys | None = None,
         desc: bool = False,
@@ -196,12 +183,12 @@ class Keyspace(CommandGroup[B]):
         return self._do(_sorting("SORT_RO", key, start, num, by, get, desc, alpha))
 
     def scan(
-        self, cursor: int = 0, match: Argument | None = None, count: int | None = None, _type: str | None = None
+        self, cursor: int = 0, match: Pattern = None, count: Number = None, _type: str | None = None
     ) -> tuple[int, list[B]]:
         """Some keys and the cursor for the next ones, 0 at the end: `(cursor, [key, …])`."""
         return self._do(scan_words(("SCAN", cursor), match, count, _type), as_scan)
 
-    def memory_usage(self, key: Key, samples: int | None = None) -> int | None:
+    def memory_usage(self, key: Key, samples: Number = None) -> int | None:
         """The memory a key takes, in bytes; None if there is no such key."""
         return self._do(["MEMORY", "USAGE", key] + ([] if samples is None else ["SAMPLES", samples]))
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import overload
 
+from resp.arguments import Key, Keys, Number
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.replies import as_taken, is_ok
-from resp.words import Key, Keys, at_least_one, numkeys_of, one_of, option, words
+from resp.words import at_least_one, numkeys_of, one_of, option, words
 
 
 class Lists(CommandGroup[B]):
@@ -41,7 +42,7 @@ class Lists(CommandGroup[B]):
     def lpop(self, name: Key, count: None = None) -> B | None: ...
     @overload
     def lpop(self, name: Key, count: int) -> list[B] | None: ...
-    def lpop(self, name: Key, count: int | None = None) -> B | list[B] | None:
+    def lpop(self, name: Key, count: Number = None) -> B | list[B] | None:
         """Take the first value, or up to `count` of them as a list; None if there is no list."""
         return self._do(["LPOP", name] if count is None else ["LPOP", name, count])
 
@@ -49,7 +50,7 @@ class Lists(CommandGroup[B]):
     def rpop(self, name: Key, count: None = None) -> B | None: ...
     @overload
     def rpop(self, name: Key, count: int) -> list[B] | None: ...
-    def rpop(self, name: Key, count: int | None = None) -> B | list[B] | None:
+    def rpop(self, name: Key, count: Number = None) -> B | list[B] | None:
         """Take the last value, or up to `count` of them as a list; None if there is no list."""
         return self._do(["RPOP", name] if count is None else ["RPOP", name, count])
 
@@ -67,14 +68,14 @@ class Lists(CommandGroup[B]):
 
     @overload
     def lpos(
-        self, name: Key, value: Argument, rank: int | None = None, count: None = None, maxlen: int | None = None
+        self, name: Key, value: Argument, rank: Number = None, count: None = None, maxlen: Number = None
     ) -> int | None: ...
     @overload
     def lpos(
-        self, name: Key, value: Argument, rank: int | None = None, *, count: int, maxlen: int | None = None
+        self, name: Key, value: Argument, rank: Number = None, *, count: int, maxlen: Number = None
     ) -> list[int]: ...
     def lpos(
-        self, name: Key, value: Argument, rank: int | None = None, count: int | None = None, maxlen: int | None = None
+        self, name: Key, value: Argument, rank: Number = None, count: Number = None, maxlen: Number = None
     ) -> int | list[int] | None:
         """The place of a value in a list, None if it is not there; with `count` a list of places, 0 for all.
 

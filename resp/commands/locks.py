@@ -18,13 +18,14 @@ import random
 import secrets
 import threading
 import time
+from dataclasses import InitVar, dataclass
 from types import TracebackType
 from typing import Any, Final
 
+from resp.arguments import Key
 from resp.commands.scripting import Script
 from resp.commands.strings import Strings
 from resp.errors import InvalidArgument, LockError, LockNotOwned
-from resp.words import Key
 
 logger: Final = logging.getLogger("resp.locks")
 
@@ -51,6 +52,7 @@ class _Shared:
     value: bytes | None = None
 
 
+@dataclass(eq=False, repr=False)
 class Lock:
     """A lock, made by `Client.lock`; times in seconds.
 
@@ -63,30 +65,23 @@ class Lock:
     False to have the end of a `with` block only log that the lock had ended before.
     """
 
-    def __init__(
-        self,
-        client: Strings[Any],
-        name: Key,
-        timeout: float | None = None,
-        sleep: float = 0.1,
-        blocking: bool = True,
-        blocking_timeout: float | None = None,
-        thread_local: bool = True,
-        raise_on_release_error: bool = True,
-    ) -> None:
-        for what, value in (("timeout", timeout), ("blocking_timeout", blocking_timeout)):
+    client: InitVar[Strings[Any]]
+    name: Key
+    timeout: float | None = None
+    sleep: float = 0.1
+    blocking: bool = True
+    blocking_timeout: float | None = None
+    thread_local: InitVar[bool] = True
+    raise_on_release_error: bool = True
+
+    def __post_init__(self, client: Strings[Any], thread_local: bool) -> None:
+        for what, value in (("timeout", self.timeout), ("blocking_timeout", self.blocking_timeout)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
                 raise InvalidArgument(f"{what} must be a number of seconds, or None")
-        if timeout is not None and timeout < 0.001:
+        if self.timeout is not None and self.timeout < 0.001:
             raise InvalidArgument("timeout must be at least a millisecond")
-        if isinstance(sleep, bool) or not isinstance(sleep, int | float) or sleep <= 0:
+        if isinstance(self.sleep, bool) or not isinstance(self.sleep, int | float) or self.sleep <= 0:
             raise InvalidArgument("sleep must be a positive number of seconds")
-        self.name = name
-        self.timeout = timeout
-        self.sleep = sleep
-        self.blocking = blocking
-        self.blocking_timeout = blocking_timeout
-        self.raise_on_release_error = raise_on_release_error
         self._client = client
         self._held: _Token | _Shared = _Token() if thread_local else _Shared()
         self._release = Script(client, _RELEASE)

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import overload
 
+from resp.arguments import Key, Keys, Number, Pattern
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.replies import as_scan
-from resp.words import Key, Keys, at_least_one, numkeys_of, option, scan_words, words
+from resp.words import at_least_one, numkeys_of, option, scan_words, words
 
 
 class Sets(CommandGroup[B]):
@@ -45,7 +46,7 @@ class Sets(CommandGroup[B]):
     def spop(self, name: Key, count: None = None) -> B | None: ...
     @overload
     def spop(self, name: Key, count: int) -> list[B]: ...
-    def spop(self, name: Key, count: int | None = None) -> B | list[B] | None:
+    def spop(self, name: Key, count: Number = None) -> B | list[B] | None:
         """Take some member, or up to `count` of them as a list."""
         return self._do(["SPOP", name] if count is None else ["SPOP", name, count])
 
@@ -53,7 +54,7 @@ class Sets(CommandGroup[B]):
     def srandmember(self, name: Key, number: None = None) -> B | None: ...
     @overload
     def srandmember(self, name: Key, number: int) -> list[B]: ...
-    def srandmember(self, name: Key, number: int | None = None) -> B | list[B] | None:
+    def srandmember(self, name: Key, number: Number = None) -> B | list[B] | None:
         """Some member, or `number` of them as a list (negative: the same may come again)."""
         return self._do(["SRANDMEMBER", name] if number is None else ["SRANDMEMBER", name, number])
 
@@ -89,8 +90,6 @@ class Sets(CommandGroup[B]):
         """Move a member to another set; True if it was there."""
         return self._do(("SMOVE", src, dst, value), bool)
 
-    def sscan(
-        self, name: Key, cursor: int = 0, match: Argument | None = None, count: int | None = None
-    ) -> tuple[int, list[B]]:
+    def sscan(self, name: Key, cursor: int = 0, match: Pattern = None, count: Number = None) -> tuple[int, list[B]]:
         """Some members and the next cursor: `(cursor, [member, …])`."""
         return self._do(scan_words(("SSCAN", name, cursor), match, count), as_scan)

@@ -9,9 +9,11 @@ Scores come as float, or as `score_cast_func` makes them of one. Keys of several
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
+from resp.arguments import Key, Keys, Number, Pattern, Weighted
 from resp.commands.base import B, CommandGroup
+from resp.commands.options import AddOptions, Scored, ScoredRange, Unscored, UnscoredRange
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import (
@@ -27,8 +29,6 @@ from resp.replies import (
     scored,
 )
 from resp.words import (
-    Key,
-    Keys,
     at_least_one,
     conditions,
     counted,
@@ -61,16 +61,7 @@ class SortedSets(CommandGroup[B]):
     ) -> int: ...
     @overload
     def zadd(
-        self,
-        name: Key,
-        mapping: Mapping[Any, float],
-        nx: bool = False,
-        xx: bool = False,
-        ch: bool = False,
-        *,
-        incr: Literal[True],
-        gt: bool = False,
-        lt: bool = False,
+        self, name: Key, mapping: Mapping[Any, float], *, incr: Literal[True], **when: Unpack[AddOptions]
     ) -> float | None: ...
     def zadd(
         self,
@@ -143,9 +134,7 @@ class SortedSets(CommandGroup[B]):
     ) -> tuple[int, Any] | None: ...
     def zrank(self, name: Key, value: Argument, withscore: bool = False, score_cast_func: Cast = float) -> Any:
         """The place of a member by rising score, from 0; withscore: place and score; None if there is none."""
-        if withscore:
-            return self._do(("ZRANK", name, value, "WITHSCORE"), ranked(score_cast_func))
-        return self._do(("ZRANK", name, value))
+        return self._rank("ZRANK", name, value, withscore, score_cast_func)
 
     @overload
     def zrevrank(self, name: Key, value: Argument, withscore: Literal[False] = False) -> int | None: ...
@@ -159,40 +148,22 @@ class SortedSets(CommandGroup[B]):
     ) -> tuple[int, Any] | None: ...
     def zrevrank(self, name: Key, value: Argument, withscore: bool = False, score_cast_func: Cast = float) -> Any:
         """The place of a member by falling score, as `zrank`."""
+        return self._rank("ZREVRANK", name, value, withscore, score_cast_func)
+
+    def _rank(self, command: str, name: Key, value: Argument, withscore: bool, cast: Cast) -> Any:
         if withscore:
-            return self._do(("ZREVRANK", name, value, "WITHSCORE"), ranked(score_cast_func))
-        return self._do(("ZREVRANK", name, value))
+            return self._do((command, name, value, "WITHSCORE"), ranked(cast))
+        return self._do((command, name, value))
 
     # ---- ranges --------------------------------------------------------------------------------------------------
 
     @overload
     def zrange(
-        self,
-        name: Key,
-        start: Argument,
-        end: Argument,
-        desc: bool = False,
-        withscores: Literal[False] = False,
-        score_cast_func: Cast = float,
-        byscore: bool = False,
-        bylex: bool = False,
-        offset: int | None = None,
-        num: int | None = None,
+        self, name: Key, start: Argument, end: Argument, desc: bool = False, **how: Unpack[UnscoredRange]
     ) -> list[B]: ...
     @overload
     def zrange(
-        self,
-        name: Key,
-        start: Argument,
-        end: Argument,
-        desc: bool = False,
-        *,
-        withscores: Literal[True],
-        score_cast_func: Cast = float,
-        byscore: bool = False,
-        bylex: bool = False,
-        offset: int | None = None,
-        num: int | None = None,
+        self, name: Key, start: Argument, end: Argument, desc: bool = False, **how: Unpack[ScoredRange]
     ) -> list[tuple[B, float]]: ...
     def zrange(
         self,
@@ -204,8 +175,8 @@ class SortedSets(CommandGroup[B]):
         score_cast_func: Cast = float,
         byscore: bool = False,
         bylex: bool = False,
-        offset: int | None = None,
-        num: int | None = None,
+        offset: Number = None,
+        num: Number = None,
     ) -> Any:
         """Members from place `start` to `end` (or by score or text); with scores as `(member, score)`."""
         if bylex and withscores:
@@ -222,8 +193,8 @@ class SortedSets(CommandGroup[B]):
         byscore: bool = False,
         bylex: bool = False,
         desc: bool = False,
-        offset: int | None = None,
-        num: int | None = None,
+        offset: Number = None,
+        num: Number = None,
     ) -> int:
         """Put what `zrange` finds into `dest`; how many there are."""
         return self._do(limited(_range(["ZRANGESTORE", dest, name, start, end], byscore, bylex, desc), offset, num))
@@ -243,34 +214,19 @@ class SortedSets(CommandGroup[B]):
 
     @overload
     def zrangebyscore(
-        self,
-        name: Key,
-        min: Argument,
-        max: Argument,
-        start: int | None = None,
-        num: int | None = None,
-        withscores: Literal[False] = False,
-        score_cast_func: Cast = float,
+        self, name: Key, min: Argument, max: Argument, start: Number = None, num: Number = None, **how: Unpack[Unscored]
     ) -> list[B]: ...
     @overload
     def zrangebyscore(
-        self,
-        name: Key,
-        min: Argument,
-        max: Argument,
-        start: int | None = None,
-        num: int | None = None,
-        *,
-        withscores: Literal[True],
-        score_cast_func: Cast = float,
+        self, name: Key, min: Argument, max: Argument, start: Number = None, num: Number = None, **how: Unpack[Scored]
     ) -> list[tuple[B, float]]: ...
     def zrangebyscore(
         self,
         name: Key,
         min: Argument,
         max: Argument,
-        start: int | None = None,
-        num: int | None = None,
+        start: Number = None,
+        num: Number = None,
         withscores: bool = False,
         score_cast_func: Cast = float,
     ) -> Any:
@@ -280,34 +236,19 @@ class SortedSets(CommandGroup[B]):
 
     @overload
     def zrevrangebyscore(
-        self,
-        name: Key,
-        max: Argument,
-        min: Argument,
-        start: int | None = None,
-        num: int | None = None,
-        withscores: Literal[False] = False,
-        score_cast_func: Cast = float,
+        self, name: Key, max: Argument, min: Argument, start: Number = None, num: Number = None, **how: Unpack[Unscored]
     ) -> list[B]: ...
     @overload
     def zrevrangebyscore(
-        self,
-        name: Key,
-        max: Argument,
-        min: Argument,
-        start: int | None = None,
-        num: int | None = None,
-        *,
-        withscores: Literal[True],
-        score_cast_func: Cast = float,
+        self, name: Key, max: Argument, min: Argument, start: Number = None, num: Number = None, **how: Unpack[Scored]
     ) -> list[tuple[B, float]]: ...
     def zrevrangebyscore(
         self,
         name: Key,
         max: Argument,
         min: Argument,
-        start: int | None = None,
-        num: int | None = None,
+        start: Number = None,
+        num: Number = None,
         withscores: bool = False,
         score_cast_func: Cast = float,
     ) -> Any:
@@ -315,14 +256,12 @@ class SortedSets(CommandGroup[B]):
         args: list[Argument] = ["ZREVRANGEBYSCORE", name, max, min]
         return self._do(limited(args, start, num, withscores), scored(score_cast_func) if withscores else None)
 
-    def zrangebylex(
-        self, name: Key, min: Argument, max: Argument, start: int | None = None, num: int | None = None
-    ) -> list[B]:
+    def zrangebylex(self, name: Key, min: Argument, max: Argument, start: Number = None, num: Number = None) -> list[B]:
         """Members in a range of texts, as for `zlexcount`, where all have the same score."""
         return self._do(limited(["ZRANGEBYLEX", name, min, max], start, num))
 
     def zrevrangebylex(
-        self, name: Key, max: Argument, min: Argument, start: int | None = None, num: int | None = None
+        self, name: Key, max: Argument, min: Argument, start: Number = None, num: Number = None
     ) -> list[B]:
         """The same from the last to the first."""
         return self._do(limited(["ZREVRANGEBYLEX", name, max, min], start, num))
@@ -341,11 +280,11 @@ class SortedSets(CommandGroup[B]):
 
     # ---- taking, and some ----------------------------------------------------------------------------------------
 
-    def zpopmin(self, name: Key, count: int | None = None) -> list[tuple[B, float]]:
+    def zpopmin(self, name: Key, count: Number = None) -> list[tuple[B, float]]:
         """Take the members with the lowest scores, as `[(member, score), …]`."""
         return self._do(["ZPOPMIN", name] if count is None else ["ZPOPMIN", name, count], as_popped)
 
-    def zpopmax(self, name: Key, count: int | None = None) -> list[tuple[B, float]]:
+    def zpopmax(self, name: Key, count: Number = None) -> list[tuple[B, float]]:
         """Take the members with the highest scores, as `[(member, score), …]`."""
         return self._do(["ZPOPMAX", name] if count is None else ["ZPOPMAX", name, count], as_popped)
 
@@ -378,7 +317,7 @@ class SortedSets(CommandGroup[B]):
     def zrandmember(self, key: Key, count: int, withscores: Literal[False] = False) -> list[B]: ...
     @overload
     def zrandmember(self, key: Key, count: int, withscores: Literal[True]) -> list[tuple[B, float]]: ...
-    def zrandmember(self, key: Key, count: int | None = None, withscores: bool = False) -> Any:
+    def zrandmember(self, key: Key, count: Number = None, withscores: bool = False) -> Any:
         """Some member, or `count` of them as a list (negative: the same may come again)."""
         if count is None:
             if withscores:
@@ -391,48 +330,22 @@ class SortedSets(CommandGroup[B]):
     # ---- several sets --------------------------------------------------------------------------------------------
 
     @overload
-    def zunion(
-        self, keys: Keys | Mapping[Any, float], aggregate: str | None = None, withscores: Literal[False] = False
-    ) -> list[B]: ...
+    def zunion(self, keys: Weighted, aggregate: str | None = None, **how: Unpack[Unscored]) -> list[B]: ...
     @overload
+    def zunion(self, keys: Weighted, aggregate: str | None = None, **how: Unpack[Scored]) -> list[tuple[B, float]]: ...
     def zunion(
-        self,
-        keys: Keys | Mapping[Any, float],
-        aggregate: str | None = None,
-        *,
-        withscores: Literal[True],
-        score_cast_func: Cast = float,
-    ) -> list[tuple[B, float]]: ...
-    def zunion(
-        self,
-        keys: Keys | Mapping[Any, float],
-        aggregate: str | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
+        self, keys: Weighted, aggregate: str | None = None, withscores: bool = False, score_cast_func: Cast = float
     ) -> Any:
         """Members of any set; aggregate: "SUM", "MIN" or "MAX" of their scores."""
         args = limited(_together("ZUNION", None, keys, aggregate), None, None, withscores)
         return self._do(args, scored(score_cast_func) if withscores else None)
 
     @overload
-    def zinter(
-        self, keys: Keys | Mapping[Any, float], aggregate: str | None = None, withscores: Literal[False] = False
-    ) -> list[B]: ...
+    def zinter(self, keys: Weighted, aggregate: str | None = None, **how: Unpack[Unscored]) -> list[B]: ...
     @overload
+    def zinter(self, keys: Weighted, aggregate: str | None = None, **how: Unpack[Scored]) -> list[tuple[B, float]]: ...
     def zinter(
-        self,
-        keys: Keys | Mapping[Any, float],
-        aggregate: str | None = None,
-        *,
-        withscores: Literal[True],
-        score_cast_func: Cast = float,
-    ) -> list[tuple[B, float]]: ...
-    def zinter(
-        self,
-        keys: Keys | Mapping[Any, float],
-        aggregate: str | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
+        self, keys: Weighted, aggregate: str | None = None, withscores: bool = False, score_cast_func: Cast = float
     ) -> Any:
         """Members of all sets, as `zunion`."""
         args = limited(_together("ZINTER", None, keys, aggregate), None, None, withscores)
@@ -447,11 +360,11 @@ class SortedSets(CommandGroup[B]):
         args = limited(["ZDIFF", *counted(keys)], None, None, withscores)
         return self._do(args, as_scored if withscores else None)
 
-    def zunionstore(self, dest: Key, keys: Keys | Mapping[Any, float], aggregate: str | None = None) -> int:
+    def zunionstore(self, dest: Key, keys: Weighted, aggregate: str | None = None) -> int:
         """Put what `zunion` finds into `dest`; how many there are."""
         return self._do(_together("ZUNIONSTORE", dest, keys, aggregate))
 
-    def zinterstore(self, dest: Key, keys: Keys | Mapping[Any, float], aggregate: str | None = None) -> int:
+    def zinterstore(self, dest: Key, keys: Weighted, aggregate: str | None = None) -> int:
         """Put what `zinter` finds into `dest`; how many there are."""
         return self._do(_together("ZINTERSTORE", dest, keys, aggregate))
 
@@ -464,12 +377,7 @@ class SortedSets(CommandGroup[B]):
         return self._do(["ZINTERCARD", *numkeys_of(numkeys, keys), *option("LIMIT", limit or None)])
 
     def zscan(
-        self,
-        name: Key,
-        cursor: int = 0,
-        match: Argument | None = None,
-        count: int | None = None,
-        score_cast_func: Cast = float,
+        self, name: Key, cursor: int = 0, match: Pattern = None, count: Number = None, score_cast_func: Cast = float
     ) -> tuple[int, list[tuple[B, float]]]:
         """Some members and the next cursor: `(cursor, [(member, score), …])`."""
         return self._do(scan_words(("ZSCAN", name, cursor), match, count), scan_scored(score_cast_func))

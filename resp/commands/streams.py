@@ -9,9 +9,11 @@ What a stream, a group or a consumer is like comes as a dict whose names are `st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
+from resp.arguments import Key, Number
 from resp.commands.base import B, CommandGroup
+from resp.commands.options import ClaimEntries, ClaimIds, Ids
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import (
@@ -24,7 +26,7 @@ from resp.replies import (
     as_streams,
     is_ok,
 )
-from resp.words import Key, at_least_one, flat, one_of, option
+from resp.words import at_least_one, flat, one_of, option
 
 
 class Streams(CommandGroup[B]):
@@ -37,11 +39,11 @@ class Streams(CommandGroup[B]):
         name: Key,
         fields: Mapping[Any, Argument],
         id: Argument = "*",
-        maxlen: int | None = None,
+        maxlen: Number = None,
         approximate: bool = True,
         nomkstream: bool = False,
         minid: Argument | None = None,
-        limit: int | None = None,
+        limit: Number = None,
         ref_policy: str | None = None,
     ) -> B | None:
         """Append an entry; its id, None if there is no such stream and `nomkstream`.
@@ -62,13 +64,13 @@ class Streams(CommandGroup[B]):
         return self._do(("XLEN", name))
 
     def xrange(
-        self, name: Key, min: Argument = "-", max: Argument = "+", count: int | None = None
+        self, name: Key, min: Argument = "-", max: Argument = "+", count: Number = None
     ) -> list[tuple[B, dict[B, B]]]:
         """Entries from one id to another, both included; "(" before an id excludes it."""
         return self._do(["XRANGE", name, min, max, *_count(count)], as_entries)
 
     def xrevrange(
-        self, name: Key, max: Argument = "+", min: Argument = "-", count: int | None = None
+        self, name: Key, max: Argument = "+", min: Argument = "-", count: Number = None
     ) -> list[tuple[B, dict[B, B]]]:
         """The same from the last to the first."""
         return self._do(["XREVRANGE", name, max, min, *_count(count)], as_entries)
@@ -87,10 +89,10 @@ class Streams(CommandGroup[B]):
     def xtrim(
         self,
         name: Key,
-        maxlen: int | None = None,
+        maxlen: Number = None,
         approximate: bool = True,
         minid: Argument | None = None,
-        limit: int | None = None,
+        limit: Number = None,
         ref_policy: str | None = None,
     ) -> int:
         """Cut a stream to so many entries, or to those from an id on; how many were removed.
@@ -101,7 +103,7 @@ class Streams(CommandGroup[B]):
         return self._do(args if ref_policy is None else [*args, _policy(ref_policy)])
 
     def xread(
-        self, streams: Mapping[Any, Argument], count: int | None = None, block: int | None = None
+        self, streams: Mapping[Any, Argument], count: Number = None, block: Number = None
     ) -> list[tuple[B, list[tuple[B, dict[B, B]]]]]:
         """Entries after an id, of each stream of `{name: id}`: `[(name, [entry, …]), …]`; "$" for those to come.
 
@@ -116,8 +118,8 @@ class Streams(CommandGroup[B]):
         groupname: Argument,
         consumername: Argument,
         streams: Mapping[Any, Argument],
-        count: int | None = None,
-        block: int | None = None,
+        count: Number = None,
+        block: Number = None,
         noack: bool = False,
     ) -> list[tuple[B, list[tuple[B, dict[B, B]]]]]:
         """`xread` as one consumer of a group: ">" for entries nobody of it got, an id for one's own again.
@@ -159,7 +161,7 @@ class Streams(CommandGroup[B]):
         groupname: Argument,
         id: Argument = "$",
         mkstream: bool = False,
-        entries_read: int | None = None,
+        entries_read: Number = None,
     ) -> bool:
         """Make a group that begins after `id` ("$": with what is to come, 0: with the first entry); True.
 
@@ -170,7 +172,7 @@ class Streams(CommandGroup[B]):
             args.append("MKSTREAM")
         return self._do([*args, *option("ENTRIESREAD", entries_read)], is_ok)
 
-    def xgroup_setid(self, name: Key, groupname: Argument, id: Argument, entries_read: int | None = None) -> bool:
+    def xgroup_setid(self, name: Key, groupname: Argument, id: Argument, entries_read: Number = None) -> bool:
         """Let a group go on after `id`; True."""
         return self._do(["XGROUP", "SETID", name, groupname, id, *option("ENTRIESREAD", entries_read)], is_ok)
 
@@ -198,7 +200,7 @@ class Streams(CommandGroup[B]):
         max: Argument,
         count: int,
         consumername: Argument | None = None,
-        idle: int | None = None,
+        idle: Number = None,
     ) -> list[dict[str, Any]]:
         """Entries that are not acknowledged: `message_id`, `consumer`, `time_since_delivered`, `times_delivered`.
 
@@ -214,12 +216,8 @@ class Streams(CommandGroup[B]):
         groupname: Argument,
         consumername: Argument,
         min_idle_time: int,
-        message_ids: list[Argument] | tuple[Argument, ...],
-        idle: int | None = None,
-        time: int | None = None,
-        retrycount: int | None = None,
-        force: bool = False,
-        justid: Literal[False] = False,
+        message_ids: Ids,
+        **how: Unpack[ClaimEntries],
     ) -> list[tuple[B, dict[B, B]]]: ...
     @overload
     def xclaim(
@@ -228,13 +226,8 @@ class Streams(CommandGroup[B]):
         groupname: Argument,
         consumername: Argument,
         min_idle_time: int,
-        message_ids: list[Argument] | tuple[Argument, ...],
-        idle: int | None = None,
-        time: int | None = None,
-        retrycount: int | None = None,
-        force: bool = False,
-        *,
-        justid: Literal[True],
+        message_ids: Ids,
+        **how: Unpack[ClaimIds],
     ) -> list[B]: ...
     def xclaim(
         self,
@@ -242,10 +235,10 @@ class Streams(CommandGroup[B]):
         groupname: Argument,
         consumername: Argument,
         min_idle_time: int,
-        message_ids: list[Argument] | tuple[Argument, ...],
-        idle: int | None = None,
-        time: int | None = None,
-        retrycount: int | None = None,
+        message_ids: Ids,
+        idle: Number = None,
+        time: Number = None,
+        retrycount: Number = None,
         force: bool = False,
         justid: bool = False,
     ) -> list[tuple[B, dict[B, B]]] | list[B]:
@@ -272,7 +265,7 @@ class Streams(CommandGroup[B]):
         consumername: Argument,
         min_idle_time: int,
         start_id: Argument = "0-0",
-        count: int | None = None,
+        count: Number = None,
         justid: Literal[False] = False,
     ) -> tuple[B, list[tuple[B, dict[B, B]]], list[B]]: ...
     @overload
@@ -283,7 +276,7 @@ class Streams(CommandGroup[B]):
         consumername: Argument,
         min_idle_time: int,
         start_id: Argument = "0-0",
-        count: int | None = None,
+        count: Number = None,
         *,
         justid: Literal[True],
     ) -> list[B]: ...
@@ -294,7 +287,7 @@ class Streams(CommandGroup[B]):
         consumername: Argument,
         min_idle_time: int,
         start_id: Argument = "0-0",
-        count: int | None = None,
+        count: Number = None,
         justid: bool = False,
     ) -> tuple[B, list[tuple[B, dict[B, B]]], list[B]] | list[B]:
         """`xclaim` of whatever is pending for too long: the id to go on with, the entries, ids of entries now deleted.

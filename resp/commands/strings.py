@@ -5,25 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
+from resp.arguments import Key, Keys, Moment, Seconds
 from resp.commands.base import B, CommandGroup
+from resp.commands.options import SetOptions
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import as_common, as_float, is_ok, ok_or_none
-from resp.words import (
-    Key,
-    Keys,
-    Moment,
-    Seconds,
-    comparison,
-    conditions,
-    expiry,
-    flat,
-    milliseconds,
-    seconds,
-    words,
-)
+from resp.words import comparison, conditions, expiry, flat, milliseconds, seconds, words
 
 
 class Strings(CommandGroup[B]):
@@ -37,22 +27,7 @@ class Strings(CommandGroup[B]):
 
     @overload
     def set(
-        self,
-        name: Key,
-        value: Argument,
-        ex: Seconds | None = None,
-        px: Seconds | None = None,
-        nx: bool = False,
-        xx: bool = False,
-        keepttl: bool = False,
-        *,
-        get: Literal[True],
-        exat: Moment | None = None,
-        pxat: Moment | None = None,
-        ifeq: Argument | None = None,
-        ifne: Argument | None = None,
-        ifdeq: Argument | None = None,
-        ifdne: Argument | None = None,
+        self, name: Key, value: Argument, ex: Seconds | None = None, *, get: Literal[True], **how: Unpack[SetOptions]
     ) -> B | None: ...
     @overload
     def set(
@@ -95,8 +70,8 @@ class Strings(CommandGroup[B]):
         get: return the old value instead. ifeq, ifne: only if the old value is, is not, this (Valkey 8.1, Redis 8.4);
         ifdeq, ifdne: the same for its digest (Redis 8.4).
         """
-        args: list[Argument] = ["SET", name, value, *expiry(ex, px, exat, pxat, keepttl, "KEEPTTL")]
-        when = [*conditions(nx, xx, False, False), *comparison(ifeq, ifne, ifdeq, ifdne)]
+        args: list[Argument] = ["SET", name, value, *expiry(keepttl, "KEEPTTL", ex, px, exat, pxat)]
+        when = [*conditions(nx, xx), *comparison(ifeq, ifne, ifdeq, ifdne)]
         if (nx and xx) or ((nx or xx) and len(when) > 1):
             raise InvalidArgument("only one of nx, xx, ifeq, ifne, ifdeq and ifdne can be given")
         args += when
@@ -126,7 +101,7 @@ class Strings(CommandGroup[B]):
         persist: bool = False,
     ) -> B | None:
         """The value of a key, whose life is changed at the same time."""
-        return self._do(["GETEX", name, *expiry(ex, px, exat, pxat, persist, "PERSIST")])
+        return self._do(["GETEX", name, *expiry(persist, "PERSIST", ex, px, exat, pxat)])
 
     def getdel(self, name: Key) -> B | None:
         """The value of a key, which is deleted."""
@@ -184,8 +159,8 @@ class Strings(CommandGroup[B]):
 
         nx: only if none of the keys is there; xx: only if all are.
         """
-        args: list[Argument] = ["MSETEX", len(mapping), *flat(mapping), *conditions(nx, xx, False, False)]
-        return self._do([*args, *expiry(ex, px, exat, pxat, keepttl, "KEEPTTL")], bool)
+        args: list[Argument] = ["MSETEX", len(mapping), *flat(mapping), *conditions(nx, xx)]
+        return self._do([*args, *expiry(keepttl, "KEEPTTL", ex, px, exat, pxat)], bool)
 
     def delex(
         self,

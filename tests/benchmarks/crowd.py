@@ -17,16 +17,13 @@ import hmac
 import itertools
 import json
 import os
-import random
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from base64 import b64encode
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +35,18 @@ from tests.addon.net.tls_wire import make_pair
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site, link
+from tests.benchmarks.crowd_attacks import (
+    ATTACKS,
+    FORGEJO,
+    FRONT,
+    OVER_TLS,
+    PASSWORD,
+    PROBE,
+    Reply,
+    ask,
+    host,
+    request,
+)
 from tests.integration import running as running_module
 from tests.integration import service as service_module
 from tests.integration.browser import browser
@@ -47,275 +56,14 @@ from tests.integration.running import PAGES_DOMAIN, running_proxy
 from tests.integration.service import running_service
 from tests.ports import free_port
 
-FORGEJO = "git.test"
-PROBE, FRONT, ATTACKER = "127.0.0.10", "127.0.0.9", "127.0.0.66"
 EVERY = 0.2
-PATIENCE = 12.0
-SECRET, PASSWORD = "hook-secret", "open sesame"
+SECRET = "hook-secret"
 ENABLED = b"enabled: true\n"
 DEEP = "/".join(("d" * 250,) * 15)
 BARS = {"cached": 0.25, "cold": 2.0, "login": 2.0, "webhook": 1.0}
 MEMORY = 64 * 1024 * 1024
 MOST_MEMORY = MEMORY + 200_000_000
 """Bytes that one process may take."""
-
-
-class Reply(NamedTuple):
-    """What came back; status 0: nothing did. seconds: from the connection to the last byte."""
-
-    status: int
-    body: bytes
-    seconds: float
-
-
-def request(host: str, path: str, *fields: str, method: str = "GET", body: bytes = b"", close: bool = True) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *fields]
-    lines += [f"Content-Length: {len(body)}"] if body or method == "POST" else []
-    lines += ["Connection: close"] if close else []
-    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
-
-
-@contextlib.asynccontextmanager
-async def connected(port: int, source: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
-
-
-async def ask(port: int, data: bytes, source: str = PROBE, patience: float = PATIENCE) -> Reply:
-    """One request on a connection of its own."""
-    began = time.perf_counter()
-    answer = b""
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(patience), connected(port, source) as (reader, writer):
-            writer.write(data)
-            answer = await reader.read(-1)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status = int(head.split(b" ")[1]) if head.startswith(b"HTTP/1.1 ") else 0
-    return Reply(status, body, time.perf_counter() - began)
-
-
-# --- attacks ----------------------------------------------------------------------------------------------------------
-
-
-async def repeatedly(seconds: float, many: int, work: Callable[[int], Awaitable[object]]) -> None:
-    """`many` at a time, again and again, for so many seconds."""
-    end, numbers = time.monotonic() + seconds, itertools.count()
-
-    async def one() -> None:
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(max(0.1, end - time.monotonic())):
-                    await work(next(numbers))
-
-    await asyncio.gather(*(one() for _ in range(many)))
-
-
-def host(owner: str) -> str:
-    return f"{owner}.{PAGES_DOMAIN}"
-
-
-async def forwarded(port: int, seconds: float) -> None:
-    field = "Forwarded: a=" + " " * 15_000 + "x y"
-
-    async def work(number: int) -> None:
-        data = b"".join(request(host("alice"), f"/n{number}.{n}", field, close=False) for n in range(8))
-        async with connected(port, FRONT) as (reader, writer):
-            writer.write(data)
-            await reader.read(1)
-            await asyncio.sleep(0.5)
-
-    await repeatedly(seconds, 2, work)
-
-
-async def gallery(port: int, seconds: float) -> None:
-    statuses: Counter[int] = Counter()
-
-    async def work(number: int) -> None:
-        paths = (f"/gallery{number % 8}/p{n:03}.png" for n in range(150))
-        replies = await asyncio.gather(*(ask(port, request(host("mallory"), path), ATTACKER) for path in paths))
-        statuses.update(reply.status for reply in replies)
-
-    await repeatedly(seconds, 1, work)
-    print("pictures of the attacker's galleries:", ", ".join(f"{n} × {status}" for status, n in statuses.items()))
-
-
-async def strangers(port: int, seconds: float) -> None:
-    chance = random.Random(1)
-    await repeatedly(
-        seconds,
-        40,
-        lambda number: ask(port, request(host(f"x{chance.randrange(10**9)}"), f"/r{number}/"), ATTACKER),
-    )
-
-
-async def deep(port: int, seconds: float) -> None:
-    await repeatedly(seconds, 4, lambda number: ask(port, request(host("mallory"), f"/deep/{number}"), ATTACKER))
-
-
-async def links(port: int, seconds: float) -> None:
-    async def work(number: int) -> None:
-        async with connected(port, ATTACKER) as (reader, writer):
-            asked = [request(host("mallory"), "/links/", close=False)] * 5
-            asked += [request(host("mallory"), f"/links/l{number % 1990}", close=False)] * 35
-            writer.write(b"".join(asked))
-            while await reader.read(65536):
-                pass
-
-    await repeatedly(seconds, 4, work)
-
-
-async def listing(port: int, seconds: float) -> None:
-    await repeatedly(
-        seconds,
-        16,
-        lambda number: ask(
-            port, request(f"{host('mallory')}:{number % 16 + 1}", f"/listing/?page={number % 20 + 1}"), ATTACKER
-        ),
-    )
-
-
-async def hashes(port: int, seconds: float) -> None:
-    body = f"password={PASSWORD.replace(' ', '+')}".encode()
-    form = "Content-Type: application/x-www-form-urlencoded"
-
-    async def work(number: int) -> None:
-        data = request(host("mallory"), f"/locked{number % 70}/", form, method="POST", body=body)
-        await ask(port, data, f"127.0.{number % 20 + 1}.66")
-
-    await repeatedly(seconds, 70, work)
-
-
-async def dns(port: int, seconds: float) -> None:
-    async def work(number: int) -> None:
-        await ask(port, request(f"x{number % 200}.evil.test", "/"), ATTACKER)
-        await asyncio.sleep(1)
-
-    await repeatedly(seconds, 6, work)
-
-
-async def domains(port: int, seconds: float) -> None:
-    async def work(number: int) -> None:
-        await ask(port, request(host("mallory"), f"/domains{number % 9}/"), ATTACKER)
-        await asyncio.sleep(0.1)
-
-    await repeatedly(seconds, 9, work)
-
-
-async def webhooks(port: int, seconds: float) -> None:
-    async def work(number: int) -> None:
-        fields = ("X-Forgejo-Event: push", f"X-Forgejo-Signature: {'0' * 64}", "Content-Length: 100000")
-        async with connected(port, f"127.0.{number % 8 + 1}.{number % 5 + 66}") as (_, writer):
-            head = request(PAGES_DOMAIN, "/.pages/webhook", *fields, method="POST").replace(
-                b"Content-Length: 0\r\n", b""
-            )
-            writer.write(head)
-            while True:
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0.5)
-
-    await repeatedly(seconds, 40, work)
-
-
-async def connections(port: int, seconds: float) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    held = []
-    end = time.monotonic() + seconds
-    for number in range(8000):
-        if time.monotonic() > end:
-            break
-        with contextlib.suppress(OSError):
-            held.append(
-                await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.{number // 500 + 1}.66", 0))
-            )
-    await asyncio.sleep(max(0.0, end - time.monotonic()))
-    print("connections made:", len(held))
-
-
-async def half_heads(port: int, seconds: float) -> None:
-    open_ = 0
-
-    async def one(number: int) -> None:
-        nonlocal open_
-        async with connected(port, ATTACKER) as (reader, writer):
-            open_ += 1
-            writer.write(request(host("alice"), "/", method="POST", body=b"x", close=False) + b"POST / HTTP/1.1\r\n")
-            try:
-                async with asyncio.timeout(seconds):
-                    trickle = asyncio.ensure_future(_trickle(writer))
-                    try:
-                        while await reader.read(4096):
-                            pass
-                    finally:
-                        trickle.cancel()
-            finally:
-                open_ -= 1
-
-    tasks = [asyncio.ensure_future(one(number)) for number in range(400)]
-    await asyncio.sleep(seconds - 0.5)
-    print(f"half heads: {open_} of 400 are open after {seconds - 0.5:g} s (headerTimeout is 3 s here)")
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _trickle(writer: asyncio.StreamWriter) -> None:
-    while True:
-        writer.write(b"x")
-        await asyncio.sleep(1)
-
-
-async def guesses(port: int, seconds: float) -> None:
-    form = "Content-Type: application/x-www-form-urlencoded"
-
-    async def work(number: int) -> None:
-        client = f"X-Forwarded-For: 2001:db8:7:{number % 65536:x}::1"
-        body = b"password=wrong%d" % number
-        await ask(port, request(host("alice"), "/locked/", form, client, method="POST", body=body), FRONT)
-
-    await repeatedly(seconds, 8, work)
-
-
-async def log_lines(port: int, seconds: float) -> None:
-    async def work(number: int) -> None:
-        await ask(port, request(host("alice"), "/.well-known/acme-challenge/x"), ATTACKER)
-        await ask(port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ATTACKER, 0.5)
-
-    await repeatedly(seconds, 20, work)
-
-
-async def hints(port: int, seconds: float) -> None:
-    """What might be a push, and is none: Forgejo refuses it."""
-    form = "Content-Type: application/x-www-form-urlencoded"
-
-    async def work(number: int) -> None:
-        for path in (f"/user/login?{number}", "/alice/hooked.git/git-receive-pack", "/api/v1/repos/alice/hooked/x"):
-            await ask(port, request(FORGEJO, path, form, method="POST", body=b"a=b"), ATTACKER)
-
-    await repeatedly(seconds, 8, work)
-
-
-ATTACKS: dict[str, Callable[[int, float], Awaitable[None]]] = {
-    "1 forwarded": forwarded,
-    "2 gallery": gallery,
-    "3 strangers": strangers,
-    "4 deep paths": deep,
-    "5 links": links,
-    "6 listing": listing,
-    "7 hashes": hashes,
-    "8 dns": dns,
-    "9 domains": domains,
-    "10 webhooks": webhooks,
-    "11 connections": connections,
-    "12 half heads": half_heads,
-    "13 guesses": guesses,
-    "14 log lines": log_lines,
-    "15 no pushes": hints,
-}
 
 
 # --- what is there ----------------------------------------------------------------------------------------------------
@@ -367,6 +115,15 @@ def make_zone(names: NameServer) -> None:
         for place in (f"d{number}-{n}.silent.test", f"_pages-verification.d{number}-{n}.silent.test"):
             names.trouble[place] = "silent"
     names.txt("honest.test", "bovine-pages-verification=" + hashlib.sha256(b"alice/domain").hexdigest())
+
+
+class Place(NamedTuple):
+    """A running server."""
+
+    port: int
+    tls_port: int
+    pid: int
+    log: Path
 
 
 # --- the probe --------------------------------------------------------------------------------------------------------
@@ -470,23 +227,23 @@ async def visited(tls_port: int) -> str:
         try:
             await shows_all(tab, f"https://{host('alice')}:{tls_port}/gallery/")
         except AssertionError as fault:
-            return f"not whole ({str(fault).splitlines()[0]})"
+            return f"not whole: {str(fault).partition(chr(10))[0]}"
         now = time.perf_counter()
         return f"all {PICTURES} shown after {now - opened:.1f} s ({opened - began:.1f} s for Chromium)"
 
 
-async def measured(
-    port: int, pid: int, seconds: float, attack: str | None, tls_port: int | None = None
-) -> tuple[Seen, int]:
-    """What the probe saw under an attack (None: without), and the most memory meanwhile. tls_port: for a browser."""
+async def measured(place: Place, seconds: float, attack: str | None, with_browser: bool = False) -> tuple[Seen, int]:
+    """What the probe saw under an attack (None: without), and the most memory meanwhile."""
+    port, tls_port, pid, _ = place
     seen, most = Seen(), 0
     attacker: subprocess.Popen[bytes] | None = None
     if attack is not None:
-        command = [sys.executable, "-m", "tests.benchmarks.crowd", "--attack", attack, str(port), str(seconds)]
+        target = tls_port if attack in OVER_TLS else port
+        command = [sys.executable, "-m", "tests.benchmarks.crowd", "--attack", attack, str(target), str(seconds)]
         attacker = subprocess.Popen(command)  # noqa: ASYNC220 -- a moment, before anything is measured
         await asyncio.sleep(1.0)
     probing = asyncio.create_task(probe(port, max(1.0, seconds - 1.0), seen, attack == "9 domains"))
-    looking = None if tls_port is None else asyncio.create_task(visited(tls_port))
+    looking = asyncio.create_task(visited(tls_port)) if with_browser else None
     while not probing.done():
         most = max(most, resident(pid))
         await asyncio.wait([probing], timeout=0.2)
@@ -500,15 +257,6 @@ async def measured(
             attacker.kill()
             attacker.wait()
     return seen, most
-
-
-class Place(NamedTuple):
-    """A running server."""
-
-    port: int
-    tls_port: int
-    pid: int
-    log: Path
 
 
 @contextlib.contextmanager
@@ -573,11 +321,11 @@ def main() -> None:
 
 def _one(place: Place, name: str, seconds: float, with_browser: bool, forge: Forge) -> list[str]:
     """Print a row; the bars that are missed."""
-    port, tls_port, pid, log = place
-    quiet, before = asyncio.run(measured(port, pid, min(5.0, seconds), None))
+    log = place.log
+    quiet, before = asyncio.run(measured(place, min(5.0, seconds), None))
     lines = log.stat().st_size
     forge.forget_calls()
-    seen, most = asyncio.run(measured(port, pid, seconds, name, tls_port if with_browser else None))
+    seen, most = asyncio.run(measured(place, seconds, name, with_browser))
     grown = log.stat().st_size - lines
     asked = sum(call.method == "GET" and call.target.startswith("/api/v1/") for call in list(forge.calls))
     sizes = f"memory {before / 2**20:.0f} → {most / 2**20:.0f} MiB, log {grown / 1024:.0f} KiB"

@@ -355,16 +355,29 @@ def measure(case: Case, rivals: list[Contender], rounds: int, span: float) -> No
                 contender.costs.setdefault(case, []).append(cost)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the table; 1 with `--check` if a bar is missed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.resp", description=__doc__)
+def arguments_of(module: str, description: str | None) -> argparse.ArgumentParser:
+    """What all that measure clients can be told."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("--rounds", type=int, default=20, help="slices per contender and case")
     parser.add_argument("--span", type=float, default=0.06, help="seconds per slice")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
+    return parser
+
+
+def verdict(missed: list[str], check: bool) -> int:
+    """Print the bars that were missed; what to exit with."""
+    for text in missed:
+        print("missed:", text)
+    return 1 if missed and check else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table; 1 with `--check` if a bar is missed."""
+    parser = arguments_of("tests.benchmarks.resp", __doc__)
     parser.add_argument("--transport", nargs="*", choices=["tcp", "unix"], default=["tcp", "unix"])
     parser.add_argument("--command", nargs="*", choices=COMMANDS, default=COMMANDS)
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 8])
     parser.add_argument("--against", nargs="*", default=[], help="only these contenders")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
     arguments = parser.parse_args(argv)
     missed = []
     with start_valkey() as place:
@@ -395,9 +408,7 @@ def main(argv: list[str] | None = None) -> int:
                     cheaper = compared[name].cost(case) / mine.cost(case)
                     line += f"{ratio:>18.2f}{'!' if low else ' '}{f'({cheaper:.2f})':>7}"
                 print(line, flush=True)
-    for text in missed:
-        print("missed:", text)
-    return 1 if missed and arguments.check else 0
+    return verdict(missed, arguments.check)
 
 
 if __name__ == "__main__":

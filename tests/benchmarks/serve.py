@@ -204,14 +204,18 @@ def stock_hook(folder: Path, content: Path) -> Server:
     return started("stock hook", folder, [mitmdump, *options, "--mode", mode, "-s", str(script)], port, False)
 
 
+def prepared(folder: Path, content: Path) -> tuple[int, int, CertificateFiles]:
+    """Where a server of files listens, without and with TLS, and with what; its root is made."""
+    (folder / "root").mkdir()
+    (folder / "root" / "blog").symlink_to(content)
+    return free_port(), free_port(), certificate(folder)
+
+
 def nginx(folder: Path, content: Path, *, logged: bool) -> Server | None:
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if binary is None:
         return None
-    port, tls_port = free_port(), free_port()
-    pair = certificate(folder)
-    (folder / "root").mkdir()
-    (folder / "root" / "blog").symlink_to(content)
+    port, tls_port, pair = prepared(folder, content)
     log = f"{folder}/access.log" if logged else "off"
     config = folder / "nginx.conf"
     config.write_text(
@@ -235,10 +239,7 @@ def h2o(folder: Path, content: Path, *, logged: bool) -> Server | None:
     binary = shutil.which("h2o")
     if binary is None:
         return None
-    port, tls_port = free_port(), free_port()
-    pair = certificate(folder)
-    (folder / "root").mkdir()
-    (folder / "root" / "blog").symlink_to(content)
+    port, tls_port, pair = prepared(folder, content)
     config = folder / "h2o.conf"
     config.write_text(
         f"{'user: root' if os.geteuid() == 0 else ''}\nnum-threads: 1\n"
@@ -267,10 +268,7 @@ def caddy(folder: Path, content: Path, *, logged: bool) -> Server | None:
     binary = caddy_binary()
     if binary is None:
         return None
-    port, tls_port = free_port(), free_port()
-    pair = certificate(folder)
-    (folder / "root").mkdir()
-    (folder / "root" / "blog").symlink_to(content)
+    port, tls_port, pair = prepared(folder, content)
     log = f"log {{\n output file {folder}/access.log\n }}\n" if logged else ""
     config = folder / "Caddyfile"
     config.write_text(

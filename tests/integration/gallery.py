@@ -22,4 +22,5 @@ async def shows_all(tab: Browser, address: str) -> None:
     """Open the gallery, and wait until every picture is there; none may be broken."""
     await tab.open(address)
     await tab.becomes(f"document.images.length == {PICTURES} && {_COMPLETE}", 120.0)
-    assert (await tab.evaluate(_BROKEN), await tab.evaluate(_KINDS)) == (0, PICTURES)
+    broken, kinds = await tab.evaluate(_BROKEN), await tab.evaluate(_KINDS)
+    assert (broken, kinds) == (0, PICTURES), f"{broken} of {PICTURES} are broken"

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Final, Literal
 
 Address = tuple[str, int]
@@ -248,9 +247,7 @@ class ChaosProxy:
     def __enter__(self) -> "ChaosProxy":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def listen(self) -> None:
@@ -377,9 +374,7 @@ class TlsFront:
     def __enter__(self) -> "TlsFront":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def _start(self) -> asyncio.Server:

@@ -10,12 +10,14 @@ a build machine cannot lose them silently.
 
 import contextlib
 import os
+import select
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pytest
 
@@ -25,7 +27,8 @@ from resp.sentinel import SentinelSource
 from tests.resp.certs import Certificates, make_certificates
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
 from tests.resp.old_server import OldServer, start_old_server
-from tests.resp.servers import Console, Reply, Server, redis_binary, start_redis, start_valkey
+from tests.resp.servers import Server, redis_binary, start_redis, start_valkey
+from tests.waiting import wait_until
 
 Connect = Callable[..., Connection]
 """`connect(address, protocol=3, tls=None, username=None, password=None)`."""
@@ -34,24 +37,8 @@ NEEDS_REDIS: Final = frozenset({"redis7", "new_redis", "tls_redis"})
 """Fixtures, and values of parametrised fixtures, that need the system's Redis."""
 
 
-class AnyServer(Protocol):
-    """What a real and the emulated server have in common."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def address(self) -> tuple[str, int]: ...
-    @property
-    def password(self) -> str | None: ...
-    @property
-    def url(self) -> str: ...
-    def console(self, seconds: float = 10.0) -> Console: ...
-    def ask(self, *words: str | bytes | int) -> Reply: ...
-    def kill(self) -> None: ...
+AnyServer = Server | OldServer
+"""A real or the emulated server."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +86,15 @@ def only_sentinels(client: Client[Any]) -> SentinelSource:
     source = client._source
     assert isinstance(source, SentinelSource)
     return source
+
+
+def wait_for_news(*idle: Connection) -> None:
+    """Wait until each of these has something to read, be it its end, and is old enough to be looked at before its use.
+
+    What a server or a proxy did takes its time to get here, behind TLS more of it.
+    """
+    wait_until(lambda: all(select.select([each], [], [], 0)[0] for each in idle), what="news on idle connections")
+    wait_until(lambda: all(time.monotonic() >= each.fresh_until for each in idle), what="an age to be looked at")
 
 
 def _needs_redis(item: pytest.Item) -> bool:
@@ -180,18 +176,20 @@ def old_server() -> Iterator[OldServer]:
         yield server
 
 
-@pytest.fixture(params=["valkey", "redis7", "old_server"])
-def server(request: pytest.FixtureRequest) -> AnyServer:
-    """Valkey 9, Redis 7 and the emulated 5.0 in turn."""
-    found: AnyServer = request.getfixturevalue(request.param)
-    return found
+def _in_turn(*fixtures: str) -> Any:
+    """A fixture that is each of these in turn."""
+
+    @pytest.fixture(params=fixtures)
+    def one(request: pytest.FixtureRequest) -> Any:
+        return request.getfixturevalue(request.param)
+
+    return one
 
 
-@pytest.fixture(params=["valkey", "redis7"])
-def real_server(request: pytest.FixtureRequest) -> Server:
-    """Valkey 9 and Redis 7 in turn."""
-    found: Server = request.getfixturevalue(request.param)
-    return found
+server: Final = _in_turn("valkey", "redis7", "old_server")
+real_server: Final = _in_turn("valkey", "redis7")
+new_server: Final = _in_turn("new_valkey", "new_redis")
+through: Final = _in_turn("through_plain", "through_tls")
 
 
 @pytest.fixture
@@ -206,13 +204,6 @@ def new_redis() -> Iterator[Callable[..., Server]]:
     """`new_redis(*options, password=None, tls=None)` starts a Redis for this test alone."""
     with contextlib.ExitStack() as stack:
         yield lambda *options, **settings: stack.enter_context(start_redis(*options, **settings))
-
-
-@pytest.fixture(params=["new_valkey", "new_redis"])
-def new_server(request: pytest.FixtureRequest) -> Callable[..., Server]:
-    """`new_valkey` and `new_redis` in turn."""
-    found: Callable[..., Server] = request.getfixturevalue(request.param)
-    return found
 
 
 @pytest.fixture
@@ -248,37 +239,24 @@ def through_plain(chaos: Callable[..., ChaosProxy]) -> Through:
 
 
 @pytest.fixture
-def through_tls(
-    chaos: Callable[..., ChaosProxy], tls_front: Callable[..., TlsFront], certificates: Certificates
-) -> Through:
+def through_tls(through_plain: Through, tls_front: Callable[..., TlsFront], certificates: Certificates) -> Through:
     """Client → TLS → chaos → server: the trouble is in what TLS carries."""
 
     def route(upstream: tuple[str, int], *faults: Fault) -> Route:
-        proxy = chaos(upstream, *faults)
-        front = tls_front(proxy.address)
-        return Route(proxy, front.address, certificates.client_context())
+        plain = through_plain(upstream, *faults)
+        return replace(plain, address=tls_front(plain.address).address, tls=certificates.client_context())
 
     return route
 
 
 @pytest.fixture
 def through_ciphertext(
-    chaos: Callable[..., ChaosProxy], tls_front: Callable[..., TlsFront], certificates: Certificates
+    through_plain: Through, tls_front: Callable[..., TlsFront], certificates: Certificates
 ) -> Through:
     """Client → chaos → TLS → server: the trouble is in the records of TLS themselves."""
-
-    def route(upstream: tuple[str, int], *faults: Fault) -> Route:
-        proxy = chaos(tls_front(upstream).address, *faults)
-        return Route(proxy, proxy.address, certificates.client_context())
-
-    return route
-
-
-@pytest.fixture(params=["through_plain", "through_tls"])
-def through(request: pytest.FixtureRequest) -> Through:
-    """`through_plain` and `through_tls` in turn."""
-    found: Through = request.getfixturevalue(request.param)
-    return found
+    return lambda upstream, *faults: replace(
+        through_plain(tls_front(upstream).address, *faults), tls=certificates.client_context()
+    )
 
 
 @pytest.fixture

@@ -9,10 +9,7 @@ Everything is started on ports of its own and ends with the `with` block. What i
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,17 +19,17 @@ from typing import Any, Final
 from tests.ports import free_port
 from tests.resp.certs import Certificates
 from tests.resp.servers import (
-    START_SECONDS,
     Console,
     ConsoleError,
+    Process,
     Reply,
     Server,
     redis_binary,
     start_redis,
     start_valkey,
     valkey_binary,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 MASTER: Final = "pages"
 """The name of what the sentinels watch."""
@@ -41,23 +38,14 @@ Start = Callable[..., contextlib.AbstractContextManager[Server]]
 STARTS: Final[dict[str, Start]] = {"redis": start_redis, "valkey": start_valkey}
 
 
-class Sentinel:
+class Sentinel(Process):
     """One sentinel process."""
-
-    host: Final = "127.0.0.1"
 
     def __init__(self, kind: str, folder: Path, password: str | None = None) -> None:
         binary = valkey_binary() if kind == "valkey" else redis_binary()
         assert binary is not None
-        self.port = free_port()
-        self.password = password
-        self._binary = binary
+        super().__init__(f"{kind} sentinel", binary, password)
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return (self.host, self.port)
 
     @property
     def place(self) -> str:
@@ -77,22 +65,11 @@ class Sentinel:
         if self.password is not None:
             lines.append(f"requirepass {self.password}")
         settings.write_text("\n".join(lines) + "\n")
-        self._process = subprocess.Popen(
-            [self._binary, settings, "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_until(self._answers, START_SECONDS, f"an answer of the sentinel on port {self.port}")
+        self._start(settings, "--sentinel")
+        wait_until(self.pings, f"an answer of {self}")
         # Its own periods are 10 s, 2 s, 1 s and 1 s, and a failover waits for several of them. These are milliseconds.
         for name, period in (("INFO", 200), ("PUBLISH", 200), ("ASK", 200), ("PING", 100)):
             self.ask("SENTINEL", "DEBUG", f"{name}-PERIOD", period)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError, ConsoleError):
-            return self.ask("PING") == b"PONG"
-        return False
-
-    def ask(self, *words: str | bytes | int) -> Reply:
-        with Console(self.address, self.password) as console:
-            return console.ask(*words)
 
     @property
     def names(self) -> int:
@@ -109,20 +86,6 @@ class Sentinel:
         well = [row for row in fields if row[b"master-link-status"] == b"ok" and row[b"flags"] == b"slave"]
         others: Any = self.ask("SENTINEL", "SENTINELS", MASTER)
         return len(well) >= replicas and len(others) >= sentinels
-
-    def pause(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
 
 
 class Watched:
@@ -146,7 +109,7 @@ class Watched:
 
         def agree() -> bool:
             nonlocal port
-            ports = {sentinel.names for sentinel in self.sentinels if sentinel._process is not None}
+            ports = {sentinel.names for sentinel in self.sentinels if sentinel.runs}
             port = next(iter(ports))
             return len(ports) == 1
 
@@ -167,8 +130,8 @@ class Watched:
     def fail_over(self) -> None:
         """Let the sentinels choose another master, for no reason."""
         before = self.named()
-        wait_until(lambda: self._asked("FAILOVER"), 30, "a failover")
-        wait_until(lambda: self.master() not in (None, before) and self.named() is not before, 30, "another master")
+        wait_until(lambda: self._asked("FAILOVER"), "a failover")
+        wait_until(lambda: self.master() not in (None, before) and self.named() is not before, "another master")
 
     def _asked(self, what: str) -> bool:
         with contextlib.suppress(ConsoleError):
@@ -195,7 +158,7 @@ def watched(kind: str, *, replicas: int = 2, sentinels: int = 3, password: str |
             sentinel.start(master, sentinels // 2 + 1)
             made.append(sentinel)
         fleet = Watched([master, *copies], made)
-        wait_until(lambda: all(each.sees(replicas, sentinels - 1) for each in made), 40, "sentinels that see all")
+        wait_until(lambda: all(each.sees(replicas, sentinels - 1) for each in made), "sentinels that see all")
         yield fleet
 
 
@@ -218,7 +181,7 @@ class Cluster:
         return "redis+cluster://" + ",".join(f"{server.host}:{server.port}" for server in self.primaries)
 
     def alive(self) -> list[Server]:
-        return [server for server in self.servers if server._process is not None]
+        return [server for server in self.servers if server.runs]
 
     def ask(self, *words: str | bytes | int) -> Reply:
         """One command, at the node that it belongs to, as the nodes themselves say it; KEYS and FLUSHALL at all."""
@@ -271,7 +234,7 @@ class Cluster:
         if first:
             pause()
         for server in (target, source, *(other for other in self.primaries if other not in (target, source))):
-            if server._process is not None:
+            if server.runs:
                 with contextlib.suppress(ConsoleError):
                     server.ask("CLUSTER", "SETSLOT", slot, "NODE", mine)
 
@@ -321,12 +284,12 @@ def clustered(
         for server in cluster.servers[1:]:
             bus = int(server._options[server._options.index("--cluster-port") + 1])
             first[0].ask("CLUSTER", "MEET", server.host, server.tls_port or server.port, bus)
-        wait_until(lambda: all(_known(server) == len(cluster.servers) for server in cluster.servers), 40, "a meeting")
+        wait_until(lambda: all(_known(server) == len(cluster.servers) for server in cluster.servers), "a meeting")
         for at, server in enumerate(copies):
-            wait_until(partial(_replicates, server, cluster.name(first[at % primaries])), 20)
-        wait_until(cluster.whole, 40, "a cluster that is whole")
-        wait_until(lambda: all(_linked(server) for server in copies), 40, "replicas that follow")
-        wait_until(lambda: all(_copies(server) == replicas for server in cluster.servers), 40, "replicas in every map")
+            wait_until(partial(_replicates, server, cluster.name(first[at % primaries])))
+        wait_until(cluster.whole, "a cluster that is whole")
+        wait_until(lambda: all(_linked(server) for server in copies), "replicas that follow")
+        wait_until(lambda: all(_copies(server) == replicas for server in cluster.servers), "replicas in every map")
         yield cluster
 
 

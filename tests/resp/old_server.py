@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tests.resp.servers import Console, Reply
+from tests.resp.servers import Reachable
 
 OK: Final = b"+OK\r\n"
 NULL: Final = b"$-1\r\n"
@@ -463,34 +463,13 @@ class _Listener(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", port), _Connection)
 
 
-class OldServer:
+class OldServer(Reachable):
     """The emulated server: reached like `servers.Server`, killed and restarted like it."""
 
-    host: Final = "127.0.0.1"
-    name: Final = "redis 5.0 (emulated)"
-
     def __init__(self, password: str | None = None) -> None:
-        self.password = password
-        self.port = 0
+        super().__init__("redis 5.0 (emulated)", 0, password)
         self._listener: _Listener | None = None
         self.restart()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return (self.host, self.port)
-
-    @property
-    def url(self) -> str:
-        return f"redis://{'' if self.password is None else f':{self.password}@'}{self.host}:{self.port}"
-
-    def console(self, seconds: float = 10.0) -> Console:
-        """A connection of the test's own."""
-        return Console(self.address, self.password, seconds)
-
-    def ask(self, *words: str | bytes | int) -> Reply:
-        """One command over a fresh connection that is closed again."""
-        with self.console() as console:
-            return console.ask(*words)
 
     def calls(self, name: str) -> int:
         """How often the command `name` was executed."""

@@ -17,15 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
+from tests import waiting
 from tests.ports import free_port
 from tests.resp.certs import Certificates
-
-START_SECONDS: Final = 20.0
-"""How long a server may take to answer its first PING on a busy machine."""
 
 Reply = bytes | int | None | list["Reply"] | Exception
 """What `Console` reads: RESP2 only, errors as exceptions in place."""
@@ -63,9 +60,7 @@ class Console:
     def __enter__(self) -> "Console":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -106,24 +101,15 @@ class Console:
         raise AssertionError(f"a console never asks for RESP3, yet got {line!r}")
 
 
-class Server:
-    """One server process and how to reach it. `password` is that of the default user, or None."""
+class Reachable:
+    """What listens on a port of this machine, and can be asked. `password` is that of the default user, or None."""
 
     host: Final = "127.0.0.1"
 
-    def __init__(
-        self, name: str, binary: Path, folder: Path, password: str | None, tls: Certificates | None, options: list[str]
-    ) -> None:
+    def __init__(self, name: str, port: int, password: str | None) -> None:
         self.name = name
+        self.port = port
         self.password = password
-        self.folder = folder
-        self.unix_path = str(folder / "socket")
-        self.port = free_port()
-        self.tls_port: int | None = free_port() if tls else None
-        self._binary = binary
-        self._options = options
-        self._tls = tls
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} on port {self.port}>"
@@ -138,47 +124,8 @@ class Server:
         return f"redis://{self._credentials}{self.host}:{self.port}"
 
     @property
-    def unix_url(self) -> str:
-        return f"unix://{self._credentials}{self.unix_path}"
-
-    @property
     def _credentials(self) -> str:
         return "" if self.password is None else f":{quote(self.password, safe='')}@"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server is not running"
-        return self._process.pid
-
-    def start(self, *more_options: str, wait: bool = True) -> None:
-        """Start the process on the known port; with `wait` return when it answers PING (LOADING counts not)."""
-        assert self._process is None, "the server is already running"
-        command = [str(self._binary), "--bind", self.host, "--port", str(self.port), "--unixsocket", self.unix_path]
-        command += ["--dir", str(self.folder), "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]
-        command += ["--daemonize", "no", "--logfile", str(self.folder / "log")]
-        if self.password is not None:
-            command += ["--requirepass", self.password]
-        if self._tls is not None:
-            command += ["--tls-port", str(self.tls_port), "--tls-cert-file", str(self._tls.server)]
-            command += ["--tls-key-file", str(self._tls.server_key), "--tls-ca-cert-file", str(self._tls.authority)]
-            command += ["--tls-auth-clients", "optional"]
-        self._process = subprocess.Popen(
-            [*command, *self._options, *more_options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        if wait:
-            wait_until(self._answers, START_SECONDS, f"an answer of {self}; its log:\n{self._log()}")
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"{self} ended at once with {self._process.returncode}:\n{self._log()}")
-        with contextlib.suppress(OSError, ConsoleError):
-            return self.ask("PING") == b"PONG"
-        return False
-
-    def _log(self) -> str:
-        log = self.folder / "log"
-        return log.read_text(errors="replace")[-2000:] if log.exists() else "(none)"
 
     def console(self, seconds: float = 10.0) -> Console:
         """A connection of the test's own; close it, or use it in a `with`."""
@@ -188,6 +135,94 @@ class Server:
         """One command over a fresh connection that is closed again."""
         with self.console() as console:
             return console.ask(*words)
+
+    def pings(self) -> bool:
+        """True if it answers PING; LOADING is none."""
+        with contextlib.suppress(OSError, ConsoleError):
+            return self.ask("PING") == b"PONG"
+        return False
+
+
+class Process(Reachable):
+    """One process that listens: started by who inherits this, stopped in its tracks, let go on, ended."""
+
+    def __init__(self, name: str, binary: Path, password: str | None) -> None:
+        super().__init__(name, free_port(), password)
+        self._binary = binary
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def runs(self) -> bool:
+        """True if it was started, and not ended by `kill`."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self} is not running"
+        return self._process.pid
+
+    def _start(self, *arguments: str | Path) -> None:
+        assert self._process is None, f"{self} is already running"
+        self._process = subprocess.Popen(
+            [self._binary, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def pause(self) -> None:
+        """Stop the process (SIGSTOP): the kernel still accepts connections and bytes, nobody answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process (SIGKILL): connections are reset, connecting is refused. What was stored is lost."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+class Server(Process):
+    """One server process and how to reach it."""
+
+    def __init__(
+        self, name: str, binary: Path, folder: Path, password: str | None, tls: Certificates | None, options: list[str]
+    ) -> None:
+        super().__init__(name, binary, password)
+        self.folder = folder
+        self.unix_path = str(folder / "socket")
+        self.tls_port: int | None = free_port() if tls else None
+        self._options = options
+        self._tls = tls
+
+    @property
+    def unix_url(self) -> str:
+        return f"unix://{self._credentials}{self.unix_path}"
+
+    def start(self, *more_options: str, wait: bool = True) -> None:
+        """Start the process on the known port; with `wait` return when it answers PING (LOADING counts not)."""
+        command = ["--bind", self.host, "--port", str(self.port), "--unixsocket", self.unix_path]
+        command += ["--dir", str(self.folder), "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]
+        command += ["--daemonize", "no", "--logfile", str(self.folder / "log")]
+        if self.password is not None:
+            command += ["--requirepass", self.password]
+        if self._tls is not None:
+            command += ["--tls-port", str(self.tls_port), "--tls-cert-file", str(self._tls.server)]
+            command += ["--tls-key-file", str(self._tls.server_key), "--tls-ca-cert-file", str(self._tls.authority)]
+            command += ["--tls-auth-clients", "optional"]
+        self._start(*command, *self._options, *more_options)
+        if wait:
+            waiting.wait_until(self._answers, lambda: f"an answer of {self}; its log:\n{self._log()}")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"{self} ended at once with {self._process.returncode}:\n{self._log()}")
+        return self.pings()
+
+    def _log(self) -> str:
+        log = self.folder / "log"
+        return log.read_text(errors="replace")[-2000:] if log.exists() else "(none)"
 
     def info(self, field: str) -> int:
         """A number out of INFO, such as `total_connections_received`."""
@@ -204,19 +239,8 @@ class Server:
         rows = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in text.decode().splitlines()]
         return [row for row in rows if row["id"] != str(own)]
 
-    def pause(self) -> None:
-        """Stop the process (SIGSTOP): the kernel still accepts connections and bytes, nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
     def kill(self) -> None:
-        """End the process (SIGKILL): connections are reset, connecting is refused. What was stored is lost."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        super().kill()
         Path(self.unix_path).unlink(missing_ok=True)
 
     def restart(self, *more_options: str, wait: bool = True) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from resp import AuthenticationError, Breaker, BreakerOpen, Client, ConnectionLost, InvalidArgument
 from tests.ports import free_port
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 
 class Clock:
@@ -173,7 +174,7 @@ def test_while_the_server_is_away_calls_fail_in_microseconds_and_come_back_by_th
             except BreakerOpen:
                 return False
 
-        wait_until(works, 2.0)
+        wait_until(works)
         assert client.stats().breaker == "closed"
 
 

@@ -15,7 +15,8 @@ from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront, blackhole
 from tests.resp.conftest import AnyServer
 from tests.resp.old_server import start_old_server
-from tests.resp.servers import Console, ConsoleError, Server, wait_until
+from tests.resp.servers import Console, ConsoleError, Server
+from tests.waiting import wait_until
 
 Chaos = Callable[..., ChaosProxy]
 

@@ -9,12 +9,25 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from resp import Client, ConnectionLost, CrossSlot, InvalidArgument, PubSub, RespError, ServerError
-from resp.cluster import ClusterSource
+from resp import (
+    BreakerOpen,
+    Client,
+    ClientClosed,
+    ConnectionLost,
+    CrossSlot,
+    InvalidArgument,
+    PubSub,
+    RespError,
+    ServerError,
+    Timeout,
+    cluster_batches,
+)
+from resp.cluster import ClusterSource, not_executed
 from resp.endpoint import parse_url
 from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
 from resp.keys import key_slot
@@ -23,10 +36,33 @@ from resp.tracking import State
 from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy
 from tests.resp.fleets import Cluster, clustered
-from tests.resp.servers import ConsoleError, Server, wait_until
+from tests.resp.scripted import Exchange, Scripted
+from tests.resp.servers import ConsoleError, Server
+from tests.waiting import wait_until
 
 KEYS = [f"key:{number}" for number in range(60)]
 """Enough to be on every node."""
+
+
+@pytest.mark.parametrize(
+    ("error", "closed", "expected"),
+    [
+        (ConnectionLost("x", maybe_executed=False), False, True),
+        (ConnectionLost("x", maybe_executed=True), False, False),
+        (Timeout("x", maybe_executed=False), False, True),
+        (Timeout("x", maybe_executed=True), False, False),
+        (BreakerOpen("x"), False, True),
+        (ClientClosed(), False, True),
+        (ClientClosed(), True, False),
+        (WrongType("WRONGTYPE", "x"), False, False),
+        (b"a reply", False, False),
+    ],
+)
+def test_another_node_is_asked_if_this_one_cannot_have_run_the_command(
+    error: object, closed: bool, expected: bool
+) -> None:
+    topology: Any = SimpleNamespace(rounds=SimpleNamespace(closed=closed))
+    assert not_executed(error, topology) is expected
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -73,6 +109,10 @@ def other(cluster: Cluster, server: Server) -> Server:
 def test_each_command_goes_to_the_node_of_its_key(client: Client[bytes], cluster: Cluster) -> None:
     for key in KEYS:
         assert client.set(key, key)
+    others: list[Any] = ["grün", 12, memoryview(b"view")]
+    for other in others:
+        assert client.set(other, "v")
+        assert client.get(other) == b"v"
     assert [client.get(key) for key in KEYS] == [key.encode() for key in KEYS]
     for server in cluster.primaries:
         assert server.ask("DBSIZE"), "some of the keys are on every node"
@@ -81,6 +121,27 @@ def test_each_command_goes_to_the_node_of_its_key(client: Client[bytes], cluster
     for key in KEYS:
         client.get(key)
     assert [server.info("total_error_replies") for server in cluster.primaries] == before
+
+
+def test_a_transaction_with_a_command_that_is_none_is_aborted(client: Client[bytes]) -> None:
+    with client.transaction() as pipe:
+        pipe.set("{t}a", 1)
+        pipe.execute_command("SET", "{t}b")
+        with pytest.raises(ServerError, match="EXECABORT"):
+            pipe.execute()
+    assert client.exists("{t}a") == 0
+
+
+def test_who_is_sent_round_waits_longer_each_time_and_not_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(cluster_batches, "_time", SimpleNamespace(sleep=waited.append))
+    wait = cluster_batches.pause
+    assert all(wait(hop, None) for hop in range(4))
+    assert all(0.01 * 2**hop <= span <= 0.02 * 2**hop for hop, span in enumerate(waited))
+    assert wait(0, time.monotonic() + 60)
+    assert len(waited) == 5
+    assert not wait(0, time.monotonic() + 0.001)
+    assert len(waited) == 5
 
 
 def test_commands_of_several_keys(client: Client[bytes]) -> None:
@@ -232,6 +293,41 @@ def test_a_cluster_that_is_not_there_and_one_that_is_none(valkey: Server) -> Non
         client.set("a", 1)
 
 
+def test_nodes_that_load_their_data_are_waited_for_and_replicas_that_do_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two scripted nodes: a primary that is loading for two commands of each connection, a replica that always is."""
+    monkeypatch.setattr("resp.cluster_batches._time.sleep", lambda seconds: None)
+    ports: list[int] = []
+
+    def script(exchange: Exchange, always: bool) -> None:
+        refusals = 2
+        while True:
+            name = exchange.command()[0]
+            if name == b"CLUSTER":
+                nodes = b"".join(b"*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port for port in ports)
+                exchange.send(b"*1\r\n*4\r\n:0\r\n:16383\r\n" + nodes)
+            elif name == b"READONLY":
+                exchange.send(b"+OK\r\n")
+            elif name == b"GET" and not always and not refusals:
+                exchange.send(b"+value\r\n")
+            else:
+                exchange.send(b"-LOADING Redis is loading the dataset in memory\r\n")
+                refusals -= 1
+
+    with (
+        Scripted(lambda exchange: script(exchange, False)) as primary,
+        Scripted(lambda exchange: script(exchange, True)) as replica,
+    ):
+        ports += [primary.port, replica.port]
+        for read_from in ("master", "replica"):
+            with Client(cluster=[(primary.host, primary.port)], read_from=read_from, timeout=30) as client:
+                assert client.get("key") == b"value"
+                assert bool(replica.connections) == (read_from == "replica")
+            with Client(cluster=[(primary.host, primary.port)], timeout=30) as client:
+                assert client.pipeline().get("key").execute() == [b"value"]
+
+
 # ---- slots that move -------------------------------------------------------------------------------------------------
 
 
@@ -363,9 +459,9 @@ def test_a_primary_that_dies_under_load_is_replaced(breakable: Cluster, how: str
         began = time.monotonic()
         marks = {key: counts[key][0] for key in counts}
         survivor = breakable.primaries[0]
-        wait_until(lambda: survivor_port(survivor, mine[0]) != victim.port, 30, "a replica that was promoted")
+        wait_until(lambda: survivor_port(survivor, mine[0]) != victim.port, "a replica that was promoted")
         promoted = time.monotonic()
-        wait_until(lambda: all(counts[key][0] > marks[key] + 5 for key in mine), 20, "writes that succeed again")
+        wait_until(lambda: all(counts[key][0] > marks[key] + 5 for key in mine), "writes that succeed again")
         print(f"\n{how}: promoted after {promoted - began:.2f} s, served {time.monotonic() - promoted:.2f} s later")
         stop.set()
         for thread in threads:
@@ -479,13 +575,12 @@ def test_a_node_that_only_we_cannot_reach_costs_its_slots_and_nothing_else(
 # ---- listening -------------------------------------------------------------------------------------------------------
 
 
-def next_of(pubsub: PubSub, kind: str, seconds: float = 10.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def next_of(pubsub: PubSub, kind: str) -> Any:
+    def of_this_kind() -> Any:
         message = pubsub.get_message(timeout=0.1)
-        if message is not None and message["type"] == kind:
-            return message
-    raise AssertionError(f"no {kind} came")
+        return message if message is not None and message["type"] == kind else None
+
+    return wait_until(of_this_kind, f"a {kind}")
 
 
 def test_sharded_channels_live_on_several_nodes_and_move_with_their_slots(
@@ -552,8 +647,8 @@ def test_tracking_is_not_live_without_one_of_its_primaries(breakable: Cluster) -
         generation = tracking.generation
         victim = breakable.primaries[0]
         victim.pause()
-        wait_until(lambda: not tracking.live, 10)
-        wait_until(lambda: survivor_port(breakable.primaries[1], "foo") and tracking.live, 30, "live again")
+        wait_until(lambda: not tracking.live)
+        wait_until(lambda: survivor_port(breakable.primaries[1], "foo") and tracking.live, "live again")
         assert tracking.generation > generation
         assert victim.port not in {node.endpoint.port for node in source_of(client).topology.primaries}
         key = next(key for key in KEYS if survivor_port(breakable.primaries[1], key) in replica_ports(breakable))
@@ -724,8 +819,8 @@ def test_a_local_cache_is_right_again_after_any_change_of_the_map(breakable: Clu
                 victim = breakable.primaries[0]
                 mine = next(key for key in KEYS if breakable.owner(key_slot(key)) is victim)
                 victim.kill()
-                wait_until(lambda: survivor_port(breakable.primaries[1], mine) not in (0, victim.port), 30)
-            wait_until(lambda: cache.tracking.live, 20)
+                wait_until(lambda: survivor_port(breakable.primaries[1], mine) not in (0, victim.port))
+            wait_until(lambda: cache.tracking.live)
             stop.set()
             for thread in threads:
                 thread.join()

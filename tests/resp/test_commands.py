@@ -325,7 +325,7 @@ ROWS: dict[str, list[Call]] = {
             [(b"Palermo", 0.0, 3479099956230698)]
         ),
         call("geosearch", "g", member="Palermo", radius=1, count=1, any=True, withcoord=True)(
-            lambda rows: rows[0][0] == b"Palermo" and round(rows[0][1][1], 3) == 38.116
+            lambda rows: rows[0][0] == b"Palermo" and [round(each, 3) for each in rows[0][1]] == [13.361, 38.116]
         ),
         call("geosearchstore", "d", "g", member="Palermo", radius=200, unit="km", storedist=True)(2),
         call("georadius", "g", 15, 37, 200, "km", withdist=True, sort="ASC", count=1)([(b"Catania", 56.4413)]),
@@ -565,16 +565,29 @@ def fits(value: Any, hint: Any, text: type) -> bool:
     return type(value) is hint or (isinstance(value, hint) and hint not in (int, float, bool))
 
 
+def named(shape: Any, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The types of all parameters, and what is given for them; raises TypeError if this call does not fit."""
+    hints, given = typing.get_type_hints(shape), inspect.signature(shape).bind(None, *args, **options).arguments
+    for name, hint in list(hints.items()):
+        if get_origin(hint) is typing.Unpack:
+            (group,) = get_args(hint)
+            more = given.pop(name, {})
+            if not group.__required_keys__ <= set(more) <= group.__required_keys__ | group.__optional_keys__:
+                raise TypeError(f"{sorted(more)} are not those of {group.__name__}")
+            hints |= typing.get_type_hints(group)
+            given |= more
+    return hints, given
+
+
 def promised(method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """The annotated result of this call: that of the overload which it fits, as a type checker chooses it."""
     function = getattr(Commands, method)
     for shape in typing.get_overloads(function) or [function]:
         try:
-            bound = inspect.signature(shape).bind(None, *args, **options)
+            hints, arguments = named(shape, args, options)
         except TypeError:
             continue
-        hints = typing.get_type_hints(shape)
-        given = [(name, value) for name, value in bound.arguments.items() if name in hints]
+        given = [(name, value) for name, value in arguments.items() if name in hints]
         literal = [(literals(hints[name]), value) for name, value in given if literals(hints[name])]
         if all(value in allowed for allowed, value in literal):
             narrow = [(name, value) for name, value in given if hints[name] in (int, type(None), None)]

@@ -283,6 +283,36 @@ def silence(exchange: Exchange) -> None:
     exchange.command()
 
 
+def test_a_command_that_the_socket_takes_in_pieces_arrives_whole(valkey: Server) -> None:
+    connection = opened(valkey)
+    assert connection.socket is not None
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+    value = bytes(range(256)) * 120
+    for number in range(50):
+        assert connection.call("SET", b"key", b"%d" % number + value) == b"OK"
+        assert connection.call("GET", b"key") == b"%d" % number + value
+    connection.close()
+
+
+def test_a_connection_says_whether_it_is_open(valkey: Server) -> None:
+    connection = opened(valkey)
+    where = f"<Connection to {valkey.host}:{valkey.port}"
+    assert repr(connection) == f"{where}, RESP3>"
+    connection.close()
+    assert repr(connection) == f"{where}, closed>"
+
+
+def test_who_is_interrupted_while_connecting_leaves_no_socket(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    connection = Connection(Endpoint(host=valkey.host, port=valkey.port))
+    monkeypatch.setattr(Connection, "_handshake", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connection.connect()
+    assert connection.socket is None
+
+
 @pytest.mark.parametrize("script", [trickle, silence])
 @pytest.mark.parametrize("large", [False, True])
 def test_a_call_ends_at_its_deadline_whatever_the_server_does(script: Callable[[Exchange], None], large: bool) -> None:

@@ -31,6 +31,12 @@ def short(item: object) -> str:
     return repr(item).partition(" at 0x")[0][:30]
 
 
+def test_many_words_of_which_one_is_no_text_are_refused_like_one() -> None:
+    for words in (["\ud800"], [*"abcdefgh", "\ud800"]):
+        with pytest.raises(InvalidArgument):
+            encode_request(["RPUSH", "key", *words])
+
+
 def joined(request: bytes | list[bytes | memoryview]) -> bytes:
     return request if isinstance(request, bytes) else b"".join(request)
 

@@ -6,7 +6,6 @@ import ctypes
 import os
 import queue
 import random
-import select
 import signal
 import subprocess
 import sys
@@ -20,10 +19,10 @@ from typing import Final
 import pytest
 
 from resp import Client, PoolExhausted, RespError, Timeout
-from resp.pool import LOOK_AFTER
 from tests.resp.chaos import Fault
-from tests.resp.conftest import AnyServer, Route, Through, TlsServer, only_node
-from tests.resp.servers import Server, wait_until
+from tests.resp.conftest import AnyServer, Route, Through, TlsServer, only_node, wait_for_news
+from tests.resp.servers import Server
+from tests.waiting import DEADLINE, wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -48,10 +47,8 @@ def test_a_late_reply_on_an_idle_connection_is_not_the_next_callers(
     route = through(server.address)
     with route.client() as client:
         assert client.get("key:1") == value_of("key:1")
-        time.sleep(2 * LOOK_AFTER)  # idle is a length of time: sooner, nobody looks
         route.proxy.inject(stale)
-        # The only idle connection has it; behind TLS it takes its time to get there.
-        assert select.select([only_node(client).pool._idle[-1]], [], [], 5)[0]
+        wait_for_news(only_node(client).pool._idle[-1])
         for key in ("key:2", "key:3"):
             assert client.get(key) == value_of(key)
 
@@ -217,8 +214,8 @@ def test_exceptions_thrown_into_a_thread_at_any_moment_mix_nothing_up(server: An
         thread = threading.Thread(target=work)
         thread.start()
         assert thread.ident is not None
-        until = time.monotonic() + 2.5
-        while time.monotonic() < until:
+        until = time.monotonic() + DEADLINE
+        while (interrupts[0] <= 50 or calls[0] <= 100) and time.monotonic() < until:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Interrupted))
             time.sleep(0.012)  # the pace of the interrupts, not a wait: a new connection over TLS takes 5 ms
         stop.set()

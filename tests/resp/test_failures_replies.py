@@ -28,7 +28,8 @@ from resp import (
 from tests.ports import free_port
 from tests.resp.conftest import AnyServer
 from tests.resp.old_server import start_old_server
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 
 def client_of(server: AnyServer, **options: Any) -> Client:
@@ -52,7 +53,7 @@ def test_a_loading_server_is_a_temporary_error_and_then_answers(new_server: Call
                 seen.add(type(error))
                 return False
 
-        wait_until(answers, 30)
+        wait_until(answers)
     assert Loading in seen
 
 

@@ -15,7 +15,8 @@ from resp.pubsub import PubSub
 from resp.tracking import Tracking
 from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 PASSWORD = "hunter2 s/e@c:r&é%t"
 USER = "geheimnisträger"

@@ -16,7 +16,8 @@ from resp import Client, ConnectionLost, RespError, Timeout
 from tests.resp.chaos import Direction, Fault, Kind
 from tests.resp.conftest import AnyServer, Through
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 
 def number(server: AnyServer, key: str = "n") -> int:

@@ -3,6 +3,7 @@
 """Options as users of redis-py bring them along, credentials that change, retries that are told how, and observers."""
 
 import logging
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 import resp
 from resp import AuthenticationError, BreakerOpen, Client, ConnectionLost, Endpoint, InvalidArgument, Observer, Retry
-from resp.endpoint import parse_url
+from resp.endpoint import parse_url, tls_context
 from tests.ports import free_port
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 
@@ -25,11 +27,35 @@ from tests.resp.servers import Server, wait_until
         ("socket_connect_timeout=1&decode_responses=True", {"connect_timeout": 1.0, "decode": True}),
         ("socket_keepalive=True&health_check_interval=30&retry_on_timeout=no&encoding=UTF-8", {}),
         ("max_connections=7&client_name=me&protocol=2", {"max_connections": 7, "client_name": "me", "protocol": 2}),
-        ("lib_name=x&lib_version=1&socket_read_size=65536", {}),
+        ("lib_name=x&lib_version=1&socket_read_size=65536&socket_timeout=2", {"timeout": 2.0}),
     ],
 )
 def test_urls_of_redis_py_are_understood(query: str, expected: dict[str, Any]) -> None:
     assert parse_url(f"redis://localhost/0?{query}") == {"host": "localhost", "db": 0, **expected}
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "certificates"),
+    [
+        ({}, True, ssl.CERT_REQUIRED),
+        ({"check_hostname": False}, False, ssl.CERT_REQUIRED),
+        ({"cert_reqs": "optional"}, False, ssl.CERT_OPTIONAL),
+        ({"cert_reqs": "none"}, False, ssl.CERT_NONE),
+        ({"cert_reqs": "none", "check_hostname": True}, False, ssl.CERT_NONE),
+    ],
+)
+def test_what_of_a_servers_certificate_is_checked(
+    options: dict[str, Any], names: bool, certificates: ssl.VerifyMode
+) -> None:
+    context = tls_context(**options)
+    assert (context.check_hostname, context.verify_mode) == (names, certificates)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_url_has_a_hundred_options_at_most() -> None:
+    assert parse_url(f"redis://h?{'&'.join(['timeout=1'] * 100)}")["timeout"] == 1
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        parse_url(f"redis://h?{'&'.join(['timeout=1'] * 101)}")
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,10 @@ from resp import (
 )
 from resp.pool import _Waiter
 from tests.ports import free_port
+from tests.resp.conftest import wait_for_news
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 MakePool = Callable[..., Pool]
 
@@ -167,7 +169,7 @@ def test_idle_connections_that_the_server_closed_are_replaced_unnoticed(make: Ma
     for connection in connections:
         pool.release(connection)
     valkey.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    time.sleep(0.01)
+    wait_for_news(*connections)
     found = acquire(pool)
     assert found.call("PING") == b"PONG"
     assert found not in connections
@@ -176,15 +178,14 @@ def test_idle_connections_that_the_server_closed_are_replaced_unnoticed(make: Ma
 
 @pytest.mark.parametrize("late", [b"$5\r\nSTALE\r\n", b"+", b">1\r\n+push\r\n"])
 def test_idle_connections_with_bytes_nobody_asked_for_are_replaced(late: bytes) -> None:
-    said = threading.Event()
+    idle = threading.Event()
 
     def script(exchange: Exchange) -> None:
         exchange.command()
         exchange.send(b"+PONG\r\n")
         if exchange.number == 1:
-            time.sleep(0.05)
+            assert idle.wait(30)
             exchange.send(late)
-            said.set()
         exchange.command()
         exchange.send(b"+right\r\n")
 
@@ -193,8 +194,8 @@ def test_idle_connections_with_bytes_nobody_asked_for_are_replaced(late: bytes) 
         connection = acquire(pool)
         assert connection.call("PING") == b"PONG"
         pool.release(connection)
-        assert said.wait(5)
-        time.sleep(0.02)
+        idle.set()
+        wait_for_news(connection)
         second = acquire(pool)
         assert second is not connection
         assert connection.closed
@@ -208,7 +209,7 @@ def test_old_connections_are_replaced(make: MakePool, limit: str) -> None:
     pool.release(connection)
     assert acquire(pool) is connection
     pool.release(connection)
-    time.sleep(0.15)
+    wait_until(lambda: time.monotonic() > connection.idle_since + 0.1)
     assert acquire(pool) is not connection
     assert connection.closed
 

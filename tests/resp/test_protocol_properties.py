@@ -9,6 +9,7 @@ promises (`value`). The writer here shares no line with `resp.protocol`, so a mi
 import math
 import random
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,16 +145,19 @@ trees = st.recursive(leaves, aggregates, max_leaves=12)
 pushes = st.lists(leaves, max_size=3).map(lambda content: Node(">", [Node("$", b"kind"), *content]))
 
 
-def read(parser: Parser, data: bytes, cuts: list[int]) -> list[Any]:
+def replies(parser: Parser, data: bytes, cuts: list[int]) -> Iterator[Any]:
     """Every reply in `data`, fed in the pieces that end at `cuts`."""
-    found = []
     start = 0
     for end in [*sorted(cut for cut in cuts if cut < len(data)), len(data)]:
         parser.feed(data[start:end])
         start = end
         while (reply := parser.get()) is not INCOMPLETE:
-            found.append(reply)
-    return found
+            yield reply
+
+
+def read(parser: Parser, data: bytes, cuts: list[int]) -> list[Any]:
+    """All of them."""
+    return list(replies(parser, data, cuts))
 
 
 @settings(max_examples=300, deadline=None)
@@ -232,12 +236,7 @@ def check_any_bytes(data: bytes, cuts: list[int]) -> None:
         found: list[Any] = []
         error = None
         try:
-            start = 0
-            for end in [*sorted(cut for cut in where if cut < len(data)), len(data)]:
-                parser.feed(data[start:end])
-                start = end
-                while (reply := parser.get()) is not INCOMPLETE:
-                    found.append(reply)
+            found.extend(replies(parser, data, where))  # what came before an error stays
         except ProtocolError as failure:
             error = str(failure)
             parser.feed(b"+OK\r\n")

@@ -16,7 +16,8 @@ from resp.subscriber import Message
 from tests.resp.chaos import ChaosProxy, TlsFront
 from tests.resp.conftest import AnyServer, Connect, TlsServer
 from tests.resp.old_server import OldServer
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 QUICK: dict[str, Any] = {"silence": 0.2, "patience": 0.3, "retry_first": 0.02, "retry_most": 0.2}
 

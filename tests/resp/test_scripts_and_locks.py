@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from resp import Client, InvalidArgument, LockError, LockNotOwned, NoScript, ServerError
-from tests.resp.servers import Server, wait_until
+from resp.commands.locks import Lock
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 
@@ -120,8 +122,9 @@ def test_the_end_of_a_lost_lock_can_be_a_line_in_the_log(client: Any, caplog: py
     with client.lock("l", timeout=30, raise_on_release_error=False):
         client.delete("l")
     assert "had ended" in caplog.text
-    with pytest.raises(LockNotOwned), client.lock("l", timeout=30):
-        client.delete("l")
+    for lock in (client.lock("l", timeout=30), Lock(client, "l", timeout=30)):
+        with pytest.raises(LockNotOwned), lock:
+            client.delete("l")
 
 
 def test_a_lock_can_be_held_for_longer(client: Any) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from resp import Client, ConnectionLost, InvalidArgument, RespError, ServerError
 from resp.endpoint import parse_url
+from resp.sentinels import _number
 from tests.resp.conftest import only_sentinels
 from tests.resp.fleets import MASTER, Watched, watched
 from tests.resp.scripted import Exchange, Scripted
-from tests.resp.servers import ConsoleError, Server, wait_until
+from tests.resp.servers import ConsoleError, Server
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -80,6 +82,7 @@ def test_the_form_of_the_url() -> None:
         "redis+sentinel://h1/name/x",
         "redis+sentinel://h1/name/1/2",
         "redis+sentinel://h1:x/name",
+        "redis+sentinel://:s3cret@[::1/name",
         "redis+sentinel://:s3cret@h1:99999999/name",
         "redis+sentinel://h1/name?no_such_option=1",
     ],
@@ -88,6 +91,14 @@ def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         Client.from_url(url)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(None, 0), ("", 0), ("-1", 0), ("x", 0), ("²", 0), ("7", 7), ("9" * 19, int("9" * 19)), ("9" * 30, 0)],
+)
+def test_what_a_sentinel_says_where_a_number_should_be_is_one_or_nought(text: str | None, number: int) -> None:
+    assert _number(text) == number
 
 
 def test_a_name_that_nobody_knows_and_sentinels_that_are_away_are_told_apart(lasting: Watched) -> None:
@@ -141,7 +152,21 @@ def test_what_is_named_and_says_itself_that_it_is_a_replica_is_not_believed(last
         client.set("key", 1)
 
 
-def lying_about(server: Server) -> Scripted:
+@pytest.mark.parametrize("liars_epoch", [0, 99])
+def test_of_two_masters_that_of_most_sentinels_is_followed_and_then_that_of_the_newer_epoch(
+    lasting: Watched, valkey: Server, liars_epoch: int
+) -> None:
+    """Split brain: both say of themselves that they are the master, and each has a sentinel that says so, too."""
+    master, (honest, another) = lasting.named(), lasting.sentinels[:2]
+    with lying_about(valkey, liars_epoch) as alone, lying_about(master, 7) as older, lying_about(valkey, 8) as newer:
+        outvoted = [(alone.host, alone.port), honest.address, another.address]
+        for sentinels, right in ((outvoted, master), ([(one.host, one.port) for one in (older, newer)], valkey)):
+            with Client(sentinels=sentinels, sentinel_master=MASTER) as client:
+                assert client.set("key", 1)
+                assert client.endpoint.port == right.port
+
+
+def lying_about(server: Server, epoch: int = 99) -> Scripted:
     """A sentinel that names this server."""
 
     def script(exchange: Exchange) -> None:
@@ -149,7 +174,7 @@ def lying_about(server: Server) -> Scripted:
             command = exchange.command()
             if command[0] == b"SENTINEL":
                 port = str(server.port).encode()
-                fields = [b"ip", b"127.0.0.1", b"port", port, b"config-epoch", b"99"]
+                fields = [b"ip", b"127.0.0.1", b"port", port, b"config-epoch", b"%d" % epoch]
                 exchange.send(b"%3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in fields))
             else:
                 exchange.send(b"+OK\r\n")
@@ -178,7 +203,7 @@ def test_a_refused_write_finds_the_new_master_by_itself(fleet: Watched) -> None:
         client.set("key", 1)
         source = only_sentinels(client)
         fleet.fail_over()
-        wait_until(lambda: role_of(before) == b"slave", 30)
+        wait_until(lambda: role_of(before) == b"slave")
         assert client.set("key", 2)
         assert source.generation == 1
 
@@ -232,20 +257,20 @@ def test_a_failover_under_load_loses_no_acknowledged_write_and_does_none_twice(f
         wait_until(lambda: behind(before) < 100_000)
         (before.kill if how == "kill" else before.pause)()
         times["killed"] = time.monotonic()
-        wait_until(lambda: fleet.master() not in (None, before), 30, "another master")
+        wait_until(lambda: fleet.master() not in (None, before), "another master")
         times["promoted"] = time.monotonic()
-        wait_until(lambda: client.endpoint.port != before.port, 10, "a client that has noticed")
+        wait_until(lambda: client.endpoint.port != before.port, "a client that has noticed")
         after = fleet.master()
         assert after is not None
         times.pop("served", None)
-        wait_until(lambda: "served" in times, 10, "a write that succeeds")
-        wait_until(lambda: tracking.live and tracking.generation > generation, 10, "tracking that moved")
+        wait_until(lambda: "served" in times, "a write that succeeds")
+        wait_until(lambda: tracking.live and tracking.generation > generation, "tracking that moved")
 
         def moved() -> bool:
             pubsub.get_message(timeout=0.01)
             return after.ask("PUBLISH", "news", "again") == 1
 
-        wait_until(moved, 10, "a subscription that moved")
+        wait_until(moved, "a subscription that moved")
         stop.set()
         for thread in threads:
             thread.join()
@@ -292,9 +317,9 @@ def test_a_stale_sentinel_alone_does_not_bring_the_old_master_back(fleet: Watche
     before = fleet.named()
     asleep.pause()
     try:
-        wait_until(lambda: fleet._asked("FAILOVER"), 30)
+        wait_until(lambda: fleet._asked("FAILOVER"))
         others = Watched(fleet.servers, fleet.sentinels[:2])
-        wait_until(lambda: others.named() is not before and others.master() not in (None, before), 30)
+        wait_until(lambda: others.named() is not before and others.master() not in (None, before))
     finally:
         asleep.resume()
     with Client(sentinels=fleet.places, sentinel_master=MASTER) as client:
@@ -306,7 +331,7 @@ def test_reads_go_to_replicas_on_request_and_to_the_master_where_there_is_none(f
     master = fleet.named()
     with Client.from_url(fleet.url, read_from="replica") as client:
         client.set("key", "value")
-        wait_until(lambda: all(server.ask("GET", "key") == b"value" for server in fleet.servers), 30)
+        wait_until(lambda: all(server.ask("GET", "key") == b"value" for server in fleet.servers))
         before = {server.port: server.info("total_commands_processed") for server in fleet.servers}
         for _ in range(50):
             assert client.get("key") == b"value"

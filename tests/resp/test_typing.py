@@ -28,7 +28,12 @@ WRONG = (
     "client.pipeline().gett('k')",
     "client.pipeline().get()",
     "client.pipeline().set('k', None)",
+    "client.pipeline().set('k', 'v', got=True)",
+    "client.pipeline().zrange('z', 0, -1, withscores='yes')",
     "client.pipeline().scan_iter()",
+    'client.zrange("z", 0, -1, withscore=True)',
+    'client.hexpire("h", 10, "f", ny=True)',
+    'scored: list[bytes] = client.zrange("z", 0, -1, withscores=True)',
     "client.zadd('z', ['m'])",
     "client.register_script(1)",
 )

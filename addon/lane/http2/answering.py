@@ -9,23 +9,23 @@ from addon.lane.http2.streams import Stream
 
 
 class Wire(NamedTuple):
-    """An answer in pieces, between which the four bytes of its stream go.
+    """An answer in pieces, between which the four bytes of its stream go. size: bytes of its body.
 
-    head, block: the HEADERS frame. body_head, body: the one DATA frame; both empty where there is none. size: of it.
+    pieces: the start of the HEADERS frame; its block and, where there is a body, the start of the DATA frame; the body.
     """
 
-    head: bytes
-    block: bytes
-    body_head: bytes
-    body: bytes
+    pieces: tuple[bytes, ...]
     size: int
 
 
 class Answering(Protocol):
     """Who answers."""
 
-    def at_once(self, head: Head, /) -> Wire | None:
-        """The whole answer to a request without a body, if it is prepared and fits into a frame."""
+    def at_once(self, head: Head, most: int, now: float, /) -> Wire | None:
+        """The whole answer to a request without a body, if it is prepared, and its own is no longer than `most` bytes.
+
+        It is sent, then. now: monotonic seconds.
+        """
 
     def asked(self, stream: Stream, /) -> None:
         """A request began; its head is None where it was too long."""

@@ -10,7 +10,7 @@ from addon.lane.http2.answering import Wire
 from addon.lane.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME
 from addon.lane.http2.header_encoder import field, status_field
 from addon.serving.server import Answer
-from addon.web.prepared_answers import Key, PreparedAnswer, Tally
+from addon.web.prepared_answers import Key, PreparedAnswer, Repeat, Tally
 from addon.web.request_head import Fields
 
 _OF_CONNECTION = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
@@ -32,29 +32,22 @@ def block_of(answer: Answer) -> bytes:
     return b"".join(parts)
 
 
-class Repeat:
-    """A request that may come again, with its prepared answer and the bytes of the present second.
+class Http2Repeat(Repeat):
+    """A head of HTTP/2. block: its answer's, without the date. wire: None where the body takes more than one frame."""
 
-    tally: counts it. block: the head without the date. wire: None where the body takes more than one frame.
-    """
-
-    __slots__ = ("answer", "block", "body", "date", "fields", "key", "tally", "wire")
+    __slots__ = ("block", "body", "wire")
 
     def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields, tally: Tally) -> None:
+        super().__init__(key, answer, fields, tally)
         lines, _, body = answer.rest.partition(b"\r\n\r\n")
         parts = [status_field(answer.status)]
         for line in lines.split(b"\r\n"):
             name, _, value = line.partition(b": ")
             if name:
                 parts.append(field(name.lower(), value))
-        self.key = key
-        self.tally = tally
-        self.answer = answer
-        self.fields = fields
         self.block = b"".join(parts)
         # A large one is not held a second time.
         self.body = body if len(body) <= MAX_FRAME else memoryview(answer.rest)[-len(body) :]
-        self.date = b""
         self.wire: Wire | None = None
 
     @property
@@ -63,17 +56,16 @@ class Repeat:
         return 2 * len(self.block) + (len(self.body) if isinstance(self.body, bytes) else 0)
 
     def tell(self, date: bytes, date_field: bytes) -> None:
-        """Make the bytes of the present second; date: what stands for it."""
+        """As `Repeat`."""
         self.date = date
         size = len(self.body)
         if size > MAX_FRAME or not isinstance(self.body, bytes):
             return
         block = self.block + date_field
         flags = END_HEADERS if size else END_HEADERS | END_STREAM
-        self.wire = Wire(
-            len(block).to_bytes(3, "big") + bytes((HEADERS, flags)),
-            block,
-            size.to_bytes(3, "big") + bytes((DATA, END_STREAM)) if size else b"",
-            self.body,
-            size,
-        )
+        head = len(block).to_bytes(3, "big") + bytes((HEADERS, flags))
+        if size:
+            data_head = size.to_bytes(3, "big") + bytes((DATA, END_STREAM))
+            self.wire = Wire((head, block + data_head, self.body), size)
+        else:
+            self.wire = Wire((head, block), 0)

@@ -8,6 +8,8 @@ sent to the client pays into it: who takes a large file has many windows to open
 ends them (rapid reset, CVE-2023-44487; made you reset, CVE-2025-8671), have an account of their own.
 """
 
+from addon.lane.http2.frames import ConnectionFault, ErrorCode
+
 FRAMES = 1_000
 """Frames that do nothing, at once: a thousand cost 1 ms."""
 FRAMES_A_SECOND = 100
@@ -47,3 +49,36 @@ class Budget:
     def earn(self, amount: float) -> None:
         """Pay in."""
         self._left = min(self._left + amount, float(self._most))
+
+
+class Budgets:
+    """What one client has left of both; times are of any clock that goes forward."""
+
+    __slots__ = ("_failures", "_frames")
+
+    def __init__(self, now: float) -> None:
+        self._frames = Budget(FRAMES, FRAMES_A_SECOND, now)
+        self._failures = Budget(FAILED, FAILED_A_SECOND, now)
+
+    def spend(self, now: float, amount: float = 1.0) -> None:
+        """A frame that does nothing came. Raises ConnectionFault."""
+        if not self._frames.spend(now, amount):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that do nothing")
+
+    def failed(self, now: float) -> None:
+        """A stream came to nothing. Raises ConnectionFault."""
+        if not self._failures.spend(now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many requests that come to nothing")
+
+    def answered(self, requests: int, nbytes: int, whole: int) -> None:
+        """So many requests came; of their bodies so much was sent, and so many have their whole answer."""
+        self._frames.earn(requests + nbytes / EARNED_BYTES)
+        self._failures.earn(whole * EARNED_FAILURES)
+
+    def sent(self, nbytes: int) -> None:
+        """Bodies were sent."""
+        self._frames.earn(nbytes / EARNED_BYTES)
+
+    def over(self) -> None:
+        """A stream came to its end."""
+        self._failures.earn(EARNED_FAILURES)

@@ -88,6 +88,18 @@ def settings_in(payload: bytes) -> Iterable[tuple[int, int]]:
     return found
 
 
+def initial_window(payload: bytes, before: int) -> int:
+    """INITIAL_WINDOW_SIZE after a SETTINGS frame, all of which is checked. Raises ConnectionFault.
+
+    Nothing comes between its values (§6.5.3): of many, the last one counts.
+    """
+    for name, value in settings_in(payload):
+        check_setting(name, value)
+        if name == INITIAL_WINDOW_SIZE:
+            before = value
+    return before
+
+
 def check_setting(name: int, value: int) -> None:
     """Raises ConnectionFault where a client's parameter must not be this (§6.5.2)."""
     if name == INITIAL_WINDOW_SIZE and value > MAX_WINDOW:

@@ -14,6 +14,9 @@ from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from addon.lane.http2.static_table import STATIC_NAMES, STATIC_PAIRS
 
 _huffman = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
+_LONGEST_CODED = 1024
+"""Bytes of a string that is put into Huffman's code, and of a value that is remembered: the library's time grows with
+the square of them (16 KiB took 33 ms), and an address that a visitor made up comes back in `Location`."""
 _NEVER_INDEXED = frozenset((b"set-cookie",))
 """What nobody on the way may keep in a table (§7.1.3)."""
 
@@ -33,16 +36,21 @@ def integer(value: int, prefix: int, first: int) -> bytes:
 
 
 def string(value: bytes) -> bytes:
-    """§5.2, in the shorter of its two forms."""
+    """§5.2, in the shorter of its two forms; as it is, where that is long."""
+    if len(value) > _LONGEST_CODED:
+        return integer(len(value), 7, 0) + value
     coded: bytes = _huffman.encode(value)
     if len(coded) < len(value):
         return integer(len(coded), 7, 0x80) + coded
     return integer(len(value), 7, 0) + value
 
 
-@lru_cache(maxsize=4096)
 def field(name: bytes, value: bytes) -> bytes:
     """One field, its name in any case; raises ValueError where it holds a line end."""
+    return _remembered(name, value) if len(value) <= _LONGEST_CODED else _field(name, value)
+
+
+def _field(name: bytes, value: bytes) -> bytes:
     if b"\n" in value or b"\r" in value or b"\0" in value:
         raise ValueError("a header field holds a line end")
     name = name.lower()
@@ -54,6 +62,9 @@ def field(name: bytes, value: bytes) -> bytes:
     if index is not None:
         return integer(index, 4, first) + string(value)
     return bytes((first,)) + string(name) + string(value)
+
+
+_remembered = lru_cache(maxsize=4096)(_field)
 
 
 def status_field(status: int) -> bytes:

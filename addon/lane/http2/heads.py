@@ -20,7 +20,7 @@ _PSEUDO = frozenset((b":method", b":scheme", b":authority"))
 """And `:path`, which is the target."""
 _OF_CONNECTION = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 _MOST_COMMON = 2048
-_LONGEST_COMMON = 4096
+LONGEST_COMMON = 4096
 """Bytes of header fields up to which they are remembered: of those that are longer, thousands are no small thing."""
 
 
@@ -32,17 +32,20 @@ class Common:
     """All of a request but its target. Compared by identity: who says the same gets the same object.
 
     authority_agrees: whether `:authority` and Host, where both are there, are the same. length: of the body, where it
-    is said. scheme: as it came.
+    is said. scheme: as it came. nbytes: of all names and values.
     """
 
-    __slots__ = ("authority_agrees", "fields", "length", "method", "priority", "scheme")
+    __slots__ = ("authority_agrees", "fields", "length", "method", "nbytes", "priority", "scheme")
 
-    def __init__(self, method: str, scheme: str, fields: Fields, authority_agrees: bool, length: int | None) -> None:
+    def __init__(
+        self, method: str, scheme: str, fields: Fields, authority_agrees: bool, length: int | None, nbytes: int
+    ) -> None:
         self.method = method
         self.scheme = scheme
         self.fields = fields
         self.authority_agrees = authority_agrees
         self.length = length
+        self.nbytes = nbytes
         self.priority: Priority = priority_of(fields.values.get(b"priority"))
 
 
@@ -74,7 +77,7 @@ class Commons:
         common = self._known.get(key)
         if common is None:
             common = _common(rest)
-            if sum(len(name) + len(value) for name, value in key) <= _LONGEST_COMMON:
+            if common.nbytes <= LONGEST_COMMON:
                 if len(self._known) >= _MOST_COMMON:
                     self._known.clear()
                 self._known[key] = common
@@ -126,7 +129,9 @@ def _common(headers: HeaderList) -> Common:
     host = named.pop() if agrees else b""
     values[b"host"] = host
     fields = derived(host, values)
-    return Common(method.decode("latin-1"), pseudo.get(b":scheme", b"").decode("latin-1"), fields, agrees, length)
+    nbytes = sum(len(name) + len(value) for name, value in headers)
+    scheme = pseudo.get(b":scheme", b"").decode("latin-1")
+    return Common(method.decode("latin-1"), scheme, fields, agrees, length, nbytes)
 
 
 def trailers(headers: HeaderList) -> None:

@@ -73,6 +73,14 @@ class Turns:
                 return level[0]
         raise LookupError("nobody has anything to send")
 
+    def room(self, sender: Sender) -> int:
+        """Bytes that the first may send before another has its turn."""
+        level = self._levels[sender.priority[0]]
+        assert level is not None
+        if len(level) == 1:
+            return 1 << 30
+        return 0 if sender.priority[1] else QUANTUM - sender.turn
+
     def sent(self, sender: Sender, size: int) -> None:
         """The first has sent so many bytes, and has more."""
         sender.turn += size

@@ -6,7 +6,7 @@ Bodies are cut into frames only when they are about to be written, so that what 
 not wait for what was cut before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from addon.lane.http2 import frames
@@ -19,10 +19,14 @@ from addon.lane.http2.frames import (
     MAX_WINDOW,
     ConnectionFault,
     ErrorCode,
+    StreamFault,
     frame_head,
 )
 from addon.lane.http2.priorities import Turns
 from addon.lane.http2.streams import Stream
+
+RUN_FRAME = MAX_FRAME - HEAD_SIZE
+"""Bytes in each frame of a long run: with its head it is the content of a TLS record."""
 
 
 class Outgoing:
@@ -78,6 +82,24 @@ class Outgoing:
         if self.window > MAX_WINDOW:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
 
+    def widen_stream(self, stream: Stream, increment: int) -> None:
+        """The client takes so many bytes more of one stream."""
+        if not increment:
+            raise StreamFault(stream.id, ErrorCode.PROTOCOL_ERROR, "a window that grows by nothing")
+        stream.window += increment
+        if stream.window > MAX_WINDOW:
+            raise StreamFault(stream.id, ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+        self.queue(stream)
+
+    def resize(self, initial: int, streams: Iterable[Stream]) -> None:
+        """Change the windows of all streams (§6.9.2); they may become less than nothing."""
+        delta, self.initial_window = initial - self.initial_window, initial
+        for stream in streams:
+            stream.window += delta
+            if stream.window > MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+            self.queue(stream)
+
     @property
     def sending(self) -> bool:
         """Whether a body could go on now."""
@@ -88,29 +110,25 @@ class Outgoing:
 
     def pump(self, most: int) -> int:
         """Cut so many bytes of bodies, as far as windows allow; returns how many it were."""
-        sent, turns, out = 0, self.turns, self.out
+        sent, turns = 0, self.turns
         while turns and sent < most:
             stream = cast(Stream, turns.first())
             left = len(stream.body) - stream.at
-            size = min(left, MAX_FRAME, stream.window, self.window)
+            size = min(left, stream.window, self.window)
             if size <= 0 and left:
                 if stream.window > 0:
                     break  # it is the connection's window that is full
                 self.unqueue(stream)
                 continue
+            if size > MAX_FRAME:
+                room = min(turns.room(stream), most - sent)
+                size = min(size, max(MAX_FRAME, room - room % RUN_FRAME))
             ends = stream.ends and size == left
-            head = frame_head(frames.DATA, END_STREAM if ends else 0, stream.id, size)
-            if size == len(stream.body):
-                out += (head, stream.body)
-            else:
-                if not isinstance(stream.body, memoryview):
-                    stream.body = memoryview(stream.body)
-                out += (head, stream.body[stream.at : stream.at + size])
-            stream.at += size
+            self._cut(stream, size, END_STREAM if ends else 0)
             stream.sent += size
             stream.window -= size
             self.window -= size
-            sent += size + HEAD_SIZE
+            sent += size + HEAD_SIZE * (1 + size // MAX_FRAME)
             if size < left:
                 turns.sent(stream, size)
                 continue
@@ -121,3 +139,23 @@ class Outgoing:
             else:
                 self._taken(stream)
         return sent
+
+    def _cut(self, stream: Stream, size: int, flags: int) -> None:
+        """Cut so much of a body into frames. flags: of the last one."""
+        out, at = self.out, stream.at
+        stream.at += size
+        if size > MAX_FRAME:
+            if not isinstance(stream.body, memoryview):
+                stream.body = memoryview(stream.body)
+            body, head = stream.body, frame_head(frames.DATA, 0, stream.id, RUN_FRAME)
+            while size > MAX_FRAME:
+                out += (head, body[at : at + RUN_FRAME])
+                at += RUN_FRAME
+                size -= RUN_FRAME
+        head = frame_head(frames.DATA, flags, stream.id, size)
+        if size == len(stream.body):
+            out += (head, stream.body)
+        else:
+            if not isinstance(stream.body, memoryview):
+                stream.body = memoryview(stream.body)
+            out += (head, stream.body[at : at + size])

@@ -5,7 +5,7 @@
 Of a body it holds a view and how far that was sent, never a copy.
 """
 
-from addon.lane.http2.frames import DEFAULT_WINDOW
+from addon.lane.http2.frames import DEFAULT_WINDOW, ErrorCode, StreamFault
 from addon.lane.http2.heads import Head
 from addon.lane.http2.priorities import DEFAULT
 
@@ -63,3 +63,15 @@ class Stream:
     def pending(self) -> bool:
         """Whether there is something to send, an end at least."""
         return self.at < len(self.body) or self.ends
+
+    def take(self, size: int, nbytes: int) -> None:
+        """DATA came: size bytes of the window, nbytes of the body. Raises StreamFault."""
+        if not self.receiving:
+            raise StreamFault(self.id, ErrorCode.STREAM_CLOSED, "DATA after the end of a request")
+        if size > self.window_in:
+            raise StreamFault(self.id, ErrorCode.FLOW_CONTROL_ERROR, "more DATA than was allowed")
+        self.window_in -= size
+        if self.left is not None:
+            self.left -= nbytes
+            if self.left < 0:
+                raise StreamFault(self.id, ErrorCode.PROTOCOL_ERROR, "a body longer than was said")

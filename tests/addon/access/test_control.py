@@ -150,6 +150,7 @@ async def test_argon2id_opens_its_site_on_a_thread(executor: Executor) -> None:
     which, how = lock(QUICK), login("secret")
     attempt = access.check(which, how)
     assert isinstance(attempt, Attempt)
+    assert repr(attempt) == "Attempt(by_form=True)"
     assert isinstance(await access.settle(which, how, attempt), LoggedIn)
 
 

@@ -25,6 +25,7 @@ from addon.access import cookies as login_cookies
 from addon.access import locks
 from addon.access.cookies import LoginCookies, cleared, cookie_path
 from addon.access.locks import Lock, cookie_name, lock_of
+from addon.access.member_cookies import MOST_ROUNDS, ROUND_SECONDS, next_round, too_many, values
 from addon.access.passwords import AccessFault
 from addon.access.signing_key import FILE_NAME, KeyFault, SigningKey, Source, kept_key, signing_key
 from tests.addon.access.access_cases import KEY, OTHER, QUICK, SECRET, START, Clock, cookie_of, lock
@@ -578,3 +579,29 @@ def test_uses_of_one_key_have_nothing_in_common_and_no_repr_shows_it() -> None:
     assert KEY.derived(b"a") != KEY.derived(b"b")
     assert "k" * 8 not in repr([KEY])
     assert "kk" not in json.dumps(repr(KEY))
+
+
+def test_so_many_rounds_of_a_login_are_begun_in_a_minute_and_no_more() -> None:
+    known = None
+    for _ in range(MOST_ROUNDS):
+        assert not too_many(known, START)
+        known = next_round(known, START)
+    assert too_many(known, START + ROUND_SECONDS - 1)
+    assert not too_many(known, START + ROUND_SECONDS)
+    assert known is not None
+    assert next_round(known, START + ROUND_SECONDS).rounds == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, []),
+        (b"", []),
+        (b"a=1", [b"1"]),
+        (b"b=2; a=1, a=3;\ta=", [b"1", b"3", b""]),
+        (b"a; aa=1; b=a; A=2", []),
+        (b"a=1=2", [b"1=2"]),
+    ],
+)
+def test_cookies_are_found_by_exactly_their_name(header: bytes | None, expected: list[bytes]) -> None:
+    assert values(header, b"a") == expected

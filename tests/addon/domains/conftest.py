@@ -24,6 +24,7 @@ from tests.resp.servers import Server, redis_binary, start_redis, start_valkey
 
 MakeStore = Callable[..., DomainStore]
 KINDS = ["valkey", *(["redis"] if redis_binary() else [])]
+CLUSTERS = ["cluster", *(["cluster of Redis"] if redis_binary() else [])]
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,7 @@ def _started() -> Iterator[Callable[[str], Server | Cluster]]:
         "valkey": start_valkey,
         "redis": start_redis,
         "cluster": partial(clustered, "valkey", replicas=0),
+        "cluster of Redis": partial(clustered, "redis", replicas=0),
     }
     servers: dict[str, Server | Cluster] = {}
     with ExitStack() as stack:
@@ -62,9 +64,9 @@ def store(
     return store_of(None if request.param == "memory" else _started(request.param))
 
 
-@pytest.fixture(params=[*KINDS, "cluster"])
+@pytest.fixture(params=[*KINDS, *CLUSTERS])
 def anywhere(request: pytest.FixtureRequest, _started: Callable[[str], Server | Cluster]) -> Server | Cluster:
-    """The same, and a cluster of three, empty; not to be killed."""
+    """The same, and clusters of three of both, empty; not to be killed."""
     return _started(request.param)
 
 

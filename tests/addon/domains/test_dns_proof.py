@@ -218,6 +218,26 @@ async def test_strangers_names_cost_few_questions_at_one_time_and_are_remembered
     assert names.asked.count(("one.example", "TXT")) == 1
 
 
+async def test_an_answer_is_believed_for_longer_than_silence(names: NameServer) -> None:
+    now = [0.0]
+    resolver = Dns([names.address], clock=lambda: now[0])
+    names.zone["one.example", "TXT"] = ['"x"']
+    names.trouble["two.example"] = "servfail"
+
+    async def asked_again_after(seconds: float) -> list[str]:
+        now[0] += seconds
+        names.asked.clear()
+        assert await resolver.texts("one.example") == ("x",)
+        with pytest.raises(DnsSilence):
+            await resolver.texts("two.example")
+        return sorted({name for name, _ in names.asked})
+
+    assert await asked_again_after(0) == ["one.example", "two.example"]
+    assert await asked_again_after(dns_room.SILENT_FOR - 1) == []
+    assert await asked_again_after(2) == ["two.example"]
+    assert await asked_again_after(dns_room.REMEMBERED_FOR) == ["one.example", "two.example"]
+
+
 async def test_a_system_without_dns_is_silence(monkeypatch: pytest.MonkeyPatch, names: NameServer) -> None:
     with pytest.raises(DnsSilence):
         await Dns(["127.0.0.1:1"]).texts("one.example")

@@ -118,6 +118,29 @@ async def test_a_branch_that_is_deleted_frees_its_host(redis: Server, proxy: Mak
     assert await node.shows(HOST) == "alice:blog"
 
 
+async def test_a_domain_that_was_set_by_hand_stays_and_has_the_branches(
+    redis: Server, proxy: MakeProxy, owners: Owners
+) -> None:
+    redis.ask("SET", f"custom_domain:{HOST}", "alice:blog")
+    owners.push("alice/blog", f"custom_domain: {HOST}\nenable_branches: [dev]\n", branches=("dev",))
+    node = proxy(redis)
+    await node.visit("alice", "/blog/")
+    assert [await node.shows(host) for host in (HOST, f"dev.{HOST}")] == ["alice:blog", "alice:blog:dev"]
+
+
+async def test_a_host_that_another_site_was_given_by_hand_stays_there_when_ours_gives_it_up(
+    redis: Server, proxy: MakeProxy, owners: Owners
+) -> None:
+    owners.push("alice/blog", f"custom_domain: [{HOST}, old.example.org]\n")
+    node = proxy(redis)
+    await node.visit("alice", "/blog/")
+    redis.ask("SET", f"custom_domain:{HOST}", "bob:site")
+    owners.push("alice/blog", "enabled: true\n")
+    await node.pushed("alice/blog")
+    assert await node.shows(HOST) == "bob:site"
+    assert await node.shows("old.example.org") is None
+
+
 async def test_of_many_domains_the_first_has_the_reverse_key_and_the_branches(
     redis: Server, proxy: MakeProxy, owners: Owners
 ) -> None:

@@ -51,6 +51,15 @@ async def test_with_its_proof_a_domain_and_its_branches_are_registered(
     assert record["hosts"][HOST]["proven"] == "TXT"
 
 
+async def test_a_proof_of_a_domain_is_one_for_its_www_too(redis: Server, proxy: MakeProxy, owners: Owners) -> None:
+    owners.push("alice/blog", PAGES)
+    dns = Dns({(HOST, "alice/blog"): True}, leads=dict.fromkeys((HOST, f"www.{HOST}", f"x.{HOST}"), False))
+    node = proxy(redis, dns, **VERIFIED)
+    await node.visit("alice", "/blog/")
+    hosts = (HOST, f"www.{HOST}", f"x.{HOST}")
+    assert [await node.registry.may_have_certificate(host) for host in hosts] == [True, True, False]
+
+
 async def test_nobody_can_prove_anything_where_nobody_can_ask_dns(proxy: MakeProxy, owners: Owners) -> None:
     owners.push("alice/blog", PAGES)
     node = proxy(None, None, **VERIFIED)

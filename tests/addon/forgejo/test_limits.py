@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -25,8 +26,9 @@ from addon.forgejo.client import (
     ServerTrouble,
     Unreachable,
 )
-from addon.forgejo.limits import Breaker, Slots
+from addon.forgejo.limits import Breaker, Places, Slots
 from addon.library.memory import SingleFlight
+from addon.net.turns import on_account
 from tests.addon.conftest import Clock, Connect
 from tests.addon.forgejo.lying_forge import BLOBS, COMMIT, FILES, KNOWN, LARGE, WANTED, blob_id, but, honest
 from tests.addon.net.scripted import (
@@ -348,6 +350,33 @@ def test_an_answer_in_between_starts_the_count_anew() -> None:
 # Streams
 
 
+def test_of_large_files_on_their_way_each_leaves_some_for_others() -> None:
+    places = Places(64)
+    with ExitStack() as stack:
+
+        def taken(owner: str, visitor: str) -> int:
+            count = 0
+            with on_account(owner=owner, visitor=visitor), suppress(Overloaded):
+                while count < 100:
+                    stack.enter_context(places.held())
+                    count += 1
+            return count
+
+        assert taken("alice", "slow") == 48
+        assert taken("alice", "another") == 8
+        assert taken("alice", "late") == 0  # an owner leaves some, too
+        assert taken("bob", "slow") == 0
+        assert taken("bob", "another") == 0  # it has as many as are left
+        assert taken("bob", "late") == 4
+        assert [taken("carol", f"visitor {number}") for number in range(4)] == [2, 0, 0, 0]
+        assert taken("dave", "new") == 1
+        assert taken("", "") == 1
+        assert taken("erin", "new one") == 0
+        assert places.taken == 64
+    assert places.taken == 0
+    assert not places._of
+
+
 def endless_pieces(sent: dict[int, int], size: int) -> Any:
     async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
         writer.write(http(200, b"", ("Etag", f'"{LARGE[0]}"'), length=size))
@@ -396,7 +425,7 @@ async def test_two_hundred_slow_readers_hold_no_place_and_stop_the_server(connec
             reader.cancel()
         leave.set()
         await asyncio.gather(*readers, return_exceptions=True)
-        assert forgejo._calls.streams == 0
+        assert forgejo._calls.places.taken == 0
         assert await eventually(lambda: forgejo._calls.http.connections <= 1)
 
 

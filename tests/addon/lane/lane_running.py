@@ -19,6 +19,7 @@ from addon.forgejo.errors import ServerTrouble
 from addon.lane.http1 import Connection
 from addon.lane.install import accepting, open_listener
 from addon.lane.lane import Lane
+from addon.library.memory import Memory
 from addon.net.certificates import Certificates
 from addon.serving.server import Answer, PagesServer, Request
 from addon.settings.schema import Settings
@@ -55,8 +56,8 @@ class Founded(Answer):
 class Pages:
     """Answers by path, as a `PagesServer` does: `recall` what it has, `answer` what it has to wait for.
 
-    /hit…, /miss…, /never (a miss that ends with its connection), /fault, /bad-header, /big, /stream?N, /cut, /late,
-    /unknown (a stream of unknown length), /unknown?cut.
+    /hit…, /miss…, /never (a miss that ends with its connection), /fault, /bad-header, /big, /part (as of a range: bytes
+    that nobody else gets), /stream?N, /cut, /late, /unknown (a stream of unknown length), /unknown?cut.
     """
 
     def __init__(self) -> None:
@@ -67,13 +68,11 @@ class Pages:
         self.open_streams = 0
         self.release = asyncio.Event()
         self.release.set()
-        self.facts: dict[tuple[str, ...], object] = {("site", "alice", "x"): object()}
+        self.facts: Memory[tuple[str, ...], object] = Memory(1 << 20)
+        self.facts.put(("site", "alice", "x"), object(), 0)
         self.fresh_until = float("inf")
-        self.with_basis = False
+        self.with_basis = self.plain_http = False
         self.chunk = 64 * 1024
-
-    def get(self, key: tuple[str, ...], /) -> object | None:
-        return self.facts.get(key)
 
     def route(self, host: str | None, path: str) -> Route:
         return route(host, path, pages_domain="pages.test", forgejo_host=FORGEJO)
@@ -112,6 +111,8 @@ class Pages:
             body = request.header(b"cookie") or b"none"
         if path == "/big":
             body = BIG
+        if path == "/part":
+            body = bytes(memoryview(BIG))
         if path == "/without-length":
             return Answer(200, [], body)
         if path == "/unknown":
@@ -131,7 +132,7 @@ class Pages:
             answer = Answer(200, headers, b"" if request.method == "HEAD" else body, cache="HIT")
         if self.with_basis:
             key = ("site", "alice", "x")
-            basis = Basis(((key, self.facts.get(key)),), self.fresh_until)
+            basis = Basis(((key, self.facts.get(key)),), self.fresh_until, self.plain_http)
             answer = Founded(answer.status, answer.headers, answer.body, cache=answer.cache, basis=basis)
         return answer
 
@@ -229,7 +230,7 @@ async def running_lane(*, certificates: Certificates | None = None, **options: o
     given = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "forgejoPublicHost": FORGEJO, **options}
     settings = Settings.from_mapping(given, environ={"HOME": "/nowhere"})
     pages, log = Pages(), RecordedLog()
-    lane = Lane(cast(PagesServer, pages), settings, Forwarding(settings), log=cast(AccessLog, log), facts=pages)
+    lane = Lane(cast(PagesServer, pages), settings, Forwarding(settings), log=cast(AccessLog, log), facts=pages.facts)
     running = RunningLane(lane, pages, 0, log, certificates is not None)
     listener = await open_listener(
         accepting(lane, running.handler, certificates, settings.header_timeout), "127.0.0.1", 0

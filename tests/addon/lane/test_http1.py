@@ -691,7 +691,7 @@ async def test_a_ready_answer_is_sent_again_while_what_it_was_made_from_is_held(
         before = len(pages.seen)
         await ask()
         assert len(pages.seen) == before
-        pages.facts[("site", "alice", "x")] = object()
+        pages.facts.put(("site", "alice", "x"), object(), 0)
         await ask()
         assert len(pages.seen) == before + 1
         # It is not fresh any more.
@@ -722,11 +722,11 @@ async def test_a_request_that_comes_again_byte_for_byte_is_answered_as_the_first
             while (await ask())["date"] == first["date"]:  # noqa: ASYNC110 -- the clock has no event
                 await asyncio.sleep(0.1)
         assert len(pages.seen) == 1
-        pages.facts[("site", "alice", "x")] = object()
+        pages.facts.put(("site", "alice", "x"), object(), 0)
         await ask()
         assert len(pages.seen) == 2
         pages.fresh_until = 0.0
-        pages.facts[("site", "alice", "x")] = object()
+        pages.facts.put(("site", "alice", "x"), object(), 0)
         await ask()
         await ask()
         assert len(pages.seen) == 4

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import h2.settings
 import pytest
 
 from addon.admin.webhook import Webhook
@@ -51,6 +52,16 @@ async def test_hits_misses_large_bodies_and_streams_are_answered_side_by_side() 
         assert all(answer.fields["date"].endswith(" GMT") for answer in found)
         assert not any("connection" in answer.fields for answer in found)
         assert running.lane.handed_over == 0
+
+
+async def test_a_large_file_is_not_copied_to_be_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[int] = []
+    monkeypatch.setattr(http2_answering, "answer_bytes", lambda answer, _: copied.append(len(answer.body)))
+    async with running_lane() as running, http2_client(running) as client:
+        running.pages.with_basis = True
+        for _ in range(2):
+            assert (await client.get("/big")).body == BIG
+        assert not copied
 
 
 async def test_a_stream_of_unknown_length_ends_with_its_stream() -> None:
@@ -111,7 +122,7 @@ async def test_what_is_prepared_is_sent_again_and_shared_with_http1() -> None:
             before = len(pages.seen)
             await client.get("/hit")
             assert len(pages.seen) == before
-            pages.facts[("site", "alice", "x")] = object()
+            pages.facts.put(("site", "alice", "x"), object(), 0)
             await client.get("/hit")
             await other.get("/hit")
             assert len(pages.seen) == before + 1
@@ -368,6 +379,53 @@ async def test_an_answer_that_many_ask_for_is_held_once() -> None:
             await context.__aexit__(None, None, None)
 
 
+@pytest.mark.parametrize(("crowded", "at_once"), [(True, 1), (False, http2_answering.MOST_LARGE)])
+async def test_of_large_answers_that_are_not_taken_the_next_ones_wait_and_come(crowded: bool, at_once: int) -> None:
+    async with running_lane() as running, http2_client(running) as client:
+        if crowded:
+            running.lane.most_untaken = 1
+        client.takes = False
+        parts = [client.ask("/part") for _ in range(at_once + 3)]
+        assert (await client.get("/miss")).status == 200  # small ones do not wait
+        assert [client.answers[part].status for part in parts] == [200] * at_once + [0] * 3
+        assert running.lane.untaken == at_once * len(BIG)
+        client.reset(parts[at_once])
+        client.reset(parts[0])
+        client.takes = True
+        for part in parts[1:at_once]:
+            client.take(part)
+        for part in (*parts[1:at_once], *parts[at_once + 1 :]):
+            assert bytes((await client.answer(part)).body) == BIG
+        await running.until(lambda: len(running.log.lines) == len(parts) + 1)
+        assert running.lane.untaken == 0
+        assert running.pages.asked.count("/part") >= 2
+
+
+async def test_heads_that_are_long_take_their_share_of_what_is_remembered() -> None:
+    async with running_lane(memoryCacheSize="8MiB", maxCachedFileSize="1MiB") as running:
+        running.pages.with_basis = True
+        async with http2_client(running) as client:
+            for size in (3900, 12_000):
+                for number in range(70):
+                    await client.get("/hit", ("x", f"{number:0{size}}"))
+        kept = running.lane.repeats.known(True, None).http2
+        assert kept
+        assert sum(head.common.nbytes for head in kept) <= running.lane.repeats._capacity
+        assert max(head.common.nbytes for head in kept) < 4096
+
+
+async def test_what_counts_without_tls_alone_is_known_without_tls_alone() -> None:
+    SECURE.set(None)
+    async with running_lane(http2Plain=True) as running:
+        running.pages.with_basis = running.pages.plain_http = True
+        async with http2_client(running, plain=True) as client:
+            for _ in range(3):
+                assert (await client.get("/hit")).status == 200
+        assert len(running.lane.ready) == 1
+        assert running.lane.repeats.known(False, None).http2
+        assert not running.lane.repeats.known(True, None).http2  # a browser's head over TLS may be the same
+
+
 async def test_a_stream_that_fails_is_reset_or_a_page_if_it_had_not_begun() -> None:
     async with running_lane() as running, http2_client(running) as client:
         for path in ("/cut", "/short", "/long"):
@@ -477,6 +535,19 @@ async def test_every_request_is_in_the_access_log_with_what_was_sent() -> None:
         ]
         assert lines[7][:3] == ("GET", "/", 421)
         assert all(line["client"] == "127.0.0.1" and line["seconds"] >= 0 for line in running.log.lines)
+
+
+async def test_what_is_prepared_and_does_not_fit_into_a_window_is_logged_and_counted_once() -> None:
+    async with running_lane() as running, http2_client(running, wide=False) as client:
+        running.pages.with_basis = True
+        client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 3})
+        client.flush()
+        for _ in range(3):
+            assert (await client.get("/hit")).body == b"GET /hit"
+        assert len(running.pages.seen) == 1
+        await running.until(lambda: len(running.log.lines) >= 3)
+        assert [line["nbytes"] for line in running.log.lines] == [8, 8, 8]
+        assert running.lane.answered == 3
 
 
 async def test_floods_end_their_connection_and_no_other() -> None:

@@ -31,7 +31,7 @@ def put(pages: Pages, **options: object) -> Lane | None:
     given = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", **options}
     settings = Settings.from_mapping(given, environ={"HOME": "/nowhere"})
     server = cast(PagesServer, pages)
-    return install(server, settings, Forwarding(settings), [MODE], log=None, facts=pages)
+    return install(server, settings, Forwarding(settings), [MODE], log=None, facts=pages.facts)
 
 
 async def test_our_listener_is_the_lane(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ import gc
 import sys
 import tracemalloc
 from collections import OrderedDict
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -102,6 +102,30 @@ def test_what_alone_is_larger_than_the_memory_displaces_nothing_but_its_own_past
     memory.put("exact", b"e", 10_000 - ENTRY_COST)
     assert memory.get("exact") == b"e"
     assert (memory.used, len(memory)) == (10_000, 1)
+
+
+def test_it_tells_whether_anything_was_put_or_removed() -> None:
+    memory: Memory[str, str] = Memory(2 * ENTRY_COST)
+    changing: list[Callable[[], object]] = [
+        lambda: memory.put("a", "1", 0),
+        lambda: memory.put("a", "1", 0),
+        lambda: memory.put("a", "2", 3 * ENTRY_COST),  # too large: the one before is gone
+        lambda: memory.put("a", "3", 0),
+        lambda: memory.put("b", "1", 0),
+        lambda: memory.put("c", "1", 0),  # `a` makes room
+        lambda: memory.drop("c"),
+        memory.clear,
+    ]
+    for change in changing:
+        before = memory.changes
+        change()
+        assert memory.changes != before
+    memory.put("a", "1", 0)
+    before = memory.changes
+    assert memory.get("a") == "1"
+    memory.drop("b")
+    assert memory.values() == ["1"]
+    assert memory.changes == before
 
 
 def test_a_memory_of_nothing_holds_nothing() -> None:

@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 import ssl
+from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[attr-defined]  # what is written to it
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from cryptography import x509
 
 from addon.net.certificates import CertificateFault, Certificates, CertificateWatch
+from addon.net.tls_transport import SecureTransport
 from addon.web.forwarding import Visitor
 from addon.web.request_head import fields
 from tests.addon.lane.lane_running import (
@@ -114,6 +116,32 @@ async def test_a_session_is_resumed(several: Certificates, version: ssl.TLSVersi
             reused.append(writer.session.session_reused)
             writer.close()
     assert reused == [False, True, True]
+
+
+@pytest.mark.parametrize(("version", "pieces"), [(ssl.TLSVersion.TLSv1_2, 3), (ssl.TLSVersion.TLSv1_3, 2)])
+async def test_tickets_go_with_the_answer_and_the_end_as_well(
+    single: Certificates, version: ssl.TLSVersion, pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the client waits for, and after that one piece; TLS 1.2 cannot go on before the server's last message."""
+    written = []
+    write = _SelectorSocketTransport.write
+
+    def noted(self: _SelectorSocketTransport, data: bytes) -> None:
+        if isinstance(self.get_protocol(), SecureTransport):
+            written.append(len(data))
+        write(self, data)
+
+    monkeypatch.setattr(_SelectorSocketTransport, "write", noted)
+    context = client_context()
+    context.minimum_version = context.maximum_version = version
+    async with running_lane(certificates=single) as running:
+        reader, writer = await open_secure(running.port, HOST, context)
+        writer.write(get("/hit", LAST))
+        assert (await asyncio.wait_for(reader.read(), DEADLINE)).endswith(b"GET /hit")
+        assert writer.session.session is not None
+        assert writer.session.session.has_ticket
+        writer.close()
+    assert len(written) == pieces
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")

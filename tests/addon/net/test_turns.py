@@ -235,6 +235,45 @@ async def test_work_whose_waiters_have_all_left_is_dropped_before_it_begins_and_
     assert begun == [0, 1]
 
 
+async def test_what_would_have_to_wait_is_not_begun_for_those_who_have_left_unless_it_must_be_done() -> None:
+    turns, interest, begun = Turns(1), Interest(), []
+    gate = asyncio.Event()
+
+    async def flight() -> None:
+        interest.bind()
+        await gate.wait()  # something else, in which its waiters leave
+        for kept in (True, False):
+            async with turns.turn(60.0, kept=kept):
+                begun.append(kept)
+
+    task = asyncio.create_task(flight())
+
+    async def wait() -> None:
+        with interest.waiting():
+            await asyncio.shield(task)
+
+    waiter = asyncio.create_task(wait())
+    await settled()
+    waiter.cancel()
+    await settled()
+    async with turns.turn(60.0, party=Party("other")):
+        gate.set()
+        await settled()
+        assert turns.waiting == 1
+        ahead = asyncio.create_task(_once(turns, Party("third")))
+        await settled()
+    with pytest.raises(Dropped):
+        await task
+    await ahead
+    assert begun == [True]
+    assert (turns.busy, turns.waiting) == (0, 0)
+
+
+async def _once(turns: Turns, party: Party) -> None:
+    async with turns.turn(60.0, party=party):
+        pass
+
+
 async def test_on_whose_account_a_task_works_is_that_of_who_began_it() -> None:
     found: list[Party] = []
 

@@ -28,7 +28,7 @@ async def beats() -> AsyncIterator[tuple[LoopWatch, list[float]]]:
 def holds_everybody_up(watch: LoopWatch) -> None:
     """Hold the loop until the thread has seen it."""
     deadline = time.monotonic() + 10
-    while not watch._seen and time.monotonic() < deadline:
+    while not watch._seen[1] and time.monotonic() < deadline:
         time.sleep(LATE)
 
 

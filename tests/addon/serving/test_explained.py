@@ -46,7 +46,7 @@ CASES = [
     Case("https://alice.pages.test/blog/about", 200, "the file public/about.html"),
     Case("https://alice.pages.test/blog/dir", 301, "is a folder, at another address"),
     Case("https://alice.pages.test/blog/empty/", 404, "empty/, a folder"),
-    Case("https://alice.pages.test/blog/style.css", 200, "style.css: blob", ("Accept-Encoding: gzip",)),
+    Case("https://alice.pages.test/blog/style.css", 200, "public/style.css: blob", ("Accept-Encoding: gzip",)),
     Case("https://alice.pages.test/blog/style.css", 206, "1,900 bytes", ("Range: bytes=0-9",)),
     Case("https://alice.pages.test/blog/missing", 404, "missing.html, no file"),
     Case("https://alice.pages.test/blog/missing", 404, "the site's own 404.html"),

@@ -162,6 +162,9 @@ async def test_challenges_go_to_the_operators_client_for_every_host_and_by_plain
             answer = await pages.server.answer(request)
             assert (answer.status, answer.body) == (200, b"token.thumbprint")
             assert seen.pop() == (host, f"{base}{ACME}token")
+        answer = await pages.server.answer(replace(request, method="HEAD"))
+        assert (answer.status, answer.body) == (200, b"")
+        seen.clear()
         for path, status in ((f"{ACME}missing", 404), (f"{ACME}large", 502), (ACME, 404), (f"{ACME}a/b", 404)):
             assert (await pages.get("alice", path)).status == status
         assert len(seen) == 2

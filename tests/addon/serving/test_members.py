@@ -88,6 +88,29 @@ async def test_who_may_not_read_the_repository_sees_what_is_seen_where_no_site_i
     assert reply.body == missing.body.replace(b"/nothing/", b"/handbook/")
 
 
+async def test_on_a_public_repository_members_are_all_who_log_in_and_without_it_publish_private_is_for_all(
+    tmp_path: Path,
+) -> None:
+    club = {".pages": b"access: members\n", "public/index.html": b"club"}
+    shared = {".pages": b"publish_private: true\n", "public/index.html": b"for all"}
+    forge = team_forge(tmp_path, club=club, shared=shared)
+    forge.settings("alice/shared").private = True
+    try:
+        async with serving(forge, token=TOKEN, **OPTIONS) as served:
+            url = "https://alice.pages.test/club/"
+            dave = Browser(served, "dave")
+            assert (await Browser(served, keeps_cookies=False).one(url)).status == 303
+            assert (await served.get("alice", "/club/")).status == 401
+            reply = await dave.open(url)
+            assert (reply.status, reply.body) == (200, b"club")
+            assert reply.headers["cache-control"].startswith("private")
+            anybody = await served.get("alice", "/shared/")
+            assert (anybody.status, anybody.body) == (200, b"for all")
+            assert not anybody.headers["cache-control"].startswith("private")
+    finally:
+        forge.stop()
+
+
 async def test_who_has_left_the_team_is_out_within_a_minute(served: Serving) -> None:
     bob = Browser(served)
     await bob.open(SITE)

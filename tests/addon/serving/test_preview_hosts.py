@@ -250,6 +250,13 @@ async def test_a_label_of_the_day_it_was_opened_is_its_authors_own(project: Proj
         assert (await serves.get(at("pr-1--site--alice"))).status == 404
 
 
+async def test_who_waits_for_a_preview_is_told_what_it_takes(project: Project) -> None:
+    project.pull(project.strange("x"), source="bob/site", by="bob")
+    async with shown(project) as serves:
+        reply = await serves.get(at("pr-1--site--alice"), accept="text/html")
+        assert (reply.status, "until somebody who can write labels it" in reply.text) == (404, True)
+
+
 async def test_a_head_whose_push_is_not_noted_yet_is_not_the_one_that_was_seen(project: Project) -> None:
     pull = project.pull(project.strange("seen"), source="bob/site", by="bob")
     pull.label("preview")

@@ -2,7 +2,9 @@
 # Copyright (C) 2026 the contributors
 """Locked sites through the whole server: everything about them is behind the password, and nothing else is."""
 
+import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,9 +13,11 @@ import pytest
 
 from addon.access.passwords import Form, make_hash
 from addon.access.signing_key import SigningKey, Source
+from addon.lane.answers import Asked, may_be_ready
 from addon.web.prepared_answers import PreparedAnswers
+from addon.web.request_head import RequestLine, derived
 from tests.addon.preview.sites import Files, Site, lfs_pointer, link
-from tests.addon.serving.pages import Reply, Serving, serving, start_forge
+from tests.addon.serving.pages import VISITOR, Reply, Serving, serving, start_forge
 
 SECRET_SHA256 = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of `secret`, as the origin has it
 SECRET = f"enabled: true\npassword: {SECRET_SHA256}\n".encode()
@@ -268,3 +272,70 @@ async def test_a_locked_error_pages_repository_shows_nobody_anything(tmp_path: P
                 assert reply.body not in (b"in", b"inside")
                 assert b"<!doctype html>" in reply.body  # ours
     forge.stop()
+
+
+async def test_a_form_of_an_object_in_git_lfs_is_for_its_repository_alone(tmp_path: Path) -> None:
+    """Anybody can name an object that they have not; only Forgejo says who may have it."""
+    picture, large = b"<svg>what only readers know</svg>" * 100, b"what only readers know\n" * 100_000
+    files = {
+        ".gitattributes": b"*.svg filter=lfs diff=lfs merge=lfs -text\n*.csv filter=lfs diff=lfs merge=lfs -text\n",
+        "public/a.svg": lfs_pointer(picture),
+        "public/large.csv": lfs_pointer(large),
+    }
+    site = Site(tmp_path / "alice" / "Members.git", {".pages": SECRET, **files})
+    site.upload_lfs(picture)
+    site.upload_lfs(large)
+    Site(tmp_path / "mallory" / "copy.git", {".pages": b"enabled: true\n", **files})
+    forge = start_forge(tmp_path)
+    try:
+        async with serving(forge) as served:
+            cookie = await cookie_of(served)
+            for name in ("a.svg", "large.csv"):
+                own = await served.get("alice", f"/Members/{name}", accept_encoding="br", cookie=cookie)
+                assert (own.status, own.headers["content-encoding"]) == (200, "br")
+                for coding in ("br", "gzip", "identity"):
+                    reply = await served.get("mallory", f"/copy/{name}", accept_encoding=coding)
+                    assert reply.status == 404, (name, coding)
+    finally:
+        forge.stop()
+
+
+async def test_a_listing_says_whose_it_is_to_nobody_who_looks_at_a_fork(tmp_path: Path) -> None:
+    files: Files = {f"public/{number}.txt": b"" for number in range(120)}
+    site = Site(tmp_path / "alice" / "docs.git", {".pages": b"directory_index: true\n", **files})
+    shutil.copytree(site.path, tmp_path / "bob" / "not-announced-yet.git")
+    forge = start_forge(tmp_path)
+    try:
+        async with serving(forge) as served:
+            fork = await served.get("bob", "/not-announced-yet/")
+            assert b"not-announced-yet" in fork.body
+            assert served.known("bob", "not-announced-yet").commit == site.head("main")
+            reply = await served.get("alice", "/docs/")
+            assert reply.status == 200
+            assert b"not-announced-yet" not in reply.body
+    finally:
+        forge.stop()
+
+
+async def test_of_a_locked_app_no_page_is_ready_for_who_asks_for_a_script(tmp_path: Path) -> None:
+    Site(tmp_path / "alice" / "Members.git", {".pages": SECRET + b"spa: true\n", "public/index.html": PAGE})
+    forge = start_forge(tmp_path)
+    try:
+        async with serving(forge) as served:
+            cookie = await cookie_of(served)
+            line = RequestLine("GET", "/Members/chunk", None, True)
+            for path, ready in (("/Members/chunk", False), ("/Members/", True)):
+                for _ in range(2):
+                    reply = await served.get("alice", path, cookie=cookie, sec_fetch_dest="document")
+                    assert (reply.status, reply.body) == (200, PAGE)
+                values = {b"cookie": cookie.encode(), b"sec-fetch-dest": b"document"}
+                fields = derived(b"alice.pages.test", values)
+                asked = Asked(values, lambda: VISITOR)
+                answer = served.server.recall(replace(served.request("alice", path), header=asked.header))
+                assert answer is not None
+                assert answer.locked
+                assert may_be_ready(line, fields, answer, asked) is ready, path
+            script = await served.get("alice", "/Members/chunk", cookie=cookie, sec_fetch_dest="script")
+            assert script.status == 404
+    finally:
+        forge.stop()

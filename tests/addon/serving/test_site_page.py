@@ -13,6 +13,7 @@ import pytest
 
 from addon.preview.forge import Forge
 from addon.serving.site_page import DomainState
+from addon.sites.tree import Tree
 from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import Serving, serving, start_forge
 
@@ -87,3 +88,17 @@ async def test_a_locked_sites_report_is_for_who_is_in(pages: Serving) -> None:
     assert PASSWORD not in reply.text
     assert json.loads(reply.body)["pages"]["protected"] is True
     assert reply.headers["cache-control"] == "no-store"
+
+
+async def test_a_report_that_is_held_is_told_again_without_a_look_at_every_path(
+    pages: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = json.loads((await pages.get("alice", "/blog/.pages/site.json")).body)
+    assert (first["files"], first["bytes"]) == (2, len(b"home") + len(b"about"))
+
+    def rows(tree: Tree) -> None:
+        raise AssertionError("a hundred thousand files take 150 ms, and anybody may ask as often as they like")
+
+    monkeypatch.setattr(Tree, "rows", rows)
+    for path in ("/blog/.pages/site", "/blog/.pages/site.json"):
+        assert (await pages.get("alice", path)).status == 200

@@ -8,15 +8,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from addon.forgejo.errors import Overloaded
 from addon.preview.faults import html_instead
 from addon.preview.forge import Forge
 from addon.preview.settings import Token
 from addon.shared.lookup import Fault
+from addon.web.forwarding import Visitor
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import Site, lfs_pointer
 from tests.addon.serving.pages import ENABLED, serving, start_forge, until
@@ -346,3 +350,29 @@ async def test_an_outage_is_no_flood_of_log_lines(forge: Forge, caplog: pytest.L
             for number in range(100):
                 assert (await pages.get(f"user{number}", "/")).status == 502
         assert len(caplog.records) < 10
+
+
+async def test_who_takes_large_files_slowly_leaves_places_for_others(forge: Forge) -> None:
+    async with serving(forge, maxCachedFileSize="100KiB") as pages, AsyncExitStack() as stack:
+        pages.forgejo._calls.places.total = 16
+        said: list[int] = []
+
+        async def begun(address: str) -> int:
+            """How many of the film's streams one visitor gets."""
+            count = 0
+            while count < 20:
+                request = replace(pages.request("alice", "/blog/film.mp4"), visitor=lambda: Visitor(address, True))
+                answer = pages.server.recall(request) or await pages.server.answer(request)
+                assert answer.stream is not None
+                try:
+                    await stack.enter_async_context(answer.stream())
+                except Overloaded as error:
+                    said.append(answer.otherwise(error).status)
+                    break
+                count += 1
+            return count
+
+        assert await begun("192.0.2.7") == 12
+        assert await begun("2001:db8::1") == 2
+        assert await begun("192.0.2.7") == 0
+        assert said == [503] * 3

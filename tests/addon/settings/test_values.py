@@ -385,6 +385,11 @@ def test_without_any_home_the_state_folder_must_be_named() -> None:
         ),
         ({"oauthClientId": "3a61"}, "oauthClientSecret", "together with oauthClientId"),
         ({"oauthClientId": "3a61", "oauthClientSecret": "gto_x", "processes": 2}, "oauthClientId", "needs redisHost"),
+        (
+            {"oauthClientId": "3a61", "oauthClientSecret": "gto_x", "addressStyle": "path"},
+            "oauthClientId",
+            "needs addressStyle subdomain",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, object], option: str, says: str) -> None:

@@ -98,7 +98,8 @@ class Node:
         """Wait until what it wrote is written, and what it was told of that is read."""
 
         def quiet() -> bool:
-            return not self.shared._pending and not self.shared._waiting and not len(self.library._flights)
+            asked = self.shared._under_way + self.shared.turns.waiting
+            return not self.shared._pending and not asked and not len(self.library._flights)
 
         for _ in range(4):
             await until(quiet, "nothing to be written or read")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from addon.net.turns import Turns
 from addon.preview.forge import Forge
 from tests.addon.access.access_cases import OTHER, SECRET
 from tests.addon.preview.sites import Site
@@ -354,8 +355,9 @@ async def test_a_site_read_while_redis_had_no_time_is_soon_read_again(
 ) -> None:
     redis.ask("SET", NAME, SECRET)
     each = await node(redis).tracked()
-    each.shared._waiting += 10_000  # more is to be asked than Redis answers
-    assert await status(each) == 200
-    each.shared._waiting -= 10_000
+    turns, each.shared.turns = each.shared.turns, Turns(1, expected=60.0)
+    async with each.shared.turns.turn(1.0):  # more is to be asked than Redis answers
+        assert await status(each) == 200
+    each.shared.turns = turns
     each.skipped += each.settings.memory_ttl + 1
     assert await status(each) == 401

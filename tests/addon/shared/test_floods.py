@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
+from addon.net.turns import Turns, on_account
+from addon.shared.round_trips import RoundTrips
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.resp.servers import Server
 
@@ -53,3 +56,41 @@ async def test_ten_thousand_made_up_names_fill_neither_memory_nor_redis_and_slow
     names = b" ".join(key for key in after if isinstance(key, bytes))
     assert not any(word in names for word in (b"host", b"owner", b"repository", b"path", b"folder"))
     assert proxy.library.memory.used <= 4 * MIB
+
+
+async def test_questions_to_redis_take_turns_and_too_many_do_not_make_it_away(node: MakeNode, redis: Server) -> None:
+    shared = (await node(redis, redisTimeout="10s", redisMaxConnections=4).tracked()).shared
+    order: list[str] = []
+    go = threading.Event()
+
+    def asked(who: str) -> Callable[[RoundTrips], str]:
+        def job(trips: RoundTrips) -> str:
+            go.wait(30)
+            order.append(who)
+            return str(trips.run([("PING",)])[0])
+
+        return job
+
+    async def ask(who: str) -> str | None:
+        with on_account(visitor=who):
+            return await shared.run(asked(who))
+
+    flood = [asyncio.create_task(ask("192.0.2.66")) for _ in range(200)]
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(ask(f"192.0.2.{number}")) for number in range(3)]
+    await asyncio.sleep(0)
+    assert shared.turns.busy == 4  # three of them the flood's
+    go.set()
+    assert all(await asyncio.gather(*others))
+    assert all(await asyncio.gather(*flood))
+    assert max(at for at, who in enumerate(order) if who != "192.0.2.66") <= 12
+    go.clear()
+    shared.turns = Turns(4, most_each=3, expected=60.0)  # as slow as can be: who comes now would come too late
+    held = [asyncio.create_task(ask("192.0.2.66")) for _ in range(4)]
+    await asyncio.sleep(0)
+    refused = shared.turns.refused
+    assert await ask("192.0.2.66") is None
+    assert shared.turns.refused == refused + 1
+    assert not shared.away
+    go.set()
+    await asyncio.gather(*held)

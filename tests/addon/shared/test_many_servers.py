@@ -27,13 +27,11 @@ from tests.addon.access.access_cases import KEY, SECRET, Clock
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, options_of, until
+from tests.addon.shared.visits import BLOG, PATIENCE, Load, recovered, sees, two
 from tests.resp.fleets import Cluster, Watched, clustered, watched
 from tests.resp.servers import ConsoleError, Server
 
-BLOG = ("alice", "blog")
 REF, REPO, EPOCH = "~pages:ref:alice/blog@main", "~pages:repo:alice/blog", "~pages:epoch:alice/blog"
-PATIENCE = 60.0
-"""Seconds that a failover may take on a machine that does much else."""
 
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
@@ -47,24 +45,6 @@ def cluster(_three: Cluster) -> Cluster:
     """Three nodes of Redis 7 and of Valkey 9 in turn, empty; not to be killed."""
     _three.ask("FLUSHALL")
     return _three
-
-
-async def two(node: MakeNode, redis: Cluster | Watched) -> tuple[Node, Node]:
-    """Two proxies that know the blog, and are told of changes."""
-    first, second = node(redis, redisTimeout="2s"), node(redis, redisTimeout="2s")
-    for each in (first, second):
-        await until(lambda each=each: each.looks.live, "tracking", PATIENCE)  # type: ignore[misc]  # mypy cannot infer it
-        assert (await each.get("alice", "/blog/")).body == FIRST
-        await each.settled()
-    return first, second
-
-
-async def sees(each: Node, body: bytes) -> None:
-    """Wait until a visitor gets these bytes."""
-    deadline = time.monotonic() + PATIENCE
-    while (found := (await each.get("alice", "/blog/")).body) != body:
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.002)
 
 
 # ---- a cluster -------------------------------------------------------------------------------------------------------
@@ -274,45 +254,6 @@ def examined(redis: Cluster | Watched) -> list[str]:
 
 
 # ---- failovers -------------------------------------------------------------------------------------------------------
-
-
-class Load:
-    """Visitors at two proxies who come again and again. seconds: how long each waited; wrong: what was no page."""
-
-    def __init__(self, nodes: tuple[Node, Node]) -> None:
-        self.nodes = nodes
-        self.seconds: list[float] = []
-        self.wrong: list[tuple[int, bytes]] = []
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Load:
-        self._task = asyncio.ensure_future(self._visit())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _visit(self) -> None:
-        while True:
-            for each in self.nodes:
-                for path, status in (("/blog/", 200), ("/blog/a.css", 200), ("/blog/none", 404)):
-                    page = await each.get("alice", path)
-                    self.seconds.append(page.seconds)
-                    if page.status != status:
-                        self.wrong.append((page.status, page.body))
-            await asyncio.sleep(0.002)
-
-
-async def recovered(first: Node, second: Node, blog: Site, word: bytes) -> None:
-    """Wait until a deploy that one proxy hears of is seen at the other."""
-    for each in (first, second):
-        await until(lambda each=each: not each.shared.away and each.looks.live, "an answer", PATIENCE)  # type: ignore[misc]  # as above
-    blog.commit({"public/index.html": word})
-    await first.looks.purge(BLOG)
-    await sees(first, word)
-    await sees(second, word)
 
 
 async def test_a_primary_that_dies_or_hangs_under_load_costs_no_visitor_a_page(

@@ -24,6 +24,12 @@ def session(host: str = "alice.pages.test", began: float = 100.0) -> Session:
     return Session(host, "3", SECRET, began, 3700.0)
 
 
+def test_what_was_sealed_before_an_upgrade_is_opened_after_it() -> None:
+    sealed = "AAECAwQFBgcICQoLoKRL67gScdfpt6ONpepq95-6EFMwYzA1ixclqAU"
+    assert SEALER.opened("~pages:login:id", sealed) == {"token": "t"}
+    assert SEALER.opened("~pages:login:other", sealed) is None
+
+
 async def test_a_record_is_taken_once_whoever_asks(redis: Server, shared_at: SharedAt) -> None:
     here, there = one_use(shared_at(redis.address)), one_use(shared_at(redis.address))
     for number in range(4):
@@ -54,6 +60,11 @@ async def test_ten_thousand_begun_logins_are_bounded_and_push_out_nobody_elses()
         await kept.put(f"flood {number}", {"path": "/"}, "192.0.2.7")
     assert len(kept) == 51
     assert await kept.take("of a reader") == {"path": "/"}
+    await kept.put("of a reader", {"path": "/"}, "198.51.100.1")
+    for number in range(12_800):  # all that one customer has
+        await kept.put(f"wide {number}", {"path": "/"}, f"2001:db8:7:{number % 256:x}::/64")
+    assert len(kept) == 50 + 500 + 1
+    assert await kept.take("of a reader") == {"path": "/"}
     for number in range(12_000):
         await kept.put(f"many {number}", {"path": "/"}, f"10.0.{number // 250}.{number % 250}")
     assert len(kept) == 10_000
@@ -61,6 +72,7 @@ async def test_ten_thousand_begun_logins_are_bounded_and_push_out_nobody_elses()
     assert await kept.take("many 11999") is None  # too late
     await kept.put("new", {"path": "/"}, "192.0.2.7")
     assert len(kept) == 1
+    assert list(kept._parties) == ["192.0.2.7"]
 
 
 async def test_what_gives_way_goes_from_redis_too(redis: Server, shared_at: SharedAt) -> None:

@@ -155,3 +155,10 @@ def test_any_bytes_are_rules_or_findings(data: bytes) -> None:
             assert name.isascii()
             assert "\n" not in value
             assert "\r" not in value
+
+
+def test_a_path_may_have_a_hundred_fields() -> None:
+    for many, said in ((100, 0), (101, 1)):
+        rules, findings = read(("/*\n" + "".join(f"  X-{number}: 1\n" for number in range(many))).encode())
+        assert len(findings) == said
+        assert len(rules.added((), True, "").fields) == 100

@@ -163,6 +163,8 @@ def test_a_rule_means_what_it_means_at_netlify(rules: str, url: str, expected: s
         ("/go/:h https://x.example:h/", "come out of the visitor"),
         ("/a https://user@e.example/", "user name"),
         ("/a https://é..example/", "no name of a host"),
+        (f"/a https://{'a.' * 126}aa/", "no name of a host"),
+        ("/a https://*.example/", "come out of the visitor"),
         ("/a/*/b/* /c", "only one `*`"),
         ("/*.html /c", "whole part"),
         ("/** /c", "only one `*`"),
@@ -206,7 +208,23 @@ def test_what_is_no_utf_8_is_a_bad_line_alone() -> None:
 )
 def test_a_rule_for_the_same_paths_again_is_told(rules: str, line: int) -> None:
     _, findings = redirects.read(rules.encode())
-    assert [(finding.line, "already" in finding.reason) for finding in findings] == [(line, True)]
+    assert [(finding.line, finding.reason[:7], "already" in finding.reason) for finding in findings] == [
+        (line, "line 1 ", True)
+    ]
+
+
+def test_a_host_may_be_as_long_as_a_name_can_be() -> None:
+    longest = "a." * 126 + "a"
+    table, findings = redirects.read(f"/a https://{longest}/".encode())
+    assert (asked(table, "/a"), findings) == (f"301 https://{longest}/", ())
+
+
+def test_what_a_table_takes_counts_the_texts_of_its_rules() -> None:
+    short, _ = redirects.read(b"/a/:x/b/* /c/:splat")
+    for rule in (f"/{'a' * 1500}/:x/b/* /c", f"/a/:x/{'b' * 1500}/* /c", f"/a/:x/b/* /{'c' * 1500}/:splat"):
+        long, findings = redirects.read(rule.encode())
+        assert not findings
+        assert long.nbytes - short.nbytes > 1400
 
 
 def test_a_placeholder_that_nothing_fills_is_told_and_stays() -> None:

@@ -5,7 +5,7 @@
 import pytest
 
 from addon.sites import report, rules
-from addon.sites.findings import MOST, Finding
+from addon.sites.findings import MOST, Finding, Findings
 from addon.sites.pages_file import PagesFile, parse
 from addon.sites.site import Site, files_below
 
@@ -54,6 +54,14 @@ def test_a_rule_that_cannot_come_true_is_told(redirects: str, told: dict[int, st
         assert finding.line is not None
         assert told[finding.line] in finding.reason
         assert finding.remedy
+
+
+def test_what_is_too_much_to_tell_is_counted() -> None:
+    findings = Findings("_headers")
+    for number in range(MOST + 3):
+        findings.add(number, "nothing")
+    told = findings.all()
+    assert (len(told), told[-2].line, told[-1].reason) == (MOST + 1, MOST - 1, "and 3 more like these")
 
 
 def test_all_files_are_told_of_and_the_report_is_bounded() -> None:

@@ -151,6 +151,21 @@ def test_a_site_knows_its_pages_by_name_and_what_lies_beside_a_file() -> None:
     assert site.sibling(app, ".gz") is None
 
 
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("x", "403.html"),
+        ("a/x", "a/403.html"),
+        ("a/b/x", "a/403.html"),
+        ("a/b/c/x", "a/b/c/403.html"),
+        ("b/c/x", "403.html"),
+    ],
+)
+def test_the_page_of_an_error_is_the_nearest_one_upwards(path: str, page: str) -> None:
+    site = a_site("403.html", "a/403.html", "a/b/c/403.html", "a/b/404.html")
+    assert site.error_page(403, tuple(path.split("/"))) == is_file(page)
+
+
 LINKED = a_site(
     *("index.html", "about.html", "post/index.html", "post/one.html", "post/deep/x.txt", "css/style.css"),
     links={

@@ -678,6 +678,15 @@ def test_each_breadcrumb_leads_to_its_folder(crumbs: list[str], expected: list[s
     assert current.text == crumbs[-1]
 
 
+def test_of_a_folder_far_down_the_nearest_above_are_named() -> None:
+    """All of them, each with its `../`, would be megabytes where a path has two thousand parts."""
+    crumbs = [f"f{number}" for number in range(2000)]
+    page = listing("/" + "/".join(crumbs), crumbs, [], parent=True)
+    links = list(document(page).one("nav").all("a"))
+    assert [(link.text, link.attributes["href"]) for link in links[-2:]] == [("f1997", "../../"), ("f1998", "../")]
+    assert len(page) < 60_000
+
+
 @pytest.mark.parametrize("parent", [True, False])
 def test_the_parent_folder_is_offered_where_there_is_one(parent: bool) -> None:
     for entries in ([], [ListingEntry("f", "file", 1)]):

@@ -69,6 +69,7 @@ STRANGE = [
     "x--a.b--alice",
     "x" * 64,
     "x--" + "y" * 60 + "--z",
+    "x--" + "y" * 55 + "--z",  # its place is shorter, with a hash
     "pr-0--blog--alice-",
     "x--x-99999999--alice",
 ]

@@ -40,17 +40,21 @@ class Recorder:
         self.bodies: dict[int, bytes] = {}
         self.at_once_asked = 0
 
-    def at_once(self, head: Head, /) -> Wire | None:
+    def at_once(self, head: Head, most: int, now: float, /) -> Wire | None:
         digits = head.target.removeprefix(b"/ready/")
-        if digits == head.target or not _is_size(digits):
+        if digits == head.target or not _is_size(digits) or int(digits) > most:
             return None
         self.at_once_asked += 1
         self.heads.append(head)
         body = b"r" * int(digits)
         block = status_field(200)
         flags = END_HEADERS if body else END_HEADERS | END_STREAM
-        body_head = len(body).to_bytes(3, "big") + bytes((frames.DATA, END_STREAM)) if body else b""
-        return Wire(len(block).to_bytes(3, "big") + bytes((frames.HEADERS, flags)), block, body_head, body, len(body))
+        head_start = len(block).to_bytes(3, "big") + bytes((frames.HEADERS, flags))
+        if not body:
+            return Wire((head_start, block), 0)
+        return Wire(
+            (head_start, block + len(body).to_bytes(3, "big") + bytes((frames.DATA, END_STREAM)), body), len(body)
+        )
 
     def asked(self, stream: Stream, /) -> None:
         self.events.append(("asked", stream.id))

@@ -9,6 +9,7 @@ import pytest
 from hpack.exceptions import HPACKError
 from hpack.table import HeaderTable
 
+from addon.lane.http2 import header_encoder
 from addon.lane.http2.head_reader import HeadReader
 from addon.lane.http2.header_decoder import TABLE_SIZE, CompressionFault, HeaderDecoder, HeaderList
 from addon.lane.http2.header_encoder import date_field, field, integer, status_field, string
@@ -158,6 +159,16 @@ def test_what_we_encode_is_what_the_library_reads() -> None:
     for value in (b"a\r\nb: c", b"a\n", b"a\0"):
         with pytest.raises(ValueError, match="line end"):
             field(b"x", value)
+
+
+def test_what_is_long_goes_as_it_is_and_is_not_remembered() -> None:
+    """The library's Huffman code takes a time that grows with the square of a string: a visitor's, in `Location`."""
+    before = header_encoder._remembered.cache_info().currsize
+    for size in (1025, 16_384, 50_000):
+        block = field(b"location", b"/?" + b"%FF" * (size // 3))
+        assert block.endswith(b"%FF" * (size // 3))
+        assert list(hpack.Decoder(1 << 20).decode(block, raw=True)) == [(b"location", b"/?" + b"%FF" * (size // 3))]
+    assert header_encoder._remembered.cache_info().currsize == before
 
 
 def test_the_static_table_is_the_librarys() -> None:

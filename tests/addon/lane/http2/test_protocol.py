@@ -23,6 +23,8 @@ from addon.lane.http2.frames import (
     window_update,
 )
 from addon.lane.http2.protocol import MOST_STREAMS
+from addon.lane.http2.sending import Outgoing
+from addon.lane.http2.streams import Stream
 from tests.addon.lane.http2.talking import (
     GET,
     OPENING,
@@ -39,6 +41,19 @@ CLOSED, CALM = ErrorCode.STREAM_CLOSED, ErrorCode.ENHANCE_YOUR_CALM
 COMPRESSION = ErrorCode.COMPRESSION_ERROR
 
 Saying = Callable[[Client], bytes]
+
+
+def test_the_frames_that_end_something_are_those_of_the_rfc() -> None:
+    assert frames.goaway(5, ErrorCode.ENHANCE_YOUR_CALM) == bytes.fromhex("000008 07 00 00000000 00000005 0000000b")
+
+
+def test_who_spends_more_than_there_is_has_nothing_left_until_it_comes_again() -> None:
+    budget = budgets.Budget(10, 2.0, 0.0)
+    spent = [(0.0, 8.0, True), (0.0, 5.0, False), (0.0, 1.0, False), (1.0, 3.0, False), (2.0, 2.0, True)]
+    assert [budget.spend(now, amount) for now, amount, _ in spent] == [there for _, _, there in spent]
+    budget.earn(3.0)
+    assert budget.spend(2.0, 3.0)
+    assert not budget.spend(2.0, 1.0)
 
 
 def test_a_request_is_answered() -> None:
@@ -398,6 +413,24 @@ def test_a_view_is_sent_and_no_copy() -> None:
     assert all(view.obj is held for view in views)
 
 
+@pytest.mark.parametrize("pump", [1, 16_384, 65_536, 262_144, 1 << 24])
+def test_a_long_body_comes_whole_in_frames_that_are_the_content_of_a_tls_record(pump: int) -> None:
+    client = Client()
+    body = bytes(range(251)) * 2400
+    client.say(window_update(0, 1 << 20) + settings([(frames.INITIAL_WINDOW_SIZE, 1 << 20)]))
+    client.protocol.receive(client.get(1, "/wait"), 0.0)
+    client.protocol.respond(client.protocol.streams[1], b"\x88", body)
+    found = []
+    while more := client.out(pump):
+        assert sum(frames.HEAD_SIZE + len(each.payload) for each in more) <= pump + 2 * frames.MAX_FRAME
+        found += [each for each in more if each.kind == frames.DATA]
+    assert b"".join(each.payload for each in found) == body
+    assert [each.flags for each in found] == [0] * (len(found) - 1) + [END_STREAM]
+    assert all(len(each.payload) <= frames.MAX_FRAME for each in found)
+    if pump > 65_536:
+        assert {len(each.payload) + frames.HEAD_SIZE for each in found[:-1]} == {frames.MAX_FRAME}
+
+
 def test_equals_have_their_turns_and_the_urgent_come_first() -> None:
     """RFC 9218 §10"""
     client = Client()
@@ -529,6 +562,42 @@ def test_frames_that_do_nothing_have_a_budget_by_count_and_time(saying: Saying) 
     codes = [connection_error(client.say(said)) for _ in range(int(budgets.FRAMES / once) + 5)]
     assert CALM in codes
     assert client.protocol.closed
+
+
+def test_windows_that_change_all_the_time_are_paid_for_by_each_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """§6.5.3: thousands of values in a frame, a hundred streams."""
+    client, changed = Client(), 0
+    queue = Outgoing.queue
+
+    def counted(self: Outgoing, stream: Stream) -> None:
+        nonlocal changed
+        changed += 1
+        queue(self, stream)
+
+    monkeypatch.setattr(Outgoing, "queue", counted)
+    client.say(b"".join(client.get(number, "/wait") for number in range(1, 200, 2)))
+    said = settings([(frames.INITIAL_WINDOW_SIZE, value % 2) for value in range(2700)])
+    client.say(said + settings([(frames.INITIAL_WINDOW_SIZE, 7)]))
+    assert changed == 200
+    codes = [connection_error(client.say(settings([(frames.INITIAL_WINDOW_SIZE, n)]))) for n in range(budgets.FRAMES)]
+    assert CALM in codes
+    assert changed < 12_000
+    assert not client.protocol.streams
+
+
+def test_what_a_few_bytes_stand_for_is_not_remembered_without_bound() -> None:
+    """§10.5.1: a short block that names one field of 4 000 bytes three times is a list of 12 000."""
+    client = Client()
+    client.say(client.get(1, "/0", ("x", "y" * 4000)))
+    reader = client.protocol._reader
+    for number in range(400):
+        named = b"\x01\x03%03d" % number + b"\xbe" * 3  # an authority of its own, and x, x, x
+        path = b"\x04\x02/a" if number % 2 else b"\x84"  # which is left out of what is remembered, and which is not
+        client.say(frame(frames.HEADERS, 5, 3 + 2 * number, b"\x82\x87" + path + named))
+    assert len(client.answering.heads) == 401
+    held = {id(common): common for common in [*(h.common for h in reader._blocks.values()), *reader._around.values()]}
+    assert held
+    assert sum(common.nbytes for common in held.values()) <= 64 * 1024
 
 
 def test_empty_data_has_a_budget() -> None:
