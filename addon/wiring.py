@@ -48,6 +48,7 @@ from addon.library.library import Library
 from addon.library.preview_reports import PreviewReports
 from addon.library.readers import Readers
 from addon.net import spans, tracing
+from addon.net.clocks import SYSTEM, Clock, Clocks
 from addon.net.thread_priority import stand_behind
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
@@ -68,7 +69,6 @@ from addon.shared.signatures import FILE_NAME as KEY_FILE
 from addon.sites.pages_file import PagesFile
 from addon.web.forwarding import HOP_HEADER, Forwarding
 
-Clock = Callable[[], float]
 _WARM_BEHIND = 300.0
 """Seconds that a site may take to be made ready where nobody waits for it."""
 _COLD_MEMORY = 64 * 1024 * 1024
@@ -130,7 +130,7 @@ async def application(settings: Settings, worker: Worker | None = None) -> Appli
         server.visited, server.measured = registration.visited, meter.measure
         server.reports.domains = registration.states
         webhook = Webhook(settings, changes.purge)
-        pushes = PushTimes(lambda key: sources.library.peek(key) is not None, sources.clock)
+        pushes = PushTimes(lambda key: sources.library.peek(key) is not None, sources.clocks.monotonic)
         webhook.pushed = pushes.pushed
         sources.library.looked = told_both(sources.library.looked, pushes.seen)
         loop_watch = open_loop_watch(stack, bus)
@@ -179,15 +179,14 @@ def told_both(one: Callable[[Lookup], object], other: Callable[[Lookup], object]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What is known of repositories and their files. clock: monotonic seconds. now: seconds since 1970."""
+    """What is known of repositories and their files."""
 
     settings: Settings
     executor: ThreadPoolExecutor
     forgejo: Forgejo
     shared: Shared | None
     library: Library
-    clock: Clock
-    now: Clock
+    clocks: Clocks
 
 
 def open_sources(
@@ -198,8 +197,7 @@ def open_sources(
     headers: Sequence[tuple[str, str]] = (),
     unknown_share: int | None = None,
     threads: int | None = None,
-    clock: Clock = time.monotonic,
-    now: Clock = time.time,
+    clocks: Clocks = SYSTEM,
     on_call: Callable[[str], None] | None = None,
 ) -> Sources:
     """Forgejo, and a library over it and over `shared`, which is closed with the library.
@@ -208,13 +206,13 @@ def open_sources(
     """
     executor = open_executor(stack, threads or settings.workers)
     forgejo = open_forgejo(
-        stack, settings, executor, headers=headers, unknown_share=unknown_share, clock=clock, on_call=on_call
+        stack, settings, executor, headers=headers, unknown_share=unknown_share, clock=clocks.monotonic, on_call=on_call
     )
-    library = Library(settings, forgejo, executor, shared=shared, clock=clock, now=now)
+    library = Library(settings, forgejo, executor, shared=shared, clocks=clocks)
     stack.push_async_callback(library.aclose)
     if library.shared_looks is not None:
         library.shared_looks.start()
-    return Sources(settings, executor, forgejo, shared, library, clock, now)
+    return Sources(settings, executor, forgejo, shared, library, clocks)
 
 
 def open_executor(stack: AsyncExitStack, threads: int, *, behind: bool = False) -> ThreadPoolExecutor:
@@ -339,8 +337,7 @@ def open_registration(
         store,
         resolver,
         prover,
-        clock=sources.clock,
-        now=sources.now,
+        sources.clocks,
     )
     registration.start()
     stack.push_async_callback(registration.aclose)
@@ -364,10 +361,12 @@ async def settled_key(settings: Settings, shared: Shared | None) -> tuple[Signin
 def open_access(stack: AsyncExitStack, sources: Sources, key: SigningKey, place: KeyInRedis | None = None) -> Access:
     """Who may see a locked site. place: where the key is kept in step with other proxies."""
     shared = sources.shared
-    guesses = GuessesShared(shared, key, sources.clock) if shared is not None else None
+    guesses = GuessesShared(shared, key, sources.clocks.monotonic) if shared is not None else None
     # Threads of their own: a hash takes a core for tenths of a second, and what needs a moment would wait behind it.
     hashers = open_executor(stack, HASHED_AT_ONCE, behind=True)
-    access = Access(key, sources.settings.auth_cookie_duration, hashers, guesses=guesses, clock=sources.clock)
+    access = Access(
+        key, sources.settings.auth_cookie_duration, hashers, guesses=guesses, clocks=Clocks(sources.clocks.monotonic)
+    )
     stack.push_async_callback(access.aclose)
     if place is not None:
         in_step = KeptInStep(key, place, access.adopt)
@@ -395,7 +394,7 @@ def open_members(stack: AsyncExitStack, sources: Sources, access: Access) -> Mem
     except KeyFault as fault:
         raise CannotStart(str(fault)) from None
     sealer = Sealer(key, b"members 1")
-    domain, clock = settings.pages_domain, sources.clock
+    domain, clock = settings.pages_domain, sources.clocks.monotonic
     oauth = sources.forgejo.oauth(
         settings.oauth_client_id, settings.oauth_client_secret.reveal(), f"https://{domain}{CALLBACK_PATH}"
     )
@@ -404,17 +403,16 @@ def open_members(stack: AsyncExitStack, sources: Sources, access: Access) -> Mem
         domain,
         oauth,
         sealer,
-        MemberSessions(sealer, shared, sources.now),
+        MemberSessions(sealer, shared, sources.clocks.now),
         OneUse("login", BEGUN_LIFE, sealer, shared, most=most, most_each=each, clock=clock),
         OneUse("ticket", TICKET_LIFE, sealer, shared, most=most, most_each=each, clock=clock),
-        longest=settings.auth_cookie_duration,
-        now=sources.now,
-        clock=clock,
+        settings.auth_cookie_duration,
+        sources.clocks,
     )
     stack.push_async_callback(login.aclose)
     readers = Readers(sources.forgejo, sources.library.memory, clock)
     stack.push_async_callback(readers.aclose)
-    return Members(login, readers, lambda: access.guesses, clock=clock, now=sources.now)
+    return Members(login, readers, lambda: access.guesses, sources.clocks)
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------
@@ -437,7 +435,7 @@ def open_previews(stack: AsyncExitStack, sources: Sources, worker: Worker | None
     settings, library = sources.settings, sources.library
     if settings.preview_domain is None:
         return None
-    previews = DeployPreviews(settings, sources.forgejo, library, clock=sources.clock, now=sources.now)
+    previews = DeployPreviews(settings, sources.forgejo, library, sources.clocks)
     stack.push_async_callback(previews.aclose)
     library.purged = previews.changed
     if settings.preview_token is not None and (worker is None or not worker.number):
@@ -470,7 +468,7 @@ def open_server(
         challenges=challenges,
         members=members,
         previews=previews,
-        now=sources.now,
+        now=sources.clocks.now,
     )
 
 
@@ -482,13 +480,13 @@ async def cold_server(app: Application) -> AsyncIterator[PagesServer]:
     """
     sources, small = app.sources, min(app.settings.memory_cache_size, _COLD_MEMORY)
     settings = replace(app.settings, memory_cache_size=small, lane=False)
-    library = Library(settings, sources.forgejo, sources.executor, clock=sources.clock, now=sources.now)
+    library = Library(settings, sources.forgejo, sources.executor, clocks=sources.clocks)
     previews = None
     if settings.preview_domain is not None:
-        previews = DeployPreviews(settings, sources.forgejo, library, clock=sources.clock, now=sources.now)
+        previews = DeployPreviews(settings, sources.forgejo, library, sources.clocks)
     knows = (library, app.access, app.custom_domains.resolver)
     try:
-        yield PagesServer(settings, *knows, members=app.server.members, previews=previews, now=sources.now)
+        yield PagesServer(settings, *knows, members=app.server.members, previews=previews, now=sources.clocks.now)
     finally:
         if previews is not None:
             await previews.aclose()
@@ -526,7 +524,7 @@ async def open_admin(
     core = (app.meter, sources.library, sources.forgejo, sources.shared, app.access, registry)
     parts = Parts(*core, domains.dns, app.webhook, app.pushes, certificates)
     lights = Lights(lambda: operations.every())
-    warming = Warming(settings, sources.library, sources.clock)
+    warming = Warming(settings, sources.library, sources.clocks.monotonic)
     app.bus.works["warm"] = lambda key: warming.warm(key, _WARM_BEHIND)
 
     async def warm(key: Key) -> Warmed:

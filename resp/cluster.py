@@ -390,6 +390,9 @@ def one_slot(slots: Sequence[int | None]) -> int | None:
 
 def _queued_slot(args: Args) -> int | None:
     """The slot of a command that is queued. Raises CrossSlot, and InvalidArgument for what concerns all nodes."""
+    name = args[0]
+    if type(name) is str and name in ONE_KEY and len(args) > 1:
+        return key_slot(args[1])
     slot = slot_of(args)
     if slot is None and (policy(args) is not None or (isinstance(args[0], str) and args[0].upper() == "SCAN")):
         raise InvalidArgument(

@@ -95,6 +95,8 @@ def _again(
 ) -> dict[int, tuple[Node, bool]]:
     """What is to be sent once more, and where."""
     again: dict[int, tuple[Node, bool]] = {}
+    if not any(isinstance(results[place], RespError) for place in targets):
+        return again
     # Slots of which a later command was executed, and of which a later write was: order within a slot is kept, but a
     # read may come after another read.
     executed: set[int | None] = set()

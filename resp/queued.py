@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overlo
 from resp.arguments import Key, Keys, Number, Pattern, Seconds, Weighted
 from resp.commands import CommandGroup, Commands, MayAnswer
 from resp.commands.bitmaps import BitField
-from resp.commands.options import AddOptions, AnyRange, Claim, Ids, Scoring, SetOptions
+from resp.commands.options import AddOptions, AnyRange, ClaimOptions, Ids, Scoring, SetOptions
 from resp.encoding import Argument
 from resp.replies import Cast
 
@@ -307,7 +307,9 @@ class Queued(CommandGroup[Any]):
         consumername: Argument,
         min_idle_time: int,
         message_ids: Ids,
-        **how: Unpack[Claim],
+        *,
+        justid: bool = False,
+        **how: Unpack[ClaimOptions],
     ) -> Any: ...
 
     @queued

@@ -13,7 +13,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from resp.arguments import Convert, Keys, Moment, Number, Pattern, Seconds
+from resp.arguments import Convert, Key, Keys, Moment, Number, Pattern, Seconds
 from resp.encoding import Argument
 from resp.errors import InvalidArgument, ProtocolError, RespError
 from resp.values import Value
@@ -164,6 +164,15 @@ def scan_words(head: tuple[Argument, ...], match: Pattern, count: Number, kind: 
     if kind is not None:
         args += ["TYPE", kind]
     return args
+
+
+def some_of(command: str, key: Key, count: Number, more: str | None) -> list[Argument]:
+    """Some member or field of a key, or `count` of them, with `more` told of each."""
+    if count is None:
+        if more is not None:
+            raise InvalidArgument(f"{more.lower()} needs a count")
+        return [command, key]
+    return [command, key, count, *([] if more is None else [more])]
 
 
 def limited(args: list[Argument], start: int | None, num: int | None, withscores: bool = False) -> list[Argument]:

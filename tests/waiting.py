@@ -28,13 +28,19 @@ def _late(what: What, seconds: float) -> AssertionError:
     return AssertionError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
 
 
-def wait_until(condition: Callable[[], T | None], what: What = "what was waited for", seconds: float = DEADLINE) -> T:
-    """What the condition returns once that is true, in a test without an event loop."""
+def wait_until(
+    condition: Callable[[], T | None],
+    what: What = "what was waited for",
+    seconds: float = DEADLINE,
+    *,
+    pause: float = PAUSE,
+) -> T:
+    """What the condition returns once that is true, in a test without an event loop. pause: where a look costs much."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise _late(what, seconds)
-        time.sleep(PAUSE)
+        time.sleep(pause)
     return found
 
 

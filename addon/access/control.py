@@ -16,7 +16,6 @@ import hmac
 import logging
 import math
 import re
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -30,6 +29,7 @@ from addon.access.locks import Lock, lock_of
 from addon.access.passwords import AccessFault, PasswordHash, Unchecked, cost, verify
 from addon.access.signing_key import SigningKey
 from addon.access.visitors import Households, network_of, visitor_of
+from addon.net.clocks import SYSTEM, Clocks
 from addon.net.turns import Dropped, Interest, Party, TooLate, Turns
 from addon.web.request_head import is_embedded
 
@@ -149,18 +149,16 @@ class Access:
         executor: Executor,
         *,
         guesses: Guesses | None = None,
-        now: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
+        clocks: Clocks = SYSTEM,
         check_password: Callable[[PasswordHash, bytes], bool] = verify,
     ) -> None:
         """duration: authCookieDuration in seconds. guesses: the tally, in memory where none is given."""
+        self._clock, self._now = clock, now = clocks
         self.guesses: Guesses = guesses or GuessesInMemory(clock)
         self.duration = duration
-        self._now = now
         self._cookies = LoginCookies(key, duration, now)
         self._key = key.derived(b"remembered logins 1")
         self._executor = executor
-        self._clock = clock
         self._check_password = check_password
         self._turns = Turns(AT_ONCE, most_each=1, expected=0.2, clock=clock)
         self.outcomes: Counter[str] = Counter()

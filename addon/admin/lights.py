@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from addon.admin.process_numbers import Numbers
+from addon.net.background import ended
 
 GREEN, YELLOW, RED = "green", "yellow", "red"
 EVERY: Final = 5.0
@@ -82,9 +83,7 @@ class Lights:
 
     async def aclose(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     def look(self, every: Sequence[Numbers]) -> list[Light]:
         """How the parts are by these numbers; of what has not changed its colour, since it had."""

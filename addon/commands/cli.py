@@ -27,6 +27,7 @@ from addon.commands.arguments import (
     takes_json,
     takes_settings,
 )
+from addon.commands.running_server import NoServer
 from addon.settings.schema import SettingsError, load
 
 BROKEN_PIPE = 141
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except SettingsError as error:
         print(error, file=sys.stderr)
+        return 1
+    except NoServer as reason:
+        print(f"pages {options.command}: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -68,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="`pages COMMAND --help` says more about each.",
     )
     top.add_argument("--version", action="version", version=versions())
-    commands: Commands = top.add_subparsers(required=True, metavar="COMMAND")
+    commands: Commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _starting(commands)
     _running(commands)
     _sites(commands)

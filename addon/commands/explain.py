@@ -5,25 +5,20 @@
 The running server says it (`/explain` of `adminListen`), for it alone has the memory that the answer came out of.
 """
 
-import sys
 from typing import Any
 from urllib.parse import urlencode
 
 from addon.commands.arguments import print_json, printable
-from addon.commands.running_server import NoServer, asked
+from addon.commands.running_server import asked
 from addon.settings.schema import Settings
 
 _WIDTH = 12
 
 
 def explain_command(settings: Settings, url: str, *, method: str, headers: list[str], cold: bool, as_json: bool) -> int:
-    """Explain an address; returns the exit code: 0 whatever its answer is, 1 where nobody explained it."""
+    """Explain an address; returns the exit code: 0 whatever its answer is. Raises NoServer where nobody explains it."""
     query = [("url", url), ("method", method), *(("header", line) for line in headers), *([("cold", "1")] * cold)]
-    try:
-        told = asked(settings, f"/explain?{urlencode(query)}")
-    except NoServer as reason:
-        print(f"pages explain: {reason}", file=sys.stderr)
-        return 1
+    told = asked(settings, f"/explain?{urlencode(query)}")
     if as_json:
         print_json(told)
     else:

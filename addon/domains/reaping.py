@@ -80,26 +80,19 @@ async def census(store: DomainStore) -> Census:
     return counted
 
 
+@dataclass
 class Reaper:
     """Looks at sites, and frees what nobody has any more. started, now: seconds since 1970; grace: seconds."""
 
-    def __init__(
-        self,
-        store: DomainStore,
-        sites: Sites,
-        forge: Forge,
-        names: DomainNames,
-        *,
-        grace: float,
-        now: Callable[[], float],
-    ) -> None:
-        self._store = store
-        self._sites = sites
-        self._forge = forge
-        self._names = names
-        self._grace = grace
-        self._now = now
-        self._started = now()
+    store: DomainStore
+    sites: Sites
+    forge: Forge
+    names: DomainNames
+    grace: float
+    now: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._started = self.now()
 
     async def found(self, counted: Census) -> AsyncIterator[Found]:
         """What becomes of each site, in no order, several at once. Raises StoreAway."""
@@ -122,7 +115,7 @@ class Reaper:
         """Do what was found; says which hosts are free now. Raises StoreAway."""
         freed: list[str] = []
         for plan in found.plans:
-            outcome = await self._store.change(plan)
+            outcome = await self.store.change(plan)
             if outcome is NO_ANSWER:
                 raise StoreAway
             freed += outcome.released
@@ -135,7 +128,7 @@ class Reaper:
             return Found(site, trouble=_trouble(lookup))
         if lookup.fault is Fault.ABSENT:
             try:
-                await self._forge.version()  # a front server's 404 is no answer of Forgejo's
+                await self.forge.version()  # a front server's 404 is no answer of Forgejo's
             except ForgejoError as error:
                 return Found(site, trouble=str(error))
             return await self._gone(site, hosts)
@@ -143,7 +136,7 @@ class Reaper:
         pages_file = lookup.site.pages_file if lookup.site is not None else PagesFile()
         if lookup.fault in (Fault.BROKEN, Fault.TOO_MANY_FILES, Fault.TOO_LARGE) or lookup.reason == DISABLED:
             return Found(site, plans=back)  # it may name them
-        named = named_hosts(pages_file, self._names)
+        named = named_hosts(pages_file, self.names)
         plans = [self._unnamed(host, mapping) for host, mapping in hosts.items() if host not in named]
         freed = [host for plan in plans for host in (await self._foreseen(plan)).released]
         return Found(site, tuple(dict.fromkeys(freed)), reason="its .pages does not name it", plans=(*plans, *back))
@@ -151,14 +144,14 @@ class Reaper:
     async def _asked(self, key: Key) -> Lookup:
         """What a repository is. A forge that rations its answers gets its time: nobody waits for a page."""
         for _ in range(_TRIES):
-            lookup = await self._sites.look(key)
+            lookup = await self.sites.look(key)
             if not isinstance(lookup.trouble, RateLimited | Overloaded):
                 break
             await asyncio.sleep(min(lookup.trouble.retry_after, _LONGEST_WAIT))
         return lookup
 
     async def _gone(self, site: Mapping, hosts: dict[str, Mapping]) -> Found:
-        plan = claims.vanished(site, found=tuple(hosts), now=self._now(), grace=self._grace)
+        plan = claims.vanished(site, found=tuple(hosts), now=self.now(), grace=self.grace)
         outcome = await self._foreseen(plan)
         record = outcome.record
         reserved = record.gone if record is not None and record.claims else None
@@ -181,7 +174,7 @@ class Reaper:
         return plan
 
     async def _was_gone(self, key: Key) -> bool:
-        record = await self._store.record(*key)
+        record = await self.store.record(*key)
         if record is NO_ANSWER:
             raise StoreAway
         return record is not None and record.gone is not None
@@ -193,7 +186,7 @@ class Reaper:
             try:
                 return plan(view)[1]
             except Unread as unread:
-                values = await self._store.read(unread.names)
+                values = await self.store.read(unread.names)
                 if values is NO_ANSWER:
                     raise StoreAway from None
                 view.values.update(values)

@@ -7,8 +7,6 @@ Without `enableCustomDomains` nothing is registered, and nothing that others reg
 """
 
 import asyncio
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +17,8 @@ from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore, StoreAway
 from addon.domains.traefik_routers import TraefikRouters
 from addon.library.library import Library
+from addon.net.background import ended
+from addon.net.clocks import SYSTEM, Clocks
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key, Lookup
 
@@ -37,11 +37,8 @@ class CustomDomains:
         store: DomainStore,
         domains: Domains,
         prover: Prover | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        clocks: Clocks = SYSTEM,
     ) -> None:
-        """clock: monotonic seconds. now: seconds since 1970."""
         self.routers = TraefikRouters(settings, store)
         self.registry = Registry(
             settings,
@@ -51,8 +48,8 @@ class CustomDomains:
             prover=prover,
             hosts=domains,
             routers=self.routers,
-            clock=clock,
-            now=now,
+            clock=clocks.monotonic,
+            now=clocks.now,
         )
         self._enabled = settings.enable_custom_domains
         self._library = library
@@ -60,7 +57,9 @@ class CustomDomains:
         self._store = store
         self._tending: asyncio.Task[None] | None = None
         demanded = settings.enable_custom_domain_dns_verification
-        self._rechecks = Rechecks(store, prover, self.registry, now=now) if prover is not None and demanded else None
+        self._rechecks = (
+            Rechecks(store, prover, self.registry, now=clocks.now) if prover is not None and demanded else None
+        )
         self._rechecking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -107,8 +106,5 @@ class CustomDomains:
 
     async def aclose(self) -> None:
         """Stop; before the library and the store."""
-        for task in (self._tending, self._rechecking):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await ended(self._tending, self._rechecking)
         await self.registry.aclose()

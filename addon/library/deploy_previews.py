@@ -13,7 +13,6 @@ them in memory, under other keys.
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,6 +25,7 @@ from addon.forgejo.errors import ForgejoError, ServerTrouble
 from addon.library.library import Library
 from addon.library.memory import SingleFlight
 from addon.library.pull_consents import PullConsents
+from addon.net.clocks import SYSTEM, Clocks
 from addon.settings.schema import Settings
 from addon.shared.lookup import NEGATIVE_TTL, TROUBLE_PAUSE, Key, Lookup, Wanted, repository_of, without_frames
 from addon.sites.pages_file import PagesFile
@@ -132,23 +132,13 @@ class _Called(NamedTuple):
 class DeployPreviews:
     """The previews of all repositories. State: what memory holds of them, and the looks under way."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        forgejo: Forgejo,
-        library: Library,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        """clock: monotonic seconds, for ages. now: seconds since 1970, for the dates of changes."""
+    def __init__(self, settings: Settings, forgejo: Forgejo, library: Library, clocks: Clocks = SYSTEM) -> None:
         self._settings = settings
         self._forgejo = forgejo
         self._library = library
-        self._clock = clock
-        self._now = now
+        self._clock, self._now = clocks
         self._flights: SingleFlight[tuple[str, ...]] = SingleFlight()
-        self._consents = PullConsents(forgejo.pulls, now)
+        self._consents = PullConsents(forgejo.pulls, clocks.now)
         self._doubted: set[Key] = set()  # while they were looked at
         self._shortened: Bounded[tuple[str, str], str] = Bounded(_MOST_SHORTENED)  # names that labels have no room for
         self.eager: Callable[[Key], bool] = lambda key: False

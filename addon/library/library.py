@@ -9,7 +9,6 @@ in `blobs`. Lives on the event loop.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -23,6 +22,7 @@ from addon.library.blobs import Blobs
 from addon.library.memory import Memory, SingleFlight
 from addon.library.refresh import SharedRefresh
 from addon.library.site_loader import SiteLoader
+from addon.net.clocks import SYSTEM, Clocks
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
 from addon.shared.lookup import EMPTY, Blob, Fault, Freshness, Key, Lookup, Wanted, key_of, repository_of
@@ -59,13 +59,11 @@ class Library:
         executor: Executor,
         *,
         shared: Shared | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        clocks: Clocks = SYSTEM,
     ) -> None:
-        """clock: monotonic seconds, for ages. now: seconds since 1970, for dates that visitors see."""
+        self._clock = clock = clocks.monotonic
         self.memory: Memory[tuple[str, ...], object] = Memory(settings.memory_cache_size - prepared_share(settings))
         self._settings = settings
-        self._clock = clock
         self._flights: SingleFlight[tuple[str, ...]] = SingleFlight()
         self._operators: Key | None = None
         if settings.error_pages_repo:
@@ -78,10 +76,12 @@ class Library:
         self.purged: Callable[[Key | None], object] = lambda key: None
         """Told of each repository to which something has happened, here or at another proxy; None: to any of them."""
         self.blobs = Blobs(forgejo, self.memory, self._flights, executor, shared, clock, self.look_soon)
-        self._loader = SiteLoader(settings, forgejo, self.blobs, self.peek, self._operators, clock, now)
+        self._loader = SiteLoader(settings, forgejo, self.blobs, self.peek, self._operators, clocks)
         self.shared_looks: SharedRefresh | None = None
         if shared is not None:
-            self.shared_looks = SharedRefresh(settings, shared, self, clock=clock, now=now, operators=self._operators)
+            self.shared_looks = SharedRefresh(
+                settings, shared, self, clock=clock, now=clocks.now, operators=self._operators
+            )
             self.shared_looks.purged = lambda key: self.purged(key)
 
     @property

@@ -19,6 +19,7 @@ from addon.forgejo.commit_statuses import CONTEXT, CommitStatuses, State
 from addon.forgejo.errors import ForgejoError, NotFound, Refused
 from addon.forgejo.pulls import PullRequests
 from addon.library.deploy_previews import DeployPreviews, Preview, PreviewCommit, PreviewTable, site_key
+from addon.net.background import ended
 from addon.net.turns import on_account
 from addon.shared.cache import Shared
 from addon.shared.lookup import Fault, Lookup
@@ -77,9 +78,7 @@ class PreviewReports:
 
     async def aclose(self) -> None:
         """Say no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await ended(self._task)
 
     async def _tell_all(self) -> None:
         while self._waiting:

@@ -30,6 +30,7 @@ from addon.forgejo.errors import (
 )
 from addon.forgejo.health_log import HealthLog
 from addon.library.blobs import Blobs
+from addon.net.clocks import Clocks
 from addon.settings.schema import Settings
 from addon.shared.lookup import DISABLED, EMPTY, Fault, Key, Lookup, Wanted, branch_of, repository_of, unknown
 from addon.sites import plugin_redirects
@@ -102,18 +103,16 @@ class SiteLoader:
         blobs: Blobs,
         peek: Callable[[Key], Lookup | None],
         operators: Key | None,
-        clock: Callable[[], float],
-        now: Callable[[], float],
+        clocks: Clocks,
     ) -> None:
-        """peek: what is known of a repository. operators: the errorPagesRepo. clock, now: as in `Library`."""
+        """peek: what is known of a repository. operators: the errorPagesRepo."""
         self._settings = settings
         self._forgejo = forgejo
         self._blobs = blobs
         self._peek = peek
         self._operators = operators
-        self._clock = clock
-        self._now = now
-        self._health = HealthLog(clock)
+        self._clock, self._now = clocks
+        self._health = HealthLog(clocks.monotonic)
         # Repositories that were there once: who asks for them is no stranger, also when memory has lost the site.
         self._seen: Bounded[Key, None] = Bounded(_MOST_SEEN)
         # What memory could not hold with others beside it would be read again for every visit.

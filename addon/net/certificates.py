@@ -10,7 +10,6 @@ across a renewal. Only what it hands out is replaced.
 """
 
 import asyncio
-import contextlib
 import datetime
 import logging
 import ssl
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
+
+from addon.net.background import ended
 
 logger = logging.getLogger(__name__)
 
@@ -306,7 +307,4 @@ class CertificateWatch:
 
     async def aclose(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)

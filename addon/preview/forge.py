@@ -22,7 +22,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, Unpack
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
@@ -37,7 +37,7 @@ from addon.preview.documents import Documents
 from addon.preview.faults import Fault
 from addon.preview.oauth import Login
 from addon.preview.raw import Content, file_pieces, raw_answer
-from addon.preview.registry import Registry
+from addon.preview.registry import Known, Registry
 from addon.preview.repository import Source
 from addon.preview.settings import (
     FORGEJO_16,
@@ -101,18 +101,15 @@ class Forge:
         self,
         root: Path | None = None,
         *,
-        owners: Mapping[str, OwnerSettings] | None = None,
-        repositories: Mapping[str, RepositorySettings] | None = None,
-        renames: Mapping[str, str] | None = None,
-        tokens: Mapping[str, Token] | None = None,
         flavour: Flavour = FORGEJO_16,
         limits: Limits | None = None,
         require_sign_in: bool = False,
         root_url: str | None = None,
         ssh_user: str = "git",
         lfs_storage_url: str | None = None,
+        **known: Unpack[Known],
     ) -> None:
-        self.registry = Registry(root, owners=owners, repositories=repositories, renames=renames, tokens=tokens)
+        self.registry = Registry(root, **known)
         self.flavour = flavour
         self.limits = limits or Limits()
         self.hints: list[str] = []
@@ -268,6 +265,12 @@ class Forge:
             thread.join(10)
         self._thread = self._loop = None
         self.registry.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def _listen(self, sockets: list[socket.socket]) -> None:
         self.host, self.port = sockets[0].getsockname()[:2]

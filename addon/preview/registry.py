@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 from addon.preview.objects import DulwichMissing
 from addon.preview.repository import GitDirectory, Repository, Source
@@ -68,26 +68,27 @@ class _Located:
     at: Path | Source
 
 
+class Known(TypedDict, total=False):
+    """What is known of what lies below the folder: by the names of owners, by `OWNER/NAME`, and tokens by secret."""
+
+    owners: Mapping[str, OwnerSettings] | None
+    repositories: Mapping[str, RepositorySettings] | None
+    renames: Mapping[str, str] | None
+    tokens: Mapping[str, Token] | None
+
+
 class Registry:
     """Finds owners and repositories; all of its settings may be changed at any time."""
 
-    def __init__(
-        self,
-        root: Path | None = None,
-        *,
-        owners: Mapping[str, OwnerSettings] | None = None,
-        repositories: Mapping[str, RepositorySettings] | None = None,
-        renames: Mapping[str, str] | None = None,
-        tokens: Mapping[str, Token] | None = None,
-    ) -> None:
+    def __init__(self, root: Path | None = None, **known: Unpack[Known]) -> None:
         self.root = root
-        self.tokens = dict(tokens or {})
+        self.tokens = dict(known.get("tokens") or {})
         self.applications: dict[str, Application] = {}
         self.bearer: Callable[[str], Token | None] = lambda secret: None
         """The token that an OAuth2 login gave, if it is still good."""
-        self._owner_settings = {name.lower(): (name, one) for name, one in (owners or {}).items()}
-        self._settings = {name.lower(): one for name, one in (repositories or {}).items()}
-        self._renames = {old.lower(): new for old, new in (renames or {}).items()}
+        self._owner_settings = {name.lower(): (name, one) for name, one in (known.get("owners") or {}).items()}
+        self._settings = {name.lower(): one for name, one in (known.get("repositories") or {}).items()}
+        self._renames = {old.lower(): new for old, new in (known.get("renames") or {}).items()}
         self._given: dict[str, _Located] = {}
         self._ids = itertools.count(1)
         self._owner_ids: dict[str, int] = {}

@@ -85,6 +85,17 @@ class Source(NamedTuple):
     head: bytes | None = None
 
 
+class Wanted(NamedTuple):
+    """What an answer is made for. status: under which; said: what the site's `_headers` say of the path."""
+
+    request: Request
+    lookup: Lookup
+    site: Site
+    status: int
+    work: Work
+    said: SiteHeaders
+
+
 class Files:
     """Answers that are files of a site."""
 
@@ -106,13 +117,14 @@ class Files:
         said: SiteHeaders = NONE,
     ) -> Answer | Need:
         """The file under a status (404 for a site's own 404.html); said: what the site's `_headers` say of it."""
+        wanted = Wanted(request, lookup, site, status, work, said)
         known = self._blobs.held_representation(lookup, file, said.key)
         source = self._source(lookup, file, work, looked=known is not None)
         if known is not None and isinstance(source, Source) and not _fits(known, source):
             known = None  # of the pointer's text, or of bytes that are not held any more
             source = self._source(lookup, file, work, looked=False)
         if isinstance(source, Need):
-            return self._without_looking(request, lookup, site, file, status, work, said) or source
+            return self._without_looking(wanted, file) or source
         if source.error is not None and (
             isinstance(source.error, MissingObject)
             or (known is None and _reads_head(file))
@@ -127,7 +139,7 @@ class Files:
                 return prepared
             known = self._keep(lookup, file, prepared, said)
         if request.header(b"if-match") is not None:  # it may name any form
-            checked = self._all_checked(lookup, site, source, known, work, said)
+            checked = self._all_checked(wanted, source, known)
             if isinstance(checked, Need):
                 return checked
             known = checked
@@ -135,7 +147,7 @@ class Files:
             held = [form.coding for form in known.encoded if self._is_held(source, form, work)]
             work.steps.file(site, file, status, known, source.data is not None, held)
             work.steps.comes_from((b"X-Cache-Status",), "whether Forgejo had to be asked")
-        return self._negotiated(request, lookup, site, source, known, status, work, said)
+        return self._negotiated(wanted, source, known)
 
     def _is_held(self, source: Source, form: Form, work: Work) -> bool:
         """Whether the bytes of an encoded form are in memory."""
@@ -143,18 +155,9 @@ class Files:
             return bool(self._blobs.held_form(source.identity, form.coding))
         return form.size is not None and isinstance(self._blobs.held_blob(Entry(form.blob, form.size, 0)), Blob)
 
-    def _negotiated(
-        self,
-        request: Request,
-        lookup: Lookup,
-        site: Site,
-        source: Source,
-        representation: Representation,
-        status: int,
-        work: Work,
-        said: SiteHeaders,
-    ) -> Answer | Need:
+    def _negotiated(self, wanted: Wanted, source: Source, representation: Representation) -> Answer | Need:
         """The form that the client wants, made or looked at first where that was not done yet."""
+        request, lookup, site, status, work, said = wanted
         file = source.file
         while True:
             plan = negotiate(request.method, request.header, representation, self._now(), status)
@@ -162,21 +165,21 @@ class Files:
             if form is None or (plan.head_only and not plan.pending):
                 return _planned(plan, b"", lookup, work)
             if form.coding == IDENTITY:
-                return self._own_bytes(request, lookup, site, source, plan, status, work, said)
+                return self._own_bytes(wanted, source, plan)
             if form.blob is not None:
                 beside = site.sibling(file, SUFFIXES[form.coding])
                 assert beside is not None
                 if form.size is None:
-                    checked = self._checked(lookup, source, beside, form.coding, representation, work, said)
+                    checked = self._checked(wanted, source, beside, form.coding, representation)
                     if isinstance(checked, Need):
                         return checked
                     representation = checked
                     continue
                 blob = self._blob(beside.entry, work)
                 form_source = _plain(beside, blob, self._largest)
-                return self._own_bytes(request, lookup, site, form_source, plan, status, work, said)
+                return self._own_bytes(wanted, form_source, plan)
             if form.streamed:
-                streamed = self._streamed(request, lookup, site, source, representation, plan, status, work, said)
+                streamed = self._streamed(wanted, source, representation, plan)
                 if not isinstance(streamed, Representation):
                     return streamed
                 representation = streamed
@@ -247,10 +250,9 @@ class Files:
             self._told.put(id, True)
             logger.warning("%s/%s: %s: %s", *lookup.key, file.path, what)
 
-    def _without_looking(
-        self, request: Request, lookup: Lookup, site: Site, file: File, status: int, work: Work, said: SiteHeaders
-    ) -> Answer | None:
+    def _without_looking(self, wanted: Wanted, file: File) -> Answer | None:
         """An answer without content about a file whose name tells its type: it says nothing of the charset, then."""
+        request, lookup, site, status, work, said = wanted
         if _may_be_pointer(lookup, file) or is_fallback(file.path) or encoded_name(file.path) or said.coding:
             return None
         source = _plain(file, None, self._largest)
@@ -294,18 +296,9 @@ class Files:
 
     # The parts of an answer.
 
-    def _own_bytes(
-        self,
-        request: Request,
-        lookup: Lookup,
-        site: Site,
-        source: Source,
-        plan: Plan,
-        status: int,
-        work: Work,
-        said: SiteHeaders,
-    ) -> Answer | Need:
+    def _own_bytes(self, wanted: Wanted, source: Source, plan: Plan) -> Answer | Need:
         """The plan's part of a file's own bytes, from memory where they fit there, else streamed."""
+        request, lookup, site, status, work, said = wanted
         data, form = source.data, plan.form
         on_its_way = form is not None and form.streamed
         if data is not None and not on_its_way:
@@ -342,25 +335,16 @@ class Files:
         return answer
 
     def _streamed(
-        self,
-        request: Request,
-        lookup: Lookup,
-        site: Site,
-        source: Source,
-        representation: Representation,
-        plan: Plan,
-        status: int,
-        work: Work,
-        said: SiteHeaders,
+        self, wanted: Wanted, source: Source, representation: Representation, plan: Plan
     ) -> Answer | Need | Representation:
         """A form that is made on its way, or one that was kept; else what there is instead, to choose from again."""
-        blobs, form = self._blobs, plan.form
+        blobs, form, lookup = self._blobs, plan.form, wanted.lookup
         assert form is not None
         body = blobs.held_form(source.identity, form.coding)
         if body is None and form.size is None:
             if not blobs.may_encode(lookup):
                 return representation.at_rest()  # the file itself costs nothing, and is sent at once
-            return self._own_bytes(request, lookup, site, source, plan, status, work, said)
+            return self._own_bytes(wanted, source, plan)
         if body is None:
             changed = representation.unmade(form.coding)
         elif not body:
@@ -368,8 +352,8 @@ class Files:
         elif form.size is None:
             changed = representation.made(form.coding, len(body))
         else:
-            return _planned(plan, body[plan.start : plan.end], lookup, work)
-        return self._keep(lookup, source.file, changed, said)
+            return _planned(plan, body[plan.start : plan.end], lookup, wanted.work)
+        return self._keep(lookup, source.file, changed, wanted.said)
 
     def _encoded(
         self, request: Request, lookup: Lookup, source: Source, coding: str, work: Work
@@ -432,36 +416,22 @@ class Files:
             nosniff=own is not None or not is_fallback(file.path),
         )
 
-    def _all_checked(
-        self,
-        lookup: Lookup,
-        site: Site,
-        source: Source,
-        representation: Representation,
-        work: Work,
-        said: SiteHeaders,
-    ) -> Representation | Need:
+    def _all_checked(self, wanted: Wanted, source: Source, representation: Representation) -> Representation | Need:
         for form in representation.encoded:
-            beside = site.sibling(source.file, SUFFIXES[form.coding])
+            beside = wanted.site.sibling(source.file, SUFFIXES[form.coding])
             if form.blob is None or form.size is not None or beside is None:
                 continue
-            checked = self._checked(lookup, source, beside, form.coding, representation, work, said)
+            checked = self._checked(wanted, source, beside, form.coding, representation)
             if isinstance(checked, Need):
                 return checked
             representation = checked
         return representation
 
     def _checked(
-        self,
-        lookup: Lookup,
-        source: Source,
-        beside: File,
-        coding: str,
-        representation: Representation,
-        work: Work,
-        said: SiteHeaders,
+        self, wanted: Wanted, source: Source, beside: File, coding: str, representation: Representation
     ) -> Representation | Need:
         """The representation once it was looked whether what lies beside the file decodes to it."""
+        lookup, work, said = wanted.lookup, wanted.work, wanted.said
         key = _form_key(source, beside, coding)
         verdict = self._blobs.held_verdict(key)
         if verdict is None:

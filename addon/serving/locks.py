@@ -33,6 +33,21 @@ class Entered(NamedTuple):
         return Entered(branch, replace(site, pages_file=self.site.pages_file)) if site is not None else None
 
 
+class SitePath(NamedTuple):
+    """A path in a site that was entered. segments: below the site; path: all of it, with what names the site."""
+
+    request: Request
+    entered: Entered
+    segments: tuple[str, ...]
+    path: Path
+    work: Work
+
+    @property
+    def base(self) -> tuple[str, ...]:
+        """What stands before it: the segments that name the site."""
+        return self.path.segments[: len(self.path.segments) - len(self.segments)]
+
+
 def entered_by_all(lookup: Lookup) -> Entered | None:
     """The operator's site, for pages that anybody may see; a locked one is of no use for that."""
     site = lookup.site

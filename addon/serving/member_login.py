@@ -14,8 +14,6 @@ no use shows one instead of a further round.
 
 import logging
 import re
-import time
-from collections.abc import Callable
 from urllib.parse import parse_qsl, quote
 
 from addon import templates
@@ -28,6 +26,7 @@ from addon.access.visitors import visitor_of
 from addon.forgejo.errors import ForgejoError
 from addon.forgejo.oauth import Forge, LoginRefused, OAuth, new_verifier
 from addon.library.memory import SingleFlight
+from addon.net.clocks import SYSTEM, Clocks
 from addon.serving.answers import Answer, Header, Need, Request, Work, own_page, trouble_page
 from addon.shared.member_sessions import MemberSessions, Session
 from addon.shared.one_use import OneUse
@@ -63,12 +62,10 @@ class MemberLogin:
         sessions: MemberSessions,
         begun: OneUse,
         tickets: OneUse,
-        *,
         longest: int,
-        now: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
+        clocks: Clocks = SYSTEM,
     ) -> None:
-        """longest: seconds that a login holds at most. now: seconds since 1970; clock: monotonic ones."""
+        """longest: seconds that a login holds at most."""
         self._domain = pages_domain
         self._oauth = oauth
         self._sealer = sealer
@@ -76,8 +73,7 @@ class MemberLogin:
         self._begun = begun
         self._tickets = tickets
         self._longest = longest
-        self._now = now
-        self._clock = clock
+        self._clock, self._now = clocks
         self._forge: tuple[Forge, float] | None = None
         self._flights: SingleFlight[str] = SingleFlight()
         self._named: Bounded[tuple[str, bytes], str] = Bounded(_REMEMBERED)

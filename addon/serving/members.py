@@ -11,7 +11,6 @@ does not count where another site's page has something fetched with it, or a nei
 import hmac
 import math
 import secrets
-import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -23,6 +22,7 @@ from addon.access.visitors import Households, visitor_of
 from addon.forgejo.answers import Repository
 from addon.forgejo.reading_rights import TOKEN, Verdict
 from addon.library.readers import Readers, Right
+from addon.net.clocks import SYSTEM, Clocks
 from addon.serving.answers import Answer, Need, Request, Work, own_page
 from addon.serving.member_login import MemberLogin
 from addon.shared.lookup import Lookup
@@ -45,21 +45,14 @@ class Members:
     """Who may see sites that are for members. State: none but a key for the names of tokens in memory."""
 
     def __init__(
-        self,
-        login: MemberLogin,
-        readers: Readers,
-        guesses: Callable[[], Guesses],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        self, login: MemberLogin, readers: Readers, guesses: Callable[[], Guesses], clocks: Clocks = SYSTEM
     ) -> None:
         """guesses: the tally of wrong passwords, for wrong tokens."""
         self.login = login
         self._readers = readers
         self._guesses = guesses
-        self._clock = clock
-        self._now = now
-        self._households = Households(clock)
+        self._clock, self._now = clocks
+        self._households = Households(clocks.monotonic)
         self._key = secrets.token_bytes(32)
         login.sessions.dropped = readers.session_ended
 

@@ -10,6 +10,7 @@ that commit, path, order and page are all that a page depends on, and nobody can
 import re
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -17,7 +18,7 @@ from addon import templates
 from addon.library.blobs import Blobs
 from addon.serving.answers import Answer, Need, Request, Work, own_not_found, own_page, redirect
 from addon.serving.files import Files, cache_status
-from addon.serving.locks import Entered
+from addon.serving.locks import Entered, SitePath
 from addon.serving.site_page import SitePages
 from addon.serving.site_rules import SiteRules
 from addon.shared.lookup import Lookup
@@ -35,34 +36,29 @@ _QUERY = re.compile(r"(?:sort=(-?(?:name|size))(?:&|\Z))?(?:page=([1-9][0-9]{0,4
 FormerFile = Callable[[Lookup, tuple[str, ...]], tuple[Lookup, File, float] | None]
 
 
+@dataclass(frozen=True, slots=True)
 class Paths:
-    """What paths mean in sites."""
+    """What paths mean in sites. former: a file of a commit that was replaced, as `Library.former` has it."""
 
-    def __init__(self, blobs: Blobs, files: Files, rules: SiteRules, reports: SitePages, former: FormerFile) -> None:
-        """former: a file of a commit that was replaced, as `Library.former` has it."""
-        self._former = former
-        self._blobs = blobs
-        self._files = files
-        self._rules = rules
-        self._reports = reports
+    blobs: Blobs
+    files: Files
+    rules: SiteRules
+    reports: SitePages
+    former: FormerFile
 
-    def missing(
-        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
-    ) -> Answer | Need | int:
+    def missing(self, at: SitePath) -> Answer | Need | int:
         """What a path gets for which the site has no file; a number is the status of a page that is not the site's."""
-        return self._rules.instead(request, entered, segments, path, work)
+        return self.rules.instead(at)
 
-    def path(
-        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
-    ) -> Answer | Need | int | None:
+    def path(self, at: SitePath) -> Answer | Need | int | None:
         """What a path gets in a site; None where the site has nothing there."""
+        request, entered, segments, path, work = at
         lookup, site = entered
         if segments and segments[0] == OWN_PREFIX:
-            place = f"{request.host or ''}{encode_path(path.segments[: len(path.segments) - len(segments)], True)}"
-            report = self._reports.answer(request, entered, segments, place, work)
+            report = self.reports.answer(at)
             return own_not_found(request, str(path)) if report is None else report
         if site.rules.forced:
-            ruled = self._rules.before_files(request, entered, segments, path, work)
+            ruled = self.rules.before_files(at)
             if ruled is not None:
                 return ruled
         outcome = site.outcome(segments, path.slash)
@@ -72,8 +68,8 @@ class Paths:
             case File():
                 if site.pages_file.clean_urls and (clean := _clean(site, outcome, segments, path)) is not None:
                     return redirect(request, clean)
-                said = self._rules.headers(request, site, segments, path, work)
-                return self._files.file(request, lookup, site, outcome, 200, work, said)
+                said = self.rules.headers(at)
+                return self.files.file(request, lookup, site, outcome, 200, work, said)
             case ToFolder():
                 return redirect(request, encode_path(path.segments, True))
             case Listing():
@@ -81,14 +77,13 @@ class Paths:
             case ToFile():
                 return redirect(request, encode_path(path.segments, False))
             case Missing():
-                return None if path.slash else self._of_former_deploy(request, entered, segments, path, work)
+                return None if path.slash else self._of_former_deploy(at)
         raise AssertionError(outcome)
 
-    def _of_former_deploy(
-        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
-    ) -> Answer | Need | None:
+    def _of_former_deploy(self, at: SitePath) -> Answer | Need | None:
         """What an open tab loads late, of the build that it shows."""
-        found = self._former(entered.lookup, segments)
+        work = at.work
+        found = self.former(at.entered.lookup, at.segments)
         if found is None:
             return None
         lookup, file, until = found
@@ -96,8 +91,8 @@ class Paths:
             work.steps.say("former", f"{file.path}: of commit {lookup.commit}, which was replaced within the hour")
         assert lookup.site is not None
         work.good_until = min(work.good_until, until)
-        said = self._rules.headers(request, entered.site, segments, path, work)
-        return self._files.file(request, lookup, lookup.site, file, 200, work, said)
+        said = self.rules.headers(at)
+        return self.files.file(at.request, lookup, lookup.site, file, 200, work, said)
 
     def _listing(self, request: Request, entered: Entered, listing: Listing, work: Work) -> Answer | Need | None:
         lookup, site = entered
@@ -111,17 +106,17 @@ class Paths:
             return self._listed(request, lookup, _listing_page(site, listing, order, 1, sort), work)
         # With whose it is, which the page shows: forks have the same commits, and may be nobody else's affair.
         name = ("listing", site.owner, site.name, site.commit, site.prefix or "", listing.path, sort, str(number))
-        page = self._blobs.held_page(name) or work.done.get(name)
+        page = self.blobs.held_page(name) or work.done.get(name)
         if not isinstance(page, bytes):
             key = ("order", site.commit, site.prefix or "", listing.folder, sort)
-            found = self._blobs.held_page(key) or work.done.get(key)
+            found = self.blobs.held_page(key) or work.done.get(key)
             if not isinstance(found, bytes):
                 sorting = partial(_order, site, listing.folder, sort)
-                return Need(key, lambda: self._blobs.page(key, sorting), from_forgejo=False)
+                return Need(key, lambda: self.blobs.page(key, sorting), from_forgejo=False)
             if number > 1 and (number - 1) * ROWS >= len(array("I", found)):
                 return None
             make = partial(_listing_page, site, listing, found, number, sort)
-            return Need(name, lambda: self._blobs.page(name, make), from_forgejo=False)
+            return Need(name, lambda: self.blobs.page(name, make), from_forgejo=False)
         return self._listed(request, lookup, page, work)
 
     def _listed(self, request: Request, lookup: Lookup, page: bytes, work: Work) -> Answer:

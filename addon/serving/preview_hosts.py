@@ -27,7 +27,7 @@ from addon.library.deploy_previews import (
 from addon.library.library import REFRESH_PATIENCE
 from addon.serving.answers import Answer, Need, Request, Work, answer_to_method, trouble_page
 from addon.serving.error_pages import ErrorPages
-from addon.serving.locks import Entered, Locks
+from addon.serving.locks import Entered, Locks, SitePath
 from addon.serving.members import Hidden
 from addon.serving.paths import Paths
 from addon.serving.preview_marks import marked, takes_bar, whole, with_bar
@@ -211,9 +211,10 @@ class PreviewHosts:
         return self._of_path(request, entered, path, work)
 
     def _of_path(self, request: Request, entered: Entered, path: Path, work: Work) -> Answer | Need:
-        answer = self._paths.path(request, entered, path.segments, path, work)
+        at = SitePath(request, entered, path.segments, path, work)
+        answer = self._paths.path(at)
         if answer is None:
-            answer = self._paths.missing(request, entered, path.segments, path, work)
+            answer = self._paths.missing(at)
         if isinstance(answer, int):
             return self._errors.missing(request, entered, path, work, answer, root=() if path.segments else None)
         return answer

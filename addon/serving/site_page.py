@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from addon import templates
 from addon.library.blobs import Blobs
 from addon.serving.answers import OWN_HEADER, Answer, Need, Request, Work, own_page
-from addon.serving.locks import Entered
+from addon.serving.locks import Entered, SitePath
 from addon.sites import report
 from addon.sites.findings import Finding
 from addon.sites.site import Site
 from addon.web.http_dates import http_date
-from addon.web.routing import OWN_PREFIX
+from addon.web.routing import OWN_PREFIX, encode_path
 
 PAGE = (OWN_PREFIX, "site")
 JSON = (OWN_PREFIX, "site.json")
@@ -50,10 +50,9 @@ class SitePages:
         self._age = age
         self._now = now
 
-    def answer(
-        self, request: Request, entered: Entered, segments: tuple[str, ...], place: str, work: Work
-    ) -> Answer | Need | None:
-        """The report of a site that was entered; None for another path. place: the site's address."""
+    def answer(self, at: SitePath) -> Answer | Need | None:
+        """The report of a site that was entered; None for another path."""
+        request, entered, segments, _, work = at
         if segments not in (PAGE, JSON):
             return None
         lookup, site = entered
@@ -84,6 +83,7 @@ class SitePages:
         told["domains"] = [DomainState(*each)._asdict() for each in self.domains(site.owner, site.name)]
         if segments == JSON or b"application/json" in (request.header(b"accept") or b""):
             return _json(request, told)
+        place = f"{request.host or ''}{encode_path(at.base, True)}"
         page = templates.site_report(
             f"{site.owner}/{site.name}", place, sections(told), [_shown(each) for each in found]
         )

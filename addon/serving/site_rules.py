@@ -9,13 +9,13 @@ where a rule shows a page for all that is missing; a page in its place would be 
 
 from collections.abc import Callable
 
-from addon.serving.answers import ERROR_PAGE_PATIENCE, REDIRECT_LIFE, Answer, Need, Request, Work
+from addon.serving.answers import ERROR_PAGE_PATIENCE, REDIRECT_LIFE, Answer, Need, Request
 from addon.serving.files import Files
-from addon.serving.locks import Entered
+from addon.serving.locks import SitePath
 from addon.serving.site_headers import NONE, SiteHeaders, site_headers
 from addon.settings.schema import Settings
 from addon.sites.redirect_table import REDIRECTS, Ruled, location
-from addon.sites.site import File, Site, ToFolder
+from addon.sites.site import File, ToFolder
 from addon.web.content_types import has_known_extension
 from addon.web.routing import Path, encode_path, host_name, owner_of, owns, parse_path
 
@@ -34,11 +34,12 @@ class SiteRules:
         self._preview_domain = settings.preview_domain
         self._files = files
 
-    def headers(self, request: Request, site: Site, segments: tuple[str, ...], path: Path, work: Work) -> SiteHeaders:
+    def headers(self, at: SitePath) -> SiteHeaders:
         """What `_headers` says of a path in a site."""
-        rules = site.rules.headers
+        rules = at.entered.site.rules.headers
         if not rules:
             return NONE
+        request, _, segments, path, work = at
         host = (host_name(request.host or "") or "") if rules.hosts else ""
         added = rules.added(segments, path.slash, host)
         if work.steps is not None:
@@ -48,54 +49,38 @@ class SiteRules:
         previews = self._preview_domain
         previewed = previews is not None and owner_of(host_name(request.host or "") or "", previews) is not None
         own_domain = owns(request.host, self._pages_domain) is None and not previewed
-        return site_headers(added, base=encode_path(_base(segments, path), True), own_domain=own_domain)
+        return site_headers(added, base=encode_path(at.base, True), own_domain=own_domain)
 
-    def before_files(
-        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
-    ) -> Answer | Need | int | None:
+    def before_files(self, at: SitePath) -> Answer | Need | int | None:
         """What a rule says that goes before files: an answer, or the status of an error page; None for nothing."""
-        if not entered.site.rules.forced:
-            return None
-        return self._ruled(request, entered, segments, path, work, missing=False)
+        return self._ruled(at, missing=False) if at.entered.site.rules.forced else None
 
-    def instead(
-        self, request: Request, entered: Entered, segments: tuple[str, ...], path: Path, work: Work
-    ) -> Answer | Need | int:
+    def instead(self, at: SitePath) -> Answer | Need | int:
         """What a path gets that the site has no file for: what a rule says, or the app's page, or the 404 page.
 
         A number is the status of an error page that is not the site's.
         """
-        site = entered.site
-        found = self._ruled(request, entered, segments, path, work, missing=True) if site.rules else None
+        site, work = at.entered.site, at.work
+        found = self._ruled(at, missing=True) if site.rules else None
         if found is not None and not isinstance(found, int):
             return found
         status = 404 if found is None else found
         if found is None and site.pages_file.spa:
             index = site.page("index.html")
-            if index is not None and _asks_for_a_page(request, segments):
+            if index is not None and _asks_for_a_page(at.request, at.segments):
                 if work.steps is not None:
                     work.steps.say("rule", "`spa: true` in .pages: index.html for what is missing", verdict="applied")
-                return self._page(request, entered, index, 200, segments, path, work, depends=True)
-        page = site.error_page(status, segments)
+                return self._page(at, index, 200, depends=True)
+        page = site.error_page(status, at.segments)
         if page is None:
             return status
         if work.steps is not None:
             work.steps.say("error page", f"the site's own {page.path}", whose="site", file=page.path)
-        return self._soon(
-            self._page(request, entered, page, status, segments, path, work, depends=site.pages_file.spa), status
-        )
+        return self._soon(self._page(at, page, status, depends=site.pages_file.spa), status)
 
-    def _ruled(
-        self,
-        request: Request,
-        entered: Entered,
-        segments: tuple[str, ...],
-        path: Path,
-        work: Work,
-        *,
-        missing: bool,
-    ) -> Answer | Need | int | None:
-        site, line = entered.site, 0
+    def _ruled(self, at: SitePath, *, missing: bool) -> Answer | Need | int | None:
+        request, (_, site), segments, path, work = at
+        line = 0
         host = host_name(request.host or "") or ""
         for _ in range(_MOST_RULES):
             ruled = site.rules.redirects.find(segments, path.slash, request.query, host, _secure(request), after=line)
@@ -103,7 +88,7 @@ class SiteRules:
                 return None
             line = ruled.line
             if ruled.status in REDIRECTS:
-                to = location(ruled, encode_path(_base(segments, path), False).rstrip("/"), request.query)
+                to = location(ruled, encode_path(at.base, False).rstrip("/"), request.query)
                 itself = _is_itself(request, path, host, to)
                 if work.steps is not None:
                     work.steps.rule(site, ruled, "passed over, for it leads to itself" if itself else "applied")
@@ -112,25 +97,24 @@ class SiteRules:
             elif not ruled.fallback or _asks_for_a_page(request, segments):
                 if work.steps is not None:
                     work.steps.rule(site, ruled, "applied")
-                return self._shown(request, entered, ruled, segments, path, work)
+                return self._shown(at, ruled)
             elif work.steps is not None:
                 work.steps.rule(site, ruled, "passed over, for what is asked for is no page")
         return None
 
-    def _shown(
-        self, request: Request, entered: Entered, ruled: Ruled, segments: tuple[str, ...], path: Path, work: Work
-    ) -> Answer | Need | int:
+    def _shown(self, at: SitePath, ruled: Ruled) -> Answer | Need | int:
         """Another page under this address; its status where the site has no such page."""
         missing = 404 if ruled.status == 200 else ruled.status
         target = parse_path(ruled.to)
         if not isinstance(target, Path):
             return missing
-        outcome = entered.site.outcome(target.segments, target.slash)
+        site = at.entered.site
+        outcome = site.outcome(target.segments, target.slash)
         if isinstance(outcome, ToFolder):
-            outcome = entered.site.outcome(target.segments, True)
+            outcome = site.outcome(target.segments, True)
         if not isinstance(outcome, File):
             return missing
-        answer = self._page(request, entered, outcome, ruled.status, segments, path, work, depends=ruled.fallback)
+        answer = self._page(at, outcome, ruled.status, depends=ruled.fallback)
         return answer if ruled.status == 200 else self._soon(answer, ruled.status)
 
     def _soon(self, answer: Answer | Need, status: int) -> Answer | Need | int:
@@ -139,28 +123,12 @@ class SiteRules:
             return answer._replace(patience=ERROR_PAGE_PATIENCE)
         return answer if answer.status == status else status
 
-    def _page(
-        self,
-        request: Request,
-        entered: Entered,
-        file: File,
-        status: int,
-        segments: tuple[str, ...],
-        path: Path,
-        work: Work,
-        *,
-        depends: bool,
-    ) -> Answer | Need:
+    def _page(self, at: SitePath, file: File, status: int, *, depends: bool) -> Answer | Need:
         """A file under an address that is not its own. depends: another kind of request would get something else."""
-        said = self.headers(request, entered.site, segments, path, work)
+        said = self.headers(at)
         if depends:
             said = said._replace(fields=(*said.fields, _DEPENDS), key=f"{said.key}~")
-        return self._files.file(request, entered.lookup, entered.site, file, status, work, said)
-
-
-def _base(segments: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    """What stands before a path in a site: the parts that named it."""
-    return path.segments[: len(path.segments) - len(segments)]
+        return self._files.file(at.request, *at.entered, file, status, at.work, said)
 
 
 def _secure(request: Request) -> Callable[[], bool | None]:

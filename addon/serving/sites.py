@@ -15,7 +15,7 @@ from addon import templates
 from addon.serving.answers import Answer, Need, Request, Work, answer_to_method, own_page, redirect, trouble_page
 from addon.serving.error_pages import ErrorPages
 from addon.serving.host_redirects import to_domain
-from addon.serving.locks import Entered, Locks, entered_by_all
+from addon.serving.locks import Entered, Locks, SitePath, entered_by_all
 from addon.serving.mappings import Mappings
 from addon.serving.members import Hidden
 from addon.serving.paths import Paths
@@ -110,7 +110,7 @@ class Sites:
                 return unread
             if base and not candidate.segments and not path.slash:
                 return redirect(request, encode_path(base, True))
-            answer = self._paths.path(request, at, candidate.segments, path, work)
+            answer = self._paths.path(SitePath(request, at, candidate.segments, path, work))
             if isinstance(answer, int):
                 return self._errors.missing(request, at, path, work, answer)
             if answer is not None:
@@ -124,7 +124,7 @@ class Sites:
         if unread is not None:
             return unread
         if missing is not None and (not unconfigured or missing[0].site.rules):
-            return self._missing(request, *missing, path, work, none=unconfigured)
+            return self._missing(SitePath(request, *missing, path, work), none=unconfigured)
         return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)
 
     def site_of_domain(self, request: Request, host: str, path: Path, mapping: Mapping, work: Work) -> Answer | Need:
@@ -189,21 +189,16 @@ class Sites:
             if shown is not None and shown.governing is not None and branch is None:
                 return self._no_branch(request, shown.governing, path, work)
             return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, host=host, path=path)
-        answer = self._paths.path(request, entered, path.segments, path, work)
+        at = SitePath(request, entered, path.segments, path, work)
+        answer = self._paths.path(at)
         if answer is None and doubts:
             return doubts[0]
         if answer is None:
-            return self._missing(request, entered, path.segments, path, work)
+            return self._missing(at)
         return self._errors.missing(request, entered, path, work, answer) if isinstance(answer, int) else answer
 
     def _at_its_domain(
-        self,
-        request: Request,
-        site: Site,
-        segments: tuple[str, ...],
-        path: Path,
-        work: Work,
-        host: str | None = None,
+        self, request: Request, site: Site, segments: tuple[str, ...], path: Path, work: Work, host: str | None = None
     ) -> Answer | Need | str | None:
         """Where a site has a domain of its own: a redirect there, or the domain, where visitors may stay here.
 
@@ -235,25 +230,17 @@ class Sites:
         hint = "Give it a domain of its own by `custom_domain` in `.pages`; there it asks who comes."
         return own_page(request, 403, templates.error_page(403, message=message, hint=hint))
 
-    def _missing(
-        self,
-        request: Request,
-        entered: Entered,
-        segments: tuple[str, ...],
-        path: Path,
-        work: Work,
-        *,
-        none: bool = False,
-    ) -> Answer | Need:
+    def _missing(self, at: SitePath, *, none: bool = False) -> Answer | Need:
         """A path for which a site has no file. none: unless its rules say otherwise, a repository is meant."""
+        request, entered, segments, path, work = at
         if segments == LOAD_REDIRECTS:
             return own_page(request, 200, templates.redirects_are_read(encode_path(path.segments[:-1], True)))
-        answer = self._paths.missing(request, entered, segments, path, work)
+        answer = self._paths.missing(at)
         if none and (isinstance(answer, int) or (isinstance(answer, Answer) and answer.status == 404)):
             return self._errors.error(request, 404, work, message=templates.REPOSITORY_NOT_FOUND, path=path)
         if not isinstance(answer, int):
             return answer
-        root = path.segments[: len(path.segments) - len(segments)] if segments else None
+        root = at.base if segments else None
         return self._errors.missing(request, entered, path, work, answer, root=root)
 
     def site_of_operator(self, request: Request, path: Path, work: Work) -> Answer | Need:
@@ -268,11 +255,12 @@ class Sites:
             entered = entered_by_all(lookup)
             if entered is not None:
                 work.shown = lookup
-                answer = self._paths.path(request, entered, path.segments, path, work)
+                at = SitePath(request, entered, path.segments, path, work)
+                answer = self._paths.path(at)
                 if answer is not None and not isinstance(answer, int):
                     return answer
                 if path.segments:
-                    return self._missing(request, entered, path.segments, path, work)
+                    return self._missing(at)
             elif lookup.fault is Fault.TROUBLE:
                 if path.segments:
                     return trouble_page(request, lookup.trouble)

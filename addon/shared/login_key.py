@@ -8,7 +8,6 @@ has the key that proxies use a moment later, and logins hold. Nothing here is ev
 """
 
 import asyncio
-import contextlib
 import logging
 import re
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from addon.access.signing_key import SigningKey, Source
+from addon.net.background import ended
 from addon.shared import records
 from addon.shared.cache import Shared
 from addon.shared.round_trips import RoundTrips
@@ -63,10 +63,7 @@ class KeptInStep:
         self._task = asyncio.ensure_future(self._keep())
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def offer(self) -> bool:
         """Offer the key, and take the one that is there; False where that is not known."""

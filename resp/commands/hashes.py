@@ -24,6 +24,7 @@ from resp.words import (
     one_of,
     scan_words,
     seconds,
+    some_of,
     words,
 )
 
@@ -141,13 +142,8 @@ class Hashes(CommandGroup[B]):
         self, key: Key, count: Number = None, withvalues: bool = False
     ) -> B | list[B] | list[tuple[B, B]] | None:
         """Some field, or `count` of them as a list (negative: the same may come again); `(field, value)` withvalues."""
-        if count is None:
-            if withvalues:
-                raise InvalidArgument("withvalues needs a count")
-            return self._do(("HRANDFIELD", key))
-        if withvalues:
-            return self._do(("HRANDFIELD", key, count, "WITHVALUES"), as_couples)
-        return self._do(("HRANDFIELD", key, count))
+        args = some_of("HRANDFIELD", key, count, "WITHVALUES" if withvalues else None)
+        return self._do(args, as_couples if withvalues else None)
 
     # ---- how long a field lives ----------------------------------------------------------------------------------
 

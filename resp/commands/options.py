@@ -99,33 +99,17 @@ class AnyRange(Scoring, _RangeOptions):
     """Those of `zrange`."""
 
 
-# ---- entries of a stream, or only their ids --------------------------------------------------------------------------
+# ---- pending entries of a stream -------------------------------------------------------------------------------------
 
 
 #: Of entries.
 Ids = list[Argument] | tuple[Argument, ...]
 
 
-class _ClaimOptions(TypedDict, total=False):
+class ClaimOptions(TypedDict, total=False):
+    """Those of `xclaim`, but `justid`."""
+
     idle: Number
     time: Number
     retrycount: Number
     force: bool
-
-
-class ClaimEntries(_ClaimOptions, total=False):
-    """Those of `xclaim`, for entries."""
-
-    justid: Literal[False]
-
-
-class ClaimIds(_ClaimOptions):
-    """Those of `xclaim`, for ids."""
-
-    justid: Literal[True]
-
-
-class Claim(_ClaimOptions, total=False):
-    """Those of `xclaim`."""
-
-    justid: bool

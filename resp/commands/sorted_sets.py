@@ -37,6 +37,7 @@ from resp.words import (
     one_of,
     option,
     scan_words,
+    some_of,
     weighted,
     words,
 )
@@ -319,13 +320,8 @@ class SortedSets(CommandGroup[B]):
     def zrandmember(self, key: Key, count: int, withscores: Literal[True]) -> list[tuple[B, float]]: ...
     def zrandmember(self, key: Key, count: Number = None, withscores: bool = False) -> Any:
         """Some member, or `count` of them as a list (negative: the same may come again)."""
-        if count is None:
-            if withscores:
-                raise InvalidArgument("withscores needs a count")
-            return self._do(("ZRANDMEMBER", key))
-        if withscores:
-            return self._do(("ZRANDMEMBER", key, count, "WITHSCORES"), as_scored)
-        return self._do(("ZRANDMEMBER", key, count))
+        args = some_of("ZRANDMEMBER", key, count, "WITHSCORES" if withscores else None)
+        return self._do(args, as_scored if withscores else None)
 
     # ---- several sets --------------------------------------------------------------------------------------------
 

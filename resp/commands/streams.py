@@ -13,7 +13,7 @@ from typing import Any, Literal, Unpack, overload
 
 from resp.arguments import Key, Number
 from resp.commands.base import B, CommandGroup
-from resp.commands.options import ClaimEntries, ClaimIds, Ids
+from resp.commands.options import ClaimOptions, Ids
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import (
@@ -217,7 +217,9 @@ class Streams(CommandGroup[B]):
         consumername: Argument,
         min_idle_time: int,
         message_ids: Ids,
-        **how: Unpack[ClaimEntries],
+        *,
+        justid: Literal[False] = False,
+        **how: Unpack[ClaimOptions],
     ) -> list[tuple[B, dict[B, B]]]: ...
     @overload
     def xclaim(
@@ -227,7 +229,9 @@ class Streams(CommandGroup[B]):
         consumername: Argument,
         min_idle_time: int,
         message_ids: Ids,
-        **how: Unpack[ClaimIds],
+        *,
+        justid: Literal[True],
+        **how: Unpack[ClaimOptions],
     ) -> list[B]: ...
     def xclaim(
         self,

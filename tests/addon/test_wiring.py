@@ -25,23 +25,27 @@ from addon.wiring import CannotStart, application, open_admin
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import ENABLED
-from tests.resp.servers import Server, start_valkey
+from tests.resp.fleets import Cluster
+from tests.resp.servers import Server
+from tests.waiting import DEADLINE, until
 
 Left = Callable[..., Awaitable[None]]
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with start_valkey() as server:
-        yield server
+@pytest.fixture
+def redis(started: Callable[[str], Server | Cluster]) -> Server:
+    """Valkey alone: the parts are the same with either."""
+    server = started("valkey")
+    assert isinstance(server, Server)
+    return server
 
 
 @pytest.fixture
 def mapping(tmp_path: Path, redis: Server) -> Iterator[dict[str, Any]]:
     """Options under which every part there is has to be made."""
     site = Site(tmp_path / "forge" / "alice" / "blog.git", {".pages": ENABLED, "public/index.html": b"hello"})
-    forge = start_forge(tmp_path / "forge")
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # nobody else gets this port meanwhile
+    # Nobody else gets this port meanwhile.
+    with start_forge(tmp_path / "forge") as forge, socket.create_server(("127.0.0.1", 0)) as taken:
         yield {
             "pagesDomain": "pages.test",
             "forgejoHost": forge.url,
@@ -53,7 +57,6 @@ def mapping(tmp_path: Path, redis: Server) -> Iterator[dict[str, Any]]:
             "adminListen": f"127.0.0.1:{taken.getsockname()[1]}",
             "enableCustomDomainDNSVerification": True,
         }
-    forge.stop()
     site.close()
 
 
@@ -74,11 +77,10 @@ async def nothing_left(redis: Server) -> Left:
 
     before = opened()
 
-    async def nothing(seconds: float = 10.0) -> None:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while left := opened() - before:
-            assert asyncio.get_running_loop().time() < deadline, "\n".join(sorted(left))
-            await asyncio.sleep(0.01)
+    async def nothing(seconds: float = DEADLINE) -> None:
+        await until(
+            lambda: not opened() - before, lambda: "\n".join(["an end of", *sorted(opened() - before)]), seconds
+        )
 
     return nothing
 

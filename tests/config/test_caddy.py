@@ -22,7 +22,6 @@ import pytest
 from cryptography import x509
 
 from addon.commands.init import with_previews
-from addon.preview.forge import Forge
 from addon.web import preview_labels
 from tests.addon.domains.name_server import name_server
 from tests.addon.net.tls_wire import make_pair
@@ -30,7 +29,7 @@ from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, ROOT, Proxy, running_proxy, wait_for_port
 from tests.ports import free_port
-from tests.resp.servers import wait_until
+from tests.waiting import wait_until
 
 CADDYFILE = ROOT / "config" / "caddy" / "Caddyfile"
 PREVIEW_DOMAIN = "preview.test"
@@ -115,15 +114,14 @@ def test_other_ways_to_a_certificate_than_the_module_of_a_dns_provider_are_as_wr
 
 
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the forge, whose sites have domains that lead here and ones that do not."""
     root = tmp_path_factory.mktemp("forge")
     site = Site(root / "alice" / ".profile.git", {".pages": PREVIEWED, "public/index.html": PAGE})
     site.commit({"public/index.html": DRAFT}, branch="draft")
     listed = "".join(f"  - {host}\n" for host in (*LEAD_HERE, *LEAD_ELSEWHERE))
     Site(root / "bob" / ".profile.git", {".pages": f"custom_domain:\n{listed}".encode(), "public/index.html": PAGE})
-    forge = start_forge(root)
-    yield forge
-    forge.stop()
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +135,8 @@ def ask_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def proxy(forge: Forge, proxy_folder: Path, ask_port: int) -> Iterator[Proxy]:
-    with name_server() as names:
+def proxy(root: Path, proxy_folder: Path, ask_port: int) -> Iterator[Proxy]:
+    with start_forge(root) as forge, name_server() as names:
         names.zone = {(host, "A"): ["192.0.2.1"] for host in (PAGES_DOMAIN, "www.example.org", "example.org")}
         names.zone |= {(host, "A"): ["192.0.2.1"] for host in LEAD_HERE}
         names.zone |= {(host, "A"): ["198.51.100.7"] for host in LEAD_ELSEWHERE}
@@ -186,7 +184,7 @@ def front(proxy: Proxy, ask_port: int, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_all_owners_have_the_one_wildcard(front: Front) -> None:
-    wait_until(lambda: is_ready(front), what="the wildcard")  # is got when Caddy starts, not when it is asked for
+    wait_until(lambda: is_ready(front), "the wildcard")  # is got when Caddy starts, not when it is asked for
     for owner in ("alice", "nobody", "anything-at-all"):
         assert front.names(f"{owner}.{PAGES_DOMAIN}") == [f"*.{PAGES_DOMAIN}"]
     assert front.get(f"nobody.{PAGES_DOMAIN}")[0] == 404
@@ -200,7 +198,7 @@ def is_ready(front: Front, host: str = f"alice.{PAGES_DOMAIN}") -> bool:
 
 
 def test_a_site_is_served(front: Front) -> None:
-    wait_until(lambda: is_ready(front), what="the wildcard")
+    wait_until(lambda: is_ready(front), "the wildcard")
     status, headers, body = front.get(f"alice.{PAGES_DOMAIN}")
     assert (status, body) == (200, PAGE)
     assert headers["x-cache-status"] in ("MISS", "HIT")
@@ -208,7 +206,7 @@ def test_a_site_is_served(front: Front) -> None:
 
 def test_all_previews_have_the_one_wildcard_of_their_domain(front: Front) -> None:
     label = preview_labels.branch_label("draft", ".profile", "alice")
-    wait_until(lambda: is_ready(front, f"{label}.{PREVIEW_DOMAIN}"), what="the wildcard of previews")
+    wait_until(lambda: is_ready(front, f"{label}.{PREVIEW_DOMAIN}"), "the wildcard of previews")
     for host in (f"{label}.{PREVIEW_DOMAIN}", f"pr-1--blog--nobody.{PREVIEW_DOMAIN}"):
         assert front.names(host) == [f"*.{PREVIEW_DOMAIN}"]
     status, headers, body = front.get(f"{label}.{PREVIEW_DOMAIN}")
@@ -218,7 +216,7 @@ def test_all_previews_have_the_one_wildcard_of_their_domain(front: Front) -> Non
 
 def test_a_custom_domain_that_is_ours_has_one_too(front: Front, proxy: Proxy) -> None:
     assert proxy.get("alice", "/").status == 200
-    wait_until(lambda: proxy.get("www.example.org").status == 200, what="a registered domain")
+    wait_until(lambda: proxy.get("www.example.org").status == 200, "a registered domain")
     status, _, body = front.get("www.example.org")
     assert (status, body) == (200, PAGE)
     assert front.names("www.example.org") == ["www.example.org"]
@@ -226,7 +224,7 @@ def test_a_custom_domain_that_is_ours_has_one_too(front: Front, proxy: Proxy) ->
 
 def test_of_ten_domains_those_have_certificates_that_lead_here(front: Front, proxy: Proxy) -> None:
     assert proxy.get("bob", "/").status == 200
-    wait_until(lambda: {proxy.get(host).status for host in LEAD_HERE} == {200}, what="all of them to be registered")
+    wait_until(lambda: {proxy.get(host).status for host in LEAD_HERE} == {200}, "all of them to be registered")
     assert [front.names(host) for host in LEAD_HERE] == [[host] for host in LEAD_HERE]
     for host in LEAD_ELSEWHERE:
         with pytest.raises(ssl.SSLError):
@@ -249,7 +247,7 @@ def test_a_name_that_is_not_ours_gets_no_certificate(front: Front, host: str) ->
 def test_the_pages_server_sees_the_visitors_own_address_and_not_what_he_says(front: Front, proxy_folder: Path) -> None:
     front.get(f"alice.{PAGES_DOMAIN}", "/seen", **{"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"})
     log = proxy_folder / "requests.log"
-    wait_until(lambda: "/seen" in log.read_text(), what="the line of the request")
+    wait_until(lambda: "/seen" in log.read_text(), "the line of the request")
     seen = [line for line in map(json.loads, log.read_text().splitlines()) if line["path"] == "/seen"]
     assert [line["client"] for line in seen] == ["127.0.0.1"]
 

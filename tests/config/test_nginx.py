@@ -19,7 +19,6 @@ from typing import NamedTuple
 import pytest
 
 from addon.commands.init import with_previews
-from addon.preview.forge import Forge
 from tests.addon.net.tls_wire import client_context
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
@@ -28,7 +27,7 @@ from tests.integration.gallery import gallery, shows_all
 from tests.integration.running import PAGES_DOMAIN, ROOT, running_proxy, wait_for_port
 from tests.ports import free_port
 from tests.resp.certs import make_certificates
-from tests.resp.servers import wait_until
+from tests.waiting import wait_until
 
 FOLDER = ROOT / "config" / "nginx"
 PAGE = b"<!doctype html><title>Alice</title><h1>Alice</h1>\n"
@@ -78,7 +77,7 @@ class Front(NamedTuple):
         def lines() -> list[dict[str, str]]:
             return [line for line in map(json.loads, self.log.read_text().splitlines()) if line["path"] == path]
 
-        wait_until(lambda: bool(lines()), what=f"the log's line for {path}")
+        wait_until(lambda: bool(lines()), f"the log's line for {path}")
         return lines()[-1]
 
 
@@ -102,19 +101,18 @@ def exchange(
 
 
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the forge."""
     root = tmp_path_factory.mktemp("forge")
     pages = b"custom_domain: www.example.org\npreviews: {branches: [draft]}\n"
     site = Site(root / "alice" / "blog.git", {".pages": pages, "public/index.html": PAGE, "public/a%2Fb": b"odd"})
     site.commit({"public/index.html": DRAFT}, branch="draft")
     Site(root / "alice" / "gallery.git", gallery())
-    forge = start_forge(root)
-    yield forge
-    forge.stop()
+    return root
 
 
 @pytest.fixture(scope="module")
-def front(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def front(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     assert NGINX is not None, "nginx is not installed"
     folder = tmp_path_factory.mktemp("nginx")
     places = folder / "proxy"
@@ -122,7 +120,7 @@ def front(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fr
     certificates = make_certificates(folder)
     options = {"accessLog": "requests.log", "forgejoPublicHost": FORGEJO}
     options |= {"previewDomain": PREVIEW_DOMAIN, "previewTTL": "3650d"}
-    with running_proxy(places, forge.url, **options) as proxy:
+    with start_forge(root) as forge, running_proxy(places, forge.url, **options) as proxy:
         text = with_previews((FOLDER / "pages.conf").read_text(), PREVIEW_DOMAIN)
         for old, new in (
             ("127.0.0.1:8080", f"127.0.0.1:{proxy.port}"),
@@ -173,7 +171,7 @@ def test_it_speaks_http_2(front: Front) -> None:
 
 def test_a_site_is_served_and_a_custom_domain_too(front: Front) -> None:
     assert front.ask(f"alice.{PAGES_DOMAIN}", "/blog/")[::2] == (200, PAGE)
-    wait_until(lambda: front.ask("www.example.org")[0] == 200, what="the domain to be registered")
+    wait_until(lambda: front.ask("www.example.org")[0] == 200, "the domain to be registered")
     assert front.ask("www.example.org")[2] == PAGE
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from tests.waiting import DEADLINE, wait_until
+
 START_SECONDS = 40.0
 
 
@@ -47,7 +49,7 @@ class Browser:
         told = await self.command("Runtime.evaluate", expression=expression, returnByValue=True)
         return told.get("result", {}).get("value")
 
-    async def becomes(self, expression: str, seconds: float = 20.0) -> None:
+    async def becomes(self, expression: str, seconds: float = DEADLINE) -> None:
         """Wait until an expression is true in the page."""
         deadline = time.monotonic() + seconds
         while not await self.evaluate(expression):
@@ -56,7 +58,7 @@ class Browser:
     async def open(self, url: str) -> None:
         await self.command("Page.navigate", url=url)
 
-    async def shows(self, text: str, seconds: float = 20.0) -> str:
+    async def shows(self, text: str, seconds: float = DEADLINE) -> str:
         """The page's text, once it has this in it."""
         deadline = time.monotonic() + seconds
         while True:
@@ -87,11 +89,12 @@ class Browser:
 def _address(process: "subprocess.Popen[bytes]", folder: Path) -> str:
     """Where the DevTools protocol of the first tab is spoken."""
     port_file = folder / "DevToolsActivePort"
-    deadline = time.monotonic() + START_SECONDS
-    while not (port_file.exists() and "\n" in port_file.read_text()):
+
+    def is_written() -> bool:
         assert process.poll() is None, "Chromium ended"
-        assert time.monotonic() < deadline, "Chromium did not start"
-        time.sleep(0.05)  # a poll with a deadline: nothing announces the file
+        return port_file.exists() and "\n" in port_file.read_text()
+
+    wait_until(is_written, "the start of Chromium", START_SECONDS)
     port = int(port_file.read_text().splitlines()[0])
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=20) as response:
         tabs = json.load(response)

@@ -14,15 +14,16 @@ from tests.addon.preview.running import everything_forge
 from tests.addon.preview.sites import Site
 from tests.integration.gallery import gallery
 from tests.integration.running import Proxy, running_proxy
+from tests.integration.through import passing_through
+from tests.integration.wire import Wire
 
 
 @pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     root = tmp_path_factory.mktemp("forge")
     Site(root / "compress" / "gallery.git", gallery())
-    forge = everything_forge(root)
-    yield forge
-    forge.stop()
+    with everything_forge(root) as forge:
+        yield forge
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +49,26 @@ def odd(forge: Forge) -> Iterator[OddForge]:
     odd = OddForge(forge.url)
     yield odd
     odd.stop()
+
+
+@pytest.fixture(scope="module")
+def beside() -> str:
+    """The script that a module's `passing` loads beside the addon; none."""
+    return ""
+
+
+@pytest.fixture(scope="module")
+def passing(odd: OddForge, folder: Path, beside: str) -> Iterator[Proxy]:
+    """A module's own proxy that passes the forge's public host through to `odd`; its output and log are in `folder`."""
+    with passing_through(folder, odd, beside=beside) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def wire(passing: Proxy) -> Iterator[Wire]:
+    """A connection to `passing`."""
+    with Wire(passing.port) as wire:
+        yield wire
 
 
 @pytest.fixture(scope="session")

@@ -10,19 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from tests.ports import free_port
+from tests.ports import free_port, is_open
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "addon" / "pages.py"
 PAGES_DOMAIN = "pages.test"
-START_DEADLINE = 90.0
+START_DEADLINE = 180.0
 FAULTS = ("Traceback", "crashed", "internal error")
 """What no log has in it that is in order."""
 
@@ -39,18 +40,44 @@ class Reply(NamedTuple):
         return self.body.decode()
 
 
-class Proxy:
-    """A running mitmdump."""
+def exchanged(connection: socket.socket, data: bytes) -> bytes:
+    """Send bytes as they are and read until the other side closes, or says nothing for as long as it may."""
+    connection.sendall(data)
+    received = b""
+    with contextlib.suppress(TimeoutError, ConnectionResetError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+
+class Running:
+    """A command that runs, and all that it prints."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
-        self.port = port
         self._log = log
 
     @property
     def log(self) -> str:
         """All that it has printed so far."""
         return self._log.read_text(errors="replace")
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so; fails with what was printed, and at once if the command ends before."""
+
+        def is_so() -> object:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log}"
+            return condition()
+
+        wait_until(is_so, lambda: f"the log:\n{self.log}", START_DEADLINE, pause=0.02)
+
+
+class Proxy(Running):
+    """A running mitmdump."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        super().__init__(process, log)
+        self.port = port
 
     def get(
         self,
@@ -80,6 +107,15 @@ class Proxy:
         finally:
             connection.close()
 
+    def comes_to(self, status: int, host: str, path: str = "/", body: bytes | None = None) -> None:
+        """Ask until the answer has this status, and this body if one is given."""
+
+        def answers_so() -> bool:
+            reply = self.get(host, path)
+            return reply.status == status and body in (None, reply.body)
+
+        self.until(answers_so)
+
     def connect(self, timeout: float = 20.0) -> socket.socket:
         """A bare connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout)
@@ -87,12 +123,7 @@ class Proxy:
     def raw(self, data: bytes, timeout: float = 20.0) -> bytes:
         """Send bytes as they are and read until the other side closes (or `timeout`)."""
         with self.connect(timeout) as connection:
-            connection.sendall(data)
-            received = b""
-            with contextlib.suppress(TimeoutError, ConnectionResetError):
-                while chunk := connection.recv(65536):
-                    received += chunk
-            return received
+            return exchanged(connection, data)
 
     @property
     def rss(self) -> int:
@@ -140,29 +171,35 @@ def spawn(folder: Path, command: list[str], **environment: str) -> tuple["subpro
     return process, log
 
 
+def run_to_end(folder: Path, command: list[str], **environment: str) -> tuple[int, str]:
+    """Run a command that is to end by itself; its exit code and all it printed."""
+    process, log = spawn(folder, command, **environment)
+    try:
+        return process.wait(START_DEADLINE), log.read_text(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     """Wait until the port answers; fails with the output if the process ends or takes too long."""
-    deadline = time.monotonic() + START_DEADLINE
-    while True:
-        if process.poll() is not None:
-            raise AssertionError(f"ended with {process.returncode}:\n{log.read_text(errors='replace')}")
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"no answer on port {port}:\n{log.read_text(errors='replace')}") from None
-            time.sleep(0.05)  # a poll with a deadline: nothing announces a bound port
-        else:
-            return
+    Running(process, log).until(lambda: is_open(port))
 
 
 @contextlib.contextmanager
 def running_proxy(folder: Path, forgejo: str, **options: Any) -> Iterator[Proxy]:
-    """A mitmdump in front of a forge; killed at the end if it was not stopped. Its log must tell of no fault."""
+    """A mitmdump in front of a forge; killed at the end if it was not stopped. Its log must tell of no fault.
+
+    Two options are not the settings file's: `port`, and `beside`, a script that it loads beside the addon.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    port = options.pop("port", None) or free_port()
+    port, beside = options.pop("port", None) or free_port(), options.pop("beside", "")
     config = write_config(folder, forgejo, port, **options)
-    process, log = spawn(folder, mitmdump_command(config))
+    command = mitmdump_command(config)
+    if beside:
+        (folder / "beside.py").write_text(beside)
+        command += ["-s", str(folder / "beside.py")]
+    process, log = spawn(folder, command)
     try:
         wait_for_port(process, port, log)
         yield Proxy(process, port, log)
@@ -172,3 +209,14 @@ def running_proxy(folder: Path, forgejo: str, **options: Any) -> Iterator[Proxy]
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def two_proxies(folder: Path, forgejo: str, redis: Server, **options: Any) -> Iterator[tuple[Proxy, Proxy]]:
+    """Two in front of one forge that share a Redis."""
+    options |= {"redisHost": redis.host, "redisPort": redis.port}
+    with (
+        running_proxy(folder / "one", forgejo, **options) as one,
+        running_proxy(folder / "two", forgejo, **options) as two,
+    ):
+        yield one, two

@@ -3,7 +3,6 @@
 """`adminListen` of a real mitmdump: health, status, purging, certificates, and who may not."""
 
 import base64
-import contextlib
 import http.client
 import json
 import socket
@@ -23,8 +22,9 @@ from tests.addon.domains.name_server import name_server
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
-from tests.ports import free_port
-from tests.resp.servers import Server, start_valkey, wait_until
+from tests.ports import free_port, is_open
+from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 TOKEN = "s3cret-token"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -65,24 +65,28 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     files = {".pages": f"custom_domain: [{HOST}, {AWAY}]\n".encode(), "public/index.html": b"one"}
     site = Site(root / "forge" / "alice" / "blog.git", files)
     Site(root / "forge" / "bob" / "code.git", {"main.c": b"int x;"})
-    forge = start_forge(root / "forge")
-    port = free_port()
-    with start_valkey() as redis, name_server() as names:
-        for host in (PAGES_DOMAIN, HOST, HOST.removeprefix("www.")):
-            names.zone[host, "A"] = ["192.0.2.1"]
-        names.zone[AWAY, "A"] = ["198.51.100.1"]
-        options = {"dnsResolvers": [names.address], "redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
-        options |= {
-            "adminListen": f"127.0.0.1:{port}",
-            "adminToken": TOKEN,
-            "adminHosts": ["status.example"],
-            "forgejoPublicHost": "git.example",
-        }
-        with running_proxy(root / "proxy", forge.url, **options) as proxy:
-            wait_until(lambda: is_open(port), 30, "the admin listener")
-            yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml", root / "forge")
-    site.close()
-    forge.stop()
+    with start_forge(root / "forge") as forge:
+        port = free_port()
+        with start_valkey() as redis, name_server() as names:
+            for host in (PAGES_DOMAIN, HOST, HOST.removeprefix("www.")):
+                names.zone[host, "A"] = ["192.0.2.1"]
+            names.zone[AWAY, "A"] = ["198.51.100.1"]
+            options = {
+                "dnsResolvers": [names.address],
+                "redisHost": redis.host,
+                "redisPort": redis.port,
+                "cacheTTL": 3600,
+            }
+            options |= {
+                "adminListen": f"127.0.0.1:{port}",
+                "adminToken": TOKEN,
+                "adminHosts": ["status.example"],
+                "forgejoPublicHost": "git.example",
+            }
+            with running_proxy(root / "proxy", forge.url, **options) as proxy:
+                wait_until(lambda: is_open(port), "the admin listener")
+                yield Desk(proxy, port, forge, site, redis, root / "proxy" / "pages.yaml", root / "forge")
+        site.close()
 
 
 def test_health_says_yes_to_anybody_and_how_the_rest_is(desk: Desk) -> None:
@@ -149,7 +153,7 @@ def test_the_status_says_which_domains_were_refused_and_why(desk: Desk) -> None:
         found: dict[str, str] = told.get("Refused domains", {})
         return found
 
-    wait_until(lambda: bool(refused()), 5, "the refusal")
+    wait_until(lambda: refused(), "the refusal")
     ((name, reason),) = refused().items()
     assert name == f"www.{PAGES_DOMAIN}, for alice/blog"
     assert "belong to the pages server" in reason
@@ -242,7 +246,7 @@ def test_an_answer_is_explained_as_it_is_given(desk: Desk) -> None:
 
 def test_of_a_domain_it_is_said_what_dns_says_now(desk: Desk) -> None:
     assert desk.proxy.get("alice", "/blog/").status == 200
-    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, 30, "the registration")
+    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, "the registration")
     here, away = explained(desk, f"https://{HOST}/"), explained(desk, f"https://{AWAY}/")
     assert (here["dns"]["leads_here"], here["dns"]["certificate_may_be_asked_for"]) == (True, True)
     assert (away["dns"]["leads_here"], away["dns"]["certificate_may_be_asked_for"]) == (False, False)
@@ -291,7 +295,7 @@ def test_a_purge_makes_a_push_visible(desk: Desk) -> None:
         desk.site.commit({"public/index.html": b"change %d" % number})
         status, told = desk.ask("/purge", "POST", what, BEARER)
         assert (status, told["every_proxy"]) == (200, True)
-        wait_until(lambda: desk.proxy.get("alice", "/blog/").body == b"change %d" % number, 5, what.decode())  # noqa: B023
+        wait_until(lambda: desk.proxy.get("alice", "/blog/").body == b"change %d" % number, what.decode())  # noqa: B023
 
 
 @pytest.mark.parametrize(
@@ -339,36 +343,29 @@ def test_a_purge_by_a_link_is_none(desk: Desk) -> None:
 )
 def test_a_certificate_is_for_hosts_that_are_ours(host: str, status: int, desk: Desk) -> None:
     assert desk.proxy.get("alice", "/blog/").status == 200  # which registers the domain
-    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, 5, "the registration")
+    wait_until(lambda: desk.ask(f"/ask?domain={HOST}")[0] == 200, "the registration")
     assert desk.redis.ask("GET", f"custom_domain:{AWAY}") == b"alice:blog"
     assert desk.ask(f"/ask?domain={host}")[0] == status
-
-
-def is_open(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
 
 
 def test_an_owner_nobody_ever_visited_may_have_one(tmp_path: Path) -> None:
     # A certificate comes before the first visit.
     Site(tmp_path / "forge" / "carol" / "page.git", {".pages": b"enabled: true\n", "public/index.html": b"hi"})
-    forge = start_forge(tmp_path / "forge")
-    port = free_port()
-    with running_proxy(tmp_path / "proxy", forge.url, adminListen=f"127.0.0.1:{port}"):
-        wait_until(lambda: is_open(port), 20, "the admin listener")
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        for _ in range(2):
+    with start_forge(tmp_path / "forge") as forge:
+        port = free_port()
+        with running_proxy(tmp_path / "proxy", forge.url, adminListen=f"127.0.0.1:{port}"):
+            wait_until(lambda: is_open(port), "the admin listener")
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            for _ in range(2):
+                client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
+                response = client.getresponse()
+                assert (response.status, response.read() != b"") == (200, True)
+                client.close()
+            calls = len(forge.calls)
             client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
-            response = client.getresponse()
-            assert (response.status, response.read() != b"") == (200, True)
+            assert client.getresponse().status == 200
+            assert len(forge.calls) == calls
             client.close()
-        calls = len(forge.calls)
-        client.request("GET", f"/ask?domain=carol.{PAGES_DOMAIN}")
-        assert client.getresponse().status == 200
-        assert len(forge.calls) == calls
-        client.close()
-    forge.stop()
 
 
 @pytest.mark.parametrize(
@@ -428,24 +425,23 @@ def test_what_is_no_request_gets_no_more_than_an_error(data: bytes, desk: Desk) 
 
 def test_the_command_purges_by_it_where_there_is_no_redis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site = Site(tmp_path / "forge" / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"one"})
-    forge = start_forge(tmp_path / "forge")
-    options = {"adminListen": f"127.0.0.1:{free_port()}", "adminToken": TOKEN, "cacheTTL": 3600}
-    config = tmp_path / "proxy" / "pages.yaml"
-    with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
-        for what in ("alice/blog", f"alice.{PAGES_DOMAIN}", None):
-            assert proxy.get("alice", "/blog/").status == 200
-            body = f"for {what}".encode()
-            site.commit({"public/index.html": body})
-            if what != f"alice.{PAGES_DOMAIN}":  # that is the profile's
-                assert purge_command(load(config), what) == 0
-                wait_until(lambda: proxy.get("alice", "/blog/").body == body, 5, "the push")  # noqa: B023
-        assert purge_command(load(config), "stranger.example") == 1
-    assert purge_command(load(config), None) == 1
-    told = capsys.readouterr()
-    assert "looks again at alice/blog" in told.out
-    assert "no answer at adminListen" in told.err
-    assert TOKEN not in told.out + told.err
-    forge.stop()
+    with start_forge(tmp_path / "forge") as forge:
+        options = {"adminListen": f"127.0.0.1:{free_port()}", "adminToken": TOKEN, "cacheTTL": 3600}
+        config = tmp_path / "proxy" / "pages.yaml"
+        with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+            for what in ("alice/blog", f"alice.{PAGES_DOMAIN}", None):
+                assert proxy.get("alice", "/blog/").status == 200
+                body = f"for {what}".encode()
+                site.commit({"public/index.html": body})
+                if what != f"alice.{PAGES_DOMAIN}":  # that is the profile's
+                    assert purge_command(load(config), what) == 0
+                    wait_until(lambda: proxy.get("alice", "/blog/").body == body, "the push")  # noqa: B023
+            assert purge_command(load(config), "stranger.example") == 1
+        assert purge_command(load(config), None) == 1
+        told = capsys.readouterr()
+        assert "looks again at alice/blog" in told.out
+        assert "no answer at adminListen" in told.err
+        assert TOKEN not in told.out + told.err
 
 
 def test_a_visitor_of_the_pages_finds_none_of_it(desk: Desk) -> None:

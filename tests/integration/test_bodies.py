@@ -2,23 +2,22 @@
 # Copyright (C) 2026 the contributors
 """Bodies are never collected: hundreds of megabytes in both directions, to Forgejo and to pages, in flat memory."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.addon.preview import fixtures
+from addon.preview.forge import Forge
 from tests.addon.preview.odd_pages import OddForge, download
-from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
-from tests.integration.wire import Memory, Wire, digest_of, splice
+from tests.integration.through import GIT, MIB, echo, logged, passing_through
+from tests.integration.wire import Forwarder, Memory, Wire, digest_of
+from tests.waiting import at_rest, wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 FLAT = 48 * MIB
@@ -26,19 +25,12 @@ FLAT = 48 * MIB
 BLOCK = download(MIB)
 
 
-@pytest.fixture(scope="module")
-def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
-    with passing_through(folder, odd) as proxy:
-        with Wire(proxy.port) as wire:  # what is loaded once is loaded before anything is measured
-            echo(wire)
-            wire.exchange(ALICE, "/blog/")
-        yield proxy
-
-
-@pytest.fixture
-def wire(proxy: Proxy) -> Iterator[Wire]:
-    with Wire(proxy.port) as wire:
-        yield wire
+@pytest.fixture(scope="module", autouse=True)
+def warm(passing: Proxy) -> None:
+    """What is loaded once is loaded before anything is measured."""
+    with Wire(passing.port) as wire:
+        echo(wire)
+        wire.exchange(ALICE, "/blog/")
 
 
 def post(wire: Wire, host: str, target: str, mebibytes: int, *, chunked: bool, method: str = "POST") -> str:
@@ -58,21 +50,9 @@ def post(wire: Wire, host: str, target: str, mebibytes: int, *, chunked: bool, m
     return digest.hexdigest()
 
 
-def settled(number: Callable[[], int]) -> int:
-    """A number once it has not changed for half a second."""
-    last, since = number(), time.monotonic()
-    deadline = since + 60
-    while time.monotonic() - since < 0.5:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # a poll with a deadline
-        if number() != last:
-            last, since = number(), time.monotonic()
-    return last
-
-
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_to_forgejo_is_streamed(proxy: Proxy, wire: Wire, chunked: bool) -> None:
-    with Memory(proxy.process.pid) as memory:
+def test_an_upload_to_forgejo_is_streamed(passing: Proxy, wire: Wire, chunked: bool) -> None:
+    with Memory(passing.process.pid) as memory:
         sent = post(wire, GIT, "/upload", 200, chunked=chunked)
         head, body = wire.answer()
     told = json.loads(body)
@@ -82,9 +62,9 @@ def test_an_upload_to_forgejo_is_streamed(proxy: Proxy, wire: Wire, chunked: boo
 
 
 @pytest.mark.parametrize("form", ["", "&chunked=1", "&eof=1"])
-def test_a_download_from_forgejo_is_streamed(proxy: Proxy, wire: Wire, folder: Path, form: str) -> None:
+def test_a_download_from_forgejo_is_streamed(passing: Proxy, wire: Wire, folder: Path, form: str) -> None:
     path = f"/download/{len(form)}"
-    with Memory(proxy.process.pid) as memory:
+    with Memory(passing.process.pid) as memory:
         wire.ask(GIT, f"{path}?size={200 * MIB}{form}")
         size, digest = digest_of(wire.pieces(wire.head()))
     assert (size, digest) == (200 * MIB, digest_of(BLOCK for _ in range(200))[1])
@@ -92,19 +72,19 @@ def test_a_download_from_forgejo_is_streamed(proxy: Proxy, wire: Wire, folder: P
     assert logged(folder, path)["bytes"] == 200 * MIB
 
 
-def test_a_reader_that_stops_stops_forgejo(proxy: Proxy, odd: OddForge, wire: Wire) -> None:
-    with Memory(proxy.process.pid) as memory:
+def test_a_reader_that_stops_stops_forgejo(passing: Proxy, odd: OddForge, wire: Wire) -> None:
+    with Memory(passing.process.pid) as memory:
         before = odd.sent
         wire.ask(GIT, f"/download?size={500 * MIB}")
         assert wire.head().status == 200
-        settled(lambda: odd.sent)
+        asyncio.run(at_rest(lambda: odd.sent, 0.5))
     assert odd.sent - before < 50 * MIB
     assert memory.growth < FLAT
 
 
-def test_a_forgejo_that_stops_reading_stops_the_sender(proxy: Proxy) -> None:
-    odd_wire = Wire(proxy.port, timeout=3)
-    with Memory(proxy.process.pid) as memory, odd_wire as wire:
+def test_a_forgejo_that_stops_reading_stops_the_sender(passing: Proxy) -> None:
+    odd_wire = Wire(passing.port, timeout=3)
+    with Memory(passing.process.pid) as memory, odd_wire as wire:
         wire.ask(GIT, "/unread", "POST", Content_Length=str(500 * MIB))
         sent = 0
         with contextlib.suppress(TimeoutError):
@@ -116,8 +96,8 @@ def test_a_forgejo_that_stops_reading_stops_the_sender(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("target", ["/blog/", "/nothing/at/all", "/%zz"])
-def test_a_body_for_a_page_is_never_collected(proxy: Proxy, wire: Wire, target: str, chunked: bool) -> None:
-    with Memory(proxy.process.pid) as memory:
+def test_a_body_for_a_page_is_never_collected(passing: Proxy, wire: Wire, target: str, chunked: bool) -> None:
+    with Memory(passing.process.pid) as memory:
         post(wire, ALICE, target, 300 if target == "/blog/" else 60, chunked=chunked)
         head, _ = wire.answer()
     assert head.status == (400 if target == "/%zz" else 405)
@@ -128,8 +108,8 @@ def test_a_body_for_a_page_is_never_collected(proxy: Proxy, wire: Wire, target: 
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("target", ["/blog/", "/blog/big.dat", "/nothing.html"])
-def test_a_get_with_a_body_gets_its_page(proxy: Proxy, wire: Wire, target: str, chunked: bool) -> None:
-    with Memory(proxy.process.pid) as memory:
+def test_a_get_with_a_body_gets_its_page(passing: Proxy, wire: Wire, target: str, chunked: bool) -> None:
+    with Memory(passing.process.pid) as memory:
         sender = threading.Thread(
             target=post, args=(wire, ALICE, target, 60), kwargs={"chunked": chunked, "method": "GET"}
         )
@@ -143,47 +123,15 @@ def test_a_get_with_a_body_gets_its_page(proxy: Proxy, wire: Wire, target: str, 
     assert wire.exchange(ALICE, "/blog/")[0].status == 200
 
 
-def test_a_body_that_comes_while_a_page_is_being_fetched_is_not_collected(tmp_path: Path) -> None:
-    fixtures.make_repositories(tmp_path / "repositories")
-    forge = recorded_forge(tmp_path / "repositories")
-    hold = SlowFace(forge.port)
-    try:
-        with passing_through(tmp_path, forge, forgejoHost=hold.url) as proxy, Wire(proxy.port) as wire:
-            with Wire(proxy.port) as other:
-                other.exchange("www.example.org")
-            with Memory(proxy.process.pid) as memory:
-                post(wire, ALICE, "/blog/", 200, chunked=False, method="GET")
-                hold.go.set()
-                assert wire.answer()[0].status == 200
-            assert memory.growth < FLAT
-    finally:
-        hold.stop()
-        forge.stop()
-
-
-class SlowFace:
-    """A forge that accepts connections at once, and says nothing until told to go."""
-
-    def __init__(self, port: int) -> None:
-        self.go = threading.Event()
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        self.go.wait(60)
-        splice(connection, socket.create_connection(("127.0.0.1", self._port)))
-
-    def stop(self) -> None:
-        self.go.set()
-        self._listener.close()
+def test_a_body_that_comes_while_a_page_is_being_fetched_is_not_collected(forge: Forge, tmp_path: Path) -> None:
+    with Forwarder(forge.port, held=True) as hold, passing_through(tmp_path, forge, forgejoHost=hold.url) as proxy:
+        with Wire(proxy.port) as other:
+            other.exchange("www.example.org")
+        with Wire(proxy.port) as wire, Memory(proxy.process.pid) as memory:
+            post(wire, ALICE, "/blog/", 200, chunked=False, method="GET")
+            hold.go.set()
+            assert wire.answer()[0].status == 200
+        assert memory.growth < FLAT
 
 
 def test_a_slow_body_gets_its_answer_at_once_and_the_connection_stays_in_step(wire: Wire) -> None:
@@ -204,9 +152,9 @@ def test_a_slow_body_gets_its_answer_at_once_and_the_connection_stays_in_step(wi
     ],
 )
 def test_who_half_closes_is_answered(
-    proxy: Proxy, host: str, target: str, method: str, framing: str, status: int
+    passing: Proxy, host: str, target: str, method: str, framing: str, status: int
 ) -> None:
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         wire.send(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{framing}".encode())
         wire.socket.shutdown(socket.SHUT_WR)
         head, _ = wire.answer()
@@ -234,9 +182,9 @@ def test_a_client_that_expects_is_not_told_to_send_what_pages_do_not_read(wire: 
 
 
 @pytest.mark.parametrize(("host", "status"), [(GIT, b"200"), (ALICE, b"405")])
-def test_http_1_0_is_never_told_to_continue(proxy: Proxy, host: str, status: bytes) -> None:
+def test_http_1_0_is_never_told_to_continue(passing: Proxy, host: str, status: bytes) -> None:
     data = f"POST /echo HTTP/1.0\r\nHost: {host}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nab"
-    received = proxy.raw(data.encode(), timeout=10)
+    received = passing.raw(data.encode(), timeout=10)
     assert received.split()[1] == status
     assert b" 100 " not in received
 
@@ -270,28 +218,28 @@ GIVEN_UP = [
 
 @pytest.mark.parametrize(("framing", "data", "status"), GIVEN_UP)
 def test_an_upload_that_ends_early_is_cut_at_forgejo_too(
-    proxy: Proxy, odd: OddForge, folder: Path, framing: str, data: bytes, status: int
+    passing: Proxy, odd: OddForge, folder: Path, framing: str, data: bytes, status: int
 ) -> None:
     before, target = odd.uploads_cut, f"/upload/cut/{len(data)}/{status}"
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         wire.send(f"POST {target} HTTP/1.1\r\nHost: {GIT}\r\n{framing}\r\n\r\n".encode())
-        eventually(lambda: odd.requests[-1].target == target)
+        wait_until(lambda: odd.requests[-1].target == target)
         wire.send(data)
         if status == 400:
             assert wire.answer()[0].status == 400
             assert wire.ended
-    eventually(lambda: odd.uploads_cut == before + 1)
+    wait_until(lambda: odd.uploads_cut == before + 1)
     assert logged(folder, target)["status"] == status
     assert [seen.target for seen in odd.requests][-1] == target
 
 
 @pytest.mark.parametrize("target", ["/never", f"/download?size={500 * MIB}", "/events"])
-def test_when_the_visitor_leaves_forgejo_is_left_as_well(proxy: Proxy, odd: OddForge, target: str) -> None:
-    eventually(lambda: odd.connections == 0)
+def test_when_the_visitor_leaves_forgejo_is_left_as_well(passing: Proxy, odd: OddForge, target: str) -> None:
+    wait_until(lambda: odd.connections == 0)
     for _ in range(5):
-        with Wire(proxy.port) as wire:
+        with Wire(passing.port) as wire:
             wire.ask(GIT, target)
-            eventually(lambda: odd.connections == 1)
+            wait_until(lambda: odd.connections == 1)
             if target != "/never":
                 assert wire.head().status == 200
-        eventually(lambda: odd.connections == 0)
+        wait_until(lambda: odd.connections == 0)

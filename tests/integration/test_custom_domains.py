@@ -16,7 +16,8 @@ from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import PLUGIN_REDIS, fill, routers
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy, write_config
-from tests.resp.servers import Server, start_valkey, wait_until
+from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 SERVICE_URL = "http://127.0.0.1:8080"
 FORGE_HOST = "git.victim.test"
@@ -108,7 +109,7 @@ class Town(NamedTuple):
         site.commit({"public/dev.html": b"dev"}, branch="www", parent=site.head())
         site.close()
         said = f"{owner}/{name}: "
-        wait_until(lambda: self._visited(owner, name) and said in self.proxy.log, 20, f"a word on {said}")
+        wait_until(lambda: self._visited(owner, name) and said in self.proxy.log, f"a word on {said}")
 
     def _visited(self, owner: str, name: str) -> bool:
         assert self.proxy.get(owner if "." in owner else f"{owner}.{PAGES_DOMAIN}", f"/{name}/").status == 200
@@ -136,8 +137,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
     root = tmp_path / "forge"
     files = {".pages": f"custom_domain: {VICTIM}\n".encode(), "public/index.html": b"<h1>Victim</h1>"}
     Site(root / "victim" / "site.git", files).close()
-    forge = start_forge(root)
-    with start_valkey() as redis, name_server() as names:
+    with start_forge(root) as forge, start_valkey() as redis, name_server() as names:
         # All of these names lead here, so what keeps a router away from anybody is not that.
         names.zone = {(f"*.{zone}", "A"): ["192.0.2.1"] for zone in ("test", "victim.test", "bank.test")}
         options = {
@@ -152,9 +152,8 @@ def town(tmp_path: Path) -> Iterator[Town]:
         with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
             assert proxy.get("victim", "/site/").status == 200
             rules = [f"traefik/http/routers/{name}/rule" for name in ("pages-domain-base", "custom-www-victim-test")]
-            wait_until(lambda: redis.ask("EXISTS", *rules) == 2, 20, "a domain, and all routers")
+            wait_until(lambda: redis.ask("EXISTS", *rules) == 2, "a domain, and all routers")
             yield Town(proxy, redis, root)
-    forge.stop()
 
 
 def test_a_visit_is_all_that_a_domain_takes(town: Town) -> None:
@@ -168,7 +167,7 @@ def test_an_owner_called_custom_domain_takes_nobodys_domain(town: Town) -> None:
     town.names("custom_domain", VICTIM, "custom_domain: 'attacker:evil'\n")
     town.is_unharmed()
     town.names("custom_domain", "other.test", "custom_domain: mine.test\n")
-    wait_until(lambda: town.redis.ask("GET", "custom_domain:mine.test"), 20, "mallory's own domain")
+    wait_until(lambda: town.redis.ask("GET", "custom_domain:mine.test"), "mallory's own domain")
     town.is_unharmed("mine.test")
     assert "custom_domain:other.test" not in town.stored()
 
@@ -209,12 +208,10 @@ def test_a_name_that_must_be_proven_and_is_not_goes_to_nobody(tmp_path: Path) ->
     root = tmp_path / "forge"
     files = {".pages": f"custom_domain: {VICTIM}\n".encode(), "public/index.html": b"<h1>Mallory</h1>"}
     Site(root / "mallory" / "site.git", files).close()
-    forge = start_forge(root)
-    with start_valkey() as redis:
+    with start_forge(root) as forge, start_valkey() as redis:
         options = {"redisHost": redis.host, "redisPort": redis.port, "enableCustomDomainDNSVerification": True}
         with running_proxy(tmp_path / "proxy", forge.url, **options, dnsResolvers=["127.0.0.1"]) as proxy:
             assert proxy.get("mallory", "/site/").status == 200
-            wait_until(lambda: f"{VICTIM} is refused" in proxy.log, 30, "a word of it")
+            wait_until(lambda: f"{VICTIM} is refused" in proxy.log, "a word of it")
             assert redis.ask("EXISTS", f"custom_domain:{VICTIM}", "mallory:site") == 0
             assert proxy.get(VICTIM).status == 404
-    forge.stop()

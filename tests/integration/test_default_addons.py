@@ -10,8 +10,8 @@ import pytest
 
 from addon.preview.forge import Forge
 from tests.integration.running import mitmdump_command, spawn, wait_for_port, write_config
-from tests.integration.through import eventually
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 WITNESS = """
 import gc, json, pathlib
@@ -57,7 +57,7 @@ def settled(folder: Path, forge: Forge, *arguments: str, **options: Any) -> tupl
             return found if found["frozen"] else None
 
         (folder / "told.json").write_text('{"frozen": 0}')
-        return eventually(told), log.read_text()
+        return wait_until(told), log.read_text()
     finally:
         process.kill()
         process.wait()

@@ -16,8 +16,9 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, Proxy, Reply, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, Reply, running_proxy, two_proxies
 from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 SECRET = "a webhook's secret"
 COMMON_KEY = "a key that all proxies have"
@@ -42,21 +43,14 @@ class Deployment(NamedTuple):
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deploys")
     site = Site(folder / "forge" / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"First"})
-    forge = start_forge(folder / "forge")
-    with start_valkey() as redis:
+    with start_forge(folder / "forge") as forge, start_valkey() as redis:
         options = {
-            "redisHost": redis.host,
-            "redisPort": redis.port,
             "webhookSecret": SECRET,
             "authSecretKey": COMMON_KEY,
             "forgejoPublicHost": PUBLIC_HOST,
         }
-        with (
-            running_proxy(folder / "one", forge.url, **options) as one,
-            running_proxy(folder / "two", forge.url, **options) as two,
-        ):
-            yield Deployment((one, two), site, redis, forge)
-    forge.stop()
+        with two_proxies(folder, forge.url, redis, **options) as proxies:
+            yield Deployment(proxies, site, redis, forge)
     site.close()
 
 
@@ -163,10 +157,8 @@ def test_a_write_to_forgejo_through_a_proxy_is_seen_before_any_webhook(deploymen
 
 def test_a_cold_proxy_serves_a_known_site_without_forgejo(deployment: Deployment, tmp_path: Path) -> None:
     body = deployment.proxies[0].get("alice", "/blog/").body
-    deadline = time.monotonic() + 5
     name = f"~pages:blob:{deployment.site.blob_id(body)}"
-    while deployment.redis.ask("EXISTS", name) != 1:
-        assert time.monotonic() < deadline
+    wait_until(lambda: deployment.redis.ask("EXISTS", name) == 1, "the page in Redis")
     with running_proxy(
         tmp_path,
         "http://127.0.0.1:1",

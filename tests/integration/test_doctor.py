@@ -14,21 +14,11 @@ from addon.preview.forge import Forge
 from addon.preview.settings import Application, Token
 from addon.settings.addresses import ListenAddress
 from addon.settings.file_checks import unlistenable
-from tests.addon.preview import fixtures
-from tests.addon.preview.running import TOKENS, recorded_forge
+from tests.addon.preview.running import TOKENS
 from tests.integration.running import running_proxy, write_config
 from tests.ports import free_port
 from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server, start_valkey
-
-
-@pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    root = tmp_path_factory.mktemp("forge")
-    fixtures.make_repositories(root)
-    forge = recorded_forge(root)
-    yield forge
-    forge.stop()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import pytest
 
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import Proxy, running_proxy
+from tests.integration.running import Proxy, running_proxy, two_proxies
 from tests.integration.test_deploys import SECRET, deliver, payload, signed
 from tests.resp.servers import Server, start_valkey
 
@@ -34,14 +33,10 @@ class Shop(NamedTuple):
         told = payload("/".join(site.path.with_suffix("").parts[-2:]))
         assert deliver(self.proxies[0], told, signed(told)).status == 202
 
-    def everywhere(self, host: str, status: int, body: bytes | None = None, seconds: float = 5.0) -> None:
+    def everywhere(self, host: str, status: int, body: bytes | None = None) -> None:
         """Wait until all proxies answer so."""
-        began = time.monotonic()
         for proxy in self.proxies:
-            reply = proxy.get(host)
-            while (reply.status, body) not in ((status, reply.body), (status, None)):
-                assert time.monotonic() - began < seconds, (host, reply, proxy.log)
-                reply = proxy.get(host)
+            proxy.comes_to(status, host, body=body)
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +45,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     alices = Site(folder / "forge" / "alice" / "blog.git", {".pages": b"", "public/index.html": b"Alice"})
     mallorys = Site(folder / "forge" / "mallory" / "evil.git", {".pages": b"", "public/index.html": b"Mallory"})
     alices.commit({"public/index.html": b"Alice on dev"}, branch="dev")
-    forge = start_forge(folder / "forge")
-    with start_valkey() as redis:
-        options = {"redisHost": redis.host, "redisPort": redis.port, "webhookSecret": SECRET}
-        with (
-            running_proxy(folder / "one", forge.url, **options) as one,
-            running_proxy(folder / "two", forge.url, **options) as two,
-        ):
-            yield Shop((one, two), alices, mallorys, redis)
-    forge.stop()
+    with (
+        start_forge(folder / "forge") as forge,
+        start_valkey() as redis,
+        two_proxies(folder, forge.url, redis, webhookSecret=SECRET) as proxies,
+    ):
+        yield Shop(proxies, alices, mallorys, redis)
     alices.close()
     mallorys.close()
 
@@ -83,14 +75,8 @@ def test_a_domain_comes_with_a_push_and_goes_with_one(shop: Shop) -> None:
 
 def test_a_visit_is_enough_where_there_is_neither_redis_nor_webhook(shop: Shop, tmp_path: Path) -> None:
     shop.alices.commit({".pages": b"custom_domain: alone.example.org\n"})
-    forge = start_forge(shop.alices.path.parent.parent)
-    try:
-        with running_proxy(tmp_path, forge.url) as proxy:
-            assert proxy.get("alice", "/blog/").status == 200
-            deadline = time.monotonic() + 5
-            while proxy.get("alone.example.org").body != b"Alice":
-                assert time.monotonic() < deadline, proxy.log
-            assert proxy.stop() == 0
-            assert "Traceback" not in proxy.log
-    finally:
-        forge.stop()
+    with start_forge(shop.alices.path.parent.parent) as forge, running_proxy(tmp_path, forge.url) as proxy:
+        assert proxy.get("alice", "/blog/").status == 200
+        proxy.comes_to(200, "alone.example.org", body=b"Alice")
+        assert proxy.stop() == 0
+        assert "Traceback" not in proxy.log

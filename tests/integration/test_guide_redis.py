@@ -14,7 +14,7 @@ import pytest
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import ROOT, Proxy, running_proxy
-from tests.resp.servers import Server, start_valkey, wait_until
+from tests.resp.servers import Server, start_valkey
 
 NEEDED = ("redis-cli", "git")
 pytestmark = pytest.mark.skipif(
@@ -55,42 +55,33 @@ def place(tmp_path: Path) -> Iterator[tuple[Shell, Proxy]]:
     site.commit({"public/index.html": b"new"})
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(tmp_path / "forge" / "alice" / "blog.git"), str(clone)], check=True)
-    forge = start_forge(tmp_path / "forge")
-    with start_valkey() as redis:
-        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
-        with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
-            assert proxy.get("alice", "/blog/").body == b"new"
-            wait_until(lambda: proxy.get("www.example.org").status == 200, what="the domain to be registered")
-            yield Shell(tmp_path, clone, redis), proxy
-    site.close()
-    forge.stop()
+    with start_forge(tmp_path / "forge") as forge:
+        with start_valkey() as redis:
+            options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": 3600}
+            with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+                assert proxy.get("alice", "/blog/").body == b"new"
+                proxy.comes_to(200, "www.example.org")
+                yield Shell(tmp_path, clone, redis), proxy
+        site.close()
 
 
 def test_every_command_does_what_the_guide_says(place: tuple[Shell, Proxy]) -> None:
     shell, proxy = place
-
-    def becomes(host: str, path: str, status: int, body: bytes | None = None) -> None:
-        def is_so() -> bool:
-            reply = proxy.get(host, path)
-            return reply.status == status and body in (None, reply.body)
-
-        wait_until(is_so, what=f"{host}{path} to be {status} {body!r}")
-
     told = dict.fromkeys(COMMANDS, "")
     for command in COMMANDS:
         told[command] = shell.run(command)
         if "SET custom_domain:www.example.net" in command:
-            becomes("www.example.net", "/", 200)
+            proxy.comes_to(200, "www.example.net", "/")
         elif "DEL custom_domain:www.example.net" in command:
-            becomes("www.example.net", "/", 404)
+            proxy.comes_to(404, "www.example.net", "/")
         elif "HEAD~1" in command:
-            becomes("alice", "/blog/", 200, b"old")
+            proxy.comes_to(200, "alice", "/blog/", b"old")
         elif "DEL '~pages:ref" in command:
-            becomes("alice", "/blog/", 200, b"new")
+            proxy.comes_to(200, "alice", "/blog/", b"new")
         elif "SET password:" in command:
-            becomes("alice", "/blog/", 401)
+            proxy.comes_to(401, "alice", "/blog/")
         elif "DEL password:" in command:
-            becomes("alice", "/blog/", 200)
+            proxy.comes_to(200, "alice", "/blog/")
     assert "~pages:ref:alice/blog@main" in told[next(each for each in COMMANDS if "--scan --pattern '~pages" in each)]
     assert told[next(each for each in COMMANDS if "hash-object" in each)] == "new"
     assert told["redis-cli GET custom_domain:www.example.org"] == "alice:blog"

@@ -38,20 +38,19 @@ def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("https")
     site = Site(folder / "forge" / "alice" / "blog.git", FILES)
     site.commit({"public/index.html": b"<h1>Dev</h1>"}, branch="dev")
-    forge = start_forge(folder / "forge")
-    pair = make_pair(folder, "all", PAGES_DOMAIN, f"*.{PAGES_DOMAIN}", DOMAIN, f"*.{DOMAIN}", "alice.example")
-    plain, secure = free_port(), free_port()
-    listen = [
-        f"127.0.0.1:{plain}",
-        {"address": f"127.0.0.1:{secure}", "tls": {"cert": str(pair.cert), "key": str(pair.key)}},
-    ]
-    with start_valkey() as redis:
-        redis.ask("SET", f"custom_domain:{DOMAIN}", "alice:blog")
-        redis.ask("SET", f"custom_domain:dev.{DOMAIN}", "alice:blog:dev")
-        options = {"redisHost": redis.host, "redisPort": redis.port, "redirectHTTPS": True, "lane": request.param}
-        with running_proxy(folder, forge.url, port=plain, listen=listen, **options):
-            yield Ports(plain, secure)
-    forge.stop()
+    with start_forge(folder / "forge") as forge:
+        pair = make_pair(folder, "all", PAGES_DOMAIN, f"*.{PAGES_DOMAIN}", DOMAIN, f"*.{DOMAIN}", "alice.example")
+        plain, secure = free_port(), free_port()
+        listen = [
+            f"127.0.0.1:{plain}",
+            {"address": f"127.0.0.1:{secure}", "tls": {"cert": str(pair.cert), "key": str(pair.key)}},
+        ]
+        with start_valkey() as redis:
+            redis.ask("SET", f"custom_domain:{DOMAIN}", "alice:blog")
+            redis.ask("SET", f"custom_domain:dev.{DOMAIN}", "alice:blog:dev")
+            options = {"redisHost": redis.host, "redisPort": redis.port, "redirectHTTPS": True, "lane": request.param}
+            with running_proxy(folder, forge.url, port=plain, listen=listen, **options):
+                yield Ports(plain, secure)
     site.close()
 
 

@@ -7,15 +7,16 @@ import json
 import random
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, echo, eventually, passing_through_with
+from tests.integration.through import GIT, echo
 from tests.integration.wire import Wire
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 # Loaded by mitmdump beside the addon: says what the addon holds, some moments after each connection's end.
@@ -36,9 +37,8 @@ def client_disconnected(client):
 
 
 @pytest.fixture(scope="module")
-def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
-    with passing_through_with(folder, odd, WITNESS) as proxy:
-        yield proxy
+def beside() -> str:
+    return WITNESS
 
 
 def started(wire: Wire) -> None:
@@ -82,13 +82,13 @@ PAGES: list[tuple[str, bytes]] = [
 
 
 def test_connections_that_end_anyhow_at_any_moment_leave_nothing_behind(
-    proxy: Proxy, odd: OddForge, folder: Path
+    passing: Proxy, odd: OddForge, folder: Path
 ) -> None:
     dice = random.Random(20260607)
     endings: list[Callable[[Wire], None]] = [started, not_at_all]
     cases = [(GIT, *each) for each in HEADS] + [(ALICE, *each) for each in PAGES]
     for host, head, body in cases * 6:
-        wire = Wire(proxy.port, timeout=0.5)
+        wire = Wire(passing.port, timeout=0.5)
         with contextlib.suppress(OSError, EOFError, AssertionError):
             data = f"{head}\r\nHost: {host}\r\n\r\n".encode() + body
             cut = len(data) if dice.random() < 0.8 else dice.randrange(len(data))
@@ -102,12 +102,12 @@ def test_connections_that_end_anyhow_at_any_moment_leave_nothing_behind(
         wire.close()
 
     def nothing_is_held() -> bool:
-        with Wire(proxy.port) as wire:
+        with Wire(passing.port) as wire:
             assert echo(wire)["method"] == "GET"
         path = folder / "held.json"
         return path.exists() and not any(json.loads(path.read_text()).values())
 
-    eventually(nothing_is_held, 30)
-    eventually(lambda: odd.connections == 0)
-    assert "Traceback" not in proxy.log
-    assert "crashed" not in proxy.log
+    wait_until(nothing_is_held)
+    wait_until(lambda: odd.connections == 0)
+    assert "Traceback" not in passing.log
+    assert "crashed" not in passing.log

@@ -14,7 +14,7 @@ from addon.preview.forge import Forge
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy, Reply, running_proxy
-from tests.resp.servers import wait_until
+from tests.waiting import wait_until
 
 PASSWORD = "correct horse"
 SETTINGS = f"enabled: true\npassword: {hashlib.sha256(PASSWORD.encode()).hexdigest().upper()}\n".encode()
@@ -29,9 +29,8 @@ def locked_forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
         {".pages": SETTINGS, "public/index.html": b"inside", "public/a.bin": bytes(3 << 20)},
     )
     Site(root / "alice" / "open.git", {".pages": b"enabled: true\n", "public/index.html": b"open"})
-    forge = start_forge(root)
-    yield forge
-    forge.stop()
+    with start_forge(root) as forge:
+        yield forge
 
 
 @pytest.fixture(scope="module")
@@ -138,24 +137,23 @@ def test_passwords_are_in_no_log(club: Proxy) -> None:
 def test_an_answer_that_is_ready_for_a_login_ends_with_it(tmp_path: Path) -> None:
     # Both ways to end one: its time is over, or the password is another.
     site = Site(tmp_path / "forge" / "alice" / "club.git", {".pages": SETTINGS, "public/index.html": b"inside"})
-    forge = start_forge(tmp_path / "forge")
-    options = {"cacheTTL": 3600, "webhookSecret": "hook", "authCookieDuration": 3}
-    with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+    with start_forge(tmp_path / "forge") as forge:
+        options = {"cacheTTL": 3600, "webhookSecret": "hook", "authCookieDuration": 3}
+        with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
 
-        def visit(cookie: str) -> int:
-            return proxy.get("alice", "/club/", {"Cookie": cookie}).status
+            def visit(cookie: str) -> int:
+                return proxy.get("alice", "/club/", {"Cookie": cookie}).status
 
-        cookie = post(proxy, PASSWORD).headers["set-cookie"].partition(";")[0]
-        assert [visit(cookie) for _ in range(5)] == [200] * 5
-        wait_until(lambda: visit(cookie) == 401, 10, "the end of the login")
-        cookie = post(proxy, PASSWORD).headers["set-cookie"].partition(";")[0]
-        assert [visit(cookie) for _ in range(3)] == [200] * 3
-        other = hashlib.sha256(b"another").hexdigest().encode()
-        site.commit({".pages": b"password: " + other + b"\n"})
-        body = b'{"repository": {"full_name": "alice/club"}}'
-        signature = hmac.new(b"hook", body, "sha256").hexdigest()
-        headers = {"Content-Type": "application/json", "X-Forgejo-Event": "push", "X-Forgejo-Signature": signature}
-        assert proxy.get(PAGES_DOMAIN, "/.pages/webhook", headers, "POST", body).status == 202
-        wait_until(lambda: visit(cookie) == 401, 2, "the other password to count")
-    site.close()
-    forge.stop()
+            cookie = post(proxy, PASSWORD).headers["set-cookie"].partition(";")[0]
+            assert [visit(cookie) for _ in range(5)] == [200] * 5
+            wait_until(lambda: visit(cookie) == 401, "the end of the login")
+            cookie = post(proxy, PASSWORD).headers["set-cookie"].partition(";")[0]
+            assert [visit(cookie) for _ in range(3)] == [200] * 3
+            other = hashlib.sha256(b"another").hexdigest().encode()
+            site.commit({".pages": b"password: " + other + b"\n"})
+            body = b'{"repository": {"full_name": "alice/club"}}'
+            signature = hmac.new(b"hook", body, "sha256").hexdigest()
+            headers = {"Content-Type": "application/json", "X-Forgejo-Event": "push", "X-Forgejo-Signature": signature}
+            assert proxy.get(PAGES_DOMAIN, "/.pages/webhook", headers, "POST", body).status == 202
+            wait_until(lambda: visit(cookie) == 401, "the other password to count")
+        site.close()

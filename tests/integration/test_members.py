@@ -158,6 +158,9 @@ async def test_a_reader_logs_in_and_no_neighbour_reads_along(running: Running, t
     rules = f"--host-resolver-rules=MAP *:443 127.0.0.1:{running.lane}, MAP * 127.0.0.1"
     async with browser(rules, "--ignore-certificate-errors") as tab:
 
+        async def presses(selector: str) -> None:
+            await tab.evaluate(f"document.querySelector('{selector}').click()")
+
         async def keep(name: str, width: int = 1000) -> None:
             await asyncio.to_thread((pictures / f"members-{name}.png").write_bytes, await tab.picture(width=width))
 
@@ -168,7 +171,7 @@ async def test_a_reader_logs_in_and_no_neighbour_reads_along(running: Running, t
         await tab.types("password of bob")
         await tab.shows("Authorize pages?")
         await keep("consent")
-        await tab.evaluate("document.querySelector('button[value=true]').click()")
+        await presses("button[value=true]")
         await tab.shows("How we work")
         await keep("handbook")
         assert await tab.evaluate("location.href") == f"{SITE}?page=2"
@@ -186,14 +189,14 @@ async def test_a_reader_logs_in_and_no_neighbour_reads_along(running: Running, t
         await tab.shows("Log out of all sites")
         await keep("logout")
         await keep("logout-phone", 390)
-        await tab.evaluate("document.querySelector('button[name=all]').click()")
+        await presses("button[name=all]")
         await tab.shows("You are logged out")
         await keep("logged-out")
         running.forge.login.revoke("bob", CLIENT)
         await tab.open(SITE)
         await tab.shows("Authorize pages?")
-        await tab.evaluate("document.querySelector('button[value=false]').click()")
+        await presses("button[value=false]")
         await tab.shows("you have not allowed this server")
         await keep("denied")
-        await tab.evaluate("document.querySelector('a.go').click()")
+        await presses("a.go")
         await tab.shows("Authorize pages?")

@@ -6,7 +6,8 @@ import http.client
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, two_proxies
 from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 DOMAIN = "www.blog.example"
 PAGES = {f"/p{number}.html": b"<h1>%d</h1>" % number * 50 for number in range(12)}
@@ -80,55 +82,46 @@ def load(tmp_path: Path) -> Iterator[tuple[Load, Server, Forge]]:
         f"public{path}": body for path, body in PAGES.items()
     }
     site = Site(tmp_path / "forge" / "alice" / "blog.git", files)
-    forge = start_forge(tmp_path / "forge")
-    with start_valkey() as redis:
+    with (
+        start_forge(tmp_path / "forge") as forge,
+        start_valkey() as redis,
         # Refs that age while the test runs, so that looks at the forge are due all the time.
-        options = {"redisHost": redis.host, "redisPort": redis.port, "cacheTTL": "1s", "forgejoTimeout": "3s"}
-        with (
-            running_proxy(tmp_path / "one", forge.url, **options) as one,
-            running_proxy(tmp_path / "two", forge.url, **options) as two,
-        ):
-            load = Load((one, two))
-            one.get("alice", "/blog/p0.html")  # which registers the domain
-            deadline = time.monotonic() + 10
-            while (found := two.get(DOMAIN, "/p0.html")).status != 200:
-                assert time.monotonic() < deadline, found
-                time.sleep(0.05)  # a poll with a deadline: nothing announces a registration
-            for proxy in (one, two):
-                for host, path in ADDRESSES:
-                    assert proxy.get(host, path).body == PAGES[path.removeprefix("/blog")]
-            load.start()
-            yield load, redis, forge
-            load.stop()
-    forge.stop()
+        two_proxies(tmp_path, forge.url, redis, cacheTTL="1s", forgejoTimeout="3s") as (one, two),
+    ):
+        load = Load((one, two))
+        one.get("alice", "/blog/p0.html")  # which registers the domain
+        wait_until(lambda: two.get(DOMAIN, "/p0.html").status == 200, "the registration")
+        for proxy in (one, two):
+            for host, path in ADDRESSES:
+                assert proxy.get(host, path).body == PAGES[path.removeprefix("/blog")]
+        load.start()
+        yield load, redis, forge
+        load.stop()
     site.close()
 
 
 def test_no_known_page_fails_or_is_slow_whatever_goes_away(load: tuple[Load, Server, Forge]) -> None:
     visits, redis, forge = load
-    visits.during("calm", 2)
-    redis.kill()
-    visits.during("Redis killed", 3)
-    redis.start()
-    visits.during("Redis back, empty", 2)
-    redis.pause()
-    visits.during("Redis paused", 10)
-    redis.resume()
-    visits.during("Redis back", 2)
-    port = forge.port
-    forge.stop()
-    visits.during("Forgejo killed", 4)
-    redis.kill()
-    visits.during("both killed", 3)
-    redis.start()
-    forge.start_thread(port)
-    visits.during("both back", 3)
-    with forge.fault(hang=True):
-        visits.during("Forgejo hung", 5)
-        redis.pause()
-        visits.during("both hung", 5)
-        redis.resume()
-    visits.during("calm again", 2)
+    port, hung = forge.port, ExitStack()
+    # What happens, what is so from then on, and for how many seconds: longer than whoever asks waits for an answer.
+    steps: list[tuple[list[Callable[[], object]], str, float]] = [
+        ([], "calm", 1),
+        ([redis.kill], "Redis killed", 2),
+        ([redis.start], "Redis back, empty", 1),
+        ([redis.pause], "Redis paused", 6),
+        ([redis.resume], "Redis back", 1),
+        ([forge.stop], "Forgejo killed", 3),
+        ([redis.kill], "both killed", 2),
+        ([redis.start, lambda: forge.start_thread(port)], "both back", 2),
+        ([lambda: hung.enter_context(forge.fault(hang=True))], "Forgejo hung", 5),
+        ([redis.pause], "both hung", 5),
+        ([redis.resume, hung.close], "calm again", 1),
+    ]
+    with hung:
+        for happens, phase, seconds in steps:
+            for each in happens:
+                each()
+            visits.during(phase, seconds)
     visits.stop()
     print()
     for phase, count in visits.counts.items():

@@ -15,29 +15,26 @@ from tests.addon.preview.odd_pages import OddForge
 from tests.addon.preview.sites import Site
 from tests.addon.preview.smart_http import WebFace
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, echo, eventually, git, logged, passing_through
+from tests.integration.through import GIT, echo, git, logged, passing_through
 from tests.integration.wire import Wire
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 
 
-@pytest.fixture(scope="module")
-def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
-    with passing_through(folder, odd) as proxy:
-        yield proxy
-        eventually(lambda: odd.connections == 0)
-        assert "rror" not in proxy.log
-
-
-@pytest.fixture
-def wire(proxy: Proxy) -> Iterator[Wire]:
-    with Wire(proxy.port) as wire:
-        yield wire
+@pytest.fixture(scope="module", autouse=True)
+def in_order(passing: Proxy, odd: OddForge) -> Iterator[None]:
+    """In the end no connection is left, and no error was told."""
+    yield
+    wait_until(lambda: odd.connections == 0)
+    assert "rror" not in passing.log
 
 
 @pytest.fixture(scope="module")
-def web_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("web")
+def web_folder(folder: Path) -> Path:
+    """Of `web`: what it writes, and its repositories."""
+    (folder / "web").mkdir()
+    return folder / "web"
 
 
 @pytest.fixture(scope="module")
@@ -171,18 +168,18 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("data", REFUSED, ids=lambda data: repr(data)[:60])
-def test_an_ambiguous_request_is_refused_and_never_reaches_forgejo(proxy: Proxy, odd: OddForge, data: bytes) -> None:
+def test_an_ambiguous_request_is_refused_and_never_reaches_forgejo(passing: Proxy, odd: OddForge, data: bytes) -> None:
     before = len(odd.requests)
-    received = proxy.raw(data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1), timeout=5)
+    received = passing.raw(data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1), timeout=5)
     assert received.startswith(b"HTTP/1.1 400 ")
     assert received.count(b"HTTP/1.1 ") == 1
     assert b"mitmproxy" not in received.lower()
     assert len(odd.requests) == before
 
 
-def test_http_2_without_tls_is_refused(proxy: Proxy, odd: OddForge) -> None:
+def test_http_2_without_tls_is_refused(passing: Proxy, odd: OddForge) -> None:
     before = len(odd.requests)
-    assert proxy.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", timeout=5)[:13] in (b"", b"HTTP/1.1 400 ")
+    assert passing.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", timeout=5)[:13] in (b"", b"HTTP/1.1 400 ")
     assert len(odd.requests) == before
 
 
@@ -190,8 +187,8 @@ def test_an_absolute_target_arrives_as_a_path(wire: Wire) -> None:
     assert echo(wire, f"http://{GIT}/echo?x")["target"] == "/echo?x"
 
 
-def test_a_head_that_does_not_end_is_refused(proxy: Proxy) -> None:
-    with Wire(proxy.port) as wire:
+def test_a_head_that_does_not_end_is_refused(passing: Proxy) -> None:
+    with Wire(passing.port) as wire:
         wire.send(f"GET /echo HTTP/1.1\r\nHost: {GIT}\r\n".encode())
         wire.send(b"X-Long: " + b"x" * 300_000)
         head, _ = wire.answer()
@@ -300,13 +297,13 @@ def test_interim_answers_come_before_the_answer(wire: Wire) -> None:
     assert echo(wire)["method"] == "GET"
 
 
-def test_http_1_0_never_sees_an_interim_answer_and_is_closed_after_the_answer(proxy: Proxy) -> None:
+def test_http_1_0_never_sees_an_interim_answer_and_is_closed_after_the_answer(passing: Proxy) -> None:
     for target, body in (
         ("/interim", b"after all"),
         ("/download?size=5&eof=1", b""),
         (f"http://{GIT}/interim", b"after"),
     ):
-        received = proxy.raw(f"GET {target} HTTP/1.0\r\nHost: {GIT}\r\n\r\n".encode(), timeout=5)
+        received = passing.raw(f"GET {target} HTTP/1.0\r\nHost: {GIT}\r\n\r\n".encode(), timeout=5)
         assert received.startswith(b"HTTP/1.1 200 ")
         assert received.count(b"HTTP/1.") == 1
         assert body in received
@@ -325,9 +322,9 @@ def test_trailer_fields_are_dropped_in_both_directions(wire: Wire) -> None:
 
 @pytest.mark.parametrize("connection", ["close", "Close", "keep-alive, close"])
 @pytest.mark.parametrize("host", [GIT, ALICE])
-def test_a_client_that_wants_the_connection_closed_gets_it_closed(proxy: Proxy, host: str, connection: str) -> None:
+def test_a_client_that_wants_the_connection_closed_gets_it_closed(passing: Proxy, host: str, connection: str) -> None:
     for body in (None, b"body"):
-        with Wire(proxy.port, timeout=5) as wire:
+        with Wire(passing.port, timeout=5) as wire:
             wire.ask(
                 host, "/echo", "POST" if body else "GET", Connection=connection, Content_Length=str(len(body or b""))
             )
@@ -381,18 +378,18 @@ def test_pipelined_requests_are_answered_in_their_order(wire: Wire) -> None:
 
 @pytest.mark.parametrize("between", [b"\r\n", b"\r\n\r\n", b"\n\r\n"])
 @pytest.mark.parametrize("host", [GIT, ALICE])
-def test_empty_lines_between_requests_are_overlooked(proxy: Proxy, host: str, between: bytes) -> None:
+def test_empty_lines_between_requests_are_overlooked(passing: Proxy, host: str, between: bytes) -> None:
     post = f"POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhello".encode()
     get = f"GET /echo HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     for data, count in ((post + between + get, 2), (between + get, 1), (get + between + get, 2)):
-        with Wire(proxy.port, 10.0) as wire:
+        with Wire(passing.port, 10.0) as wire:
             wire.send(data)  # in one piece: nothing comes after it that would wake anybody up
             for _ in range(count):
                 assert wire.answer()[0].status in ((200,) if host == GIT else (404, 405))
 
 
-def test_who_pipelines_without_end_is_cut(proxy: Proxy) -> None:
-    with Wire(proxy.port) as wire:
+def test_who_pipelines_without_end_is_cut(passing: Proxy) -> None:
+    with Wire(passing.port) as wire:
         wire.ask(GIT, "/never")
         with pytest.raises(ConnectionError):  # noqa: PT012  which of them meets the end is not known
             for _ in range(10_000):
@@ -421,8 +418,8 @@ def test_below_a_path_of_forgejo_host_everything_is_found_and_nothing_beside_it(
         odd.stop()
 
 
-def test_the_access_log_says_what_happened_without_the_query(proxy: Proxy, folder: Path) -> None:
-    with Wire(proxy.port) as wire:
+def test_the_access_log_says_what_happened_without_the_query(passing: Proxy, folder: Path) -> None:
+    with Wire(passing.port) as wire:
         wire.exchange(GIT, "/download/logged?size=1000&chunked=1&token=hush")
     line = logged(folder, "/download/logged")
     assert (line["status"], line["bytes"], line["host"], line["method"]) == (200, 1000, GIT, "GET")

@@ -11,8 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ import pytest
 from addon.commands import preview as preview_command
 from addon.preview.front import FORWARDERS, Front, SiteAddress, with_script
 from tests.integration.browser import browser
-from tests.integration.running import ROOT, spawn
+from tests.integration.running import ROOT, Running, spawn
 
 DEADLINE = 60.0
 COMMAND = [sys.executable, "-m", "addon.commands.cli", "preview"]
@@ -36,27 +35,15 @@ class Reply(NamedTuple):
     body: bytes
 
 
-class Preview:
-    """A running preview, the port of this machine on which it is, and what it printed."""
+class Preview(Running):
+    """A running preview, and the port of this machine on which it is."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        self.process = process
-        self._log = log
-        self.until(lambda: "Ctrl+C" in self.printed)
-        found = re.search(r"http://[^/\s]+:(\d+)/", self.printed)
-        assert found is not None, self.printed
+        super().__init__(process, log)
+        self.until(lambda: "Ctrl+C" in self.log)
+        found = re.search(r"http://[^/\s]+:(\d+)/", self.log)
+        assert found is not None, self.log
         self.port = int(found[1])
-
-    @property
-    def printed(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def until(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + DEADLINE
-        while not condition():
-            assert self.process.poll() is None, self.printed
-            assert time.monotonic() < deadline, self.printed
-            time.sleep(0.05)  # a poll with a deadline
 
     def get(self, host: str, path: str, headers: dict[str, str] | None = None) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
@@ -96,7 +83,7 @@ def test_any_address_of_this_machine_shows_the_site_and_a_name_that_may_be_anoth
     site: Path, tmp_path: Path
 ) -> None:
     with previewed(tmp_path, str(site), "--port", "0", "--allow-host", "mine.example.net") as preview:
-        assert preview.printed.startswith("Showing ")  # and no warning before it
+        assert preview.log.startswith("Showing ")  # and no warning before it
         raw = (site / "public" / "index.html").read_bytes()
         own = f"my-site.pages.localhost:{preview.port}"
         for host in (
@@ -123,7 +110,7 @@ def test_any_address_of_this_machine_shows_the_site_and_a_name_that_may_be_anoth
         assert (moved.status, moved.headers["Location"]) == (301, "/deep/?a=1")
         preview.process.send_signal(signal.SIGINT)
         assert preview.process.wait(DEADLINE) == 0
-        assert "Traceback" not in preview.printed
+        assert "Traceback" not in preview.log
 
 
 def test_only_a_page_that_a_browser_goes_to_has_the_script_of_live_reload(site: Path, tmp_path: Path) -> None:
@@ -138,7 +125,7 @@ def test_only_a_page_that_a_browser_goes_to_has_the_script_of_live_reload(site: 
         assert missing.status == 404
         assert b"reload.js" in missing.body
         assert "script-src 'self'" in missing.headers["Content-Security-Policy"]
-        preview.until(lambda: "404 GET /nothing   asked for by /deep/" in preview.printed)
+        preview.until(lambda: "404 GET /nothing   asked for by /deep/" in preview.log)
         sheet = preview.get(host, "/a.css", {"Sec-Fetch-Dest": "style"})
         assert sheet.body == b"p {}"
         assert sheet.headers["ETag"]
@@ -170,8 +157,8 @@ def test_a_repository_below_a_path_is_led_to_and_links_that_leave_it_are_told(si
         assert b"Here" in preview.get(host, "/blog/").body
         for _ in range(2):
             assert preview.get(host, "/assets/app.js", {"Referer": f"http://{host}/blog/"}).status == 404
-        preview.until(lambda: "with the base /blog/: vite build --base=/blog/" in preview.printed)
-        assert preview.printed.count("links of this site leave its path") == 1
+        preview.until(lambda: "with the base /blog/: vite build --base=/blog/" in preview.log)
+        assert preview.log.count("links of this site leave its path") == 1
 
 
 def test_a_port_that_was_not_asked_for_is_the_next_free_one_and_one_that_was_is_an_error(
@@ -192,7 +179,7 @@ def test_a_port_that_was_not_asked_for_is_the_next_free_one_and_one_that_was_is_
 
 def test_it_shows_the_site_that_the_current_folder_is_in(site: Path, tmp_path: Path) -> None:
     with previewed(tmp_path, "--port", "0", cwd=site / "public" / "deep") as preview:
-        assert f"Showing {site}" in preview.printed
+        assert f"Showing {site}" in preview.log
         assert b"Here" in preview.get("localhost", "/").body
         (site / ".pages").write_text("access: members\n")  # as a member sees it: nobody can log in here
         preview.until(lambda: "private" in preview.get("localhost", "/").headers["Cache-Control"])
@@ -206,7 +193,7 @@ def test_the_example_can_be_written_where_it_can_be_changed(tmp_path: Path) -> N
         assert os.readlink(folder / "public" / "files" / "newest.txt") == "notes 10.txt"
         (folder / "public" / "index.html").write_text("mine")
         assert preview.get("localhost", "/").body == b"mine"
-        assert "known faults" not in preview.printed
+        assert "known faults" not in preview.log
     done = subprocess.run([*COMMAND, "--example", str(folder)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert "name a new folder" in done.stderr
@@ -214,7 +201,7 @@ def test_the_example_can_be_written_where_it_can_be_changed(tmp_path: Path) -> N
 
 def test_another_machine_is_told_an_address(site: Path, tmp_path: Path) -> None:
     with previewed(tmp_path, str(site), "--port", "0", "--host", "0.0.0.0") as preview:
-        assert len(re.findall(rf"^  http://[0-9.]+:{preview.port}/$", preview.printed, re.M)) == 1
+        assert len(re.findall(rf"^  http://[0-9.]+:{preview.port}/$", preview.log, re.M)) == 1
 
 
 @pytest.mark.parametrize("domain", FORWARDERS)

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,19 @@ from addon.settings.schema import Settings
 from tests.addon.net.tls_wire import client_context, make_pair
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
-from tests.integration.running import PAGES_DOMAIN, ROOT, mitmdump_command, running_proxy, spawn, write_config
+from tests.integration.running import (
+    PAGES_DOMAIN,
+    ROOT,
+    mitmdump_command,
+    run_to_end,
+    running_proxy,
+    spawn,
+    write_config,
+)
 from tests.integration.service import DEADLINE, Service, Visitors, running_service, serve_command
 from tests.integration.test_deploys import PATH, SECRET, payload, signed
-from tests.ports import free_port
+from tests.ports import free_port, port_in_use
+from tests.waiting import wait_until
 
 PASSWORD = "correct horse"
 LOCK = f"enabled: true\npassword: {hashlib.sha256(PASSWORD.encode()).hexdigest()}\n".encode()
@@ -46,9 +54,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def web(tmp_path: Path, site: Site) -> Iterator[Forge]:
-    forge = start_forge(tmp_path / "forge")
-    yield forge
-    forge.stop()
+    with start_forge(tmp_path / "forge") as forge:
+        yield forge
 
 
 def only(service: Service, number: int) -> None:
@@ -272,25 +279,14 @@ def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path, web: Forge) -
         workers = service.workers
         service.process.kill()
         service.process.wait()
-        deadline = time.monotonic() + DEADLINE
-        while not all(map(ended, workers)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)  # a poll with a deadline
-
-
-def run_to_end(folder: Path, command: list[str]) -> tuple[int, str]:
-    process, log = spawn(folder, command, PYTHONPATH=str(ROOT))
-    try:
-        return process.wait(DEADLINE), log.read_text()
-    finally:
-        process.kill()
+        wait_until(lambda: all(map(ended, workers)), "the end of the workers")
 
 
 def test_a_worker_that_cannot_start_fails_the_start(tmp_path: Path) -> None:
     config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), processes=2)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "login-key").write_text("no key")
-    code, output = run_to_end(tmp_path, serve_command(config))
+    code, output = run_to_end(tmp_path, serve_command(config), PYTHONPATH=str(ROOT))
     assert code == 1
     assert "login-key: expected 64 hex digits" in output
     assert "before it served" in output
@@ -298,11 +294,9 @@ def test_a_worker_that_cannot_start_fails_the_start(tmp_path: Path) -> None:
 
 
 def test_an_address_in_use_fails_the_start(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        config = write_config(tmp_path, "http://127.0.0.1:1", taken.getsockname()[1])
-        code, output = run_to_end(tmp_path, serve_command(config, "--processes", "3"))
+    with port_in_use() as port:
+        config = write_config(tmp_path, "http://127.0.0.1:1", port)
+        code, output = run_to_end(tmp_path, serve_command(config, "--processes", "3"), PYTHONPATH=str(ROOT))
     assert code == 1
     assert "cannot listen on 127.0.0.1" in output
     assert "Traceback" not in output

@@ -9,7 +9,8 @@ import pytest
 
 from addon.preview.forge import Forge
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
-from tests.integration.through import eventually, log_lines
+from tests.integration.through import log_lines
+from tests.waiting import wait_until
 
 HOST = f"alice.{PAGES_DOMAIN}".encode()
 
@@ -40,7 +41,7 @@ def test_what_the_parser_refuses_is_answered_and_logged(own: tuple[Proxy, Path],
     assert b"\r\nConnection: close" in head
     assert (body == b"") is data.startswith(b"HEAD")
     assert b"mitmproxy" not in received
-    assert eventually(lambda: log_lines(folder)[before:])[0]["status"] == 400
+    assert wait_until(lambda: log_lines(folder)[before:])[0]["status"] == 400
 
 
 def test_a_chunk_of_another_form_is_answered_400(own: tuple[Proxy, Path]) -> None:

@@ -67,12 +67,13 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         {"index.html": b"<h1>Hub</h1><script src=x.js></script>", "CNAME": b"www.hub.localhost"}, branch="gh-pages"
     )
     github.close()
-    forge = start_forge(root)
-    with running_proxy(
-        tmp_path_factory.mktemp("proxy"), forge.url, pagesDomain=DOMAIN, pagesBranches="pages,gh-pages", cacheTTL=0
-    ) as proxy:
+    with (
+        start_forge(root) as forge,
+        running_proxy(
+            tmp_path_factory.mktemp("proxy"), forge.url, pagesDomain=DOMAIN, pagesBranches="pages,gh-pages", cacheTTL=0
+        ) as proxy,
+    ):
         yield Town(proxy, root)
-    forge.stop()
 
 
 async def test_a_single_page_app_is_isolated_at_every_address_of_it(town: Town) -> None:

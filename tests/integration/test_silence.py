@@ -20,8 +20,9 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, Tex
 
 from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, MIB, echo, eventually, passing_through, passing_through_with
+from tests.integration.through import GIT, MIB, echo, passing_through
 from tests.integration.wire import Memory, Wire, digest_of
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 # Loaded by mitmdump beside the addon. (In mitmproxy 11 the time is a constant, later an option.)
@@ -40,9 +41,8 @@ def running():
 
 
 @pytest.fixture(scope="module")
-def proxy(odd: OddForge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    with passing_through_with(tmp_path_factory.mktemp("silence"), odd, IMPATIENT) as proxy:
-        yield proxy
+def beside() -> str:
+    return IMPATIENT
 
 
 class Socket:
@@ -88,10 +88,10 @@ def until_an_idle_connection_is_cut(proxy: Proxy) -> None:
         assert wire.ended
 
 
-def test_silence_in_pass_through_and_in_slow_readers_cuts_nothing(proxy: Proxy) -> None:
+def test_silence_in_pass_through_and_in_slow_readers_cuts_nothing(passing: Proxy) -> None:
     with contextlib.ExitStack() as stack:
-        events, socket, upload, late = (stack.enter_context(Wire(proxy.port)) for _ in range(4))
-        readers = [stack.enter_context(Wire(proxy.port, receive_buffer=4096)) for _ in range(2)]
+        events, socket, upload, late = (stack.enter_context(Wire(passing.port)) for _ in range(4))
+        readers = [stack.enter_context(Wire(passing.port, receive_buffer=4096)) for _ in range(2)]
         events.ask(GIT, "/events?gap=9")
         assert events.head().field("content-type") == "text/event-stream"
         assert b"data: 0" in events.chunk()
@@ -105,8 +105,8 @@ def test_silence_in_pass_through_and_in_slow_readers_cuts_nothing(proxy: Proxy) 
             size = int(reader.head().field("content-length") or "0")
         late.ask(GIT, "/late?seconds=12")
 
-        until_an_idle_connection_is_cut(proxy)
-        until_an_idle_connection_is_cut(proxy)
+        until_an_idle_connection_is_cut(passing)
+        until_an_idle_connection_is_cut(passing)
 
         assert chat.echo(b"still there") == b"still there"
         upload.send_chunk(b"second")
@@ -120,9 +120,9 @@ def test_silence_in_pass_through_and_in_slow_readers_cuts_nothing(proxy: Proxy) 
             assert wire.ended  # with its request answered, a connection may not be silent for long
 
 
-def test_events_arrive_one_by_one(proxy: Proxy, odd: OddForge) -> None:
+def test_events_arrive_one_by_one(passing: Proxy, odd: OddForge) -> None:
     odd.gone.clear()
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         wire.ask(GIT, "/events?gap=0.3")
         wire.head()
         for number in range(4):
@@ -131,10 +131,10 @@ def test_events_arrive_one_by_one(proxy: Proxy, odd: OddForge) -> None:
 
 
 def test_a_web_socket_carries_all_kinds_of_frames_both_ways_and_ends_with_its_client(
-    proxy: Proxy, odd: OddForge
+    passing: Proxy, odd: OddForge
 ) -> None:
     odd.gone.clear()
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         chat = Socket(wire)
         events = chat.events()
         chat.send(TextMessage("grüß"))
@@ -154,32 +154,32 @@ def test_a_web_socket_that_forgejo_ends_is_ended(tmp_path: Path) -> None:
         assert wire.ended
 
 
-def test_the_messages_of_a_web_socket_are_not_kept(proxy: Proxy) -> None:
-    with Wire(proxy.port) as wire:
+def test_the_messages_of_a_web_socket_are_not_kept(passing: Proxy) -> None:
+    with Wire(passing.port) as wire:
         chat = Socket(wire)
         assert chat.echo(b"x" * MIB) == b"x" * MIB
-        with Memory(proxy.process.pid) as memory:
+        with Memory(passing.process.pid) as memory:
             for number in range(150):
                 message = number.to_bytes(4, "big") * (MIB // 4)
                 assert chat.echo(message) == message
     assert memory.growth < 32 * MIB
 
 
-def test_a_refused_upgrade_is_an_answer_like_any_other(proxy: Proxy) -> None:
-    with Wire(proxy.port) as wire:
+def test_a_refused_upgrade_is_an_answer_like_any_other(passing: Proxy) -> None:
+    with Wire(passing.port) as wire:
         head, _ = wire.exchange(GIT, "/ws", Connection="Upgrade", Upgrade="websocket")  # no key
         assert head.status == 426
         assert echo(wire)["method"] == "GET"
 
 
-def test_the_kernel_looks_after_silent_peers(proxy: Proxy, odd: OddForge) -> None:
+def test_the_kernel_looks_after_silent_peers(passing: Proxy, odd: OddForge) -> None:
     """Nobody else would notice a visitor, or a Forgejo, that went away without a word."""
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         wire.ask(GIT, "/events?gap=30")
         wire.head()
         wire.chunk()
-        visitor = (proxy.port, wire.socket.getsockname()[1])
-        timers = eventually(lambda: found if (found := keepalive_timers()) >= {visitor} else None)
+        visitor = (passing.port, wire.socket.getsockname()[1])
+        timers = wait_until(lambda: found if (found := keepalive_timers()) >= {visitor} else None)
         assert any(remote == odd.port for _, remote in timers)
 
 

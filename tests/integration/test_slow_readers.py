@@ -11,10 +11,10 @@ import pytest
 
 from addon.preview.forge import Forge
 from tests.addon.preview import fixtures
-from tests.addon.preview.running import recorded_forge
 from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
-from tests.integration.through import MIB, eventually
+from tests.integration.through import MIB
 from tests.integration.wire import Head, Memory, Wire
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 READERS = 100
@@ -24,14 +24,6 @@ PART = 5 * MIB
 """Bytes that most of them want: more than the buffers of the kernel hold."""
 PER_READER = 640 * 1024
 """Memory for one: the buffers of two connections in the proxy and one to the forge."""
-
-
-@pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
-    fixtures.make_repositories(tmp_path / "repositories")
-    forge = recorded_forge(tmp_path / "repositories")
-    yield forge
-    forge.stop()
 
 
 @pytest.fixture
@@ -84,7 +76,7 @@ def test_slow_readers_of_a_large_file_hold_up_nobody_and_get_all_of_it(proxy: Pr
         assert threads(proxy) <= start_threads + 2
         for wire, _ in (parts[0], wholes[0]):
             assert wire.exchange(ALICE, "/blog/")[0].status == 200  # in step after all that
-    eventually(lambda: forge.in_flight == 0)
+    wait_until(lambda: forge.in_flight == 0)
     assert "Traceback" not in proxy.log
 
 
@@ -92,7 +84,7 @@ def test_readers_who_leave_leave_nothing_behind(proxy: Proxy, forge: Forge) -> N
     for lane in (True, False):
         with contextlib.ExitStack() as stack:
             start(proxy, stack, 80, lane=lane)
-        eventually(lambda: forge.in_flight == 0, 30)
+        wait_until(lambda: forge.in_flight == 0)
     assert proxy.get(ALICE, "/blog/plain").status == 200
     assert "Traceback" not in proxy.log
 
@@ -103,9 +95,12 @@ def test_when_the_forge_is_killed_every_reader_is_cut_and_none_has_an_answer_tha
     with contextlib.ExitStack() as stack:
         readers = start(proxy, stack, 40) + start(proxy, stack, 40, lane=False)
         forge.stop()
-        for wire, head in readers:
-            length = int(head.field("content-length") or "0")
-            with pytest.raises((EOFError, ConnectionResetError)):
-                wire.exactly(length)
+        try:
+            for wire, head in readers:
+                length = int(head.field("content-length") or "0")
+                with pytest.raises((EOFError, ConnectionResetError)):
+                    wire.exactly(length)
+        finally:
+            forge.start_thread(forge.port)  # it is everybody's
     assert proxy.get(ALICE, "/blog/").status == 200  # is in memory
     assert "Traceback" not in proxy.log

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from addon.preview.forge import Forge
 from tests.integration.running import PAGES_DOMAIN, Proxy, mitmdump_command, spawn, wait_for_port, write_config
 from tests.ports import free_port
-from tests.resp.servers import wait_until
+from tests.waiting import wait_until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 

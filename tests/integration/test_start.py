@@ -7,11 +7,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import mitmproxy.version
@@ -24,24 +22,16 @@ from tests.integration.running import (
     SCRIPT,
     Proxy,
     mitmdump_command,
+    run_to_end,
     running_proxy,
     spawn,
     wait_for_port,
     write_config,
 )
-from tests.ports import free_port
+from tests.ports import free_port, port_in_use
+from tests.waiting import wait_until
 
 DEADLINE = 40.0
-
-
-def run_to_end(folder: Path, command: list[str], **environment: str) -> tuple[int, str]:
-    """Run a command that is to end by itself; its exit code and all it printed."""
-    process, log = spawn(folder, command, **environment)
-    try:
-        return process.wait(DEADLINE), log.read_text(errors="replace")
-    finally:
-        process.kill()
-        process.wait()
 
 
 def listening_ports(pid: int) -> set[tuple[str, int]]:
@@ -88,10 +78,8 @@ def test_a_missing_file_ends_the_start(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_ends_the_start(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        config = write_config(tmp_path, "http://127.0.0.1:1", taken.getsockname()[1])
+    with port_in_use() as port:
+        config = write_config(tmp_path, "http://127.0.0.1:1", port)
         code, output = run_to_end(tmp_path, mitmdump_command(config))
     assert code == 1
     assert "address already in use" in output.lower()
@@ -146,14 +134,16 @@ def test_it_is_never_an_open_proxy_not_even_while_it_starts(tmp_path: Path, forg
     answers = []
     asked_before = forge.count("version")
     try:
-        deadline = time.monotonic() + DEADLINE
-        while True:
+
+        def listens() -> bool:
             with contextlib.suppress(OSError):
                 answers.append(Proxy(process, default, log).raw(target.encode(), timeout=5))
             with contextlib.suppress(OSError):
                 answers.append(Proxy(process, port, log).raw(target.encode(), timeout=5))
-                break
-            assert time.monotonic() < deadline
+                return True
+            return False
+
+        wait_until(listens, "somebody on the port of the settings")
         assert (
             "0100007F",
             default,
@@ -171,10 +161,7 @@ def test_terminating_lets_answers_in_flight_finish(tmp_path: Path, forge: Forge)
         thread = threading.Thread(target=lambda: replies.append(proxy.get("alice", "/blog/about.html")))
         asked = forge.count("/branches/")
         thread.start()
-        deadline = time.monotonic() + DEADLINE
-        while forge.count("/branches/") == asked:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)  # a poll with a deadline
+        wait_until(lambda: forge.count("/branches/") > asked, "a question to the forge")
         assert proxy.stop() == 0
         thread.join(DEADLINE)
         assert [reply.status for reply in replies] == [200]
@@ -196,10 +183,7 @@ def test_touching_the_script_changes_nothing(tmp_path: Path, forge: Forge) -> No
         proxy = Proxy(process, port, log)
         assert proxy.get("alice", "/").status == 200
         script.write_text(script.read_text() + "\n")
-        deadline = time.monotonic() + DEADLINE
-        while proxy.log.count("Loading script") < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)  # a poll with a deadline
+        proxy.until(lambda: proxy.log.count("Loading script") >= 2)
         assert proxy.get("alice", "/").headers["x-cache-status"] == "HIT"
         assert proxy.stop() == 0
         assert "Traceback" not in proxy.log
@@ -360,8 +344,5 @@ def test_trouble_with_forgejo_is_said_once_and_so_is_its_end(tmp_path: Path, for
             for _ in range(3):
                 assert proxy.get("alice", "/archived/").status == 502
         assert proxy.log.count("Forgejo gave no answer about alice/archived") == 1
-        deadline = time.monotonic() + DEADLINE
-        while proxy.get("alice", "/archived/").status != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)  # a poll with a deadline: trouble is believed for seconds
+        wait_until(lambda: proxy.get("alice", "/archived/").status == 200, "the end of the trouble")
         assert proxy.log.count("Forgejo answers again") == 1

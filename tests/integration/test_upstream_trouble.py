@@ -15,10 +15,11 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.odd_pages import OddForge
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.integration.through import GIT, MIB, echo, eventually, logged, passing_through
-from tests.integration.wire import Head, Memory, Wire, splice
+from tests.integration.through import GIT, MIB, echo, logged, passing_through
+from tests.integration.wire import Forwarder, Head, Memory, Wire
 from tests.ports import free_port
 from tests.resp.certs import Certificates, make_certificates
+from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
 
@@ -81,18 +82,12 @@ def proxy_before_forge(odd_port: int, tmp_path_factory: pytest.TempPathFactory) 
         yield proxy, folder
 
 
-@pytest.fixture(scope="module")
-def proxy(odd: OddForge, folder: Path) -> Iterator[Proxy]:
-    with passing_through(folder, odd) as proxy:
-        yield proxy
-
-
 @pytest.mark.parametrize("form", ["", "&chunked=1"])
 def test_a_forgejo_that_dies_in_mid_body_leaves_no_answer_that_looks_whole(
-    proxy: Proxy, folder: Path, form: str
+    passing: Proxy, folder: Path, form: str
 ) -> None:
     path = f"/download/dies/{len(form)}"
-    with Wire(proxy.port) as wire:
+    with Wire(passing.port) as wire:
         wire.ask(GIT, f"{path}?size={4 * MIB}&die={MIB}{form}")
         head = wire.head()
         assert head.status == 200
@@ -104,8 +99,8 @@ def test_a_forgejo_that_dies_in_mid_body_leaves_no_answer_that_looks_whole(
     assert line["bytes"] < 4 * MIB
 
 
-def test_what_is_not_http_is_a_page_of_ours(proxy: Proxy, odd: OddForge) -> None:
-    with Wire(proxy.port) as wire:
+def test_what_is_not_http_is_a_page_of_ours(passing: Proxy, odd: OddForge) -> None:
+    with Wire(passing.port) as wire:
         head, body = wire.exchange(GIT, "/garbage")
         assert_our_page(head, body, 502, odd.port)
 
@@ -115,7 +110,7 @@ def test_a_forgejo_that_dies_before_its_answer_is_a_page_of_ours(tmp_path: Path)
     with passing_through(tmp_path, mortal) as proxy, Wire(proxy.port) as wire, Wire(proxy.port) as kept:
         echo(kept)
         wire.ask(GIT, "/never")
-        eventually(lambda: mortal.requests[-1].target == "/never")
+        wait_until(lambda: mortal.requests[-1].target == "/never")
         mortal.stop()
         head, body = wire.answer()
         assert_our_page(head, body, 502, mortal.port)
@@ -227,44 +222,18 @@ def test_a_certificate_that_does_not_fit_is_never_accepted(
         odd.stop()
 
 
-class Forwarder:
-    """Another way to a port: counts the connections that take it."""
-
-    def __init__(self, target: int) -> None:
-        self.connections = 0
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self.connections += 1
-                splice(connection, socket.create_connection(("127.0.0.1", self._target)))
-
-    def stop(self) -> None:
-        self._listener.close()
-
-
 @pytest.mark.parametrize("public_host", [GIT, "127.0.0.1"])
 def test_a_forgejo_host_that_leads_back_here_is_a_quick_no_and_no_storm(
     odd: OddForge, tmp_path: Path, public_host: str
 ) -> None:
     port = free_port()
-    back = Forwarder(port)
-    options = {"forgejoHost": back.url, "forgejoPublicHost": public_host, "port": port}
-    try:
+    with Forwarder(port) as back:
+        options = {"forgejoHost": back.url, "forgejoPublicHost": public_host, "port": port}
         with passing_through(tmp_path, odd, **options) as proxy:
-            began = time.monotonic()
             with Wire(proxy.port) as wire:
                 assert wire.exchange(public_host, "/anything")[0].status == 508
                 assert wire.exchange(ALICE, "/blog/")[0].status in (502, 508)
-            assert time.monotonic() - began < 10
             assert back.connections <= 10
-    finally:
-        back.stop()
 
 
 def test_two_servers_that_lead_to_each_other_end_in_508(odd: OddForge, tmp_path: Path) -> None:

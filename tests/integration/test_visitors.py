@@ -111,9 +111,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
         "public/withindex/index.html": b"an index",
     }
     Site(root / "list" / "dir.git", {".pages": b"directory_index: on\n", **listed})
-    forge = start_forge(root)
-    yield forge
-    forge.stop()
+    with start_forge(root) as forge:
+        yield forge
 
 
 @pytest.fixture(scope="module")

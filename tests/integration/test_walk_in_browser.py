@@ -26,8 +26,8 @@ from tests.addon.preview.sites import Site
 from tests.integration.browser import Browser, browser
 from tests.integration.running import FAULTS, PAGES_DOMAIN
 from tests.integration.service import Service, running_service
-from tests.integration.through import eventually
 from tests.ports import free_port
+from tests.waiting import until, wait_until
 
 HOST = f"alice.{PAGES_DOMAIN}"
 LARGE = 16 * 1024 * 1024
@@ -216,14 +216,14 @@ async def test_a_browser_does_everything_at_once_while_all_changes_and_leaves_no
         assert (await tab.evaluate("window.fault"), await tab.evaluate("window.bytes")) == (None, len(film(LARGE)))
 
         await tab.open("about:blank")
-        await asyncio.to_thread(eventually, lambda: web.in_flight == 0, 60.0)
+        await until(lambda: web.in_flight == 0)
     await asyncio.to_thread(left_behind, walked, before)
 
 
 def left_behind(walked: Walked, before: list[int]) -> None:
     """Wait until nothing is."""
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), 60.0)
-    eventually(lambda: not any(connections(pid, walked.secure) for pid in walked.service.workers), 60.0)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
+    wait_until(lambda: not any(connections(pid, walked.secure) for pid in walked.service.workers))
     status = status_of(walked)
     assert (status["Requests"]["open_connections"], status["Requests"]["busy_connections"]) == (0, 0)
     assert status["Last errors"]["errors"] == []

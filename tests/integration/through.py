@@ -5,16 +5,15 @@
 import contextlib
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from addon.preview.forge import Forge
 from tests.addon.preview.odd_pages import OddForge
-from tests.integration.running import Proxy, mitmdump_command, running_proxy, spawn, wait_for_port, write_config
+from tests.integration.running import Proxy, running_proxy
 from tests.integration.wire import Wire
-from tests.ports import free_port
+from tests.waiting import wait_until
 
 GIT = "git.test"
 """The public host of the forge."""
@@ -29,43 +28,15 @@ def passing_through(folder: Path, forge: OddForge | Forge, **options: Any) -> It
         yield proxy
 
 
-@contextlib.contextmanager
-def passing_through_with(folder: Path, forge: OddForge | Forge, script: str) -> Iterator[Proxy]:
-    """A mitmdump that loads another script beside the addon."""
-    beside = folder / "beside.py"
-    beside.write_text(script)
-    port = free_port()
-    config = write_config(folder, forge.url, port, forgejoPublicHost=GIT)
-    process, log = spawn(folder, [*mitmdump_command(config), "-s", str(beside)])
-    try:
-        wait_for_port(process, port, log)
-        yield Proxy(process, port, log)
-    finally:
-        process.kill()
-        process.wait()
-
-
 def log_lines(folder: Path) -> list[dict[str, Any]]:
     """The access log as far as it is written."""
     text = (folder / "requests.log").read_text()
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def logged(folder: Path, path: str, deadline: float = 10.0) -> dict[str, Any]:
+def logged(folder: Path, path: str) -> dict[str, Any]:
     """The first line of the access log about a path, once it is there."""
-    found: dict[str, Any] = eventually(
-        lambda: next((line for line in log_lines(folder) if line["path"] == path), None), deadline
-    )
-    return found
-
-
-def eventually(look: Callable[[], Any], deadline: float = 10.0) -> Any:
-    """What `look` returns as soon as it is true; an error after the deadline."""
-    end = time.monotonic() + deadline
-    while not (found := look()):
-        assert time.monotonic() < end, f"not within {deadline} s"
-        time.sleep(0.02)  # a poll with a deadline: another process does not say when it is done
-    return found
+    return wait_until(lambda: [line for line in log_lines(folder) if line["path"] == path], f"a line on {path}")[0]
 
 
 def echo(wire: Wire, target: str = "/echo", method: str = "GET", host: str = GIT, **fields: str) -> dict[str, Any]:

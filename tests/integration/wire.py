@@ -26,6 +26,38 @@ def splice(one: socket.socket, other: socket.socket) -> None:
         threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
 
 
+class Forwarder:
+    """Another way to a port: counts the connections that take it, and holds them until `go`."""
+
+    def __init__(self, target: int, *, held: bool = False) -> None:
+        self.connections = 0
+        self.go = threading.Event()
+        if not held:
+            self.go.set()
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._pass_on, args=(connection,), daemon=True).start()
+
+    def _pass_on(self, connection: socket.socket) -> None:
+        self.go.wait(60)
+        splice(connection, socket.create_connection(("127.0.0.1", self._target)))
+
+    def __enter__(self) -> Forwarder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go.set()
+        self._listener.close()
+
+
 def _pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(PIECE):

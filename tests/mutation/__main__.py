@@ -23,9 +23,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.mutation.forks import ALL_PASSED, Copy
+from tests.mutation.forks import ALL_PASSED, HANGS, Copy
 from tests.mutation.mutants import DROP, ROOMS, Mutant, definition, difference, key, mutants_of, sample, sources
-from tests.mutation.reach import Reach
+from tests.mutation.reach import Reach, Test
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TESTS = ("tests/addon", "tests/resp")
@@ -35,9 +35,11 @@ Result = dict[str, Any]
 
 def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, options: argparse.Namespace) -> Result:
     """How the tests take a mutant: those that were named, then those that reach it."""
-    reach.refresh()
+    reach.refresh(copy)
     runs, left_out = reach.chosen(mutant, source, options.seconds)
-    if options.beyond:
+    if not options.seconds:
+        runs = []
+    elif options.beyond:
         before = {test.name for tests in reach.chosen(mutant, source, options.beyond)[0] for test in tests}
         runs = [[test for test in tests if test.name not in before] for tests in runs]
     began = time.monotonic()
@@ -48,16 +50,15 @@ def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, 
             verdict, said = copy.run(options.tests, None, {})
             by = next((what for kind, what in said if kind == "failed"), verdict)
         for tests in runs:
-            if tests and verdict == ALL_PASSED:
-                limits = {test.name: 20 + 8 * test.seconds for test in tests}
-                files = list(dict.fromkeys(test.file for test in tests))
-                verdict, said = copy.run(files, [test.name for test in tests], limits)
-                begun = [what for kind, what in said if kind == "begun"]
+            while tests and verdict == ALL_PASSED:
+                verdict, begun, failed = _verdict(copy, tests)
                 ran += len(begun)
-                if verdict != ALL_PASSED:
-                    failed = [what for kind, what in said if kind == "failed"]
-                    by = next(iter(failed or begun[-1:]), "") or copy.log.strip().splitlines()[-1][:200]
-                    break
+                by = next(iter(failed or begun[-1:]), "") or copy.log.strip().splitlines()[-1][:200]
+                rest = tests[[test.name for test in tests].index(begun[-1]) + 1 :] if begun else []
+                # What hangs on a busy machine may be only slow: it is tried once more, alone and for longer.
+                if verdict == HANGS and begun:
+                    verdict, *_ = _verdict(copy, [test for test in tests if test.name == begun[-1]], patience=3)
+                tests = rest
     finally:
         copy.write(mutant.path, source)
     removed, added = difference(source, changed)
@@ -67,12 +68,24 @@ def judged(copy: Copy, reach: Reach, mutant: Mutant, source: str, changed: str, 
         "in": definition(source, mutant.line),
         "before": removed,
         "after": added,
-        "verdict": "no test" if not any(runs) and verdict == ALL_PASSED else verdict,
+        "verdict": "no test" if not (any(runs) or options.tests) else verdict,
         "by": by if verdict != ALL_PASSED else "",
         "tests": ran,
         "left out": left_out,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def _verdict(copy: Copy, tests: list[Test], patience: float = 1) -> tuple[str, list[str], list[str]]:
+    """How tests go, which were begun, and which failed."""
+    limits = {test.name: patience * (20 + 8 * test.seconds) for test in tests}
+    files = list(dict.fromkeys(test.file for test in tests))
+    verdict, said = copy.run(files, [test.name for test in tests], limits)
+    return (
+        verdict,
+        [what for kind, what in said if kind == "begun"],
+        [what for kind, what in said if kind == "failed"],
+    )
 
 
 def record(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
@@ -131,8 +144,12 @@ def again(options: argparse.Namespace, reach: Reach, copy: Copy) -> None:
         here = [result for result in left.values() if result["path"] == path]
         source = (copy.root / path).read_text() if (copy.root / path).exists() else ""
         wanted = {(result["operator"], result["key"]) for result in here}
+        lines, before = source.splitlines(), "\n".join(result["before"] for result in here)
         for mutant in mutants_of(copy.root, path) if source else []:
-            changed = mutant.applied(source) if mutant.operator in {operator for operator, _ in wanted} else None
+            likely = (
+                mutant.operator in {operator for operator, _ in wanted} and lines[mutant.line - 1].strip() in before
+            )
+            changed = mutant.applied(source) if likely else None
             if changed is None or (mutant.operator, key(mutant, source, changed)) not in wanted:
                 continue
             wanted.discard((mutant.operator, key(mutant, source, changed)))
@@ -198,7 +215,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--shard", default="0/1", help="which part of the sample, counted from 0 (default: 0/1)")
     parser.add_argument("--rooms", nargs="+", default=list(ROOMS), help="run, again: those in these rooms alone")
     parser.add_argument(
-        "--seconds", type=float, default=40, help="how long the tests of a mutant may take that nobody notices"
+        "--seconds",
+        type=float,
+        default=40,
+        help="how long the tests of a mutant may take that nobody notices; 0: those that were named alone",
     )
     parser.add_argument("--beyond", type=float, default=0, help="again: not those that so many seconds had room for")
     parser.add_argument("--folder", default=".mutation", help="where copies and results are kept (default: .mutation)")

@@ -31,6 +31,7 @@ OPTIONS: Final = ("-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:randoml
 PR_SET_CHILD_SUBREAPER: Final = 36
 
 ALL_PASSED: Final = "passed"
+HANGS: Final = "hang"
 SLOW: Final = 300.0
 """Seconds."""
 
@@ -158,7 +159,7 @@ class Copy:
             elif (status := os.waitpid(child, os.WNOHANG)) != (0, 0):
                 ended = status[1]
             elif time.monotonic() - since > limit:
-                return "hang", lines
+                return HANGS, lines
         if not os.WIFEXITED(ended):
             return "crash", lines
         return {0: ALL_PASSED, 1: "failed", 5: "none"}.get(os.WEXITSTATUS(ended), "broken"), lines

@@ -173,7 +173,7 @@ def _by_cosmic_ray(source: str) -> Iterator[tuple[str, int, Place]]:
     syntax, plugins = _cosmic("ast"), _cosmic("plugins")
     nodes: dict[str, list[Any]] = defaultdict(list)
     for node in syntax.ast_nodes(syntax.get_ast(source)):
-        if node.type not in PLAIN and getattr(node, "value", "") not in PUNCTUATION:
+        if node.type not in PLAIN and getattr(node, "value", "") not in PUNCTUATION and not _divides_parameters(node):
             nodes[node.type].append(node)
             nodes[""].append(node)
     for name in plugins.operator_names():
@@ -185,6 +185,12 @@ def _by_cosmic_ray(source: str) -> Iterator[tuple[str, int, Place]]:
         places = (place for fits in fitting for node in nodes[fits] for place in operator.mutation_positions(node))
         for occurrence, (start, _end) in enumerate(places):
             yield name, occurrence, start
+
+
+def _divides_parameters(node: Any) -> bool:
+    """Whether this is a `*` or `/` that stands alone among parameters, which cosmic-ray takes for an operator."""
+    following = node.get_next_leaf() if getattr(node, "value", "") in ("*", "/") else None
+    return following is not None and following.value in (",", ")")
 
 
 def _droppable_statements(tree: ast.Module) -> list[ast.stmt]:
@@ -250,6 +256,11 @@ def _for_readers(source: str) -> list[Range]:
             case ast.ClassDef():
                 nodes += [mark for mark in node.decorator_list if _name(mark) in FOR_READERS]
                 nodes += [node] if any(_name(base) == "Protocol" for base in node.bases) else []
+                # mypy sees who writes to what is frozen.
+                calls = [
+                    mark for mark in node.decorator_list if isinstance(mark, ast.Call) and _name(mark) == "dataclass"
+                ]
+                nodes += [word.value for call in calls for word in call.keywords if word.arg in ("frozen", "slots")]
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 nodes.append(node)
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))) if name in LOGGERS:

@@ -119,13 +119,16 @@ class Reach:
         self._read: dict[str, list[Test]] = {}
         self.refresh()
 
-    def refresh(self) -> None:
-        """Reads what has been recorded since."""
+    def refresh(self, copy: Copy | None = None) -> None:
+        """Reads what has been recorded since; of files that the copy has not, nothing."""
         paths = {path.name: path for path in sorted(self._folder.glob("*.json"))}
-        if paths.keys() == self._read.keys():
+        if paths.keys() == self._read.keys() and copy is None:
             return
         self._read = {name: self._read.get(name) or _tests(path) for name, path in paths.items()}
-        self.tests = [test for tests in self._read.values() for test in tests]
+        there = {file for tests in self._read.values() for file in {test.file for test in tests}}
+        if copy is not None:
+            there = {file for file in there if (copy.root / file).exists()}
+        self.tests = [test for tests in self._read.values() for test in tests if test.file in there]
 
     def is_recorded(self, copy: Copy, file: str) -> bool:
         return self._place(copy, file).exists()

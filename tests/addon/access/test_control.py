@@ -34,6 +34,7 @@ from addon.access.control import (
 from addon.access.guess_limits import GuessesInMemory
 from addon.access.locks import Lock
 from addon.access.passwords import AccessFault, PasswordHash, Unchecked
+from addon.net.clocks import Clocks
 from tests.addon.access.access_cases import (
     KEY,
     OTHER,
@@ -49,6 +50,7 @@ from tests.addon.access.access_cases import (
     visit,
 )
 from tests.addon.templates.test_templates import document
+from tests.waiting import rounds
 
 HTML = {b"accept": b"text/html,application/xhtml+xml"}
 
@@ -73,8 +75,7 @@ class Door:
             3600,
             self.executor,
             guesses=self.guesses,
-            now=self.clock,
-            clock=self.clock,
+            clocks=Clocks(self.clock, self.clock),
             check_password=self.check_password,
         )
 
@@ -338,9 +339,9 @@ async def test_a_tool_that_goes_away_does_not_end_the_try_of_the_others(executor
     attempt = access.check(which, how)
     assert isinstance(attempt, Attempt)
     one, other = (asyncio.create_task(access.settle(which, how, attempt)) for _ in range(2))
-    await asyncio.sleep(0)
+    await rounds()
     one.cancel()
-    await asyncio.sleep(0)
+    await rounds()
     go.set()
     assert await other == Granted()
     assert one.cancelled()
@@ -479,11 +480,10 @@ async def test_readers_of_other_sites_do_not_wait_behind_an_owner_of_many(execut
 
     locks = [lock(owner="mallory", repository=f"r{n}") for n in range(35)]
     tasks = [asyncio.create_task(attempt(each, n)) for n, each in enumerate(locks)]
-    await asyncio.sleep(0)
+    await rounds()
     mine = lock()
     reader = asyncio.create_task(attempt(mine, 99))
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await rounds(5)
     left = tasks[10:]
     for task in left:
         task.cancel()  # their clients leave: they are never hashed

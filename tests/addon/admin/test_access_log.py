@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 from addon.admin.access_formats import FORMATS, Entry, Seen, as_caddy, as_combined, as_json, network_of, seen
 from addon.admin.access_log import AccessLog
+from tests.waiting import wait_until
 
 AT = 1_800_000_000.25
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"
@@ -69,10 +69,7 @@ def test_lines_that_cannot_be_written_are_counted_and_said_once(caplog: pytest.L
     try:
         for count in (1, 2):
             record(log)
-            deadline = time.monotonic() + 30
-            while log.lost < count:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)  # a poll with a deadline: it is written by a thread
+            wait_until(lambda count=count: log.lost >= count, "a line that is lost")  # type: ignore[misc]
     finally:
         log.close()
     assert "No space left" in log.trouble
@@ -124,11 +121,11 @@ def test_of_an_address_only_its_network_is_told(address: str, network: str) -> N
 
 
 def lines_of(path: Path, count: int) -> list[str]:
-    deadline = time.monotonic() + 10
-    while not path.exists() or len(path.read_text().splitlines()) < count:
-        assert time.monotonic() < deadline, "the lines are not there"
-        time.sleep(0.01)
-    return path.read_text().splitlines()
+    def lines() -> list[str]:
+        return path.read_text().splitlines() if path.exists() else []
+
+    wait_until(lambda: len(lines()) >= count, f"{count} lines")
+    return lines()
 
 
 def test_a_file_that_is_renamed_is_followed_by_a_new_one_and_no_line_is_lost(tmp_path: Path) -> None:
@@ -137,13 +134,15 @@ def test_a_file_that_is_renamed_is_followed_by_a_new_one_and_no_line_is_lost(tmp
     record(log, path="/first")
     lines_of(path, 1)
     path.rename(old := tmp_path / "requests.log.1")
-    deadline = time.monotonic() + 10
     sent = 0
-    while not path.exists():
-        assert time.monotonic() < deadline
+
+    def written_anew() -> bool:
+        nonlocal sent
         record(log, path=f"/{sent}")
         sent += 1
-        time.sleep(0.05)
+        return path.exists()
+
+    wait_until(written_anew, "a new file")
     log.close()
     written = old.read_text().splitlines() + path.read_text().splitlines()
     assert len(written) == 1 + sent

@@ -20,15 +20,14 @@ from tests.addon.serving.pages import serving, start_forge
 async def test_sites_are_told_with_their_commit_size_hits_and_last_error(tmp_path: Path) -> None:
     blog = Site(tmp_path / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"12345"})
     Site(tmp_path / "bob" / "broken.git", {".pages": b"enabled: [\n", "public/index.html": b"x"})
-    forge = start_forge(tmp_path)
-    meter = AnswerMeter(lambda: 77.0)
-    async with serving(forge) as pages:
-        for owner, path in (("alice", "/blog/"), ("alice", "/blog/no"), ("bob", "/broken/"), ("zed", "/x/")):
-            request = pages.request(owner, path)
-            answer = await pages.server.answer(request)
-            meter.count(LANE, HTTP1, answer.status, answer.cache, answer.about, request.host or "", request.path)
-        found = {row["site"]: row for row in rows(pages.library, meter)}
-    forge.stop()
+    with start_forge(tmp_path) as forge:
+        meter = AnswerMeter(lambda: 77.0)
+        async with serving(forge) as pages:
+            for owner, path in (("alice", "/blog/"), ("alice", "/blog/no"), ("bob", "/broken/"), ("zed", "/x/")):
+                request = pages.request(owner, path)
+                answer = await pages.server.answer(request)
+                meter.count(LANE, HTTP1, answer.status, answer.cache, answer.about, request.host or "", request.path)
+            found = {row["site"]: row for row in rows(pages.library, meter)}
     assert set(found) == {"alice/blog", "bob/broken"}, "what is no site is not listed"
     assert found["alice/blog"]["commit"] == blog.head()
     assert (found["alice/blog"]["files"], found["alice/blog"]["bytes"], found["alice/blog"]["hits"]) == (1, 5, 2)

@@ -20,6 +20,7 @@ from addon.settings.schema import Settings
 from addon.shared.lookup import Key
 from addon.web.forwarding import Visitor
 from tests.addon.preview.recordings import pull_webhooks, webhooks
+from tests.waiting import rounds
 
 SECRET = "hook-secret"
 HOST = "pages.test"
@@ -46,7 +47,7 @@ class Taken:
             assert delivery.take(body[start : start + 1000]) == []
         delivery.take(b"")
         answer = await delivery.answer()
-        await asyncio.sleep(0)
+        await rounds()
         return answer
 
 

@@ -11,8 +11,8 @@ import pytest
 from addon.commands.cli import main
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import until
 from tests.resp.servers import Server
+from tests.waiting import until
 
 
 def settings_file(folder: Path, redis: Server | None) -> str:

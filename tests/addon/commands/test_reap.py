@@ -21,10 +21,10 @@ from addon.preview.faults import html_instead
 from addon.preview.forge import Forge
 from addon.settings.schema import Settings
 from addon.shared.domain_records import Claim, SiteDomains, read_record, record_of
-from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import routers
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 HOUR, DAY = 3600.0, 86_400.0
 NOW = 1_790_000_000.0
@@ -83,11 +83,9 @@ def blog(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def forge(tmp_path: Path, blog: Site) -> Iterator[Forge]:
+def root(tmp_path: Path, blog: Site) -> Path:
     Site(tmp_path / "forge" / "bob" / "many.git", {".pages": b"enabled: true\n", "public/index.html": b"Many"}).close()
-    forge = start_forge(tmp_path / "forge")
-    yield forge
-    forge.stop()
+    return tmp_path / "forge"
 
 
 @pytest.fixture
@@ -416,7 +414,7 @@ def test_an_interrupt_is_130_and_frees_nothing(reap: Reap, redis: Server, forge:
     with forge.fault(r"/repos/bob/many$", hang=True):
         command = [sys.executable, "-m", "addon.commands.cli", "reap", "--config", str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            wait_until(lambda: forge.count(r"/repos/bob/many$"), 30, "a question to the forge")
+            wait_until(lambda: forge.count(r"/repos/bob/many$"), "a question to the forge")
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)
     assert process.returncode == 130

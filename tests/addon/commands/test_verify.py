@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,16 @@ import pytest
 
 from addon.commands.cli import main
 from addon.preview.forge import Forge
-from tests.addon.domains.name_server import NameServer, name_server
-from tests.addon.preview.running import start_forge
+from tests.addon.domains.name_server import NameServer
 from tests.addon.preview.sites import Site
 
 HOST = "www.example.org"
 
 
 @pytest.fixture
-def names() -> Iterator[NameServer]:
-    with name_server() as server:
-        yield server
-
-
-@pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
+def root(tmp_path: Path) -> Path:
     Site(tmp_path / "forge" / "Alice" / "Blog.git", {".pages": b"custom_domain: www.example.org\n"})
-    forge = start_forge(tmp_path / "forge")
-    yield forge
-    forge.stop()
+    return tmp_path / "forge"
 
 
 @pytest.fixture

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from addon.domains.report import Report
+from addon.net.clocks import Clocks
 from addon.preview.forge import Forge
 from addon.shared.mappings import Mapping
 from addon.wiring import open_registration
 from tests.addon.preview.sites import Site
-from tests.addon.shared.nodes import Node, Place, until
+from tests.addon.shared.nodes import Node, Place
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
+from tests.waiting import until
 
 
 class Word(NamedTuple):
@@ -56,7 +58,7 @@ class Proxy(Node):
         # Routers are another matter, and have tests of their own.
         super().__init__(forge_url, redis, folder, **{"traefikRedisRouterEnabled": False, **options})
         self.dns = dns
-        told = replace(self.sources, now=lambda: time.time() + self.skipped)
+        told = replace(self.sources, clocks=Clocks(self.clock, lambda: time.time() + self.skipped))
         self.registration = open_registration(self._closing, told, self.store, self.domains, dns)
         self.registry = self.registration.registry
         self.server.visited = self.registration.visited

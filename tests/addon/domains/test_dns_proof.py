@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import dns.message
@@ -18,19 +17,13 @@ from addon.domains.dns import Dns, DnsSilence
 from addon.domains.dns_proof import DnsProver, Verdict, keyed_proof
 from addon.settings.schema import Settings
 from addon.shared.mappings import Mapping
-from tests.addon.domains.name_server import NameServer, name_server
+from tests.addon.domains.name_server import NameServer
 
 PAGES_DOMAIN = "pages.test"
 DOMAIN = "www.example.org"
 PLAIN = "bovine-pages-verification=" + hashlib.sha256(b"Alice/Blog").hexdigest()
 LOWER = "bovine-pages-verification=" + hashlib.sha256(b"alice/blog").hexdigest()
 KEY = "a long key"
-
-
-@pytest.fixture
-def names() -> Iterator[NameServer]:
-    with name_server() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from tests.addon.domains.conftest import MakeStore
 from tests.addon.domains.test_store import HOST, taking
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 STEPS = [Step("custom_domain:new", b"-", b"=alice:blog", 0), Step("old", b"=1", b"-", 0), Step("kept", b"=1", b"=2", 0)]
 
@@ -41,8 +42,8 @@ class Mortal(RoundTrips):
 
 
 @pytest.fixture
-def cluster(_started: Callable[[str], Server | Cluster]) -> Cluster:
-    found = _started("cluster")
+def cluster(started: Callable[[str], Server | Cluster]) -> Cluster:
+    found = started("cluster")
     assert isinstance(found, Cluster)
     found.ask("SET", "old", "1")
     found.ask("SET", "kept", "1")
@@ -100,7 +101,10 @@ def test_who_sleeps_through_his_turn_changes_nothing_when_he_wakes(
     entry = journal.begin(sleeper)
     assert entry is not None
     monkeypatch.setattr(journal, "CLOCKS_DIFFER", 0.0)
-    time.sleep(0.01)  # the clock of the server is to pass the end of the turn
+    turn = cluster.ask("GET", NAME)
+    assert isinstance(turn, bytes)
+    end = int(re.findall(rb'"until":([0-9]+)', turn)[0])
+    wait_until(lambda: time.time() * 1000 > end + 1, "the end of the turn by the clock that the servers have, too")
     with pytest.raises(NoAnswer):
         journal.carry_out(sleeper, entry, STEPS)
     assert values(cluster) == BEFORE

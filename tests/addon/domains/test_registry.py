@@ -11,8 +11,8 @@ import pytest
 
 from addon.preview.forge import Forge
 from tests.addon.domains.registering import Dns, MakeProxy, Owners, Word, keys_of
-from tests.addon.shared.nodes import until
 from tests.resp.servers import Server
+from tests.waiting import until
 
 HOST = "blog.example.org"
 

@@ -14,9 +14,9 @@ from addon.domains.store import DomainStore
 from addon.preview.forge import Forge
 from addon.shared.mappings import Mapping
 from tests.addon.domains.registering import Dns, MakeProxy, Owners, keys_of
-from tests.addon.shared.nodes import until
 from tests.config.traefik_reading import PLUGIN_REDIS, fill
 from tests.resp.servers import Server
+from tests.waiting import until
 
 HOST = "blog.example.org"
 PAGES = f"custom_domain: {HOST}\nenable_branches: [dev]\n"

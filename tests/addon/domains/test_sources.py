@@ -7,7 +7,6 @@ In front of a real forge, over memory and over Valkey, with the registry of doma
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from addon.web.forwarding import Visitor
 from tests.addon.domains.registering import MakeProxy, Owners, Proxy
 from tests.addon.preview.sites import Site
 from tests.resp.servers import Server
+from tests.waiting import becomes
 
 HOME = b"<h1>Home</h1>"
 PASSWORD = hashlib.sha256(b"letmein").hexdigest()
@@ -55,17 +55,16 @@ async def told(node: Proxy, host: str, target: str, *, secure: bool = True) -> s
     return f"{found.status} {where.decode() if where else found.body.decode()[:40]}"
 
 
-async def becomes(node: Proxy, target: str, expected: str, within: bytes = b"") -> None:
+async def comes_to(node: Proxy, target: str, expected: str, within: bytes = b"") -> None:
     """What alice's host comes to show after a push, whoever is told of it when."""
     await node.library.purge(("alice", "blog"))
-    last = ""
-    for _ in range(500):
+
+    async def shown() -> str:
         found = await answer(node, "alice", target)
-        last = f"{found.status} {found.body.decode()[:40]}"
-        if last.startswith(expected) and within in found.body:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{last} instead of {expected}")
+        text = f"{found.status} {found.body.decode()[:40]}"
+        return expected if text.startswith(expected) and within in found.body else text
+
+    await becomes(shown, expected)
 
 
 def header(found: Answer, name: str) -> str | None:
@@ -85,7 +84,7 @@ async def test_root_names_the_folder_that_is_served(proxy: MakeProxy, owners: Ow
             await node.settled()
     site.commit({".pages": b"root: docs/x\n"})
     node = proxy(server)
-    await becomes(node, "/blog/y.txt", "200 y")
+    await comes_to(node, "/blog/y.txt", "200 y")
 
 
 async def test_a_whole_repository_shows_nothing_that_governs_it(
@@ -115,11 +114,11 @@ async def test_branch_names_the_branch_that_is_served_and_the_default_one_govern
             await node.settled()
     site.commit({"index.html": b"new"}, branch="gh-pages")
     node = proxy(server)
-    await becomes(node, "/blog/", "200 new")
+    await comes_to(node, "/blog/", "200 new")
     site.commit({".pages": pages})
-    await becomes(node, "/blog/", "401")
+    await comes_to(node, "/blog/", "401")
     site.commit({".pages": b"branch: none\n"})
-    await becomes(node, "/blog/", "404", b"there is no such branch")
+    await comes_to(node, "/blog/", "404", b"there is no such branch")
 
 
 async def test_a_change_of_root_moves_the_branch_though_its_commit_is_the_same(
@@ -130,7 +129,7 @@ async def test_a_change_of_root_moves_the_branch_though_its_commit_is_the_same(
     node = proxy(server)
     assert await told(node, "alice", "/blog/") == f"200 {HOME.decode()}"
     site.commit({".pages": b"branch: gh-pages\nroot: sub\n"})
-    await becomes(node, "/blog/", "200 sub")
+    await comes_to(node, "/blog/", "200 sub")
 
 
 @pytest.mark.parametrize(
@@ -157,10 +156,10 @@ async def test_a_repository_as_it_lies_elsewhere_is_a_site_where_the_operator_wa
     name = branch.replace("_", "-")
     # A `.pages` there would lock nothing: it is refused, not passed over.
     site.commit({".pages": f"password: {PASSWORD}\n".encode()}, branch=name)
-    await becomes(node, "/blog/", "500", b"default branch")
+    await comes_to(node, "/blog/", "500", b"default branch")
     # And one on the default branch decides.
     site.commit({".pages": b"enabled: false\n"})
-    await becomes(node, "/blog/", "404")
+    await comes_to(node, "/blog/", "404")
 
 
 async def test_the_first_repository_that_is_a_site_is_the_owners_root(proxy: MakeProxy, owners: Owners) -> None:

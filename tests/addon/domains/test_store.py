@@ -13,9 +13,9 @@ from addon.domains.store import NO_ANSWER, DomainStore, StoreAway
 from addon.domains.transactions import OTHER_KIND, Planned, View, Writes
 from addon.shared.mappings import Mapping, forward_key
 from tests.addon.domains.conftest import MakeStore
-from tests.addon.shared.nodes import until
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
+from tests.waiting import until
 
 HOST = "blog.example.org"
 

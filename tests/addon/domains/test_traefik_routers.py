@@ -2,7 +2,6 @@
 # Copyright (C) 2026 the contributors
 """Routers follow their mappings in a real Valkey and Redis, in one step each."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ from addon.settings.schema import Settings
 from tests.addon.domains.conftest import MakeStore
 from tests.addon.domains.registering import Dns, MakeProxy, Owners
 from tests.config.traefik_reading import read_tree, routers
-from tests.resp.servers import Server, wait_until
+from tests.resp.servers import Server
+from tests.waiting import until
 
 PLUGIN = frozenset({"pages-server@file"})
 
@@ -80,7 +80,7 @@ async def test_what_redis_missed_it_gets_when_it_is_back(
     own_redis.pause()
     await each.publish(["www.example.net"])
     own_redis.resume()
-    await asyncio.to_thread(wait_until, lambda: routers(own_redis, middlewares=PLUGIN), 10.0, "a router")
+    await until(lambda: routers(own_redis, middlewares=PLUGIN), "a router")
     assert set(routers(own_redis, middlewares=PLUGIN)) == {"custom-www-example-net"}
 
 

@@ -40,17 +40,7 @@ from tests.addon.forgejo.lying_forge import (
     changed,
     stream_large,
 )
-from tests.addon.net.scripted import (
-    HTML,
-    TEXT,
-    Seen,
-    always,
-    api_error,
-    as_json,
-    http,
-    in_turn,
-    scripted,
-)
+from tests.addon.net.scripted import HTML, TEXT, Seen, always, api_error, as_json, http, in_turn, scripted
 
 # Lies about the repository and its branch
 

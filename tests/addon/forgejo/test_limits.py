@@ -9,8 +9,7 @@ import base64
 import json
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Coroutine
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -29,19 +28,10 @@ from addon.forgejo.client import (
 from addon.forgejo.limits import Breaker, Places, Slots
 from addon.library.memory import SingleFlight
 from addon.net.turns import on_account
-from tests.addon.conftest import Clock, Connect
+from tests.addon.conftest import Clock, Connect, Counting
 from tests.addon.forgejo.lying_forge import BLOBS, COMMIT, FILES, KNOWN, LARGE, WANTED, blob_id, but, honest
-from tests.addon.net.scripted import (
-    Seen,
-    always,
-    api_error,
-    as_json,
-    eventually,
-    http,
-    in_turn,
-    scripted,
-    silence,
-)
+from tests.addon.net.scripted import Answer, Seen, always, api_error, as_json, http, in_turn, scripted, silence
+from tests.waiting import at_rest, rounds, until
 
 
 async def outcome(question: Coroutine[Any, Any, object]) -> object:
@@ -76,7 +66,7 @@ async def test_a_thousand_unknown_names_do_not_delay_a_known_site(connect: Conne
             asyncio.ensure_future(outcome(forgejo.repository("nobody", f"n{number}", known=False)))
             for number in range(1000)
         ]
-        assert await eventually(lambda: running == 4)
+        await until(lambda: running == 4)
         slowest = 0.0
         for _ in range(50):
             started = time.perf_counter()
@@ -105,25 +95,30 @@ async def test_unknown_names_are_answered_while_known_ones_press(connect: Connec
                 await forgejo.repository("alice", "blog")
 
         pressing = [asyncio.ensure_future(press()) for _ in range(3)]
-        assert await eventually(lambda: len(server.requests) > 2)
+        await until(lambda: len(server.requests) > 2)
         with pytest.raises(NotFound):
             await forgejo.repository("nobody", "n", known=False)
         done.set()
         await asyncio.gather(*pressing)
 
 
-async def test_no_more_calls_run_than_allowed_and_as_many_wait_as_will_be_in_time(connect: Connect) -> None:
-    gate = asyncio.Event()
+def behind(gate: asyncio.Event) -> Answer:
+    """Honest answers once the gate is open."""
 
     async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
         await gate.wait()
         return honest(seen)
 
-    async with scripted(answer) as server:
+    return answer
+
+
+async def test_no_more_calls_run_than_allowed_and_as_many_wait_as_will_be_in_time(connect: Connect) -> None:
+    gate = asyncio.Event()
+    async with scripted(behind(gate)) as server:
         forgejo = connect(server, concurrency=2)
         # 150 small files at once, as a gallery asks for them: all of them are done in a moment, so none is refused.
         calls = [asyncio.ensure_future(outcome(forgejo.repository("alice", "blog"))) for _ in range(150)]
-        assert await eventually(lambda: len(server.requests) == 2)
+        await until(lambda: len(server.requests) == 2)
         assert not any(call.done() for call in calls)
         gate.set()
         answers = await asyncio.gather(*calls)
@@ -142,7 +137,7 @@ async def test_the_calls_of_one_owner_do_not_delay_those_of_another(connect: Con
     async with scripted(answer) as server:
         forgejo = connect(server, concurrency=4)
         flood = [asyncio.ensure_future(outcome(forgejo.repository("mallory", f"r{n}"))) for n in range(200)]
-        assert await eventually(lambda: len(server.requests) == 3)  # of four: one place is left for others
+        await until(lambda: len(server.requests) == 3)  # of four: one place is left for others
         for _ in range(20):
             assert (await forgejo.repository("alice", "blog")).name == "blog"
         assert len(server.requests) == 3 + 20
@@ -152,27 +147,22 @@ async def test_the_calls_of_one_owner_do_not_delay_those_of_another(connect: Con
 
 async def test_a_call_for_which_nobody_waits_any_more_is_not_made(connect: Connect) -> None:
     gate = asyncio.Event()
-
-    async def answer(seen: Seen, writer: asyncio.StreamWriter) -> bytes | None:
-        await gate.wait()
-        return honest(seen)
-
-    async with scripted(answer) as server:
+    async with scripted(behind(gate)) as server:
         forgejo = connect(server, concurrency=1)
         flights: SingleFlight[int] = SingleFlight()
         holder = asyncio.ensure_future(forgejo.repository("alice", "blog"))
-        assert await eventually(lambda: len(server.requests) == 1)
+        await until(lambda: len(server.requests) == 1)
         waiters = [
             asyncio.ensure_future(flights.do(number % 5, lambda: forgejo.repository("alice", "blog")))
             for number in range(10)
         ]
-        await asyncio.sleep(0)
+        await rounds()
         for waiter in waiters[:9]:
             waiter.cancel()
         await asyncio.gather(*waiters[:9], return_exceptions=True)
         gate.set()
         await asyncio.gather(holder, waiters[9])
-        assert await eventually(lambda: not len(flights))
+        await until(lambda: not len(flights))
         assert len(server.requests) == 2
 
 
@@ -192,7 +182,7 @@ async def test_cancelled_calls_free_their_place_and_close_their_connection(conne
         for _ in range(5):
             before = len(server.requests)
             hanging = [asyncio.ensure_future(forgejo.repository("alice", "hang")) for _ in range(5)]
-            assert await eventually(lambda before=before: len(server.requests) == before + 2)  # type: ignore[misc]
+            await until(lambda before=before: len(server.requests) == before + 2)  # type: ignore[misc]
             for call in hanging:
                 call.cancel()
             assert await asyncio.gather(*hanging, return_exceptions=True)
@@ -211,13 +201,13 @@ async def test_places_are_never_lost_whatever_is_cancelled_when() -> None:
             assert slots.turns.busy <= 3
             assert slots.strangers.busy <= 1
             for _ in range(hold):
-                await asyncio.sleep(0)
+                await rounds()
 
     for step in range(200):
         tasks = [asyncio.ensure_future(work(number % 3 != 0, number % 4)) for number in range(12)]
         for turn in range(6):
             tasks[(step * 7 + turn * 5) % 12].cancel()
-            await asyncio.sleep(0)
+            await rounds()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (slots.turns.busy, slots.strangers.busy, slots.turns.waiting, slots.strangers.waiting) == (0, 0, 0, 0)
 
@@ -314,7 +304,7 @@ async def test_only_one_probe_is_out_at_a_time_and_a_cancelled_one_makes_room(co
             clock.now += 11
             before = len(server.requests)
             probe = asyncio.ensure_future(forgejo.repository("alice", "blog"))
-            assert await eventually(lambda before=before: len(server.requests) == before + 1)  # type: ignore[misc]
+            await until(lambda before=before: len(server.requests) == before + 1)  # type: ignore[misc]
             for _ in range(3):
                 assert await outcome(forgejo.repository("alice", "blog")) is Unreachable
             assert len(server.requests) == before + 1
@@ -410,23 +400,20 @@ async def test_two_hundred_slow_readers_hold_no_place_and_stop_the_server(connec
         readers = []
         for _ in range(200):
             readers.append(asyncio.ensure_future(read_slowly()))
-            assert await eventually(lambda: entered == len(readers))
+            await until(lambda: entered == len(readers))
         assert forgejo._calls.slots.turns.busy == 0
         for _ in range(20):
             assert (await forgejo.repository("alice", "blog")).name == "blog"
         with pytest.raises(Overloaded):
             await read_slowly()
-        before = -1
-        while sum(sent.values()) != before:  # until the server is found where it was a tenth of a second ago
-            before = sum(sent.values())
-            await asyncio.sleep(0.1)
+        await at_rest(lambda: sum(sent.values()))
         assert max(sent.values()) < 8 * 1024 * 1024  # the kernel's buffers
         for reader in readers[:100]:
             reader.cancel()
         leave.set()
         await asyncio.gather(*readers, return_exceptions=True)
         assert forgejo._calls.places.taken == 0
-        assert await eventually(lambda: forgejo._calls.http.connections <= 1)
+        await until(lambda: forgejo._calls.http.connections <= 1)
 
 
 async def test_a_stream_that_cannot_begin_takes_no_place(connect: Connect) -> None:
@@ -471,16 +458,6 @@ async def test_a_stream_that_trickles_is_ended_and_a_slow_reader_is_not(connect:
 # Work on the loop
 
 
-class Counting(ThreadPoolExecutor):
-    """Counts what it was given."""
-
-    submitted = 0
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.submitted += 1
-        return super().submit(function, *args, **kwargs)
-
-
 async def test_large_answers_are_taken_apart_by_the_executor(connect: Connect) -> None:
     with Counting(1) as executor:
         async with scripted(but("^$", None)) as server:
@@ -512,12 +489,12 @@ async def test_without_an_executor_a_large_answer_lets_others_run() -> None:
         nonlocal longest
         while True:
             started = time.perf_counter()
-            await asyncio.sleep(0)
+            await rounds()
             longest = max(longest, time.perf_counter() - started)
 
     body = json.dumps(document).encode()
     watching = asyncio.ensure_future(watch())
-    await asyncio.sleep(0)
+    await rounds()
     started = time.perf_counter()
     _, blobs = await forgejo._objects._decoded(body, {blob_id(data): len(data)}, many=False)
     took = time.perf_counter() - started

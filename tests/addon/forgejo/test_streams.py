@@ -20,14 +20,22 @@ from addon.forgejo.lfs import LfsPointer, lfs_pointer
 from addon.preview.forge import Forge
 from tests.addon.conftest import Connect, StartForge
 from tests.addon.forgejo.lying_forge import blog_tree, streamed
-from tests.addon.net.scripted import always, eventually, http, scripted
+from tests.addon.net.scripted import always, http, scripted
 from tests.addon.preview.fixtures import LFS_OBJECT, noise
 from tests.addon.preview.sites import Site
+from tests.waiting import until
 
 # Large files
 
 
 BIG = noise(11 * 1024 * 1024, 11)
+
+
+async def part_of_big(forgejo: Forgejo, start_at: int, end: int | None) -> bytes:
+    """A part of the large file of the blog, streamed."""
+    repository, tree = await blog_tree(forgejo)
+    entry = next(entry for entry in tree.entries if entry.path == "public/big.dat")
+    return await streamed(forgejo, repository, tree.commit, entry, start_at, end)
 
 
 @pytest.mark.parametrize(
@@ -38,9 +46,7 @@ async def test_a_large_file_is_streamed_whole_and_in_parts(
     forge: Forge, connect: Connect, start_at: int, end: int | None
 ) -> None:
     forgejo = connect(forge)
-    repository, tree = await blog_tree(forgejo)
-    entry = next(entry for entry in tree.entries if entry.path == "public/big.dat")
-    assert await streamed(forgejo, repository, tree.commit, entry, start_at, end) == BIG[start_at:end]
+    assert await part_of_big(forgejo, start_at, end) == BIG[start_at:end]
     assert forgejo.calls == 4
 
 
@@ -48,11 +54,8 @@ async def test_a_large_file_is_streamed_whole_and_in_parts(
 async def test_a_range_that_is_none_is_the_callers_fault(
     forge: Forge, connect: Connect, start_at: int, end: int | None
 ) -> None:
-    forgejo = connect(forge)
-    repository, tree = await blog_tree(forgejo)
-    entry = next(entry for entry in tree.entries if entry.path == "public/big.dat")
     with pytest.raises(ValueError, match="no range"):
-        await streamed(forgejo, repository, tree.commit, entry, start_at, end)
+        await part_of_big(connect(forge), start_at, end)
 
 
 async def test_every_file_can_be_streamed_whatever_its_name(forge: Forge, connect: Connect) -> None:
@@ -94,7 +97,7 @@ async def test_a_reader_that_leaves_a_stream_closes_its_connection(forge: Forge,
             repository, path=entry.path, commit=tree.commit, id=entry.id, size=entry.size
         ) as chunks:
             assert BIG.startswith(await anext(chunks))
-    assert await eventually(lambda: forge.in_flight == 0)
+    await until(lambda: forge.in_flight == 0)
     assert forge.bytes_sent < 3 * len(BIG)
 
 

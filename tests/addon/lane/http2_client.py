@@ -15,8 +15,9 @@ import h2.connection
 import h2.events
 
 from addon.lane.http2.frames import GOAWAY, HEAD_SIZE, unpack_head
-from tests.addon.lane.lane_running import DEADLINE, HOST, RunningLane
+from tests.addon.lane.lane_running import HOST, RunningLane
 from tests.addon.net.tls_wire import client_context, open_secure
+from tests.waiting import until
 
 
 class Answered:
@@ -81,9 +82,7 @@ class Http2Client:
         self.flush()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(DEADLINE):
-            while not condition():  # noqa: ASYNC110 -- several things may make it so
-                await asyncio.sleep(0.005)
+        await until(condition)
 
     async def answer(self, stream: int) -> Answered:
         """Wait for the end of an answer."""

@@ -27,6 +27,7 @@ from addon.web.forwarding import Forwarding
 from addon.web.prepared_answers import Basis
 from addon.web.routing import Route, route
 from tests.addon.net.tls_wire import client_context, open_secure
+from tests.waiting import rounds, until
 
 HOST = "alice.pages.test"
 FORGEJO = "git.test"
@@ -147,7 +148,7 @@ class Pages:
                 part = BIG[: min(left, self.chunk)]
                 left -= len(part)
                 yield part
-                await asyncio.sleep(0)
+                await rounds()
             if path == "/cut":
                 raise ServerTrouble("made up")
 
@@ -210,9 +211,7 @@ class RunningLane:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so."""
-        async with asyncio.timeout(DEADLINE):
-            while not condition():  # noqa: ASYNC110 -- the lane has no event for it
-                await asyncio.sleep(0.005)
+        await until(condition)
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> bytes:
@@ -241,8 +240,7 @@ async def running_lane(*, certificates: Certificates | None = None, **options: o
     finally:
         listener.close()
         lane.close()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await rounds(2)
 
 
 def get(path: str, *fields: str, method: str = "GET", version: str = "1.1", host: str = HOST) -> bytes:

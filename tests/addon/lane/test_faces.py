@@ -30,11 +30,10 @@ BUNDLE = b"".join(b"export const n%x = %d;\n" % (number, number) for number in r
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faces]:
     root = tmp_path_factory.mktemp("forge")
     Site(root / "compress" / "large.git", {".pages": b"enabled: true\n", "public/bundle.js": BUNDLE})
-    forge = everything_forge(root)
-    options = {"forgejoPublicHost": FORGEJO, "cacheTTL": 3600}
-    with both_faces(tmp_path_factory, forge, **options) as faces:
-        yield faces
-    forge.stop()
+    with everything_forge(root) as forge:
+        options = {"forgejoPublicHost": FORGEJO, "cacheTTL": 3600}
+        with both_faces(tmp_path_factory, forge, **options) as faces:
+            yield faces
 
 
 def test_the_lane_is_what_answers_where_it_is_on(faces: Faces) -> None:

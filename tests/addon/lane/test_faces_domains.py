@@ -15,7 +15,8 @@ from tests.addon.lane.faces import CONDITIONS, ENCODINGS, METHODS, Client, Faces
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.integration.running import PAGES_DOMAIN, Proxy
-from tests.resp.servers import Server, start_valkey, wait_until
+from tests.resp.servers import Server, start_valkey
+from tests.waiting import wait_until
 
 OPEN, LOCKED = "www.open.example", "locked.example"
 PASSWORD, BRANCHES_PASSWORD = "open sesame", "and for branches"
@@ -73,18 +74,17 @@ def redis() -> Iterator[Server]:
 def faces(tmp_path_factory: pytest.TempPathFactory, redis: Server) -> Iterator[Faces]:
     root = tmp_path_factory.mktemp("forge")
     make_sites(root)
-    forge = start_forge(root)
-    options = {
-        "redisHost": redis.host,
-        "redisPort": redis.port,
-        "redisTimeout": "5s",
-        "cacheTTL": 3600,
-        "authSecretKey": "k" * 32,
-        "trustedProxies": ["loopback"],
-    }
-    with both_faces(tmp_path_factory, forge, **options) as faces:
-        yield faces
-    forge.stop()
+    with start_forge(root) as forge:
+        options = {
+            "redisHost": redis.host,
+            "redisPort": redis.port,
+            "redisTimeout": "5s",
+            "cacheTTL": 3600,
+            "authSecretKey": "k" * 32,
+            "trustedProxies": ["loopback"],
+        }
+        with both_faces(tmp_path_factory, forge, **options) as faces:
+            yield faces
 
 
 PATHS = [
@@ -230,4 +230,4 @@ def becomes(client: Client, host: str, code: int, text: bytes) -> None:
         status, _, body = client.ask(request("GET", host, "/"))
         return status == code and text in body
 
-    wait_until(so, what=f"{code} with {text!r} of {host}")
+    wait_until(so, f"{code} with {text!r} of {host}")

@@ -25,7 +25,7 @@ from tests.addon.preview.odd_pages import OddForge
 from tests.addon.preview.running import everything_forge, start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.preview.smart_http import WebFace
-from tests.integration.running import PAGES_DOMAIN, Proxy, running_proxy
+from tests.integration.running import PAGES_DOMAIN, Proxy, exchanged, running_proxy
 from tests.integration.through import git
 from tests.ports import free_port
 
@@ -51,12 +51,7 @@ class Secured(NamedTuple):
     def raw(self, data: bytes, timeout: float = 20.0) -> bytes:
         """As `Proxy.raw`, over TLS."""
         with self.connect(timeout=timeout) as connection:
-            connection.sendall(data)
-            received = b""
-            with contextlib.suppress(TimeoutError, ConnectionResetError):
-                while chunk := connection.recv(65536):
-                    received += chunk
-            return received
+            return exchanged(connection, data)
 
 
 @contextlib.contextmanager
@@ -74,9 +69,8 @@ def secured(folder: Path, forge: str, **options: object) -> Iterator[Secured]:
 
 @pytest.fixture(scope="module")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    forge = everything_forge(tmp_path_factory.mktemp("forge"))
-    yield forge
-    forge.stop()
+    with everything_forge(tmp_path_factory.mktemp("forge")) as forge:
+        yield forge
 
 
 @pytest.fixture(scope="module")

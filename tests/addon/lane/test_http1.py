@@ -30,6 +30,7 @@ from tests.addon.lane.lane_running import (
     unchunked,
 )
 from tests.addon.net.tls_wire import make_pair
+from tests.waiting import becomes, rounds, until
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ async def test_a_request_may_arrive_byte_by_byte() -> None:
         for byte in get("/hit", "Accept: */*", LAST):
             writer.write(bytes((byte,)))
             await writer.drain()
-            await asyncio.sleep(0)
+            await rounds()
         assert answers(await reader.read())[0][2] == b"GET /hit"
 
 
@@ -217,7 +218,7 @@ async def test_what_brings_a_small_body_is_answered_here_and_what_follows_it_too
             for piece in [each[:-1], each[-1:]] if slow else [each]:
                 writer.write(piece)
                 await writer.drain()
-                await asyncio.sleep(0.002 if slow else 0)  # so that it comes in pieces, as likely as not
+                await rounds(5 if slow else 1)  # so that it comes in pieces
         writer.write_eof()  # and all of it is answered
         found = answers(await asyncio.wait_for(reader.read(-1), DEADLINE))
         writer.close()
@@ -354,11 +355,14 @@ async def test_a_head_that_takes_too_long_is_answered_408_however_steadily_it_co
         writer.write(get("/hit"))
         began = asyncio.get_running_loop().time()
         answer = asyncio.create_task(reader.read())
-        for byte in get("/", "X: " + "a" * 1000):
-            if answer.done() or writer.is_closing():
-                break
-            writer.write(bytes((byte,)))
-            await asyncio.sleep(0.01)
+        head = iter(get("/", "X: " + "a" * 10_000))
+
+        def is_answered() -> bool:
+            if not writer.is_closing():
+                writer.write(bytes((next(head),)))
+            return answer.done()
+
+        await until(is_answered)
         received = answers(await asyncio.wait_for(answer, DEADLINE))
         assert [status for status, _, _ in received] == [200, 408]
         assert asyncio.get_running_loop().time() - began < 2.0
@@ -429,7 +433,7 @@ async def test_what_is_sent_behind_the_last_request_costs_no_answer(path: str, m
         await running.until(lambda: connection._requests > 0)
         for _ in range(50):
             writer.write(get("/more") * 10)
-            await asyncio.sleep(0)
+            await rounds()
         cast(asyncio.Transport, writer.transport).resume_reading()
         received = answers(await asyncio.wait_for(reader.read(), DEADLINE))
         size = len(BIG) if path in ("/big", "/stream") else len(f"GET {path}")
@@ -647,7 +651,7 @@ async def test_a_reset_in_the_middle_of_anything_harms_nobody() -> None:
             for _ in range(5):
                 _, writer = await running.connect()
                 writer.write(get(path) * 50)
-                await asyncio.sleep(0)
+                await rounds()
                 reset(writer)
         await running.until(lambda: len(running.lane) == 0)
         assert answers(await running.talk(get("/hit", LAST)))[0][0] == 200
@@ -718,9 +722,11 @@ async def test_a_request_that_comes_again_byte_for_byte_is_answered_as_the_first
             return answers(head + b"GET /hit")[0][1]
 
         first = await ask()
-        async with asyncio.timeout(DEADLINE):
-            while (await ask())["date"] == first["date"]:  # noqa: ASYNC110 -- the clock has no event
-                await asyncio.sleep(0.1)
+
+        async def another_date() -> bool:
+            return (await ask())["date"] != first["date"]
+
+        await becomes(another_date, True, pause=0.1)
         assert len(pages.seen) == 1
         pages.facts.put(("site", "alice", "x"), object(), 0)
         await ask()
@@ -829,8 +835,7 @@ async def test_the_end_waits_for_who_was_accepted_a_moment_ago() -> None:
     async with running_lane() as running:
         with socket.create_connection(("127.0.0.1", running.port)) as client:
             client.sendall(get("/hit"))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await rounds(2)
             assert len(running.lane) == 0  # the loop has accepted it, and said nothing of it yet
             await asyncio.wait_for(running.lane.aclose(DEADLINE), DEADLINE)
             client.setblocking(False)
@@ -884,12 +889,12 @@ async def test_a_head_that_does_not_end_has_its_time_on_a_connection_that_was_ha
         await running.until(lambda: running.lane.handed_over == 1)
         running.lane.serving(peer, True)  # its head was read
         running.lane.serving(peer, False)  # and it was answered
-        for _ in range(50):  # the next one comes a byte at a time
-            if not running.lane.connections_of("127.0.0.1"):
-                break
-            writer.write(b"G")
-            await asyncio.sleep(0.05)  # the interval itself
-        assert running.lane.connections_of("127.0.0.1") == 0
+
+        def is_cut() -> bool:
+            writer.write(b"G")  # the next one comes a byte at a time
+            return running.lane.connections_of("127.0.0.1") == 0
+
+        await until(is_cut, "the end of a head that does not end", 30)
 
 
 async def test_who_is_being_answered_elsewhere_may_be_silent_and_who_was_has_the_idle_time() -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,13 +35,6 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def forge(root: Path) -> Iterator[Forge]:
-    running = start_forge(root)
-    yield running
-    running.stop()
-
-
 async def test_a_cold_site_costs_repository_branch_tree_and_one_batch(forge: Forge) -> None:
     async with serving(forge) as pages:
         reply = await pages.get("alice", "/blog/")
@@ -57,8 +49,7 @@ async def test_a_cold_site_costs_repository_branch_tree_and_one_batch(forge: For
 
 @pytest.mark.parametrize("flavour", [FORGEJO_11, GITEA], ids=["Forgejo 11", "Gitea"])
 async def test_where_there_are_no_batches_each_blob_is_one_call(root: Path, flavour: Flavour) -> None:
-    forge = start_forge(root, flavour=flavour)
-    try:
+    with start_forge(root, flavour=flavour) as forge:
         async with serving(forge) as pages:
             await pages.get("alice", "/blog/")
             asked = pages.asked()
@@ -67,8 +58,6 @@ async def test_where_there_are_no_batches_each_blob_is_one_call(root: Path, flav
             assert len(asked) == 3 + 1 + 2
             await pages.get("alice", "/")
             assert pages.count() == 3 + 1  # its `.pages` is the same blob
-    finally:
-        forge.stop()
 
 
 async def test_the_second_page_of_a_known_site_costs_its_blob(forge: Forge) -> None:
@@ -93,10 +82,17 @@ async def test_what_is_in_memory_costs_nothing(forge: Forge) -> None:
         assert pages.count() == 0
 
 
-@pytest.mark.parametrize("path", ["/blog/missing", "/blog/a/b/c.html", "/blog/index.html/", "/blog/dir/missing"])
-async def test_a_missing_path_of_a_known_site_costs_nothing(forge: Forge, path: str) -> None:
+KNOWN_FROM = {
+    "/blog/": ["/blog/missing", "/blog/a/b/c.html", "/blog/index.html/", "/blog/dir/missing"],
+    # What browsers ask for costs no look for a repository of that name.
+    "/": ["/favicon.ico", "/robots.txt", "/missing.html", "/site.webmanifest"],
+}
+
+
+@pytest.mark.parametrize(("known", "path"), [(known, path) for known, paths in KNOWN_FROM.items() for path in paths])
+async def test_a_missing_path_of_a_known_site_costs_nothing(forge: Forge, known: str, path: str) -> None:
     async with serving(forge) as pages:
-        await pages.get("alice", "/blog/")
+        await pages.get("alice", known)
         pages.asked()
         assert (await pages.get("alice", path)).status == 404
         assert pages.count() == 0
@@ -246,15 +242,6 @@ async def test_unknown_names_cost_one_call_each_and_are_known_for_seconds(forge:
 async def test_a_name_that_nobody_can_have_is_never_asked_for(forge: Forge, host: str) -> None:
     async with serving(forge) as pages:
         assert (await pages.get(f"{host}.pages.test", "/blog/")).status in (400, 404)
-        assert pages.count() == 0
-
-
-@pytest.mark.parametrize("path", ["/favicon.ico", "/robots.txt", "/missing.html", "/site.webmanifest"])
-async def test_files_that_browsers_ask_for_cost_no_look_for_a_repository(forge: Forge, path: str) -> None:
-    async with serving(forge) as pages:
-        await pages.get("alice", "/")
-        pages.asked()
-        assert (await pages.get("alice", path)).status == 404
         assert pages.count() == 0
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +17,8 @@ from addon.shared.lookup import EMPTY, Fault
 from addon.web.http_dates import http_date, parse_http_date
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import DAY, EPOCH, Site, link
-from tests.addon.serving.pages import ENABLED, TODAY, serving, start_forge, until
+from tests.addon.serving.pages import ENABLED, TODAY, serving
+from tests.waiting import until
 
 SECRET = "a1" * 20
 OLD = 700.0
@@ -37,10 +38,8 @@ def site(root: Path) -> Site:
 
 
 @pytest.fixture
-def forge(root: Path) -> Iterator[Forge]:
-    running = start_forge(root, tokens={SECRET: Token("alice", frozenset({READ_REPOSITORY}))})
-    yield running
-    running.stop()
+def forge_options() -> dict[str, Any]:
+    return {"tokens": {SECRET: Token("alice", frozenset({READ_REPOSITORY}))}}
 
 
 # Deploys.

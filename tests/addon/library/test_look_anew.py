@@ -13,7 +13,7 @@ import pytest
 from addon.library.library import ANEW_EVERY
 from addon.preview.forge import Forge
 from tests.addon.preview.sites import Site
-from tests.addon.serving.pages import ENABLED, serving, start_forge
+from tests.addon.serving.pages import ENABLED, serving
 
 
 @pytest.fixture
@@ -21,13 +21,6 @@ def blog(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path / "alice" / "blog.git", {".pages": ENABLED, "public/index.html": b"one"})
     yield site
     site.close()
-
-
-@pytest.fixture
-def forge(tmp_path: Path, blog: Site) -> Iterator[Forge]:
-    forge = start_forge(tmp_path)
-    yield forge
-    forge.stop()
 
 
 @pytest.mark.parametrize("wish", ["no-cache", "max-age=0, No-Cache"])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from addon.library.memory import ENTRY_COST, Memory, SingleFlight
+from tests.waiting import rounds
 
 KEYS = st.integers(0, 9)
 CAPACITY = 5 * ENTRY_COST
@@ -177,12 +178,6 @@ class Work:
             raise
 
 
-async def turns() -> None:
-    """Let everything that is ready run."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 @pytest.fixture
 def complaints() -> Iterator[list[dict[str, object]]]:
     """What the loop had to say about failures that nobody looked at."""
@@ -202,7 +197,7 @@ async def test_many_callers_share_one_run_and_its_result() -> None:
     work, other = Work(), Work()
     callers = [asyncio.create_task(flights.do("a", work)) for _ in range(50)]
     stranger = asyncio.create_task(flights.do("b", other))
-    await turns()
+    await rounds(10)
     assert (work.runs, other.runs, len(flights)) == (1, 1, 2)
     assert flights.running("a")
     work.result.set_result("page")
@@ -210,7 +205,7 @@ async def test_many_callers_share_one_run_and_its_result() -> None:
     assert not stranger.done()
     other.result.set_result("else")
     assert await stranger == "else"
-    await turns()
+    await rounds(10)
     assert (len(flights), flights.running("a")) == (0, False)
 
 
@@ -230,7 +225,7 @@ async def test_a_failure_reaches_every_caller_and_is_not_remembered(complaints: 
     flights: SingleFlight[str] = SingleFlight()
     work = Work()
     callers = [asyncio.create_task(flights.do("a", work)) for _ in range(5)]
-    await turns()
+    await rounds(10)
     failure = OSError("away")
     work.result.set_exception(failure)
     assert await asyncio.gather(*callers, return_exceptions=True) == [failure] * 5
@@ -253,7 +248,7 @@ async def test_a_failure_before_the_first_wait_reaches_its_caller_and_is_not_rem
         await flights.do("a", fails_at_once)
     with pytest.raises(ValueError, match="not even begun"):
         await flights.do("a", is_no_coroutine)
-    await turns()
+    await rounds(10)
     assert len(flights) == 0
 
 
@@ -262,9 +257,9 @@ async def test_a_caller_who_goes_away_takes_nothing_from_the_others() -> None:
     flights: SingleFlight[str] = SingleFlight()
     work = Work()
     first, second = (asyncio.create_task(flights.do("a", work)) for _ in range(2))
-    await turns()
+    await rounds(10)
     first.cancel()
-    await turns()
+    await rounds(10)
     assert first.cancelled()
     assert flights.running("a")
     work.result.set_result("page")
@@ -278,19 +273,19 @@ async def test_a_run_that_everybody_left_ends_by_itself_without_complaint(compla
     flights: SingleFlight[str] = SingleFlight()
     work = Work()
     alone = asyncio.create_task(flights.do("a", work))
-    await turns()
+    await rounds(10)
     alone.cancel()
-    await turns()
+    await rounds(10)
     late = asyncio.create_task(flights.do("a", work))
-    await turns()
+    await rounds(10)
     assert work.runs == 1
     late.cancel()
     work.result.set_exception(OSError("away"))
-    await turns()
+    await rounds(10)
     assert len(flights) == 0
     del alone, late, work
     gc.collect()
-    await turns()
+    await rounds(10)
 
 
 @pytest.mark.usefixtures("tasks")
@@ -303,19 +298,19 @@ async def test_a_run_begun_for_nobody_in_particular_is_shared_and_fails_in_silen
     task = flights.start("a", work)
     assert flights.start("a", work) is task
     caller = asyncio.create_task(flights.do("a", work))
-    await turns()
+    await rounds(10)
     assert work.runs == 1
     work.result.set_result("page")
     assert await caller == "page"
 
     failing = Work()
     flights.start("b", failing)
-    await turns()
+    await rounds(10)
     failing.result.set_exception(OSError("away"))
-    await turns()
+    await rounds(10)
     del task, failing
     gc.collect()
-    await turns()
+    await rounds(10)
 
 
 @pytest.mark.usefixtures("tasks")
@@ -328,7 +323,7 @@ async def test_one_run_may_wait_for_another() -> None:
 
     callers = [asyncio.create_task(flights.do("outer", outer)) for _ in range(3)]
     callers.append(asyncio.create_task(flights.do("inner", inner)))
-    await turns()
+    await rounds(10)
     inner.result.set_result("inner")
     assert await asyncio.gather(*callers) == ["outer inner"] * 3 + ["inner"]
     assert inner.runs == 1
@@ -342,7 +337,7 @@ async def test_a_result_may_be_asked_for_again_by_who_just_got_it() -> None:
     async def work() -> str:
         nonlocal runs
         runs += 1
-        await asyncio.sleep(0)
+        await rounds()
         return f"run {runs}"
 
     assert [await flights.do("a", work) for _ in range(3)] == ["run 1", "run 2", "run 3"]
@@ -361,11 +356,11 @@ async def test_closing_ends_every_run_and_waits_for_it(complaints: list[dict[str
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            await asyncio.sleep(0)
+            await rounds()
             ended = True
 
     flights.start(9, stubborn)
-    await turns()
+    await rounds(10)
     await flights.aclose()
     assert ended
     assert [work.cancelled for work in works] == [1, 1, 1]

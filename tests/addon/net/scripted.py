@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -165,13 +164,3 @@ def api_error(status: int = 404) -> bytes:
     """An error of Forgejo's own API."""
     text = {"message": "The target couldn't be found.", "url": "http://forge.example/api/swagger", "errors": []}
     return as_json(text, status)
-
-
-async def eventually(condition: Callable[[], bool], within: float = 5.0) -> bool:
-    """Whether this becomes true in time; polled, for what nothing announces."""
-    end = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(0.01)
-    return True

@@ -10,6 +10,7 @@ import socket
 import pytest
 
 from addon.net.listeners import AcceptPauses, admit_accepted
+from tests.waiting import rounds
 
 
 async def test_whom_a_server_has_just_taken_is_let_in_before_it_closes() -> None:
@@ -22,13 +23,12 @@ async def test_whom_a_server_has_just_taken_is_let_in_before_it_closes() -> None
     queue = select.poll()
     queue.register(listener.fileno(), select.POLLIN)
     with socket.create_connection(listener.getsockname(), 10) as taken:
-        while queue.poll(0):  # noqa: ASYNC110 -- until it was accepted, a moment ago
-            await asyncio.sleep(0)
+        while queue.poll(0):  # until it was accepted, a moment ago
+            await rounds()
         await admit_accepted(server.sockets)
         with socket.create_connection(listener.getsockname(), 10):
             assert queue.poll(10_000)
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await rounds(5)
             assert queue.poll(0)  # for somebody else to take
         server.close()
         assert await asyncio.to_thread(taken.recv, 100) == b"welcome"

@@ -12,7 +12,6 @@ import shutil
 import socket
 import ssl
 from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[attr-defined]  # what is written to it
-from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +23,7 @@ from addon.net.certificates import CertificateFault, Certificates, CertificateWa
 from addon.net.tls_transport import SecureTransport
 from addon.web.forwarding import Visitor
 from addon.web.request_head import fields
+from tests.addon.conftest import Counting
 from tests.addon.lane.lane_running import (
     BIG,
     DEADLINE,
@@ -37,6 +37,7 @@ from tests.addon.lane.lane_running import (
     running_lane,
 )
 from tests.addon.net.tls_wire import CAN_ASK_FOR_KEY_UPDATE, SecureWriter, client_context, make_pair, open_secure
+from tests.waiting import at_rest, rounds
 
 
 @pytest.fixture
@@ -319,8 +320,8 @@ async def test_a_stopped_reader_of_a_large_page_holds_little(single: Certificate
         pause_reading(writer)  # type: ignore[arg-type]
         writer.write(get("/big") * 200)
         await running.until(lambda: running.lane.busy == 1 and bool(running.pages.seen))
-        await asyncio.sleep(0.2)
         connection = running.connection()
+        await at_rest(connection._transport.get_write_buffer_size)
         assert connection._transport.get_write_buffer_size() < 1024 * 1024
         assert connection._transport._incoming.pending < 64 * 1024  # type: ignore[attr-defined]
         writer.transport.abort()
@@ -339,7 +340,7 @@ async def test_who_asks_for_key_updates_and_takes_no_answers_is_read_no_further(
         while below.is_reading() and below.get_write_buffer_size() < 1024 * 1024:
             for _ in range(1000):
                 writer.ask_for_key_update()
-            await asyncio.sleep(0)
+            await rounds()
         assert below.get_write_buffer_size() < 256 * 1024
         cast(asyncio.Transport, writer.transport).resume_reading()
         writer.write(get("/hit", LAST))
@@ -357,7 +358,7 @@ async def test_a_renewed_certificate_is_used_for_new_connections_and_old_ones_go
     certificates = Certificates([files], http2=True)
     (tmp_path / "new").mkdir()
     renewed = make_pair(tmp_path / "new", "renewed", HOST, "more.test")
-    executor = ThreadPoolExecutor(1)
+    executor = Counting(1)
     async with running_lane(certificates=certificates) as running:
         watch = CertificateWatch([certificates], executor, 0.05)
         reader, writer = await open_secure(running.port, HOST)
@@ -366,7 +367,8 @@ async def test_a_renewed_certificate_is_used_for_new_connections_and_old_ones_go
         shutil.copyfile(renewed.key, files.key)
         await running.until(lambda: "the previous one is kept" in caplog.text)
         assert await certificate_for(running, HOST) == "in-use"
-        await asyncio.sleep(0.2)
+        before = executor.submitted
+        await running.until(lambda: executor.submitted > before + 3)
         assert caplog.text.count("the previous one is kept") == 1
         assert "PRIVATE" not in caplog.text
         shutil.copyfile(renewed.cert, files.cert)

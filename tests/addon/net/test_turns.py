@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from addon.net.turns import Dropped, Interest, Party, TooLate, Turns, account, on_account
+from tests.waiting import rounds
 
 
 @dataclass
@@ -48,12 +49,12 @@ class Bench:
                 self.dropped.append(name)
 
         self.tasks[name] = asyncio.create_task(work())
-        await settled()
+        await rounds(6)
 
     async def end(self, name: str, after: float = 1.0) -> None:
         self.time.now += after
         self.ends[name].set()
-        await settled()
+        await rounds(6)
 
     async def end_all(self) -> list[str]:
         """End what runs, the oldest first, until nothing does; the order in which all began."""
@@ -62,11 +63,6 @@ class Bench:
             await self.end(self.begun[at])
             at += 1
         return self.begun
-
-
-async def settled() -> None:
-    for _ in range(6):
-        await asyncio.sleep(0)
 
 
 def bench(slots: int = 1, most_each: int | None = None, expected: float = 1.0) -> Bench:
@@ -183,15 +179,15 @@ async def test_a_task_that_is_cancelled_waits_no_longer_and_gives_its_place_to_t
     for number in range(4):
         await work.bring(f"n{number}", "alice")
     work.tasks["n1"].cancel()
-    await settled()
+    await rounds(6)
     assert (work.turns.waiting, work.turns.dropped) == (2, 1)
     work.tasks["n0"].cancel()
-    await settled()
+    await rounds(6)
     assert work.begun == ["n0", "n2"]
     work.ends["n2"].set()
     work.tasks["n2"].cancel()  # granted to n3 and cancelled in one moment
     work.tasks["n3"].cancel()
-    await settled()
+    await rounds(6)
     assert (work.turns.busy, work.turns.waiting, work.turns._queues) == (0, 0, {})
 
 
@@ -213,21 +209,21 @@ async def test_work_whose_waiters_have_all_left_is_dropped_before_it_begins_and_
     async with turns.turn(60.0):
         task = asyncio.create_task(flight())
         waiters = [asyncio.create_task(wait(task)) for _ in range(2)]
-        await settled()
+        await rounds(6)
         waiters[0].cancel()
-        await settled()
+        await rounds(6)
         assert not task.done()  # one waits still
         waiters[1].cancel()
-        await settled()
+        await rounds(6)
         assert task.done()
     assert begun == []
     with pytest.raises(Dropped):
         await task
     task = asyncio.create_task(flight())
     waiter = asyncio.create_task(wait(task))
-    await settled()
+    await rounds(6)
     waiter.cancel()
-    await settled()
+    await rounds(6)
     assert begun == [0]
     assert not task.done()  # what has begun is done, for it may be remembered
     gate.set()
@@ -253,15 +249,15 @@ async def test_what_would_have_to_wait_is_not_begun_for_those_who_have_left_unle
             await asyncio.shield(task)
 
     waiter = asyncio.create_task(wait())
-    await settled()
+    await rounds(6)
     waiter.cancel()
-    await settled()
+    await rounds(6)
     async with turns.turn(60.0, party=Party("other")):
         gate.set()
-        await settled()
+        await rounds(6)
         assert turns.waiting == 1
         ahead = asyncio.create_task(_once(turns, Party("third")))
-        await settled()
+        await rounds(6)
     with pytest.raises(Dropped):
         await task
     await ahead
@@ -301,7 +297,7 @@ async def test_whatever_happens_places_and_counts_are_right_in_the_end(seed: int
         else:
             for name in chance.sample(sorted(work.ends), min(4, len(work.ends))):
                 work.ends[name].set()
-        await settled()
+        await rounds(6)
         assert work.turns.busy <= 3
         assert work.turns.waiting >= 0
         # Nobody waits while a place is free for it.

@@ -51,7 +51,7 @@ def everything_forge(root: Path) -> Forge:
 
 
 def start_forge(root: Path | None = None, *, port: int = 0, **options: Any) -> Forge:
-    """A forge over the `OWNER/NAME.git` below `root`, listening in a thread; `stop()` ends it."""
+    """A forge over the `OWNER/NAME.git` below `root`, listening in a thread until `stop()`, or the end of a `with`."""
     forge = Forge(root, **options)
     forge.start_thread(port)
     return forge

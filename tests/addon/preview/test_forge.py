@@ -11,7 +11,6 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.addon.preview.asking import ask, get
 from tests.addon.preview.fixtures import LFS_OBJECT, noise
 from tests.addon.preview.running import TOKENS, start_forge
 from tests.addon.preview.sites import Site, lfs_pointer
+from tests.waiting import wait_until
 
 REPOSITORY = "/api/v1/repos/alice/blog"
 BIG = "7cd5ca9e755b7a913f5f91cf0addb7c0ccf13688"
@@ -122,49 +122,45 @@ def test_writing_needs_a_token_and_is_never_allowed(forge: Forge) -> None:
     assert ask(forge, "DELETE", REPOSITORY, {"Authorization": f"token {'f6' * 20}"}).status == 403
 
 
-def test_forgejo_11_has_no_batches(forge_repositories: Path) -> None:
-    forge = start_forge(forge_repositories, flavour=FORGEJO_11)
-    received = get(forge, f"{REPOSITORY}/git/blobs?shas={FIRST}")
-    assert (received.status, received.body) == (404, b"404 page not found\n")
-    assert get(forge, "/api/v1/version").json()["version"].startswith("11.")
-    forge.stop()
+def test_forgejo_11_has_no_batches(repositories: Path) -> None:
+    with start_forge(repositories, flavour=FORGEJO_11) as forge:
+        received = get(forge, f"{REPOSITORY}/git/blobs?shas={FIRST}")
+        assert (received.status, received.body) == (404, b"404 page not found\n")
+        assert get(forge, "/api/v1/version").json()["version"].startswith("11.")
 
 
-def test_gitea_differs_where_it_does(forge_repositories: Path) -> None:
-    forge = start_forge(forge_repositories, flavour=GITEA)
-    assert get(forge, f"{REPOSITORY}/git/blobs?shas={FIRST}").status == 404
-    assert "+gitea-" not in get(forge, "/api/v1/version").json()["version"]
-    assert get(forge, "/api/forgejo/v1/version").status == 404
-    blob = get(forge, f"{REPOSITORY}/git/blobs/{BIG}").json()
-    assert (blob["content"], blob["encoding"], blob["size"]) == (None, None, 11 * 1024 * 1024)
-    pages = [
-        get(forge, f"/api/v1/repos/alice/many/git/trees/main?recursive=1&page={page}").json()["truncated"]
-        for page in (1, 2, 3)
-    ]
-    assert pages == [True, True, False]
-    head = ask(forge, "HEAD", f"{REPOSITORY}/raw/README.md?ref=main")
-    assert head.status == 200
-    assert head.header("X-Forgejo-Object-Type") is None
-    forge.stop()
+def test_gitea_differs_where_it_does(repositories: Path) -> None:
+    with start_forge(repositories, flavour=GITEA) as forge:
+        assert get(forge, f"{REPOSITORY}/git/blobs?shas={FIRST}").status == 404
+        assert "+gitea-" not in get(forge, "/api/v1/version").json()["version"]
+        assert get(forge, "/api/forgejo/v1/version").status == 404
+        blob = get(forge, f"{REPOSITORY}/git/blobs/{BIG}").json()
+        assert (blob["content"], blob["encoding"], blob["size"]) == (None, None, 11 * 1024 * 1024)
+        pages = [
+            get(forge, f"/api/v1/repos/alice/many/git/trees/main?recursive=1&page={page}").json()["truncated"]
+            for page in (1, 2, 3)
+        ]
+        assert pages == [True, True, False]
+        head = ask(forge, "HEAD", f"{REPOSITORY}/raw/README.md?ref=main")
+        assert head.status == 200
+        assert head.header("X-Forgejo-Object-Type") is None
 
 
-def test_limits_are_the_administrators(forge_repositories: Path) -> None:
+def test_limits_are_the_administrators(repositories: Path) -> None:
     limits = Limits(max_response_items=2, default_git_trees_per_page=10, default_max_blob_size=20)
-    forge = start_forge(forge_repositories, limits=limits)
-    assert get(forge, "/api/v1/settings/api").json()["max_response_items"] == 2
-    assert len(get(forge, f"{REPOSITORY}/git/blobs?shas={FIRST},{FIRST},{FIRST}").json()) == 2
-    assert get(forge, f"{REPOSITORY}/git/blobs/{FIRST}").json()["content"] == ""
-    assert len(get(forge, f"{REPOSITORY}/git/trees/main?recursive=1&per_page=99").json()["tree"]) == 10
-    forge.stop()
+    with start_forge(repositories, limits=limits) as forge:
+        assert get(forge, "/api/v1/settings/api").json()["max_response_items"] == 2
+        assert len(get(forge, f"{REPOSITORY}/git/blobs?shas={FIRST},{FIRST},{FIRST}").json()) == 2
+        assert get(forge, f"{REPOSITORY}/git/blobs/{FIRST}").json()["content"] == ""
+        assert len(get(forge, f"{REPOSITORY}/git/trees/main?recursive=1&per_page=99").json()["tree"]) == 10
 
 
-def test_an_address_may_have_a_sub_path(forge_repositories: Path) -> None:
-    forge = start_forge(forge_repositories, root_url="http://forge.test/git/", renames={"alice/oldname": "alice/new"})
-    for prefix in ("/git", ""):
-        document = get(forge, f"{prefix}{REPOSITORY}").json()
-        assert document["url"] == "http://forge.test/git/api/v1/repos/alice/blog"
-    assert get(forge, "/git/api/v1/repos/alice/oldname").header("Location") == "/git/api/v1/repos/alice/new"
-    forge.stop()
+def test_an_address_may_have_a_sub_path(repositories: Path) -> None:
+    with start_forge(repositories, root_url="http://forge.test/git/", renames={"alice/oldname": "alice/new"}) as forge:
+        for prefix in ("/git", ""):
+            document = get(forge, f"{prefix}{REPOSITORY}").json()
+            assert document["url"] == "http://forge.test/git/api/v1/repos/alice/blog"
+        assert get(forge, "/git/api/v1/repos/alice/oldname").header("Location") == "/git/api/v1/repos/alice/new"
 
 
 def test_a_sha256_repository_has_long_ids_that_fit(forge: Forge) -> None:
@@ -261,11 +257,10 @@ def test_a_broken_repository_is_not_there_and_harms_no_other(tmp_path: Path) -> 
     for part in ("HEAD", "config", "refs/x", "objects/x"):
         (tmp_path / "alice" / "bad.git" / part).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "alice" / "bad.git" / part).write_bytes(b"[broken")
-    forge = start_forge(tmp_path)
-    assert get(forge, "/api/v1/repos/alice/bad").status == 404
-    assert get(forge, "/api/v1/repos/alice/good").status == 200
-    assert get(forge, "/api/v1/repos/search").json()["data"][0]["name"] == "good"
-    forge.stop()
+    with start_forge(tmp_path) as forge:
+        assert get(forge, "/api/v1/repos/alice/bad").status == 404
+        assert get(forge, "/api/v1/repos/alice/good").status == 200
+        assert get(forge, "/api/v1/repos/search").json()["data"][0]["name"] == "good"
 
 
 # -- counting ----------------------------------------------------------------------------------------------------------
@@ -348,14 +343,6 @@ def test_a_hanging_answer_ends_when_the_client_leaves(forge: Forge) -> None:
     assert forge.most_at_once == 1
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Waits for something to become true; fails after a deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
-
-
 # -- life --------------------------------------------------------------------------------------------------------------
 
 
@@ -374,8 +361,8 @@ def test_a_forge_that_was_stopped_can_come_back_at_its_port(forge: Forge) -> Non
     assert get(forge, f"{REPOSITORY}/branches/main").status == 200
 
 
-async def test_a_forge_serves_on_the_running_loop(forge_repositories: Path) -> None:
-    forge = Forge(forge_repositories)
+async def test_a_forge_serves_on_the_running_loop(repositories: Path) -> None:
+    forge = Forge(repositories)
     forge.start()
     reader, writer = await asyncio.open_connection(forge.host, forge.port)
     for _ in range(2):  # the connection is kept
@@ -392,18 +379,17 @@ def test_a_slow_reader_holds_back_the_sender(tmp_path: Path) -> None:
     size = 64 * 1024 * 1024
     data = noise(1024 * 1024, 3) * (size // 1024 // 1024)
     site = Site(tmp_path / "alice" / "big.git", {"big": data})
-    forge = start_forge(tmp_path)
-    with socket.create_connection((forge.host, forge.port)) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        client.sendall(f"GET /alice/big/raw/blob/{site.blob_id(data)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        wait_until(lambda: forge.bytes_sent > 0)
-        # Others are served meanwhile, and what is sent stays what the socket buffers hold.
-        for _ in range(20):
-            assert get(forge, "/api/v1/repos/alice/big/branches/main").status == 200
-        wait_until(lambda: forge.in_flight == 1)
-        assert forge.bytes_sent < size // 4
-    wait_until(lambda: forge.in_flight == 0)
-    forge.stop()
+    with start_forge(tmp_path) as forge:
+        with socket.create_connection((forge.host, forge.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            client.sendall(f"GET /alice/big/raw/blob/{site.blob_id(data)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            wait_until(lambda: forge.bytes_sent > 0)
+            # Others are served meanwhile, and what is sent stays what the socket buffers hold.
+            for _ in range(20):
+                assert get(forge, "/api/v1/repos/alice/big/branches/main").status == 200
+            wait_until(lambda: forge.in_flight == 1)
+            assert forge.bytes_sent < size // 4
+        wait_until(lambda: forge.in_flight == 0)
 
 
 def test_a_large_file_arrives_whole_loose_packed_or_as_lfs_object(tmp_path: Path) -> None:
@@ -412,9 +398,8 @@ def test_a_large_file_arrives_whole_loose_packed_or_as_lfs_object(tmp_path: Path
     Site(tmp_path / "alice" / "loose.git", {"big": data})
     Site(tmp_path / "alice" / "packed.git", many | {"big": data})
     Site(tmp_path / "alice" / "lfs.git", {"big": lfs_pointer(data)}).upload_lfs(data)
-    forge = start_forge(tmp_path)
-    for name in ("loose", "packed", "lfs"):
-        target = f"/api/v1/repos/alice/{name}/media/big?ref=main"
-        assert get(forge, target).body == data
-        assert get(forge, target, {"Range": "bytes=4000000-4100000"}).body == data[4_000_000:4_100_001]
-    forge.stop()
+    with start_forge(tmp_path) as forge:
+        for name in ("loose", "packed", "lfs"):
+            target = f"/api/v1/repos/alice/{name}/media/big?ref=main"
+            assert get(forge, target).body == data
+            assert get(forge, target, {"Range": "bytes=4000000-4100000"}).body == data[4_000_000:4_100_001]

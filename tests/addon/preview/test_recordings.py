@@ -31,14 +31,13 @@ EXCHANGES = exchanges()
 
 
 @pytest.fixture(scope="module")
-def recorded(forge_repositories: Path) -> Iterator[Forge]:
-    running = recorded_forge(
-        forge_repositories, root_url=ROOT_URL, ssh_user="root", flavour=Flavour(name="Forgejo test")
-    )
-    # The recorded forge's git was too old for SHA-256 repositories: it had none.
-    running.settings("alice/sixtyfour").private = True
-    yield running
-    running.stop()
+def recorded(repositories: Path) -> Iterator[Forge]:
+    with recorded_forge(
+        repositories, root_url=ROOT_URL, ssh_user="root", flavour=Flavour(name="Forgejo test")
+    ) as running:
+        # The recorded forge's git was too old for SHA-256 repositories: it had none.
+        running.settings("alice/sixtyfour").private = True
+        yield running
 
 
 def _with_token(value: str) -> str:
@@ -89,8 +88,8 @@ def test_all_recordings_are_here() -> None:
     shutil.which("git") is None and "CI" not in os.environ,
     reason="a second opinion: the ids above have shown it already",
 )
-def test_the_repositories_are_sound_to_git(forge_repositories: Path) -> None:
-    for path in sorted(forge_repositories.glob("*/*.git")):
+def test_the_repositories_are_sound_to_git(repositories: Path) -> None:
+    for path in sorted(repositories.glob("*/*.git")):
         done = subprocess.run(["git", "fsck", "--strict", "--no-dangling"], cwd=path, capture_output=True, text=True)
         # A submodule's commit is in another repository; git does not look for it. Odd modes and names are meant.
         assert done.returncode == 0, f"{path.name}: {done.stderr}"

@@ -23,7 +23,7 @@ from tests.addon.preview.fixtures import noise
 from tests.addon.preview.running import TOKENS, recorded_options
 from tests.addon.preview.sites import Site
 from tests.addon.preview.smart_http import WebFace
-from tests.addon.preview.test_forge import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("git") is None and "CI" not in os.environ, reason="git over HTTP is git's own program"

@@ -9,7 +9,7 @@ import pytest
 
 from addon.process import supervisor
 from addon.process.supervisor import LEAVE_SECONDS, Generation
-from tests.integration.through import eventually
+from tests.waiting import until
 
 # In place of a worker: says that it serves, writes down what it is told, and goes where that is its last word.
 STAND_IN = """
@@ -50,7 +50,7 @@ async def test_who_answers_still_stays_until_somebody_waits_and_is_cut_then(
     await workers.start()
     leaving = asyncio.create_task(workers.leave())
     async with asyncio.timeout(60):
-        await asyncio.to_thread(eventually, lambda: told.exists() and len(told.read_text().splitlines()) == 2, 60.0)
+        await until(lambda: told.exists() and len(told.read_text().splitlines()) == 2)
         assert len(workers._running) == 2
         workers.hurried.set()
         await leaving

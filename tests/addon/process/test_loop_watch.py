@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from addon.process.loop_watch import BEAT_EVERY, LATE, LoopWatch, described
-from tests.addon.serving.pages import until
+from tests.waiting import rounds, until, wait_until
 
 
 @pytest.fixture
@@ -26,10 +26,9 @@ async def beats() -> AsyncIterator[tuple[LoopWatch, list[float]]]:
 
 
 def holds_everybody_up(watch: LoopWatch) -> None:
-    """Hold the loop until the thread has seen it."""
-    deadline = time.monotonic() + 10
-    while not watch._seen[1] and time.monotonic() < deadline:
-        time.sleep(LATE)
+    """Hold the loop until the thread has seen it, and for as long as counts as late."""
+    wait_until(lambda: watch._seen[1], "a look of the thread at a loop that is held up")
+    time.sleep(LATE)
 
 
 async def test_who_held_the_loop_up_is_said_with_its_place(
@@ -37,7 +36,7 @@ async def test_who_held_the_loop_up_is_said_with_its_place(
 ) -> None:
     watch, _ = beats
     with caplog.at_level(logging.WARNING, "addon.process.loop_watch"):
-        await asyncio.sleep(0)
+        await rounds()
         holds_everybody_up(watch)
         await until(lambda: watch.stalls)
     assert watch.worst >= LATE
@@ -73,7 +72,9 @@ async def test_no_more_is_heard_of_a_watch_that_has_ended() -> None:
     await until(lambda: told)
     await watch.aclose()
     count = len(told)
-    await asyncio.sleep(BEAT_EVERY * 1.5)
+    assert watch._timer is not None
+    assert watch._timer.cancelled()
+    await until(lambda: all(thread.name != "pages-loop-watch" for thread in threading.enumerate()), "its thread's end")
     assert len(told) == count
 
 

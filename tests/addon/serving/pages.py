@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from addon.access.control import Access
 from addon.access.signing_key import SigningKey, Source
 from addon.forgejo.client import Forgejo
 from addon.library.library import Library
+from addon.net.clocks import Clocks
 from addon.preview.forge import Forge
 from addon.serving.answers import Answer, Request
 from addon.serving.server import PagesServer
@@ -151,17 +151,9 @@ async def serving(
     settings = Settings.from_mapping(mapping)
     clock, today = Clock(), Clock(float(TODAY))
     async with AsyncExitStack() as stack:
-        sources = open_sources(stack, settings, None, threads=2, clock=clock, now=today, on_call=on_call)
+        sources = open_sources(stack, settings, None, threads=2, clocks=Clocks(clock, today), on_call=on_call)
         access = open_access(stack, sources, SigningKey(b"k" * 32, Source.SETTINGS))
         _, resolver = open_resolver(stack, sources)
         server = open_server(stack, sources, access, resolver, open_previews(stack, sources))
         forge.forget_calls()
         yield Serving(forge, settings, sources.forgejo, sources.library, access, server, clock, today)
-
-
-async def until(condition: Any, seconds: float = 10.0) -> None:
-    """Poll until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        await asyncio.sleep(0.005)

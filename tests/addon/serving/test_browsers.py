@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from addon.preview.forge import Forge
 from addon.web.representation import IMMUTABLE
 from tests.addon.preview.sites import Site, lfs_pointer
 from tests.addon.serving.browser_cache import Browser
-from tests.addon.serving.pages import ENABLED, Reply, Serving, serving, start_forge
+from tests.addon.serving.pages import ENABLED, Reply, Serving, serving
 
 HASHES = ("3f9c2b7e", "0a1b2c3d", "7e6f5a4b", "9c8d7e6f", "1b2a3c4d", "5e4d3c2b")
 FOREVER = 365 * 86_400
@@ -37,13 +36,6 @@ def deploy(site: Site, number: int) -> None:
     """Commit a build in place of the one before it."""
     before = {path: None for path in build(number - 1) if path not in build(number)}
     site.commit({**before, **build(number)})
-
-
-@pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
-    running = start_forge(tmp_path)
-    yield running
-    running.stop()
 
 
 @pytest.fixture

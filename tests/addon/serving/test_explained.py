@@ -77,9 +77,8 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     Site(root / "alice" / "code.git", {"main.c": b"int x;"})
     Site(root / "alice" / "broken.git", {".pages": b"enabled: [\n", "public/index.html": b"x"})
     Site(root / "alice" / "members.git", {".pages": f"password: {HASH}\n".encode(), "public/index.html": b"private"})
-    running = start_forge(root)
-    yield running
-    running.stop()
+    with start_forge(root) as running:
+        yield running
 
 
 @pytest.fixture

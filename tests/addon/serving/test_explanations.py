@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,7 @@ import pytest
 
 from addon.preview.forge import Forge
 from tests.addon.preview.sites import Site, link, submodule
-from tests.addon.serving.pages import ENABLED, serving, start_forge
-
-
-@pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
-    running = start_forge(tmp_path)
-    yield running
-    running.stop()
+from tests.addon.serving.pages import ENABLED, serving
 
 
 def make(root: Path, files: dict[Any, Any]) -> Site:

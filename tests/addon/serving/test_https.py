@@ -17,7 +17,7 @@ from addon.serving.acme_challenges import Challenges
 from addon.serving.server import PagesServer
 from addon.web.forwarding import Visitor
 from tests.addon.preview.sites import Site
-from tests.addon.serving.pages import ENABLED, PAGES_DOMAIN, Serving, serving, start_forge
+from tests.addon.serving.pages import ENABLED, PAGES_DOMAIN, Serving, serving
 
 TOLD_PLAIN = Visitor("192.0.2.7", secure=False, told=True)
 SEEN_PLAIN = Visitor("192.0.2.7", secure=False)
@@ -26,13 +26,11 @@ ACME = "/.well-known/acme-challenge/"
 
 
 @pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
+def root(tmp_path: Path) -> Path:
     files = {".pages": ENABLED, "public/index.html": b"<h1>Hi</h1>", f"public{ACME}token": b"a site's own"}
     for name in (".profile", "blog"):
         Site(tmp_path / "alice" / f"{name}.git", files)
-    forge = start_forge(tmp_path)
-    yield forge
-    forge.stop()
+    return tmp_path
 
 
 async def asked(

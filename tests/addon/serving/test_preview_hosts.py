@@ -24,7 +24,8 @@ from addon.serving.answers import Request
 from addon.web import preview_labels
 from tests.addon.preview.recordings import pull_webhooks
 from tests.addon.preview.sites import DAY, EPOCH, Site
-from tests.addon.serving.pages import TODAY, VISITOR, Serving, serving, until
+from tests.addon.serving.pages import TODAY, VISITOR, Serving, serving
+from tests.waiting import until
 
 DOMAIN = "preview.test"
 SECRET = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of `secret`, as the origin has it
@@ -619,21 +620,21 @@ class TestTold:
         ]
         async with shown(project, **TELLS) as serves:
             await delivered(serves)  # nobody has visited anything
-            await until(lambda: len(self.told(project, head)) == 2, 30)
+            await until(lambda: len(self.told(project, head)) == 2)
             assert self.told(project, head) == expected
             await delivered(serves)
             await serves.get(at("pr-1--site--alice"))
             broken = project.site.commit({".pages": b"enabled: [", "public/x": b"x"}, branch="topic")
             pull.push(broken)
             await delivered(serves)
-            await until(lambda: len(self.told(project, broken)) == 2, 30)
+            await until(lambda: len(self.told(project, broken)) == 2)
             state, where, why = self.told(project, broken)[-1]
             assert (state, where) == ("failure", address)
             assert why.startswith(".pages, line")
             assert self.told(project, head) == expected
         async with shown(project, **TELLS) as serves:  # another proxy, or this one anew
             await delivered(serves)
-            await until(lambda: project.forge.count(f"{broken}/status") > 0, 30)
+            await until(lambda: project.forge.count(f"{broken}/status") > 0)
             await serves.get(at("topic--site--alice"))
             assert (len(self.told(project, head)), len(self.told(project, broken))) == (2, 2)
 
@@ -653,7 +654,7 @@ class TestTold:
         project.pull(head, branch="topic")
         async with shown(project, **TELLS, **options) as serves:
             await delivered(serves)
-            await until(lambda: len(self.told(project, head)) == 2, 30)
+            await until(lambda: len(self.told(project, head)) == 2)
             (first, *_), (state, where, told) = self.told(project, head)
             assert (first, state, where) == ("pending", "failure", f"https://pr-1--site--alice.{DOMAIN}/")
             assert told.startswith(why)
@@ -673,11 +674,11 @@ class TestTold:
         pull = project.pull(head, source="bob/site", by="bob")
         async with shown(project, **TELLS) as serves:
             await delivered(serves)
-            await until(lambda: project.forge.count("/reviews") > 0, 30)
+            await until(lambda: project.forge.count("/reviews") > 0)
             assert not self.told(project, head)
             pull.approve("alice", official=True)
             await delivered(serves)
-            await until(lambda: len(self.told(project, head)) == 2, 30)
+            await until(lambda: len(self.told(project, head)) == 2)
 
 
 async def test_the_token_of_statuses_is_in_no_log_and_no_other_call(
@@ -688,7 +689,7 @@ async def test_the_token_of_statuses_is_in_no_log_and_no_other_call(
     project.pull(project.branch("topic", "topic"), branch="topic")
     async with shown(project, previewToken=weak) as serves:
         await delivered(serves)
-        await until(lambda: "previewToken" in caplog.text, 30)
+        await until(lambda: "previewToken" in caplog.text)
         assert (await serves.get(at("pr-1--site--alice"))).status == 200
     assert caplog.text.count("previewToken") == 1
     assert weak not in caplog.text

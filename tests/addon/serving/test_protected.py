@@ -36,10 +36,9 @@ FILES: Files = {
 async def served(tmp_path: Path) -> AsyncIterator[Serving]:
     Site(tmp_path / "alice" / "Members.git", FILES)
     Site(tmp_path / "alice" / "open.git", {".pages": b"enabled: true\n", "public/index.html": b"open"})
-    forge = start_forge(tmp_path)
-    async with serving(forge) as served:
-        yield served
-    forge.stop()
+    with start_forge(tmp_path) as forge:
+        async with serving(forge) as served:
+            yield served
 
 
 async def login(served: Serving, password: str = "secret", path: str = "/Members/") -> Reply:
@@ -181,26 +180,25 @@ async def test_what_is_no_hash_keeps_the_site_closed(served: Serving, tmp_path: 
 @pytest.mark.parametrize("fault", [{"status": 500, "body": b"{}"}, {"drop": True}, {"status": 403, "body": b"{}"}])
 async def test_forgejo_in_trouble_opens_nothing(tmp_path: Path, fault: dict[str, Any]) -> None:  # S6
     Site(tmp_path / "alice" / "Members.git", FILES)
-    forge = start_forge(tmp_path)
-    paths = ("/Members/", "/Members/docs/a.txt", "/Members/nothing", "/Members/big.bin")
-    async with serving(forge) as cold:
-        with forge.fault(r"Members", **fault):
-            for path in paths:
-                reply = await cold.get("alice", path)
-                assert reply.status in (403, 404, 502, 503)
-                assert b"members" not in reply.body.lower()
-    async with serving(forge) as warm:
-        cookie = await cookie_of(warm)
-        assert (await warm.get("alice", "/Members/", cookie=cookie)).body == PAGE  # in memory from now on
-        with forge.fault(r"Members", **fault):
-            for seconds in (0, 1_000, 100_000, 10_000_000):
-                warm.clock.pass_(seconds)
+    with start_forge(tmp_path) as forge:
+        paths = ("/Members/", "/Members/docs/a.txt", "/Members/nothing", "/Members/big.bin")
+        async with serving(forge) as cold:
+            with forge.fault(r"Members", **fault):
                 for path in paths:
-                    reply = await warm.get("alice", path)
-                    await warm.settle()
-                    assert reply.status in (401, 403, 404, 502, 503)
-                    assert b"for members" not in reply.body.lower()
-    forge.stop()
+                    reply = await cold.get("alice", path)
+                    assert reply.status in (403, 404, 502, 503)
+                    assert b"members" not in reply.body.lower()
+        async with serving(forge) as warm:
+            cookie = await cookie_of(warm)
+            assert (await warm.get("alice", "/Members/", cookie=cookie)).body == PAGE  # in memory from now on
+            with forge.fault(r"Members", **fault):
+                for seconds in (0, 1_000, 100_000, 10_000_000):
+                    warm.clock.pass_(seconds)
+                    for path in paths:
+                        reply = await warm.get("alice", path)
+                        await warm.settle()
+                        assert reply.status in (401, 403, 404, 502, 503)
+                        assert b"for members" not in reply.body.lower()
 
 
 @pytest.mark.parametrize(("path", "status"), [("/Members/big.bin", 502), ("/Members/large.iso", 404)])
@@ -210,16 +208,15 @@ async def test_what_is_said_instead_of_a_file_that_does_not_come_is_for_no_share
     pointer = lfs_pointer(bytes(2_000_000))  # of an object that the forge does not have
     attributes = {".gitattributes": b"*.iso filter=lfs diff=lfs merge=lfs -text\n"}
     Site(tmp_path / "alice" / "Members.git", {**FILES, **attributes, "public/large.iso": pointer})
-    forge = start_forge(tmp_path)
-    async with serving(forge) as served:
-        cookie = await cookie_of(served)
-        with forge.fault(r"/raw/", status=404, body=b"{}", headers=(("Content-Type", "application/json"),)):
-            reply = await served.get("alice", path, cookie=cookie)
-        assert reply.status == status
-        assert pointer not in reply.body
-        assert reply.headers["cache-control"] in ("private, no-cache", "no-store")
-        assert reply.headers["vary"].endswith("Cookie, Authorization")
-    forge.stop()
+    with start_forge(tmp_path) as forge:
+        async with serving(forge) as served:
+            cookie = await cookie_of(served)
+            with forge.fault(r"/raw/", status=404, body=b"{}", headers=(("Content-Type", "application/json"),)):
+                reply = await served.get("alice", path, cookie=cookie)
+            assert reply.status == status
+            assert pointer not in reply.body
+            assert reply.headers["cache-control"] in ("private, no-cache", "no-store")
+            assert reply.headers["vary"].endswith("Cookie, Authorization")
 
 
 async def test_one_sites_login_opens_no_other(served: Serving, tmp_path: Path) -> None:
@@ -263,15 +260,14 @@ async def test_logging_out_takes_the_cookies_back(served: Serving) -> None:
 
 async def test_a_locked_error_pages_repository_shows_nobody_anything(tmp_path: Path) -> None:
     Site(tmp_path / "ops" / "errors.git", {".pages": SECRET, "public/404.html": b"inside", "public/index.html": b"in"})
-    forge = start_forge(tmp_path)
-    async with serving(forge, errorPagesRepo="ops/errors") as served:
-        for host, path, status in (("pages.test", "/", 200), ("nobody", "/", 404), ("pages.test", "/x", 404)):
-            for _ in range(2):
-                reply = await served.get(host, path)
-                assert (reply.status, reply.headers["content-type"]) == (status, "text/html; charset=utf-8")
-                assert reply.body not in (b"in", b"inside")
-                assert b"<!doctype html>" in reply.body  # ours
-    forge.stop()
+    with start_forge(tmp_path) as forge:
+        async with serving(forge, errorPagesRepo="ops/errors") as served:
+            for host, path, status in (("pages.test", "/", 200), ("nobody", "/", 404), ("pages.test", "/x", 404)):
+                for _ in range(2):
+                    reply = await served.get(host, path)
+                    assert (reply.status, reply.headers["content-type"]) == (status, "text/html; charset=utf-8")
+                    assert reply.body not in (b"in", b"inside")
+                    assert b"<!doctype html>" in reply.body  # ours
 
 
 async def test_a_form_of_an_object_in_git_lfs_is_for_its_repository_alone(tmp_path: Path) -> None:
@@ -286,8 +282,7 @@ async def test_a_form_of_an_object_in_git_lfs_is_for_its_repository_alone(tmp_pa
     site.upload_lfs(picture)
     site.upload_lfs(large)
     Site(tmp_path / "mallory" / "copy.git", {".pages": b"enabled: true\n", **files})
-    forge = start_forge(tmp_path)
-    try:
+    with start_forge(tmp_path) as forge:
         async with serving(forge) as served:
             cookie = await cookie_of(served)
             for name in ("a.svg", "large.csv"):
@@ -296,16 +291,13 @@ async def test_a_form_of_an_object_in_git_lfs_is_for_its_repository_alone(tmp_pa
                 for coding in ("br", "gzip", "identity"):
                     reply = await served.get("mallory", f"/copy/{name}", accept_encoding=coding)
                     assert reply.status == 404, (name, coding)
-    finally:
-        forge.stop()
 
 
 async def test_a_listing_says_whose_it_is_to_nobody_who_looks_at_a_fork(tmp_path: Path) -> None:
     files: Files = {f"public/{number}.txt": b"" for number in range(120)}
     site = Site(tmp_path / "alice" / "docs.git", {".pages": b"directory_index: true\n", **files})
     shutil.copytree(site.path, tmp_path / "bob" / "not-announced-yet.git")
-    forge = start_forge(tmp_path)
-    try:
+    with start_forge(tmp_path) as forge:
         async with serving(forge) as served:
             fork = await served.get("bob", "/not-announced-yet/")
             assert b"not-announced-yet" in fork.body
@@ -313,14 +305,11 @@ async def test_a_listing_says_whose_it_is_to_nobody_who_looks_at_a_fork(tmp_path
             reply = await served.get("alice", "/docs/")
             assert reply.status == 200
             assert b"not-announced-yet" not in reply.body
-    finally:
-        forge.stop()
 
 
 async def test_of_a_locked_app_no_page_is_ready_for_who_asks_for_a_script(tmp_path: Path) -> None:
     Site(tmp_path / "alice" / "Members.git", {".pages": SECRET + b"spa: true\n", "public/index.html": PAGE})
-    forge = start_forge(tmp_path)
-    try:
+    with start_forge(tmp_path) as forge:
         async with serving(forge) as served:
             cookie = await cookie_of(served)
             line = RequestLine("GET", "/Members/chunk", None, True)
@@ -337,5 +326,3 @@ async def test_of_a_locked_app_no_page_is_ready_for_who_asks_for_a_script(tmp_pa
                 assert may_be_ready(line, fields, answer, asked) is ready, path
             script = await served.get("alice", "/Members/chunk", cookie=cookie, sec_fetch_dest="script")
             assert script.status == 404
-    finally:
-        forge.stop()

@@ -9,7 +9,6 @@ here: types, conditions, codings, routes and the like have tables of their own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,9 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import Site, lfs_pointer, link
-from tests.addon.serving.pages import ENABLED, serving, start_forge
+from tests.addon.serving.pages import ENABLED, serving
 
 TEXT = b"a line of a data set, kept in Git LFS\n" * 100
-
-
-@pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
-    running = start_forge(tmp_path)
-    yield running
-    running.stop()
 
 
 def make(root: Path, files: dict[Any, Any], name: str = "blog") -> Site:

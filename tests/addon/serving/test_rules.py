@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from addon.preview.forge import Forge
 from tests.addon.preview.sites import Site
-from tests.addon.serving.pages import ENABLED, Reply, Serving, serving, start_forge
+from tests.addon.serving.pages import ENABLED, Reply, Serving, serving
 
 REDIRECTS = b"""
 /old        /new
@@ -64,29 +64,22 @@ FILES = {
 PASSWORD = hashlib.sha256(b"letmein").hexdigest()
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    Site(tmp_path / "alice" / "blog.git", FILES)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine sites; not to be written to, but for further ones."""
+    root = tmp_path_factory.mktemp("forge")
+    Site(root / "alice" / "blog.git", FILES)
     app = {"public/index.html": b"<h1>App</h1>", "public/main.js": b"run()"}
-    Site(tmp_path / "alice" / "app.git", {**app, ".pages": b"spa: true\n"})
-    Site(tmp_path / "alice" / "app2.git", {**app, ".pages": ENABLED, "public/_redirects": b"/* /index.html 200"})
-    Site(tmp_path / "alice" / "clean.git", {**FILES, ".pages": b"clean_urls: true\n", "public/_redirects": b""})
-    Site(tmp_path / "alice" / "old.git", {**app, ".pages": ENABLED, ".redirects": b"main.js:new.js\nx:index.html"})
+    Site(root / "alice" / "app.git", {**app, ".pages": b"spa: true\n"})
+    Site(root / "alice" / "app2.git", {**app, ".pages": ENABLED, "public/_redirects": b"/* /index.html 200"})
+    Site(root / "alice" / "clean.git", {**FILES, ".pages": b"clean_urls: true\n", "public/_redirects": b""})
+    Site(root / "alice" / "old.git", {**app, ".pages": ENABLED, ".redirects": b"main.js:new.js\nx:index.html"})
     locked = f"password: {PASSWORD}\n".encode()
-    Site(tmp_path / "alice" / "locked.git", {**FILES, ".pages": locked})
-    Site(
-        tmp_path / "alice" / ".profile.git", {**app, ".pages": b"spa: true\n", "public/_redirects": b"/plain/* /x 302"}
-    )
-    Site(tmp_path / "alice" / "plain.git", {"README": b"no site"})
-    Site(tmp_path / "alice" / "dotted.repo.git", {**app, ".pages": ENABLED})
-    return tmp_path
-
-
-@pytest.fixture
-def forge(root: Path) -> Iterator[Forge]:
-    running = start_forge(root)
-    yield running
-    running.stop()
+    Site(root / "alice" / "locked.git", {**FILES, ".pages": locked})
+    Site(root / "alice" / ".profile.git", {**app, ".pages": b"spa: true\n", "public/_redirects": b"/plain/* /x 302"})
+    Site(root / "alice" / "plain.git", {"README": b"no site"})
+    Site(root / "alice" / "dotted.repo.git", {**app, ".pages": ENABLED})
+    return root
 
 
 @pytest.fixture
@@ -242,14 +235,15 @@ async def test_a_locked_site_stays_private_whatever_its_rules_say(pages: Serving
 
 
 async def test_rules_cost_no_call_and_a_deploy_brings_its_own(forge: Forge, root: Path) -> None:
+    site = Site(root / "alice" / "again.git", FILES)
     async with serving(forge) as pages:
-        assert told(await pages.get("alice", "/blog/old")) == "301 /blog/new"
-        commit = pages.known("alice", "blog").commit
-        calls = ["alice/blog", "alice/blog/branches/main", f"alice/blog/git/trees/{commit}", "alice/blog/git/blobs"]
+        assert told(await pages.get("alice", "/again/old")) == "301 /again/new"
+        commit = pages.known("alice", "again").commit
+        calls = ["alice/again", "alice/again/branches/main", f"alice/again/git/trees/{commit}", "alice/again/git/blobs"]
         assert pages.asked() == calls
-        Site(root / "alice" / "blog.git").commit({"public/_redirects": b"/old /newer"})
+        site.commit({"public/_redirects": b"/old /newer"})
         pages.clock.pass_(pages.settings.cache_ttl * 3)
-        assert told(await pages.get("alice", "/blog/old")) == "301 /blog/newer"
+        assert told(await pages.get("alice", "/again/old")) == "301 /again/newer"
 
 
 async def test_rules_that_mean_nothing_harm_nothing_else(forge: Forge, root: Path) -> None:
@@ -257,8 +251,8 @@ async def test_rules_that_mean_nothing_harm_nothing_else(forge: Forge, root: Pat
         "public/_redirects": b"\xff\xfe nonsense\n/a\n/b //c\n/old /new\n",
         "public/_headers": b"X: y\n/*\n  Set-Cookie: a\n",
     }
-    Site(root / "alice" / "blog.git").commit(bad)
+    Site(root / "alice" / "bad.git", FILES | bad)
     async with serving(forge) as pages:
-        assert told(await pages.get("alice", "/blog/old")) == "301 /blog/new"
-        assert (await pages.get("alice", "/blog/")).status == 200
-        assert len(pages.known("alice", "blog").site.rules.findings) == 6  # type: ignore[union-attr]
+        assert told(await pages.get("alice", "/bad/old")) == "301 /bad/new"
+        assert (await pages.get("alice", "/bad/")).status == 200
+        assert len(pages.known("alice", "bad").site.rules.findings) == 6  # type: ignore[union-attr]

@@ -8,7 +8,6 @@ import asyncio
 import gzip
 import logging
 import re
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -39,18 +38,6 @@ GONE_OBJECT, LARGE_GONE_OBJECT = noise(4000, 3), noise(310_000, 4)
 ATTRIBUTES = {".gitattributes": b"*.bin filter=lfs diff=lfs merge=lfs -text\n"}
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-@pytest.fixture
-def forge(root: Path) -> Iterator[Forge]:
-    running = start_forge(root)
-    yield running
-    running.stop()
-
-
 def make(root: Path, name: str, files: dict[Any, Any], **options: Any) -> Site:
     owner, _, name = name.partition("/")
     return Site(root / owner / f"{name}.git", {".pages": ENABLED} | files, **options)
@@ -62,8 +49,7 @@ def make(root: Path, name: str, files: dict[Any, Any], **options: Any) -> Site:
 @pytest.mark.parametrize("flavour", [FORGEJO_16, FORGEJO_11, GITEA], ids=["Forgejo 16", "Forgejo 11", "Gitea"])
 async def test_sites_are_the_same_on_every_forge(root: Path, flavour: Flavour) -> None:
     fixtures.make_repositories(root)
-    forge = start_forge(root, flavour=flavour)
-    try:
+    with start_forge(root, flavour=flavour) as forge:
         async with serving(forge) as pages:
             for path, part in (
                 ("/blog/", b"Blog, second"),
@@ -82,8 +68,6 @@ async def test_sites_are_the_same_on_every_forge(root: Path, flavour: Flavour) -
                 assert (reply.status, part in reply.body, reply.cut) == (200, True, None), path
             assert "-" not in (await pages.get("alice", "/sixtyfour/a.css")).headers["etag"]
             assert len((await pages.get("alice", "/sixtyfour/a.css")).headers["etag"]) == 66
-    finally:
-        forge.stop()
 
 
 # Sizes.
@@ -97,8 +81,7 @@ async def test_a_file_that_forgejo_gives_in_no_piece_is_streamed_though_memory_w
     """maxCachedFileSize may be above Forgejo's DEFAULT_MAX_BLOB_SIZE, which nobody tells us."""
     content = LONG * 20
     make(root, "alice/blog", {f"public/{path}": content, "public/index.html": b"small"})
-    forge = start_forge(root, limits=Limits(default_max_blob_size=50_000))
-    try:
+    with start_forge(root, limits=Limits(default_max_blob_size=50_000)) as forge:
         async with serving(forge, maxCachedFileSize="32MiB") as pages:
             for _ in range(2):
                 if head_first:
@@ -115,18 +98,13 @@ async def test_a_file_that_forgejo_gives_in_no_piece_is_streamed_though_memory_w
             pages.asked()
             await pages.get("alice", f"/blog/{path}")
             assert [target for target in pages.asked() if "/git/" in target] == []  # known for an hour
-    finally:
-        forge.stop()
 
 
 async def test_a_cold_visit_to_a_file_that_is_given_in_no_piece_is_a_site_all_the_same(root: Path) -> None:
     make(root, "alice/blog", {"public/index.html": LONG * 20})
-    forge = start_forge(root, limits=Limits(default_max_blob_size=50_000))
-    try:
+    with start_forge(root, limits=Limits(default_max_blob_size=50_000)) as forge:
         async with serving(forge, maxCachedFileSize="32MiB") as pages:
             assert (await pages.get("alice", "/blog/")).body == LONG * 20
-    finally:
-        forge.stop()
 
 
 @pytest.mark.parametrize("memory", ["64KiB", "300KiB"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from addon.preview.forge import Forge
 from addon.serving.site_page import DomainState
 from addon.sites.tree import Tree
 from tests.addon.preview.sites import Site
-from tests.addon.serving.pages import Serving, serving, start_forge
+from tests.addon.serving.pages import Serving, serving
 
 PASSWORD = hashlib.sha256(b"letmein").hexdigest()
 FILES = {
@@ -28,13 +28,11 @@ FILES = {
 
 
 @pytest.fixture
-def forge(tmp_path: Path) -> Iterator[Forge]:
+def root(tmp_path: Path) -> Path:
     Site(tmp_path / "alice" / "blog.git", FILES)
     Site(tmp_path / "alice" / ".profile.git", {".pages": b"", "public/index.html": b"profile"})
     Site(tmp_path / "alice" / "locked.git", {**FILES, ".pages": f"password: {PASSWORD}\n".encode()})
-    running = start_forge(tmp_path)
-    yield running
-    running.stop()
+    return tmp_path
 
 
 @pytest.fixture

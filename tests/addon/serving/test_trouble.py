@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,8 @@ from addon.shared.lookup import Fault
 from addon.web.forwarding import Visitor
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import Site, lfs_pointer
-from tests.addon.serving.pages import ENABLED, serving, start_forge, until
+from tests.addon.serving.pages import ENABLED, serving
+from tests.waiting import until
 
 TOKEN = "a1" * 20
 TIMEOUT = "300ms"
@@ -83,10 +83,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def forge(root: Path) -> Iterator[Forge]:
-    running = start_forge(root, tokens={TOKEN: Token("alice")})
-    yield running
-    running.stop()
+def forge_options() -> dict[str, Any]:
+    return {"tokens": {TOKEN: Token("alice")}}
 
 
 def quiet(reply: Any, caplog: pytest.LogCaptureFixture) -> None:

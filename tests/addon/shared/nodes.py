@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from addon.access.signing_key import SigningKey, Source
 from addon.library.refresh import SharedRefresh
+from addon.net.clocks import Clocks
 from addon.serving.answers import Request
 from addon.settings.schema import Settings
 from addon.shared.cache import Shared
@@ -20,6 +20,7 @@ from addon.web.forwarding import Visitor
 from addon.wiring import open_access, open_previews, open_resolver, open_server, open_sources, shared_of
 from tests.resp.fleets import MASTER, Cluster, Watched
 from tests.resp.servers import Server
+from tests.waiting import becomes, until
 
 PAGES_DOMAIN = "pages.test"
 VISITOR = Visitor("192.0.2.7", True)
@@ -69,7 +70,9 @@ class Node:
         self.settings = Settings.from_mapping(mapping, environ={})
         self.skipped = 0.0
         self._closing = stack = AsyncExitStack()
-        self.sources = open_sources(stack, self.settings, shared_of(self.settings), threads=4, clock=self.clock)
+        self.sources = open_sources(
+            stack, self.settings, shared_of(self.settings), threads=4, clocks=Clocks(self.clock)
+        )
         self.forgejo, self.library = self.sources.forgejo, self.sources.library
         access = open_access(stack, self.sources, SigningKey(b"k" * 32, Source.SETTINGS))
         self.store, self.domains = open_resolver(stack, self.sources)
@@ -120,13 +123,18 @@ class Node:
                 body = b"".join([chunk async for chunk in chunks])
         return Page(answer.status, body, answer.cache, time.monotonic() - began, at_once)
 
+    async def at_once(self, host: str = "alice", path: str = "/blog/") -> bool:
+        """Whether memory has the answer to a request that is made now."""
+        return (await self.get(host, path)).at_once
+
+    async def comes_to(self, wanted: int | bytes, host: str = "alice", path: str = "/blog/") -> None:
+        """Wait until visitors get this status, or these bytes."""
+
+        async def found() -> int | bytes:
+            page = await self.get(host, path)
+            return page.status if isinstance(wanted, int) else page.body
+
+        await becomes(found, wanted)
+
     async def aclose(self) -> None:
         await self._closing.aclose()
-
-
-async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
-    """Poll until the condition is true; AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        await asyncio.sleep(0.002)

@@ -5,7 +5,6 @@
 What `.pages` says is written there as well, for a minute, as the Traefik plugin does; that is never taken for a lock.
 """
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,9 @@ from addon.preview.forge import Forge
 from tests.addon.access.access_cases import OTHER, SECRET
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.resp.servers import Server
+from tests.waiting import until
 
 NAME = "password:alice:blog"
 
@@ -31,17 +31,6 @@ def suspected(node: Node) -> bool:
     return known is not None and known.suspect
 
 
-async def becomes(node: Node, expected: int, path: str = "/blog/") -> None:
-    """Wait until a page has this status, asked for by nobody else."""
-    found: list[int] = []
-    for _ in range(400):
-        found.append(await status(node, path))
-        if found[-1] == expected:
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(found[-5:])
-
-
 async def test_a_value_locks_the_running_site_at_once_and_its_removal_opens_it(
     node: MakeNode, redis: Server, blog: Site
 ) -> None:
@@ -51,12 +40,12 @@ async def test_a_value_locks_the_running_site_at_once_and_its_removal_opens_it(
         await each.settled()
     redis.ask("SET", NAME, SECRET)
     for each in nodes:
-        await becomes(each, 401)
+        await each.comes_to(401)
         page = await each.get("alice", "/blog/a.css")
         assert (page.status, b"a{}" in page.body) == (401, False)
     redis.ask("DEL", NAME)
     for each in nodes:
-        await becomes(each, 200)
+        await each.comes_to(200)
 
 
 async def test_what_the_plugin_wrote_locks_until_it_expires(node: MakeNode, redis: Server, blog: Site) -> None:
@@ -65,7 +54,7 @@ async def test_what_the_plugin_wrote_locks_until_it_expires(node: MakeNode, redi
     assert await status(each) == 401
     redis.ask("PEXPIRE", NAME, 1)
     redis.ask("GET", NAME)
-    await becomes(each, 200)
+    await each.comes_to(200)
 
 
 @pytest.mark.parametrize("value", ["", None])
@@ -121,7 +110,7 @@ async def test_a_lock_outlives_redis_and_want_of_room(node: MakeNode, own_redis:
         each.library.memory.drop(("site", "alice", "blog"))
         assert await status(each, path) == 401
     own_redis.restart()  # empty
-    await becomes(each, 200)
+    await each.comes_to(200)
 
 
 async def test_it_costs_no_round_trip(node: MakeNode, redis: Server, blog: Site) -> None:
@@ -147,9 +136,9 @@ async def test_the_name_counts_as_forgejo_writes_it(
         assert await status(each, "/Members/") == 401
         await each.settled()
     redis.ask("DEL", written)
-    await becomes(each, 200, "/Members/")
+    await each.comes_to(200, path="/Members/")
     redis.ask("SET", written, SECRET)
-    await becomes(each, 401, "/Members/")
+    await each.comes_to(401, path="/Members/")
     site.close()
 
 
@@ -199,7 +188,7 @@ async def test_a_password_that_was_dropped_stays_no_lock_where_it_was_written(
     cold = await node(redis).tracked()
     await nodes[0].looks.purge(("alice", "blog"))
     for each in (*nodes, cold):
-        await becomes(each, 200)
+        await each.comes_to(200)
     assert told(redis)[0] == b""
 
 
@@ -240,7 +229,7 @@ async def test_what_somebody_else_set_is_not_written_over(
     redis.ask("SET", NAME, SECRET, *options)
     for _ in range(2):
         await each.looks.purge(("alice", "blog"))
-        await becomes(each, 401)
+        await each.comes_to(401)
         await each.settled()
     value, left = told(redis)
     assert value == SECRET.encode()
@@ -296,9 +285,9 @@ async def test_a_lock_under_the_present_name_holds_under_a_former_one(
         assert await status(each) == 401
         await each.settled()
     redis.ask("DEL", key)
-    await becomes(each, 200)
+    await each.comes_to(200)
     redis.ask("SET", key, SECRET)
-    await becomes(each, 401)
+    await each.comes_to(401)
 
 
 async def test_what_is_written_of_a_moved_repository_is_no_lock(

@@ -4,7 +4,6 @@
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import pytest
@@ -13,9 +12,10 @@ from addon.preview.forge import Forge
 from addon.shared import records
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.resp.old_server import start_old_server
 from tests.resp.servers import Server
+from tests.waiting import becomes, until
 
 REF = "~pages:ref:alice/blog@main"
 BLOG = ("alice", "blog")
@@ -43,15 +43,6 @@ async def aged(redis: Server, seconds: int, *nodes: Node) -> None:
         await each.settled()
 
 
-async def sees(each: Node, body: bytes, seconds: float = 5.0) -> float:
-    """Seconds until a visitor gets these bytes."""
-    began = time.monotonic()
-    while (await each.get("alice", "/blog/")).body != body:
-        assert time.monotonic() - began < seconds, body
-        await asyncio.sleep(0.001)
-    return time.monotonic() - began
-
-
 @pytest.mark.parametrize("keep", [True, False], ids=["keeping its expiry", "without an expiry"])
 async def test_a_ref_changed_by_hand_is_seen_by_every_proxy(
     node: MakeNode, redis: Server, blog: Site, forge: Forge, keep: bool
@@ -64,11 +55,10 @@ async def test_a_ref_changed_by_hand_is_seen_by_every_proxy(
     forge.forget_calls()
     redis.ask("SET", REF, changed, *(["KEEPTTL"] if keep else []))
     for each in (first, second):
-        assert await sees(each, b"By hand") < 1
+        await each.comes_to(b"By hand")
     assert forge.count("/branches/") == 0  # what stands there is believed
     for each in (first, second):
-        await each.settled()
-        assert (await each.get("alice", "/blog/")).at_once
+        await becomes(each.at_once, True)
     left = redis.ask("PTTL", REF)
     assert isinstance(left, int)
     assert left > 0
@@ -82,7 +72,7 @@ async def test_what_is_deleted_by_hand_is_asked_for_again_by_the_next_visitor(
     blog.commit({"public/index.html": b"Second"})
     redis.ask(*words)
     for each in (first, second):
-        assert await sees(each, b"Second") < 1
+        await each.comes_to(b"Second")
     await until(lambda: redis.ask("EXISTS", REF) == 1, "the ref written again")
 
 
@@ -93,7 +83,8 @@ async def test_nobody_asks_forgejo_for_a_key_that_went_until_a_visitor_does(
     forge.forget_calls()
     redis.ask("DEL", REF)
     await until(lambda: all(each.library.lookups()[0].suspect for each in (first, second)), "the message")
-    await asyncio.sleep(0.05)
+    for each in (first, second):
+        await each.settled()
     assert forge.count() == 0
     assert (await first.get("alice", "/blog/")).body == FIRST
 
@@ -107,7 +98,7 @@ async def test_what_one_proxy_finds_another_serves_without_asking_forgejo(
     await aged(redis, 400, first, second)  # older than cacheTTL
     await first.get("alice", "/blog/")
     for each in (first, second):
-        await sees(each, b"Second")
+        await each.comes_to(b"Second")
     assert forge.count("/branches/") == 1
     assert forge.count("/git/trees/") == 1
 
@@ -132,7 +123,7 @@ async def test_a_purge_makes_every_proxy_look_again(node: MakeNode, redis: Serve
         blog.commit({"public/index.html": body})
         assert await first.looks.purge(key)
         for each in (first, second):
-            assert await sees(each, body) < 1
+            await each.comes_to(body)
 
 
 async def test_an_answer_read_before_a_purge_is_not_stored_after_it(
@@ -146,12 +137,11 @@ async def test_an_answer_read_before_a_purge_is_not_stored_after_it(
     fault = forge.fault("/branches/", delay=0.4, times=1)
     await slow.get("alice", "/blog/")  # begins a look that was answered before the push
     await until(lambda: fault.used == 1, "the slow look")
-    await asyncio.sleep(0.05)
     blog.commit({"public/index.html": b"Second"})
     await second.looks.purge(BLOG)
     for each in (first, second, slow):
-        await sees(each, b"Second")
-    await asyncio.sleep(0.5)  # the slow answer has come by now
+        await each.comes_to(b"Second")
+    await until(lambda: forge.in_flight == 0, "the slow answer")
     for each in (first, second, slow):
         await each.settled()
         assert (await each.get("alice", "/blog/")).body == b"Second"
@@ -179,7 +169,7 @@ async def test_a_path_that_a_deploy_removed_is_gone_at_once(node: MakeNode, redi
     assert (await second.get("alice", "/blog/old.html")).status == 200
     blog.commit({"public/old.html": None, "public/index.html": b"Second"})
     await first.looks.purge(BLOG)
-    await sees(second, b"Second")
+    await second.comes_to(b"Second")
     assert (await second.get("alice", "/blog/old.html")).status == 404
 
 
@@ -191,7 +181,7 @@ async def test_a_repository_that_is_gone_is_gone_in_every_proxy_and_in_redis(
     await aged(redis, 400, first, second)
     await first.get("alice", "/blog/")
     for each in (first, second):
-        await until_gone(each)
+        await each.comes_to(404)
     held = redis.ask("KEYS", "*")
     assert isinstance(held, list)
     kinds = {name.split(b":")[1] for name in held if isinstance(name, bytes)}
@@ -201,14 +191,7 @@ async def test_a_repository_that_is_gone_is_gone_in_every_proxy_and_in_redis(
     forge.settings("alice/blog").private = False
     await second.looks.purge(BLOG)
     for each in (first, second):
-        assert await sees(each, FIRST) < 2
-
-
-async def until_gone(each: Node) -> None:
-    deadline = time.monotonic() + 2
-    while (await each.get("alice", "/blog/")).status != 404:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.002)
+        await each.comes_to(FIRST)
 
 
 async def test_a_forced_push_and_a_way_back_are_right(node: MakeNode, redis: Server, blog: Site) -> None:
@@ -218,11 +201,11 @@ async def test_a_forced_push_and_a_way_back_are_right(node: MakeNode, redis: Ser
     blog.commit({"public/index.html": b"Second"})
     await first.looks.purge(BLOG)
     for each in (first, second):
-        await sees(each, b"Second")
+        await each.comes_to(b"Second")
     blog.point("main", old)
     await second.looks.purge(BLOG)
     for each in (first, second):
-        await sees(each, FIRST)
+        await each.comes_to(FIRST)
 
 
 async def test_where_nothing_tells_of_changes_memory_is_believed_for_memory_ttl(node: MakeNode, blog: Site) -> None:
@@ -236,7 +219,7 @@ async def test_where_nothing_tells_of_changes_memory_is_believed_for_memory_ttl(
         assert (await second.get("alice", "/blog/")).at_once
         blog.commit({"public/index.html": b"Second"})
         await first.looks.purge(BLOG)
-        assert await sees(second, b"Second") < 1.5
+        await second.comes_to(b"Second")
 
 
 async def test_while_tracking_is_down_what_is_held_is_read_again_first(
@@ -248,7 +231,7 @@ async def test_while_tracking_is_down_what_is_held_is_read_again_first(
     second.looks.everything()
     blog.commit({"public/index.html": b"Second"})
     await first.looks.purge(BLOG)
-    await sees(first, b"Second")
+    await first.comes_to(b"Second")
     await first.settled()
     forge.forget_calls()
     assert (await second.get("alice", "/blog/")).body == b"Second"

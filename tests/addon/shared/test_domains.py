@@ -7,8 +7,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import pytest
 
@@ -20,10 +18,10 @@ from addon.shared.mappings import Mapping
 from addon.web.forwarding import Visitor
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import VISITOR, Node, until
+from tests.addon.shared.nodes import VISITOR, Node
 from tests.resp.servers import Server
+from tests.waiting import becomes, until
 
-T = TypeVar("T")
 HOST = "www.alice.example"
 DEV = "dev.www.alice.example"
 NAMED = b"custom_domain: www.alice.example\nenable_branches: [dev, feature/x]\n"
@@ -39,14 +37,6 @@ async def served(proxy: Node, host: str, path: str = "/") -> tuple[int, bytes]:
     return page.status, page.body
 
 
-async def becomes(ask: Callable[[], Awaitable[T]], wanted: T, seconds: float = 5.0) -> None:
-    """Wait until a page is what it should be."""
-    deadline = time.monotonic() + seconds
-    while (found := await ask()) != wanted:
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.005)
-
-
 async def test_a_mapping_set_by_hand_is_served_from_the_root_and_one_taken_away_is_not(
     node: MakeNode, redis: Server
 ) -> None:
@@ -59,7 +49,7 @@ async def test_a_mapping_set_by_hand_is_served_from_the_root_and_one_taken_away_
     assert (await served(proxy, HOST, "/blog/"))[0] == 404
     assert (await proxy.get(HOST, "/")).at_once
     redis.ask("DEL", f"custom_domain:{HOST}")
-    await becomes(lambda: _status(proxy, HOST), 404)
+    await proxy.comes_to(404, HOST, "/")
 
 
 async def _status(proxy: Node, host: str, path: str = "/") -> int:
@@ -102,7 +92,7 @@ async def test_the_twin_of_a_domain_redirects_to_it_with_path_and_query(node: Ma
     assert answer.status == 301
     assert dict(answer.headers)[b"Location"] == b"https://alice.example/a%20b/c?x=1&y=%2F"
     claim(redis, HOST, "alice:blog")
-    await becomes(lambda: _status(proxy, HOST), 200)
+    await proxy.comes_to(200, HOST, "/")
     assert await _status(proxy, "www.www.alice.example") == 301
 
 
@@ -186,7 +176,7 @@ async def test_a_branch_host_shows_its_branch_as_the_default_ones_file_allows(
     assert await _status(proxy, "gone.www.alice.example") == 404
     blog.commit({"public/index.html": b"dev two"}, branch="dev")
     await proxy.library.purge(("alice", "blog"))
-    await becomes(lambda: served(proxy, DEV), (200, b"dev two"))
+    await proxy.comes_to(b"dev two", DEV, "/")
 
 
 async def test_what_a_branch_says_of_itself_in_its_own_pages_file_counts_for_nothing(
@@ -203,11 +193,11 @@ async def test_what_a_branch_says_of_itself_in_its_own_pages_file_counts_for_not
     blog.commit({".pages": b"[broken", "public/index.html": b"dev"}, branch="dev")
     blog.commit({".pages": NAMED + f"password: {secret}\n".encode(), "public/index.html": b"main"}, branch="main")
     await proxy.library.purge(("alice", "blog"))
-    await becomes(lambda: _status(proxy, HOST), 401)
+    await proxy.comes_to(401, HOST, "/")
     assert await _status(proxy, DEV) == 401
     blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
     await proxy.library.purge(("alice", "blog"))
-    await becomes(lambda: served(proxy, DEV), (200, b"dev"))
+    await proxy.comes_to(b"dev", DEV, "/")
 
 
 async def test_a_branch_that_becomes_the_default_one_is_a_site_only_by_its_own_pages_file(
@@ -223,7 +213,7 @@ async def test_a_branch_that_becomes_the_default_one_is_a_site_only_by_its_own_p
     blog.commit({".pages": b"[broken", "public/index.html": b"dev"}, branch="main")
     other = await node(redis).tracked()
     await other.library.purge(("alice", "blog"))
-    await becomes(lambda: _status(other, "alice", "/blog/"), 500)
+    await other.comes_to(500)
     assert await _status(other, DEV) == 500
 
 
@@ -255,7 +245,7 @@ async def test_a_mapping_that_an_emptied_redis_lost_and_no_site_names_is_gone(no
     claim(redis, HOST, "alice:blog")
     await becomes(lambda: served(proxy, HOST), (200, FIRST))
     redis.ask("FLUSHALL")
-    await becomes(lambda: _status(proxy, HOST), 404)
+    await proxy.comes_to(404, HOST, "/")
 
 
 async def test_ten_thousand_strangers_do_not_crowd_out_a_site(node: MakeNode, redis: Server) -> None:
@@ -281,9 +271,8 @@ async def test_without_custom_domains_the_answer_is_the_plugins(node: MakeNode, 
     assert b"Invalid domain" in page.body
 
 
-async def test_a_repository_made_private_is_gone_from_its_domain_and_its_branch_hosts(
-    node: MakeNode, redis: Server, blog: Site, forge: Forge
-) -> None:
+async def two_of_two_branches(node: MakeNode, redis: Server, blog: Site) -> tuple[Node, Node]:
+    """Two proxies that know the pages of main at one host and those of dev at another."""
     blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
     blog.commit({"public/index.html": b"dev"}, branch="dev")
     claim(redis, HOST, "alice:blog")
@@ -292,27 +281,28 @@ async def test_a_repository_made_private_is_gone_from_its_domain_and_its_branch_
     for proxy in (one, two):
         assert await served(proxy, HOST) == (200, b"main")
         assert await served(proxy, DEV) == (200, b"dev")
+    return one, two
+
+
+async def test_a_repository_made_private_is_gone_from_its_domain_and_its_branch_hosts(
+    node: MakeNode, redis: Server, blog: Site, forge: Forge
+) -> None:
+    one, two = await two_of_two_branches(node, redis, blog)
     forge.settings("alice/blog").private = True
     await one.library.purge(("alice", "blog"))
     for proxy in (one, two):
         for host in (HOST, DEV):
-            await becomes(lambda proxy=proxy, host=host: _status(proxy, host), 404)  # type: ignore[misc]
+            await proxy.comes_to(404, host, "/")
 
 
 async def test_a_deleted_branch_is_gone_from_its_host_alone(
     node: MakeNode, redis: Server, blog: Site, forge: Forge
 ) -> None:
-    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
-    blog.commit({"public/index.html": b"dev"}, branch="dev")
-    claim(redis, HOST, "alice:blog")
-    claim(redis, DEV, "alice:blog:dev")
-    one, two = await node(redis).tracked(), await node(redis).tracked()
-    for proxy in (one, two):
-        assert await served(proxy, DEV) == (200, b"dev")
+    one, two = await two_of_two_branches(node, redis, blog)
     blog.delete_branch("dev")
     await one.library.purge(("alice", "blog"))
     for proxy in (one, two):
-        await becomes(lambda proxy=proxy: _status(proxy, DEV), 404)  # type: ignore[misc]
+        await proxy.comes_to(404, DEV, "/")
         assert await served(proxy, HOST) == (200, b"main")
 
 

@@ -4,19 +4,17 @@
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from addon.access.control import Access
 from addon.access.guess_limits import LIMITS
 from addon.access.signing_key import SigningKey, Source
-from addon.settings.schema import Settings
-from addon.shared.cache import Shared
 from addon.shared.guess_counts import PREFIX, GuessesShared
 from tests.addon.access.access_cases import KEY, Clock, by_sha256
+from tests.addon.conftest import SharedAt
 from tests.resp.servers import Server
 
 SITE = "alice/blog"
@@ -25,22 +23,10 @@ Make = Callable[[Server], GuessesShared]
 
 
 @pytest.fixture
-async def proxy(tmp_path: Path) -> AsyncIterator[Make]:
+def tally(shared_at: SharedAt) -> Make:
     """The tally of one more proxy; its own clock stands still."""
-    made: list[Shared] = []
-
-    def make(server: Server) -> GuessesShared:
-        options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
-        options["redisTimeout"] = "5s"  # however busy the machine: while Redis is away, each counts its own
-        settings = Settings.from_mapping({**options, "redisHost": server.host, "redisPort": server.port}, environ={})
-        shared = Shared.of(settings)
-        assert shared is not None
-        made.append(shared)
-        return GuessesShared(shared, KEY, Clock())
-
-    yield make
-    for each in made:
-        await each.aclose()
+    # Five seconds, however busy the machine: while Redis is away, each counts its own.
+    return lambda server: GuessesShared(shared_at(server, redisTimeout="5s"), KEY, Clock())
 
 
 def names(server: Server) -> list[bytes]:
@@ -50,9 +36,9 @@ def names(server: Server) -> list[bytes]:
 
 
 async def test_ten_thousand_guesses_from_one_address_over_two_proxies_are_as_few_as_over_one(
-    proxy: Make, redis: Server
+    tally: Make, redis: Server
 ) -> None:
-    two = [proxy(redis), proxy(redis)]
+    two = [tally(redis), tally(redis)]
     began = time.monotonic()
     admissions = [await two[number % 2].admit(SITE, GUESSER) for number in range(10_000)]
     admitted = sum(admission.wait == 0 for admission in admissions)
@@ -62,9 +48,9 @@ async def test_ten_thousand_guesses_from_one_address_over_two_proxies_are_as_few
 
 
 async def test_ten_thousand_guesses_from_as_many_addresses_over_two_proxies_meet_one_limit(
-    proxy: Make, redis: Server
+    tally: Make, redis: Server
 ) -> None:
-    two = [proxy(redis), proxy(redis)]
+    two = [tally(redis), tally(redis)]
     began = time.monotonic()
     admitted = 0
     for number in range(10_000):
@@ -74,9 +60,9 @@ async def test_ten_thousand_guesses_from_as_many_addresses_over_two_proxies_meet
 
 
 async def test_a_wrong_guess_costs_one_trip_and_what_is_kept_tells_no_address_and_expires(
-    proxy: Make, redis: Server
+    tally: Make, redis: Server
 ) -> None:
-    one = proxy(redis)
+    one = tally(redis)
     assert (await one.admit(SITE, GUESSER)).first
     assert one._shared.trips == 1
     kept = names(redis)
@@ -89,10 +75,10 @@ async def test_a_wrong_guess_costs_one_trip_and_what_is_kept_tells_no_address_an
         assert 0 < left <= LIMITS.forgotten + 1
 
 
-async def test_two_proxies_that_adopt_a_key_share_one_count_from_then_on(proxy: Make, redis: Server) -> None:
+async def test_two_proxies_that_adopt_a_key_share_one_count_from_then_on(tally: Make, redis: Server) -> None:
     """Through `Access`, which is told of the key."""
     executor = ThreadPoolExecutor(1)
-    tallies = [proxy(redis), proxy(redis)]
+    tallies = [tally(redis), tally(redis)]
     two = [Access(KEY, 3600, executor, guesses=tally, check_password=by_sha256) for tally in tallies]
     other = SigningKey(b"a" * 32, Source.SHARED)
     two[0].adopt(other)
@@ -105,8 +91,8 @@ async def test_two_proxies_that_adopt_a_key_share_one_count_from_then_on(proxy: 
     executor.shutdown()
 
 
-async def test_who_knew_the_password_at_one_proxy_goes_first_at_the_other(proxy: Make, redis: Server) -> None:
-    one, other = proxy(redis), proxy(redis)
+async def test_who_knew_the_password_at_one_proxy_goes_first_at_the_other(tally: Make, redis: Server) -> None:
+    one, other = tally(redis), tally(redis)
     await one.admit(SITE, GUESSER)
     await one.succeeded(SITE, GUESSER)
     for number in range(600):
@@ -116,8 +102,8 @@ async def test_who_knew_the_password_at_one_proxy_goes_first_at_the_other(proxy:
     assert (admission.wait, admission.first) == (0, True)
 
 
-async def test_what_was_right_or_could_not_be_checked_is_not_counted(proxy: Make, redis: Server) -> None:
-    one, other = proxy(redis), proxy(redis)
+async def test_what_was_right_or_could_not_be_checked_is_not_counted(tally: Make, redis: Server) -> None:
+    one, other = tally(redis), tally(redis)
     for _ in range(20):
         assert (await one.admit(SITE, GUESSER)).wait == 0
         await one.withdrawn(SITE, GUESSER)
@@ -125,8 +111,8 @@ async def test_what_was_right_or_could_not_be_checked_is_not_counted(proxy: Make
         await other.succeeded(SITE, GUESSER)
 
 
-async def test_while_redis_is_away_memory_counts(proxy: Make, own_redis: Server) -> None:
-    one = proxy(own_redis)
+async def test_while_redis_is_away_memory_counts(tally: Make, own_redis: Server) -> None:
+    one = tally(own_redis)
     own_redis.kill()
     admissions = [await one.admit(SITE, GUESSER) for _ in range(50)]
     assert sum(admission.wait == 0 for admission in admissions) == LIMITS.free
@@ -134,8 +120,8 @@ async def test_while_redis_is_away_memory_counts(proxy: Make, own_redis: Server)
 
 
 @pytest.mark.parametrize("value", ["", "x", "1e400 1", "-5 0", "nan nan"])
-async def test_garbage_in_redis_counts_for_nothing_and_breaks_nothing(proxy: Make, redis: Server, value: str) -> None:
-    one = proxy(redis)
+async def test_garbage_in_redis_counts_for_nothing_and_breaks_nothing(tally: Make, redis: Server, value: str) -> None:
+    one = tally(redis)
     await one.admit(SITE, GUESSER)
     for name in names(redis):
         redis.ask("SET", name, value)

@@ -12,8 +12,9 @@ from addon.preview.forge import Forge
 from addon.shared import records
 from tests.addon.preview.sites import Site, lfs_pointer
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.resp.servers import Console, Server, start_valkey
+from tests.waiting import until
 
 
 def loaded(redis: Server, name: str) -> dict[str, Any]:

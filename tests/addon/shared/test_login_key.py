@@ -14,10 +14,10 @@ from addon.access.control import Access, Attempt, Granted, LoggedIn
 from addon.access.signing_key import SigningKey, Source, kept_key, signing_key
 from addon.shared.login_key import NAME, KeptInStep, KeyInRedis
 from tests.addon.access.access_cases import by_sha256, cookie_of, lock, login, visit
-from tests.addon.shared.conftest import SharedAt
-from tests.addon.shared.nodes import until
+from tests.addon.conftest import SharedAt
 from tests.ports import free_port
 from tests.resp.servers import Server
+from tests.waiting import until
 
 LOCK = lock()
 
@@ -50,9 +50,7 @@ async def test_a_login_at_one_proxy_is_one_at_the_other(
     redis: Server, shared_at: SharedAt, opened: Opens, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    keys = [
-        await signing_key(None, tmp_path / name, KeyInRedis(shared_at(redis.address))) for name in ("one", "another")
-    ]
+    keys = [await signing_key(None, tmp_path / name, KeyInRedis(shared_at(redis))) for name in ("one", "another")]
     assert [key.source for key in keys] == [Source.SHARED] * 2
     (one, cookie), (other, _) = [await opened(key) for key in keys]
     assert enters(one, cookie)
@@ -64,7 +62,7 @@ async def test_a_login_at_one_proxy_is_one_at_the_other(
 
 
 async def test_the_operators_key_is_not_put_into_redis(redis: Server, shared_at: SharedAt, tmp_path: Path) -> None:
-    found = await signing_key("of the operator", tmp_path, KeyInRedis(shared_at(redis.address)))
+    found = await signing_key("of the operator", tmp_path, KeyInRedis(shared_at(redis)))
     assert found.source is Source.SETTINGS
     assert redis.ask("EXISTS", NAME) == 0
 
@@ -74,7 +72,7 @@ async def test_what_is_no_key_is_not_used_and_not_told(
     redis: Server, shared_at: SharedAt, tmp_path: Path, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     redis.ask("SET", NAME, value)
-    found = await signing_key(None, tmp_path, KeyInRedis(shared_at(redis.address)))
+    found = await signing_key(None, tmp_path, KeyInRedis(shared_at(redis)))
     assert found == (kept_key(tmp_path), Source.FILE)
     assert redis.ask("GET", NAME) == value.encode()
     assert NAME in caplog.text
@@ -83,14 +81,14 @@ async def test_what_is_no_key_is_not_used_and_not_told(
 
 async def test_a_key_of_a_wrong_kind_is_not_used(redis: Server, shared_at: SharedAt, tmp_path: Path) -> None:
     redis.ask("LPUSH", NAME, "x")
-    assert (await signing_key(None, tmp_path, KeyInRedis(shared_at(redis.address)))).source is Source.FILE
+    assert (await signing_key(None, tmp_path, KeyInRedis(shared_at(redis)))).source is Source.FILE
 
 
 async def test_while_redis_is_away_the_file_signs_and_its_key_is_offered_when_it_is_back(
     own_redis: Server, shared_at: SharedAt, opened: Opens, tmp_path: Path
 ) -> None:
     own_redis.kill()
-    place = KeyInRedis(shared_at(own_redis.address))
+    place = KeyInRedis(shared_at(own_redis))
     key = await signing_key(None, tmp_path, place)
     assert key == (kept_key(tmp_path), Source.FILE)
     access, cookie = await opened(key)
@@ -107,19 +105,19 @@ async def test_while_redis_is_away_the_file_signs_and_its_key_is_offered_when_it
 async def test_the_key_that_others_use_is_taken_and_what_was_signed_before_ends(
     redis: Server, shared_at: SharedAt, opened: Opens, tmp_path: Path
 ) -> None:
-    theirs = await signing_key(None, tmp_path / "other", KeyInRedis(shared_at(redis.address)))
+    theirs = await signing_key(None, tmp_path / "other", KeyInRedis(shared_at(redis)))
     away = await signing_key(None, tmp_path / "one", KeyInRedis(shared_at(("127.0.0.1", free_port()))))
     assert away.source is Source.FILE
     (access, old), (_, cookie) = await opened(away), await opened(theirs)
     assert not enters(access, cookie)
-    keeping = KeptInStep(away, KeyInRedis(shared_at(redis.address)), access.adopt)
+    keeping = KeptInStep(away, KeyInRedis(shared_at(redis)), access.adopt)
     assert await keeping.offer()
     assert enters(access, cookie)
     assert not enters(access, old)
 
 
 async def test_an_emptied_redis_is_given_the_key_in_use(redis: Server, shared_at: SharedAt, tmp_path: Path) -> None:
-    place = KeyInRedis(shared_at(redis.address))
+    place = KeyInRedis(shared_at(redis))
     key = await signing_key(None, tmp_path, place)
     adopted: list[SigningKey] = []
     keeping = KeptInStep(key, place, adopted.append)

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,14 +21,17 @@ from addon.settings.schema import Settings
 from addon.shared import reads, records, writes
 from addon.shared.cache import Shared
 from addon.shared.guess_counts import GuessesShared
+from addon.shared.lookup import Lookup
 from addon.shared.round_trips import RoundTrips
 from tests.addon.access.access_cases import KEY, SECRET, Clock
+from tests.addon.conftest import SharedAt
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, options_of, until
-from tests.addon.shared.visits import BLOG, PATIENCE, Load, recovered, sees, two
+from tests.addon.shared.nodes import Node, options_of
+from tests.addon.shared.visits import BLOG, Load, recovered, two
 from tests.resp.fleets import Cluster, Watched, clustered, watched
 from tests.resp.servers import ConsoleError, Server
+from tests.waiting import becomes, until, wait_until
 
 REF, REPO, EPOCH = "~pages:ref:alice/blog@main", "~pages:repo:alice/blog", "~pages:epoch:alice/blog"
 
@@ -79,18 +81,18 @@ async def test_a_purge_a_hand_and_a_deploy_are_seen_by_every_proxy(
     first, second = await two(node, cluster)
     blog.commit({"public/index.html": b"Second"})
     assert await first.looks.purge(BLOG)
-    await sees(first, b"Second")
-    await sees(second, b"Second")
+    await first.comes_to(b"Second")
+    await second.comes_to(b"Second")
     for each in (first, second):
         await each.settled()
     older = blog.commit({"public/index.html": b"By hand"})
     cluster.ask("SET", REF, f'{{"v": 1, "commit": "{older}"}}')
     for each in (first, second):
-        await sees(each, b"By hand")
+        await each.comes_to(b"By hand")
     cluster.ask("FLUSHALL")
     blog.commit({"public/index.html": b"After all was gone"})
     for each in (first, second):
-        await sees(each, b"After all was gone")
+        await each.comes_to(b"After all was gone")
 
 
 async def test_a_slot_that_moves_takes_what_is_told_with_it(node: MakeNode, cluster: Cluster, blog: Site) -> None:
@@ -104,41 +106,35 @@ async def test_a_slot_that_moves_takes_what_is_told_with_it(node: MakeNode, clus
         for each, generation in zip((first, second), generations):
             tracking = each.looks._tracking
             assert tracking is not None
-            await until(lambda: tracking.generation > generation and each.looks.live, "everything", PATIENCE)  # noqa: B023
+            await until(lambda: tracking.generation > generation and each.looks.live, "everything")  # noqa: B023
         commit = blog.commit({"public/index.html": b"At the new place"})
         cluster.ask("SET", REF, f'{{"v": 1, "commit": "{commit}"}}')
         for each in (first, second):
-            await sees(each, b"At the new place")
+            await each.comes_to(b"At the new place")
     finally:
         cluster.move(slot, before)
 
 
 @pytest.fixture
-async def shared(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Callable[[], Shared]]:
+def shared(cluster: Cluster, shared_at: SharedAt) -> Callable[[], Shared]:
     """`shared()`: the shared level of one more proxy."""
-    made: list[Shared] = []
+    return lambda: shared_at(cluster, redisTimeout="10s")
 
-    def make() -> Shared:
-        options = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
-        mapping = {**options, **options_of(cluster), "redisTimeout": "10s"}
-        found = Shared.of(Settings.from_mapping(mapping, environ={}))
-        assert found is not None
-        made.append(found)
-        return found
 
-    yield make
-    for each in made:
-        await each.aclose()
+async def known_and_late(node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]) -> tuple[Lookup, Shared]:
+    """What a proxy has found out about the blog, and the shared level of another that comes late."""
+    first = await node(cluster, redisTimeout="10s").tracked()
+    await first.get("alice", "/blog/")
+    await first.settled()
+    known = first.library.peek(BLOG)
+    assert known is not None
+    return known, shared()
 
 
 async def test_a_look_that_began_before_a_purge_counts_for_nobody_however_late_it_is_written(
     node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]
 ) -> None:
-    first = await node(cluster, redisTimeout="10s").tracked()
-    await first.get("alice", "/blog/")
-    await first.settled()
-    known, late = first.library.peek(BLOG), shared()
-    assert known is not None
+    known, late = await known_and_late(node, cluster, shared)
     held = await late.look(BLOG, None, None)
     assert held is not None
     assert not held.outdated
@@ -168,11 +164,7 @@ def _written_anew(trips: RoundTrips, known: Any) -> object:
 async def test_what_became_known_while_the_cluster_was_away_is_written_where_nothing_is_newer(
     node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]
 ) -> None:
-    first = await node(cluster, redisTimeout="10s").tracked()
-    await first.get("alice", "/blog/")
-    await first.settled()
-    known, late = first.library.peek(BLOG), shared()
-    assert known is not None
+    known, late = await known_and_late(node, cluster, shared)
     there = [cluster.ask("GET", name) for name in (REPO, REF)]
     older = replace(known, looked=known.looked - 100)
     assert await late.run(lambda trips: writes.flush(trips, {REPO: older})) is True
@@ -189,11 +181,8 @@ async def test_a_repository_that_goes_takes_its_keys_along(node: MakeNode, clust
     first, second = await two(node, cluster)
     blog.path.rename(blog.path.with_name("elsewhere.git"))
     assert await first.looks.purge(BLOG)
-    deadline = time.monotonic() + PATIENCE
     for each in (first, second):
-        while (await each.get("alice", "/blog/")).status != 404:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.005)
+        await each.comes_to(404)
     await first.settled()
     left = {name.decode().split(":")[1] for name in _names(cluster, "~pages:*")}
     assert not left & {"ref", "site"}
@@ -205,17 +194,14 @@ async def test_a_password_is_told_and_one_that_somebody_adds_locks(
     first, second = await two(node, cluster)
     assert cluster.ask("GET", "password:alice:blog") == b""
     cluster.ask("SET", "password:alice:blog", SECRET)
-    deadline = time.monotonic() + PATIENCE
     for each in (first, second):
-        while (await each.get("alice", "/blog/")).status != 401:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.005)
+        await each.comes_to(401)
     cluster.ask("DEL", "password:alice:blog")
     for each in (first, second):
-        await sees(each, FIRST)
+        await each.comes_to(FIRST)
     blog.commit({".pages": f"enabled: true\npassword: {SECRET}\n".encode()})
     assert await first.looks.purge(BLOG)
-    await until(lambda: cluster.ask("GET", "password:alice:blog") == SECRET.encode(), "the password", PATIENCE)
+    await until(lambda: cluster.ask("GET", "password:alice:blog") == SECRET.encode(), "the password")
     assert cluster.ask("GET", "~pages:{password:alice:blog}") == SECRET.encode()
     await first.settled()
     assert [await each.shared.added_lock(BLOG) for each in (first, second)] == ["", ""]
@@ -268,7 +254,7 @@ async def test_a_primary_that_dies_or_hangs_under_load_costs_no_visitor_a_page(
                 began = time.monotonic()
                 (victim.kill if way == "killed" else victim.pause)()
                 try:
-                    await until(lambda: first.shared.away or not first.looks.live, "trouble", PATIENCE)
+                    await until(lambda: first.shared.away or not first.looks.live, "trouble")
                     await recovered(first, second, blog, way.encode())
                     seconds = time.monotonic() - began
                     assert await changed(first, _taking(f"{way}.example", 1))
@@ -279,14 +265,7 @@ async def test_a_primary_that_dies_or_hangs_under_load_costs_no_visitor_a_page(
             _tell(capsys, f"a primary of a cluster {way}", seconds, load)
             if way == "killed":
                 victim.start()
-            await asyncio.to_thread(_whole, cluster)
-
-
-def _whole(cluster: Cluster) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not cluster.whole():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+            await asyncio.to_thread(wait_until, cluster.whole, "a cluster that is whole")
 
 
 async def test_a_master_that_dies_under_load_costs_no_visitor_a_page_and_loses_no_purge(
@@ -305,7 +284,7 @@ async def test_a_master_that_dies_under_load_costs_no_visitor_a_page_and_loses_n
             # Its last word never reached the one that takes over.
             other.ask("CONFIG", "SET", "replica-read-only", "no")
             other.ask("DEL", EPOCH)
-            await until(lambda: _says(other, EPOCH) == epoch, "the purge", PATIENCE)
+            await until(lambda: _says(other, EPOCH) == epoch, "the purge")
             await recovered(first, second, blog, b"After")
             seconds = time.monotonic() - began
             assert await changed(first, _taking("after.example", 1))
@@ -331,12 +310,15 @@ def _taking(host: str, number: int) -> Planned[bool]:
 
 async def changed(node: Node, plan: Planned[bool]) -> bool:
     """What a plan says, however often it takes to get an answer."""
-    deadline = time.monotonic() + PATIENCE
-    while (told := await node.store.change(plan)) is NO_ANSWER:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-    assert isinstance(told, bool)
-    return told
+    told: list[object] = []
+
+    async def answered() -> bool:
+        told.append(await node.store.change(plan))
+        return told[-1] is not NO_ANSWER
+
+    await becomes(answered, True)
+    assert isinstance(told[-1], bool)
+    return told[-1]
 
 
 def _says(server: Server, name: str) -> object:

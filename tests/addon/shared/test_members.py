@@ -8,7 +8,7 @@ from addon.access.sealing import Sealer
 from addon.shared.cache import Shared
 from addon.shared.member_sessions import MemberSessions, Session
 from addon.shared.one_use import OneUse
-from tests.addon.shared.conftest import SharedAt
+from tests.addon.conftest import SharedAt
 from tests.ports import free_port
 from tests.resp.servers import Server
 
@@ -31,7 +31,7 @@ def test_what_was_sealed_before_an_upgrade_is_opened_after_it() -> None:
 
 
 async def test_a_record_is_taken_once_whoever_asks(redis: Server, shared_at: SharedAt) -> None:
-    here, there = one_use(shared_at(redis.address)), one_use(shared_at(redis.address))
+    here, there = one_use(shared_at(redis)), one_use(shared_at(redis))
     for number in range(4):
         await here.put(f"id{number}", {"token": SECRET}, "192.0.2.7")
     assert await there.take("id0") == {"token": SECRET}
@@ -76,7 +76,7 @@ async def test_ten_thousand_begun_logins_are_bounded_and_push_out_nobody_elses()
 
 
 async def test_what_gives_way_goes_from_redis_too(redis: Server, shared_at: SharedAt) -> None:
-    kept = one_use(shared_at(redis.address))
+    kept = one_use(shared_at(redis))
     for number in range(60):
         await kept.put(f"id{number}", {"path": "/"}, "192.0.2.7")
     assert redis.ask("DBSIZE") == 50
@@ -85,7 +85,7 @@ async def test_what_gives_way_goes_from_redis_too(redis: Server, shared_at: Shar
 
 
 async def test_a_session_is_known_to_all_and_shows_nothing_in_redis(redis: Server, shared_at: SharedAt) -> None:
-    here, there = (MemberSessions(SEALER, shared_at(redis.address), lambda: 200.0) for _ in range(2))
+    here, there = (MemberSessions(SEALER, shared_at(redis), lambda: 200.0) for _ in range(2))
     await here.begin("a-random-name", session())
     found = await there.load("a-random-name", "alice.pages.test")
     assert found is not None
@@ -102,13 +102,13 @@ async def test_a_session_is_known_to_all_and_shows_nothing_in_redis(redis: Serve
         assert not any(secret in value for secret in (b"eyJ", b"a-token", b"alice", b'"3"'))
         assert isinstance(life, int)
         assert 0 < life <= 3600
-    other_key = MemberSessions(Sealer(b"another", b"members 1"), shared_at(redis.address), lambda: 200.0)
+    other_key = MemberSessions(Sealer(b"another", b"members 1"), shared_at(redis), lambda: 200.0)
     assert await other_key.load("a-random-name", "alice.pages.test") is None
 
 
 async def test_who_logs_out_at_one_proxy_is_out_at_all(redis: Server, shared_at: SharedAt) -> None:
     now = [200.0]
-    here, there = (MemberSessions(SEALER, shared_at(redis.address), lambda: now[0]) for _ in range(2))
+    here, there = (MemberSessions(SEALER, shared_at(redis), lambda: now[0]) for _ in range(2))
     for id, host in (("desk", "alice.pages.test"), ("phone", "handbook.example"), ("third", "alice.pages.test")):
         await here.begin(id, session(host, now[0]))
         assert await there.load(id, host) is not None
@@ -122,7 +122,7 @@ async def test_who_logs_out_at_one_proxy_is_out_at_all(redis: Server, shared_at:
     await here.end_all(known["phone"])
     assert not await there.still("phone", known["phone"])
     assert there.peek("third", "alice.pages.test") is None
-    fresh = MemberSessions(SEALER, shared_at(redis.address), lambda: now[0])
+    fresh = MemberSessions(SEALER, shared_at(redis), lambda: now[0])
     assert await fresh.load("third", "alice.pages.test") is None
     now[0] += 1
     await there.begin("anew", session("alice.pages.test", now[0]))
@@ -132,8 +132,8 @@ async def test_who_logs_out_at_one_proxy_is_out_at_all(redis: Server, shared_at:
 async def test_a_log_out_while_redis_is_away_holds_here_and_is_told_later(
     own_redis: Server, shared_at: SharedAt
 ) -> None:
-    shared = shared_at(own_redis.address)
-    here, there = (MemberSessions(SEALER, each, lambda: 200.0) for each in (shared, shared_at(own_redis.address)))
+    shared = shared_at(own_redis)
+    here, there = (MemberSessions(SEALER, each, lambda: 200.0) for each in (shared, shared_at(own_redis)))
     await here.begin("desk", session())
     found = await there.load("desk", "alice.pages.test")
     assert found is not None

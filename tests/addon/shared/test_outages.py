@@ -7,7 +7,6 @@ import contextlib
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +15,10 @@ import pytest
 from addon.preview.forge import Forge
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.ports import free_port
 from tests.resp.servers import Server
+from tests.waiting import until
 
 BLOG = ("alice", "blog")
 REF = "~pages:ref:alice/blog@main"
@@ -129,6 +129,16 @@ async def test_what_became_known_while_redis_was_away_is_written_when_it_is_back
     assert forge.count() == 0
 
 
+async def purged_while_away(each: Node, redis: Server, blog: Site) -> None:
+    """A push that one proxy is told of while Redis hangs."""
+    redis.pause()
+    each.looks.everything()
+    await each.get("alice", "/blog/")
+    assert each.shared.away
+    blog.commit({"public/index.html": b"Second"})
+    assert not await each.looks.purge(BLOG)
+
+
 async def test_a_purge_made_while_redis_was_away_is_told_before_anything_is_read(
     node: MakeNode, own_redis: Server, blog: Site
 ) -> None:
@@ -136,16 +146,11 @@ async def test_a_purge_made_while_redis_was_away_is_told_before_anything_is_read
     for one in (each, other):
         await one.get("alice", "/blog/")
         await one.settled()
-    own_redis.pause()
-    each.looks.everything()
-    await each.get("alice", "/blog/")
-    assert each.shared.away
-    blog.commit({"public/index.html": b"Second"})
-    assert not await each.looks.purge(BLOG)
-    await until_body(each, b"Second")  # here at once
+    await purged_while_away(each, own_redis, blog)
+    await each.comes_to(b"Second")  # here at once
     own_redis.resume()
-    await until_body(other, b"Second")
-    await until_body(each, b"Second")
+    await other.comes_to(b"Second")
+    await each.comes_to(b"Second")
     await each.settled()
     await until(lambda: json.loads(ref(own_redis))["commit"] == blog.head(), "the new commit in Redis")
 
@@ -156,12 +161,7 @@ async def test_a_purge_while_redis_is_away_makes_this_proxy_look_again_though_no
     each = await node(own_redis).tracked()
     await each.get("alice", "/blog/")
     await each.settled()
-    own_redis.pause()
-    each.looks.everything()
-    await each.get("alice", "/blog/")
-    assert each.shared.away
-    blog.commit({"public/index.html": b"Second"})
-    assert not await each.looks.purge(BLOG)
+    await purged_while_away(each, own_redis, blog)
 
     def looked() -> bool:
         known = each.library.peek(BLOG)
@@ -174,13 +174,6 @@ async def test_a_purge_while_redis_is_away_makes_this_proxy_look_again_though_no
 def ref(redis: Server) -> bytes:
     value = redis.ask("GET", REF)
     return value if isinstance(value, bytes) else b'{"commit": null}'
-
-
-async def until_body(each: Node, body: bytes) -> None:
-    end = time.monotonic() + 8
-    while (await each.get("alice", "/blog/")).body != body:
-        assert time.monotonic() < end, body
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +213,7 @@ async def test_a_hung_forgejo_makes_nothing_unavailable_that_redis_has(
     with forge.fault(hang=True):
         other = await node(redis, forgejoTimeout="2s").tracked()
         strangers = [asyncio.ensure_future(other.get("nobody", f"/x{number}/")) for number in range(40)]
-        await asyncio.sleep(0.05)
+        await until(lambda: forge.in_flight > 0, "strangers who wait")
         pages = [await other.get("alice", path) for path in ("/blog/", "/blog/a.css", "/blog/none")]
         assert [page.status for page in pages] == [200, 200, 404]
         assert max(page.seconds for page in pages) < 1

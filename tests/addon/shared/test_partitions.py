@@ -20,11 +20,11 @@ import pytest
 import resp
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import until
-from tests.addon.shared.visits import BLOG, PATIENCE, Load, recovered, sees, two
+from tests.addon.shared.visits import BLOG, Load, recovered, two
 from tests.resp.chaos import ChaosProxy
 from tests.resp.fleets import Cluster, Watched, clustered, watched
 from tests.resp.servers import Server
+from tests.waiting import until
 
 NAMES = ("~pages:ref:alice/blog@main", "~pages:epoch:alice/blog")
 
@@ -98,13 +98,13 @@ async def test_who_is_cut_off_serves_on_loses_no_purge_and_shows_nothing_old_aga
                 began = time.monotonic()
                 with ways.cut(lost, how):
                     for each in (first, second):
-                        await until(lambda each=each: each.shared.away or not each.looks.live, "trouble", PATIENCE)  # type: ignore[misc]  # mypy cannot infer it
+                        await until(lambda each=each: each.shared.away or not each.looks.live, "trouble")  # type: ignore[misc]  # mypy cannot infer it
                     words += [b"pushed during " + how.encode(), b"pushed after " + how.encode()]
                     blog.commit({"public/index.html": words[-2]})
                     await first.looks.purge(BLOG)
-                    await sees(first, words[-2])  # who was told of the push
+                    await first.comes_to(words[-2])  # who was told of the push
                 healed = time.monotonic()
-                await sees(second, words[-2])  # what the first one owed
+                await second.comes_to(words[-2])  # what the first one owed
                 await recovered(first, second, blog, words[-1])
                 print(f"{how}: cut for {healed - began:.2f} s, well {time.monotonic() - healed:.2f} s later")
     assert load.wrong == []

@@ -3,7 +3,6 @@
 """Previews at several proxies that share a Redis: what one is told of, all know; one tells; Redis opens nothing."""
 
 import json
-import time
 
 from addon.preview.forge import Forge
 from addon.preview.pull_requests import PullRequest
@@ -11,8 +10,8 @@ from addon.preview.settings import Token
 from addon.shared import records
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import MakeNode
-from tests.addon.shared.nodes import until
 from tests.resp.servers import Server
+from tests.waiting import until
 
 TOKEN = "e7" * 20
 OPTIONS = {"previewDomain": "preview.test", "previewTTL": "3650d"}
@@ -35,13 +34,11 @@ async def test_a_pull_request_that_one_proxy_is_told_of_is_gone_from_all_and_tol
         assert (await each.get(HOST, "/")).body == b"topic"
         await each.settled()
     assert (await second.get(HOST, "/")).at_once
-    await until(lambda: len(settings.statuses.get(head, [])) >= 2, "telling", 30)
+    await until(lambda: len(settings.statuses.get(head, [])) >= 2, "telling")
     pull.close()
     await first.library.purge(("alice", "blog"))
     for each in (first, second):
-        deadline = time.monotonic() + 30
-        while (await each.get(HOST, "/")).status != 404:
-            assert time.monotonic() < deadline
+        await each.comes_to(404, HOST, "/")
     assert [status["state"] for status in settings.statuses[head]] == ["pending", "success"]
 
 

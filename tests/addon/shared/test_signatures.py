@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import time
@@ -19,7 +18,7 @@ from addon.settings.schema import Settings
 from addon.shared.signatures import RecordKey, Signature
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, until
+from tests.addon.shared.nodes import Node
 from tests.resp.servers import Server
 
 REPO, REF = "~pages:repo:alice/blog", "~pages:ref:alice/blog@main"
@@ -124,15 +123,7 @@ async def test_what_closes_is_believed_from_any_hand(node: MakeNode, redis: Serv
     await running.settled()
     redis.ask("SET", REPO, json.dumps({"v": 1, "fault": "absent"}), "KEEPTTL")
     forge.forget_calls()
-
-    async def closed() -> bool:
-        return (await running.get("alice", "/blog/")).status == 404
-
-    for _ in range(1000):
-        if await closed():
-            break
-        await asyncio.sleep(0.002)
-    assert await closed()
+    await running.comes_to(404)
 
 
 async def test_a_cold_process_needs_no_forgejo_for_what_is_signed(
@@ -166,10 +157,7 @@ async def test_proxies_without_a_common_key_ask_forgejo_and_leave_each_other_alo
     blog.commit({"public/index.html": b"Second"})
     await nodes[0].looks.purge(("alice", "blog"))
     for each in nodes:
-        for _ in range(1000):
-            if (await each.get("alice", "/blog/")).body == b"Second":
-                break
-            await asyncio.sleep(0.002)
+        await each.comes_to(b"Second")
         await each.settled()
     looks = forge.count("/branches/")
     assert looks <= 2 * len(nodes)
@@ -189,15 +177,7 @@ async def test_an_older_page_set_by_hand_is_shown_where_nothing_is_locked(
     assert (await running.get("alice", "/blog/")).body == b"Second"
     await running.settled()
     redis.ask("SET", REF, json.dumps({"v": 1, "commit": before}), "KEEPTTL")
-
-    async def shown() -> bytes:
-        return (await running.get("alice", "/blog/")).body
-
-    for _ in range(1000):
-        if await shown() == FIRST:
-            break
-        await asyncio.sleep(0.002)
-    assert await shown() == FIRST
+    await running.comes_to(FIRST)
 
 
 async def test_an_old_record_that_is_put_back_is_as_old_as_it_is(
@@ -245,4 +225,3 @@ async def test_a_state_dir_that_cannot_be_is_said_and_costs_no_page(
     reader = node(redis, stateDir=str(tmp_path / "file"))
     assert (await reader.get("alice", "/blog/")).body == FIRST
     assert "ask Forgejo what Redis tells" in caplog.text
-    await until(lambda: True, "")

@@ -6,33 +6,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
-from tests.addon.shared.nodes import Node, Place, until
+from tests.addon.shared.nodes import Node, Place
+from tests.waiting import until
 
 BLOG = ("alice", "blog")
-PATIENCE = 60.0
-"""Seconds that a failover may take on a machine that does much else."""
 
 
 async def two(node: MakeNode, redis: Place) -> tuple[Node, Node]:
     """Two proxies that know the blog, and are told of changes."""
     first, second = node(redis, redisTimeout="2s"), node(redis, redisTimeout="2s")
     for each in (first, second):
-        await until(lambda each=each: each.looks.live, "tracking", PATIENCE)  # type: ignore[misc]  # mypy cannot infer it
+        await each.tracked()
         assert (await each.get("alice", "/blog/")).body == FIRST
         await each.settled()
     return first, second
-
-
-async def sees(each: Node, body: bytes) -> None:
-    """Wait until a visitor gets these bytes."""
-    deadline = time.monotonic() + PATIENCE
-    while (found := (await each.get("alice", "/blog/")).body) != body:
-        assert time.monotonic() < deadline, found
-        await asyncio.sleep(0.002)
 
 
 class Load:
@@ -74,8 +64,8 @@ class Load:
 async def recovered(first: Node, second: Node, blog: Site, word: bytes) -> None:
     """Wait until a deploy that one proxy hears of is seen at the other."""
     for each in (first, second):
-        await until(lambda each=each: not each.shared.away and each.looks.live, "an answer", PATIENCE)  # type: ignore[misc]  # as above
+        await until(lambda each=each: not each.shared.away and each.looks.live, "an answer")  # type: ignore[misc]  # mypy cannot infer it
     blog.commit({"public/index.html": word})
     await first.looks.purge(BLOG)
-    await sees(first, word)
-    await sees(second, word)
+    await first.comes_to(word)
+    await second.comes_to(word)
