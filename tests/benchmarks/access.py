@@ -8,7 +8,8 @@ the machine adds to it, and never takes from it. In one round of thirty Forgejo 
 each page made ready again. All are asked for with the same head, the cookies of both logins in it. Three are measured
 in this process, without sockets, and in slices so short that some are not disturbed even on a machine that is busy:
 `lane` and `lane-h2` are the protocols with ready answers, `memory` is what `PagesServer` alone takes for an answer that
-is in memory and not ready. With `--check` it exits with 1 above the bar.
+is in memory and not ready; it has no bar, for on every face the same is added to all three. With `--check` it exits
+with 1 above the bar.
 """
 
 import argparse
@@ -274,7 +275,7 @@ def main() -> int:
                 print(f"\n{called}\n{'':10}{'CPU µs':>9}{'of open':>9}")
                 for site, each in found.items():
                     print(f"{site:10}{each:9.1f}{each / found['open']:9.2f}")
-                    good = good and each <= BAR * found["open"]
+                    good = good and (face == "memory" or each <= BAR * found["open"])
         finally:
             for server in servers.values():
                 server.process.terminate()

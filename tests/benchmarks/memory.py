@@ -55,25 +55,25 @@ class Growth(NamedTuple):
         return (self.most - self.before) / capacity
 
 
-def growth(capacity: int) -> Growth:
-    """Measure in a fresh process; capacity: memoryCacheSize in bytes."""
+def growth(capacity: int, times: int = TIMES) -> Growth:
+    """Measure in a fresh process; capacity: memoryCacheSize in bytes; times: how often that is charged."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for number in range(_sites(capacity)):
+        for number in range(_sites(capacity, times)):
             files = {f"public/f{index:04}.txt": bytes((index % 256,)) for index in range(_FILES_PER_SITE)}
             Site(root / "alice" / f"s{number}.git", {".pages": b"enabled: true\n"} | files)
         forge = start_forge(root)
         try:
-            command = [sys.executable, "-m", "tests.benchmarks.memory", forge.url, str(capacity)]
+            command = [sys.executable, "-m", "tests.benchmarks.memory", forge.url, str(capacity), str(times)]
             told = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
         finally:
             forge.stop()
     return Growth(**json.loads(told))
 
 
-def _sites(capacity: int) -> int:
+def _sites(capacity: int, times: int) -> int:
     """How many sites of 1 000 files: what is prepared for a file is charged 3 KB, and a third of all is files."""
-    return max(2, -(-capacity * TIMES // 3 // (3 * 1024 * _FILES_PER_SITE)))
+    return max(2, -(-capacity * times // 3 // (3 * 1024 * _FILES_PER_SITE)))
 
 
 def resident() -> int:
@@ -93,7 +93,7 @@ async def _server(url: str, capacity: int) -> AsyncIterator[tuple[PagesServer, L
         yield open_server(stack, sources, access, None), sources.library
 
 
-async def _measured(url: str, capacity: int) -> Growth:
+async def _measured(url: str, capacity: int, times: int) -> Growth:
     async with _server(url, capacity) as (server, library):
         charged = 0
         put = library.memory.put
@@ -112,7 +112,9 @@ async def _measured(url: str, capacity: int) -> Growth:
 
         def kinds(tag: str) -> dict[str, Iterable[tuple[str, str]]]:
             many = 10**9
-            files = ((n // _FILES_PER_SITE, n % _FILES_PER_SITE) for n in range(_sites(capacity) * _FILES_PER_SITE))
+            files = (
+                (n // _FILES_PER_SITE, n % _FILES_PER_SITE) for n in range(_sites(capacity, times) * _FILES_PER_SITE)
+            )
             return {
                 "files": (("alice", f"/s{site}/f{index:04}.txt") for site, index in files),
                 "hosts": ((f"{tag}{number}", "/") for number in range(many)),
@@ -142,13 +144,14 @@ async def _measured(url: str, capacity: int) -> Growth:
         library.memory.clear()
         before, charged = resident(), 0
         seen = [before]
-        requests = await ask_all("r", capacity * TIMES / 3)
+        requests = await ask_all("r", capacity * times / 3)
         return Growth(before, max(seen), resident(), library.memory.used, charged, requests)
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) == 2:
-        print(json.dumps(asyncio.run(_measured(arguments[0], int(arguments[1])))._asdict()))
+    if len(arguments) == 3:
+        url, capacity, times = arguments[0], int(arguments[1]), int(arguments[2])
+        print(json.dumps(asyncio.run(_measured(url, capacity, times))._asdict()))
         return
     capacity = int(arguments[0] if arguments else 16) * MIB
     found = growth(capacity)

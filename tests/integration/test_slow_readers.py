@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Two hundred readers of a large page file who take their time: memory, threads and everybody else do not suffer."""
+"""A hundred readers of a large page file who take their time: memory, threads and everybody else do not suffer."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ from tests.integration.wire import Head, Memory, Wire
 from tests.waiting import wait_until
 
 ALICE = f"alice.{PAGES_DOMAIN}"
-READERS = 200
+READERS = 100
 AT_ONCE = 40
 """How many ask at the same moment: more than this would have to queue for a call to the forge."""
 PART = 5 * MIB
