@@ -46,7 +46,7 @@ from addon.forgejo.client import Forgejo
 from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
 from addon.library.preview_reports import PreviewReports
-from addon.library.readers import Readers
+from addon.library.reading_rights import Readers
 from addon.net import spans, tracing
 from addon.net.clocks import SYSTEM, Clock, Clocks
 from addon.net.thread_priority import stand_behind

@@ -42,10 +42,11 @@ from resp.errors import (
     Timeout,
     TryAgain,
 )
-from resp.keys import LAST_SLOT, ONE_KEY, key_slot, slot_of
+from resp.keys import ONE_KEY, slot_of
 from resp.kinds import is_read, is_script
 from resp.listening import Upstream
 from resp.node import HeldConnection, Node
+from resp.slots import LAST_SLOT, key_slot
 from resp.source import Args, Batch, Stats
 from resp.spread import parts, policy, together
 from resp.topology import Topology

@@ -14,9 +14,9 @@ from typing import Final
 
 from resp.connection import Connection
 from resp.errors import RespError
-from resp.keys import key_slot
 from resp.listening import Upstream
 from resp.node import Node
+from resp.slots import key_slot
 from resp.topology import PATIENCE, Topology
 
 #: Seconds a listener waits for the first map.

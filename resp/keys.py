@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Which words of a command are keys, and the cluster slot that a key belongs to.
+"""Which words of a command are keys, and the cluster slot that a command belongs to.
 
 The table says of each kind of command where its keys stand; a test holds it against `COMMAND GETKEYS` of real servers.
 Surprising: a command that is not in it (of a module, of a newer server) is taken to have one key, its first argument.
@@ -9,27 +9,14 @@ A wrong guess costs a redirection, because the server that gets it knows better.
 
 from __future__ import annotations
 
-from binascii import crc_hqx
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from resp.encoding import Argument, encode_argument
 from resp.errors import CrossSlot, InvalidArgument
+from resp.slots import key_slot
 
-SLOTS: Final = 16384
-LAST_SLOT: Final = SLOTS - 1
 Args = Sequence[Argument]
-
-
-def key_slot(key: Argument) -> int:
-    """The slot of a key: CRC16 of it, or of what stands between its first braces (its hash tag)."""
-    data = key if type(key) is bytes else bytes(encode_argument(key))
-    start = data.find(b"{")
-    if start >= 0:
-        end = data.find(b"}", start + 1)
-        if end > start + 1:
-            data = data[start + 1 : end]
-    return crc_hqx(data, 0) % SLOTS
 
 
 def keys_of(args: Args) -> Sequence[Argument]:

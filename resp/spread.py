@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from resp.encoding import Argument
 from resp.errors import ServerError
-from resp.keys import key_slot
+from resp.slots import key_slot
 from resp.values import Value
 
 Args = Sequence[Argument]

@@ -17,12 +17,12 @@ from time import monotonic
 from typing import Final
 
 from resp.errors import ClientClosed, ConnectionLost, RespError, ServerError
-from resp.keys import SLOTS
 from resp.listening import Bells
 from resp.node import Node
 from resp.observer import tell
 from resp.rounds import Rounds
-from resp.slots import Address, Shard, SlotRange, parse_shards, parse_slots
+from resp.slot_map import Address, Shard, SlotRange, parse_shards, parse_slots
+from resp.slots import SLOTS
 from resp.source import Retired, Stats
 
 logger = logging.getLogger("resp.cluster")

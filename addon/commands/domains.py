@@ -24,7 +24,7 @@ from addon.domains.traefik_routers import TraefikRouters
 from addon.domains.transactions import Planned, Value
 from addon.settings.schema import Settings
 from addon.shared.domain_records import SiteDomains
-from addon.shared.mappings import Mapping, domains_key, forward_key, mapping_of, reverse_key, value_of
+from addon.shared.mappings import Mapping, custom_domain_key, domains_key, mapping_of, reverse_key, value_of
 from addon.shared.traefik_keys import Routers
 from addon.wiring import CannotStart, open_store, shared_of
 
@@ -186,9 +186,9 @@ def _added(host: str, mapping: Mapping) -> Planned[Mapping | bytes | None]:
     """The plan that gives a host to a site unless somebody has it; says what was there, b"" for nonsense."""
 
     def plan(view: View) -> tuple[Writes, Mapping | bytes | None]:
-        value = view[forward_key(host)]
+        value = view[custom_domain_key(host)]
         if value is None:
-            return {forward_key(host): value_of(mapping).encode()}, None
+            return {custom_domain_key(host): value_of(mapping).encode()}, None
         return {}, mapping_of(value) or b""
 
     return plan

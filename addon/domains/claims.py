@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from addon.domains.transactions import Planned, Value, View, Writes
 from addon.shared.domain_records import Claim, SiteDomains, read_record, record_of
-from addon.shared.mappings import FORWARD, domains_key, forward_key, mapping_of, reverse_key, value_of
+from addon.shared.mappings import CUSTOM_DOMAIN, custom_domain_key, domains_key, mapping_of, reverse_key, value_of
 from addon.shared.mappings import Mapping as Shown
 from addon.shared.records import Broken, Foreign
 
@@ -60,7 +60,7 @@ class _Standing:
         self.name = domains_key(site.owner, site.repository)
         lower = site.site
         reverse = [reverse_key(site.owner, site.repository), reverse_key(*lower)]
-        view.need(self.name, *reverse, *map(forward_key, found))
+        view.need(self.name, *reverse, *map(custom_domain_key, found))
         self.before = view[self.name]
         self.record: SiteDomains | None = None
         if self.before is not None:
@@ -71,7 +71,7 @@ class _Standing:
         self.released: list[str] = []
         told = [text for name in reverse if name is not None and (text := _text(view[name]))]
         hosts = dict.fromkeys((*self.claims, *found, *told))
-        view.need(*map(forward_key, hosts))
+        view.need(*map(custom_domain_key, hosts))
         mine = [shown for shown in map(self.shown, hosts) if shown is not None and shown.site == lower]
         view.need(*(reverse_key(*shown) for shown in mine))
         for host in hosts:
@@ -84,7 +84,7 @@ class _Standing:
             value = self.view[name] if name is not None else None
             raw = value.decode("ascii", "replace") if value is not None and len(value) <= 253 else ""
             if name is not None and raw != raw.lower():
-                key = f"{FORWARD}{raw}"
+                key = f"{CUSTOM_DOMAIN}{raw}"
                 shown = _shown(self.view[key])
                 if shown is not None and shown.site == self.site.site:
                     self.writes[key] = None
@@ -92,7 +92,7 @@ class _Standing:
 
     def shown(self, host: str) -> Shown | None:
         """What a host shows now; None for nothing, or nonsense."""
-        return _shown(self.view[forward_key(host)])
+        return _shown(self.view[custom_domain_key(host)])
 
     def adopt(self, host: str, now: float) -> None:
         """Take over what the Traefik plugin registered, told by its reverse key."""
@@ -113,7 +113,7 @@ class _Standing:
         shown = self.shown(host)
         if claim is None or shown is None or shown.site != self.site.site:
             return
-        self.writes[forward_key(host)] = None
+        self.writes[custom_domain_key(host)] = None
         self.released.append(host)
         self.forget(shown, host)
 
@@ -159,7 +159,7 @@ def settled(
     wanted = tuple(wishes)
 
     def plan(view: View) -> tuple[Writes, Outcome]:
-        view.need(*(forward_key(wish.host) for wish in wanted))
+        view.need(*(custom_domain_key(wish.host) for wish in wanted))
         view.need(*(reverse_key(site.owner, site.repository, wish.branch) for wish in wanted))
         try:
             standing = _Standing(view, site, (*found, *(wish.host for wish in wanted)), now)
@@ -175,7 +175,7 @@ def settled(
         first = next((wish.host for wish in wanted if wish.branch is None), None)
         for wish in wanted:
             host, mine = wish.host, Shown(site.owner, site.repository, wish.branch)
-            key = forward_key(host)
+            key = custom_domain_key(host)
             claim, there = claims.get(host), standing.writes.get(key, view[key])
             shown = _shown(there)
             if wish.branch is not None and first not in held:
@@ -271,10 +271,11 @@ def released(host: str, *, by_hand: bool = False) -> Planned[Outcome]:
     """The plan that frees one host, and the hosts of branches below it. by_hand: even where that was set by hand."""
 
     def plan(view: View) -> tuple[Writes, Outcome]:
-        shown = _shown(view[forward_key(host)])
+        shown = _shown(view[custom_domain_key(host)])
         if shown is None:
-            there = view[forward_key(host)]
-            return ({forward_key(host): None}, Outcome(released=(host,))) if there and by_hand else ({}, Outcome())
+            if not (by_hand and view[custom_domain_key(host)]):
+                return {}, Outcome()
+            return {custom_domain_key(host): None}, Outcome(released=(host,))
         try:
             standing = _Standing(view, Shown(*shown[:2]), (host,), 0.0)
         except Foreign:
@@ -282,7 +283,7 @@ def released(host: str, *, by_hand: bool = False) -> Planned[Outcome]:
         if host not in standing.claims:
             if not by_hand:
                 return {}, Outcome(refused={host: "it was set by hand"})
-            return {forward_key(host): None}, Outcome(released=(host,))
+            return {custom_domain_key(host): None}, Outcome(released=(host,))
         standing.release_below(host)
         record = standing.record
         left = standing.written(record.id if record is not None else 0, record.gone if record is not None else None)

@@ -21,7 +21,7 @@ from addon.domains.transactions import Planned, Unread
 from addon.forgejo.errors import ForgejoError, Overloaded, RateLimited
 from addon.shared.domain_records import SiteDomains, record_of
 from addon.shared.lookup import DISABLED, Fault, Key, Lookup
-from addon.shared.mappings import Mapping, domains_key, forward_key, mapping_of
+from addon.shared.mappings import Mapping, custom_domain_key, domains_key, mapping_of
 from addon.sites.pages_file import PagesFile
 
 _AT_ONCE = 8
@@ -162,7 +162,7 @@ class Reaper:
         release = claims.released(host)
 
         def plan(view: View) -> tuple[Writes, Outcome]:
-            value = view[forward_key(host)]
+            value = view[custom_domain_key(host)]
             record = known_record(view[domains_key(*mapping.site)])
             claim = record.claim(host) if record is not None else None
             if not mapping.same_as(None if value is None else mapping_of(value)):

@@ -2,7 +2,7 @@
 # Copyright (C) 2026 the contributors
 """When a site's domains are registered and released: behind the visitors' backs, after each look at the site.
 
-A site's `.pages` says what it wants, `domain_names` what of that may be, DNS whose it is, `claims` what becomes of it.
+A site's `.pages` says what it wants, `names` what of that may be, DNS whose it is, `claims` what becomes of it.
 Only definite answers change anything: while Forgejo or DNS is in trouble, what is registered stays registered. A name
 that another site has makes us look at that one, too: it may have given it up, be gone, or be this one under its former
 name; else only a proof that it has not decides. One site is settled at a time, by one task, and
@@ -61,7 +61,7 @@ _MOST_LINES = 20
 _MOST_CHALLENGES = 5
 """Hosts of others that one site may ask about at a time: each costs a look at the other, and DNS."""
 _MOST_SCANS = 200
-"""RoundTrips to Redis for the branches that the Traefik plugin registered of one site."""
+"""Round trips to Redis for the branches that the Traefik plugin registered of one site."""
 _FORGEJO_SAYS_NOTHING = "Forgejo gives no definite answer; its domains stay as they are"
 _REDIS_SAYS_NOTHING = "Redis gives no answer; its domains stay as they are"
 

@@ -3,7 +3,7 @@
 """Where mappings of hosts stand: Redis, or memory where there is none. One interface, and nothing here raises but a
 listing.
 
-All changes are plans (see `domain_swaps`). While Redis is away they are made in memory, over what was last seen there,
+All changes are plans (see `transactions`). While Redis is away they are made in memory, over what was last seen there,
 hold for this process, and are owed: when it answers again they run anew against what it has, so that what others
 registered meanwhile is respected. Nothing that is known is forgotten because Redis is away; what is not known then is
 `NO_ANSWER`, which is neither yes nor no.
@@ -20,7 +20,7 @@ from addon.domains import transactions
 from addon.domains.transactions import Planned, Value, View, Writes, planned
 from addon.shared.cache import Shared
 from addon.shared.domain_records import SiteDomains, read_record
-from addon.shared.mappings import DOMAINS, FORWARD, Mapping, domains_key, forward_key, host_of, mapping_of
+from addon.shared.mappings import CUSTOM_DOMAIN, DOMAINS, Mapping, custom_domain_key, domains_key, host_of, mapping_of
 from addon.shared.records import Broken, Foreign
 from addon.shared.round_trips import RoundTrips
 
@@ -81,7 +81,7 @@ class DomainStore:
 
     async def get(self, host: str) -> Mapping | NoAnswer | None:
         """What a host shows; None where nobody has registered it, or its key holds nonsense."""
-        name = forward_key(host)
+        name = custom_domain_key(host)
         values = await self.read((name,))
         if values is NO_ANSWER:
             return NO_ANSWER
@@ -110,7 +110,7 @@ class DomainStore:
 
     async def mappings(self) -> AsyncIterator[tuple[str, Mapping | None]]:
         """Every host that has a key, and its mapping (None for nonsense), in no order. Raises StoreAway."""
-        async for name, value in self._all(FORWARD):
+        async for name, value in self._all(CUSTOM_DOMAIN):
             host = host_of(name)
             if host is not None:
                 yield host, None if value is None else mapping_of(value)

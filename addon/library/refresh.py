@@ -20,7 +20,7 @@ from addon.settings.schema import Settings
 from addon.shared import records
 from addon.shared.cache import Shared
 from addon.shared.lookup import Fault, Freshness, Key, Lookup, Wanted, branch_of, key_of, repository_of
-from addon.shared.mappings import FORWARD
+from addon.shared.mappings import CUSTOM_DOMAIN
 from addon.shared.reads import Held
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site
@@ -117,7 +117,7 @@ class SharedRefresh:
         # everything may have.
         self._tracking = self.shared.client.tracking(
             lambda name: on_loop(self.invalidated, name),
-            prefixes=(*records.MUTABLE, FORWARD),
+            prefixes=(*records.MUTABLE, CUSTOM_DOMAIN),
             changed=lambda status: on_loop(self._changed, status),
         )
         self._tracking.start()

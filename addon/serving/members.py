@@ -21,7 +21,7 @@ from addon.access.guess_limits import Guesses
 from addon.access.visitors import Households, visitor_of
 from addon.forgejo.answers import Repository
 from addon.forgejo.reading_rights import TOKEN, Verdict
-from addon.library.readers import Readers, Right
+from addon.library.reading_rights import Readers, Right
 from addon.net.clocks import SYSTEM, Clocks
 from addon.serving.answers import Answer, Need, Request, Work, own_page
 from addon.serving.member_login import MemberLogin

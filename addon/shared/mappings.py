@@ -15,7 +15,7 @@ from typing import NamedTuple
 from addon.forgejo.answers import is_branch
 from addon.web.routing import host_name, is_owner_name, is_repository_name
 
-FORWARD = "custom_domain:"
+CUSTOM_DOMAIN = "custom_domain:"
 DOMAINS = "~pages:domains:"
 """Before `{owner}/{repository}`: what that site has registered."""
 
@@ -67,15 +67,15 @@ def value_of(mapping: Mapping) -> str:
     return named if mapping.branch is None else f"{named}:{mapping.branch}"
 
 
-def forward_key(host: str) -> str:
+def custom_domain_key(host: str) -> str:
     """Where the mapping of a host stands."""
-    return f"{FORWARD}{host.lower()}"
+    return f"{CUSTOM_DOMAIN}{host.lower()}"
 
 
 def host_of(key: bytes | str) -> str | None:
     """The host of a forward key; None for any other key."""
     text = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
-    return text[len(FORWARD) :] if text.startswith(FORWARD) and len(text) > len(FORWARD) else None
+    return text[len(CUSTOM_DOMAIN) :] if text.startswith(CUSTOM_DOMAIN) and len(text) > len(CUSTOM_DOMAIN) else None
 
 
 def reverse_key(owner: str, repository: str, branch: str | None = None) -> str | None:

@@ -13,7 +13,7 @@ import re
 from typing import Final, Protocol
 
 from addon.settings.schema import Settings
-from addon.shared.mappings import forward_key, mapping_of
+from addon.shared.mappings import custom_domain_key, mapping_of
 
 PLUGIN: Final = b"pages-server@file"
 """The plugin as a middleware, under the name that the plugin itself gave it."""
@@ -29,7 +29,7 @@ Value = bytes | None
 
 
 class Known(Protocol):
-    """What keys hold, as far as it was asked for: a `domain_swaps.View`."""
+    """What keys hold, as far as it was asked for: a `transactions.View`."""
 
     def __getitem__(self, name: str, /) -> Value: ...
 
@@ -54,14 +54,14 @@ class Routers:
         self._pages_domain = settings.pages_domain
 
     def plan(self, view: Known, host: str) -> tuple[dict[str, Value], bool]:
-        """A `domain_swaps` plan for a host: its router as its forward key wants it; says whether there is to be one.
+        """A plan of `transactions` for a host: its router as its forward key wants it; says whether there is to be one.
 
         What is there already is written again only where it would expire: each write makes Traefik read everything.
         """
         options = ("rule", "middlewares/0", "middlewares/1")
         keys = [self._key(name, option) for name in self._names(host) for option in options]
-        view.need(forward_key(host), f"redirects_meta:{host}", *keys)  # most of what there is to know, in one trip
-        value = view[forward_key(host)]
+        view.need(custom_domain_key(host), f"redirects_meta:{host}", *keys)  # most of it, in one trip
+        value = view[custom_domain_key(host)]
         wanted = value is not None and mapping_of(value) is not None and self.enabled
         return self._changed(view, self.written(view, host) if wanted else self.removed(view, host)), wanted
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Final
 
 from resp import Client, RespError
-from resp.keys import key_slot
+from resp.slots import key_slot
 from tests.resp.fleets import Cluster, Watched, clustered, watched
 from tests.waiting import wait_until
 

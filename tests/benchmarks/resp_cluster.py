@@ -21,7 +21,7 @@ import sys
 from typing import Any, Final
 
 from resp import Client
-from resp.keys import key_slot
+from resp.slots import key_slot
 from tests.benchmarks.resp import BATCH, KIB, Case, Contender, Operation, arguments_of, measure, verdict
 from tests.resp.fleets import Cluster, clustered
 from tests.resp.servers import start_valkey

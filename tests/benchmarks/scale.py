@@ -24,10 +24,10 @@ from typing import Any, Final, NamedTuple
 
 from addon.shared import records
 from addon.shared.domain_records import Claim, SiteDomains, record_of
-from addon.shared.mappings import domains_key, forward_key
+from addon.shared.mappings import custom_domain_key, domains_key
 from addon.shared.signatures import RecordKey
 from resp import Client
-from resp.keys import key_slot
+from resp.slots import key_slot
 from tests.addon.preview.running import start_forge
 from tests.addon.preview.sites import Site
 from tests.addon.shared.nodes import Node
@@ -164,7 +164,7 @@ def fill(redis: Server | Cluster, sites: int, key: RecordKey) -> None:
                         pipe.set(mine, key.signed(mine, data), px=_MONTH)
                     host = f"{owner}.example.org"
                     domains = SiteDomains(owner, "blog", number + 1, (Claim(host, since=time.time()),))
-                    pipe.set(forward_key(host), f"{owner}:blog")
+                    pipe.set(custom_domain_key(host), f"{owner}:blog")
                     pipe.set(f"{owner}:blog", host)
                     pipe.set(domains_key(owner, "blog"), record_of(domains))
                 pipe.execute()
@@ -176,7 +176,7 @@ async def heard_all(redis: Server | Cluster, node: Node) -> None:
     _, node_of = _addresses(redis)
     waiting: dict[int, bytes] = {}
     for number in range(100):  # one for each node
-        waiting.setdefault(node_of(name := forward_key(f"last{number}.example.org"))[1], name.encode())
+        waiting.setdefault(node_of(name := custom_domain_key(f"last{number}.example.org"))[1], name.encode())
     asked, pending, done = node.looks.others, set(waiting.values()), asyncio.Event()
 
     def told(name: bytes | None) -> object:

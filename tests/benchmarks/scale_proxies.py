@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from addon.library.refresh import OTHERS_PATIENCE
 from addon.shared import records
-from addon.shared.mappings import FORWARD
+from addon.shared.mappings import CUSTOM_DOMAIN
 from resp.encoding import encode_command
 from resp.protocol import Parser
 from resp.values import INCOMPLETE
@@ -27,7 +27,7 @@ KEY: Final = ("alice", "blog")
 REF: Final = records.ref_key(KEY, "main")
 PAUSE: Final = 0.02
 """Seconds between two looks at the lock, as in `addon.library.refresh`."""
-_PREFIXES: Final = [word for prefix in (*records.MUTABLE, FORWARD) for word in ("PREFIX", prefix)]
+_PREFIXES: Final = [word for prefix in (*records.MUTABLE, CUSTOM_DOMAIN) for word in ("PREFIX", prefix)]
 _TOLD: Final = tuple(name.encode() for name in (REF, records.repository_key(KEY), records.epoch_key(KEY)))
 
 Address = tuple[str, int]

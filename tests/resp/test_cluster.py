@@ -30,8 +30,8 @@ from resp import (
 from resp.cluster import ClusterSource, not_executed
 from resp.endpoint import parse_url
 from resp.errors import ClusterDown, TryAgain, WatchError, WrongType
-from resp.keys import key_slot
-from resp.slots import parse_shards, parse_slots
+from resp.slot_map import parse_shards, parse_slots
+from resp.slots import key_slot
 from resp.tracking import State
 from tests.resp.certs import Certificates
 from tests.resp.chaos import ChaosProxy

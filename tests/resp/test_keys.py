@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from resp.errors import CrossSlot, InvalidArgument, ProtocolError
-from resp.keys import key_slot, keys_of, slot_of
-from resp.slots import Shard, SlotRange, parse_shards, parse_slots
+from resp.keys import keys_of, slot_of
+from resp.slot_map import Shard, SlotRange, parse_shards, parse_slots
+from resp.slots import key_slot
 from resp.spread import parts, policy, together
 from tests.ports import free_port
 from tests.resp.servers import ConsoleError, Server

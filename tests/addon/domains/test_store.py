@@ -11,7 +11,7 @@ import pytest
 
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway
 from addon.domains.transactions import OTHER_KIND, Planned, View, Writes
-from addon.shared.mappings import Mapping, forward_key
+from addon.shared.mappings import Mapping, custom_domain_key
 from tests.addon.domains.conftest import MakeStore
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
@@ -24,7 +24,7 @@ def taking(host: str, value: str) -> Planned[bool]:
     """A plan that registers a host, with a second key beside it, for whoever comes first."""
 
     def plan(view: View) -> tuple[Writes, bool]:
-        name = forward_key(host)
+        name = custom_domain_key(host)
         there = view[name]
         view.need(f"{value}:beside")
         if there not in (None, value.encode()):
@@ -36,9 +36,9 @@ def taking(host: str, value: str) -> Planned[bool]:
 
 def freeing(host: str, value: str) -> Planned[bool]:
     def plan(view: View) -> tuple[Writes, bool]:
-        if view[forward_key(host)] != value.encode():
+        if view[custom_domain_key(host)] != value.encode():
             return {}, False
-        return {forward_key(host): None, f"{value}:beside": None}, True
+        return {custom_domain_key(host): None, f"{value}:beside": None}, True
 
     return plan
 
@@ -86,10 +86,10 @@ async def test_fifty_who_want_one_host_make_one_winner(anywhere: Server | Cluste
     got = await asyncio.gather(*(stores[each % 4].change(taking(HOST, f"o{each}:r")) for each in range(50)))
     assert (got.count(True), got.count(False)) == (1, 49)
     winner = f"o{got.index(True)}:r"
-    assert anywhere.ask("GET", forward_key(HOST)) == winner.encode()
+    assert anywhere.ask("GET", custom_domain_key(HOST)) == winner.encode()
     keys = anywhere.ask("KEYS", "*")
     assert isinstance(keys, list)
-    assert set(keys) == {forward_key(HOST).encode(), f"{winner}:beside".encode()}
+    assert set(keys) == {custom_domain_key(HOST).encode(), f"{winner}:beside".encode()}
 
 
 async def test_a_plan_is_made_anew_where_somebody_came_in_between(
@@ -119,14 +119,14 @@ async def test_what_is_written_for_a_while_goes_again(anywhere: Server | Cluster
 
 
 async def test_a_key_of_another_kind_is_somebody_elses(anywhere: Server | Cluster, store_of: MakeStore) -> None:
-    anywhere.ask("LPUSH", forward_key(HOST), "x")
+    anywhere.ask("LPUSH", custom_domain_key(HOST), "x")
     store = store_of(anywhere)
-    assert await store.read([forward_key(HOST)]) == {forward_key(HOST): OTHER_KIND}
+    assert await store.read([custom_domain_key(HOST)]) == {custom_domain_key(HOST): OTHER_KIND}
     assert await store.get(HOST) is None
     assert await store.change(taking(HOST, "alice:blog")) is False
     assert [pair async for pair in store.mappings()] == [(HOST, None)]
     # One that is read, and not written, does not stand in the way of the rest.
-    assert await store.change(lambda view: ({"else": view[forward_key(HOST)]}, True)) is True
+    assert await store.change(lambda view: ({"else": view[custom_domain_key(HOST)]}, True)) is True
 
 
 async def test_a_server_that_permits_no_scripts_is_asked_by_transactions(
@@ -205,7 +205,7 @@ async def test_who_registered_while_another_proxy_had_no_redis_wins(own_redis: S
     told: list[bool] = []
     assert await store.change(taking(HOST, "late:site"), owed="late", late=told.append) is True
     own_redis.start()
-    own_redis.ask("SET", forward_key(HOST), "first:site")
+    own_redis.ask("SET", custom_domain_key(HOST), "first:site")
     await until(lambda: told, "what is owed")
     assert told == [False]
     assert await store.get(HOST) == await other.get(HOST) == Mapping("first", "site")

@@ -629,7 +629,7 @@ async def test_domains_and_hosts_of_branches_are_closed_alike(tmp_path: Path) ->
     import hashlib
 
     from addon.domains.store import DomainStore
-    from addon.shared.mappings import Mapping, forward_key, value_of
+    from addon.shared.mappings import Mapping, custom_domain_key, value_of
     from tests.addon.preview.sites import Site
 
     folder = tmp_path / "alice"
@@ -649,7 +649,7 @@ async def test_domains_and_hosts_of_branches_are_closed_alike(tmp_path: Path) ->
             assert isinstance(store, DomainStore)
             for name in ("plain", "locked"):
                 for host, branch in ((f"{name}.example", None), (f"dev.{name}.example", "dev")):
-                    store._own[forward_key(host)] = value_of(Mapping("alice", name, branch)).encode()
+                    store._own[custom_domain_key(host)] = value_of(Mapping("alice", name, branch)).encode()
             bob, dave = Browser(served), Browser(served, "dave")
             for host, body in (("plain.example", b"main"), ("dev.plain.example", b"dev"), ("locked.example", b"main")):
                 reply = await bob.open(f"https://{host}/")

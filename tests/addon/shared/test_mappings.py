@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from addon.shared.mappings import (
     Mapping,
     branch_label,
+    custom_domain_key,
     domains_key,
-    forward_key,
     host_of,
     mapping_of,
     reverse_key,
@@ -111,7 +111,7 @@ def test_a_branch_has_the_label_that_the_plugin_gives_it(branch: str, label: str
 
 
 def test_keys_are_the_plugins() -> None:
-    assert forward_key("Blog.Example.org") == "custom_domain:blog.example.org"
+    assert custom_domain_key("Blog.Example.org") == "custom_domain:blog.example.org"
     assert host_of(b"custom_domain:blog.example.org") == "blog.example.org"
     assert reverse_key("alice", "blog") == "alice:blog"
     assert reverse_key("Alice", "Blog") == "Alice:Blog"
