@@ -186,9 +186,9 @@ def test_a_number_is_of_a_stream_that_is_over_or_of_one_that_was_passed_over() -
             assert connection_error(client.say(client.get(number, "/1"))) is code
         client = passed(path)
         assert data_of(client.say(client.get(9, path)), 9) == 1
-    for number, code in ((3, ErrorCode.PROTOCOL_ERROR), (5, ErrorCode.PROTOCOL_ERROR), (7, None)):
+    for number, over in ((3, ErrorCode.PROTOCOL_ERROR), (5, ErrorCode.PROTOCOL_ERROR), (7, None)):
         client = passed("/1", (("A", "b"),))
-        assert connection_error(client.say(client.get(number, "/1"))) is code
+        assert connection_error(client.say(client.get(number, "/1"))) is over
     client = Client()
     assert stream_error(client.say(client.get(1, "/", ("A", "b"))), 1) is ErrorCode.PROTOCOL_ERROR
     assert client.protocol.last == 1
@@ -391,12 +391,16 @@ def test_a_body_that_is_wanted_is_said_to_be_before_it_comes() -> None:
     assert client.answering.bodies[1] == b"x"
 
 
+def can_go_on(client: Client) -> bool:
+    return client.protocol.sending
+
+
 def test_a_priority_that_changes_gives_no_turn_to_who_has_nothing_to_send() -> None:
     client = wide()
     client.say(client.get(1, "/wait") + frame(frames.PRIORITY_UPDATE, 0, 0, b"\0\0\0\x01u=0"))
-    assert not client.protocol.sending
+    assert not can_go_on(client)
     client.protocol.put(client.protocol.streams[1], b"abc")
-    assert client.protocol.sending
+    assert can_go_on(client)
     assert client.say(frame(frames.PRIORITY_UPDATE, 0, 0, b"\0\0\0\x01u=7"), pump=0) == []
-    assert client.protocol.sending
+    assert can_go_on(client)
     assert client.out() == [Frame(frames.DATA, 0, 1, b"abc")]

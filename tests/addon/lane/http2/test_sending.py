@@ -32,6 +32,9 @@ class Sending:
             self.outgoing.put(stream, body, ends)
         return stream
 
+    def can_go_on(self) -> bool:
+        return self.outgoing.sending
+
     def pump(self, most: int = 1 << 24) -> list[Frame]:
         self.outgoing.pump(most)
         return self.written()
@@ -84,19 +87,19 @@ def test_a_block_is_one_frame_or_goes_on_in_others_of_which_the_last_says_so(
 
 def test_something_can_go_on_only_with_a_window_of_both_or_as_an_end() -> None:
     sending = Sending()
-    assert not sending.outgoing.sending
+    assert not sending.can_go_on()
     stream = sending.stream(1, b"abc")
-    assert sending.outgoing.sending
+    assert sending.can_go_on()
     sending.outgoing.window = 0
-    assert not sending.outgoing.sending
+    assert not sending.can_go_on()
     sending.outgoing.window = 1
-    assert sending.outgoing.sending
+    assert sending.can_go_on()
     sending.outgoing.unqueue(stream)
-    assert not sending.outgoing.sending
+    assert not sending.can_go_on()
     sending.outgoing.window = 0
     end = sending.stream(3)
     sending.outgoing.put(end, b"", True)
-    assert sending.outgoing.sending
+    assert sending.can_go_on()
     assert sending.pump() == [Frame(frames.DATA, END_STREAM, 3, b"")]
     assert sending.over == [3]
 
@@ -105,7 +108,7 @@ def test_something_can_go_on_only_with_a_window_of_both_or_as_an_end() -> None:
 def test_a_stream_without_a_window_has_no_turn_until_it_has_one(window: int) -> None:
     sending = Sending()
     stream = sending.stream(1, b"abc", window=window)
-    assert not sending.outgoing.sending
+    assert not sending.can_go_on()
     sending.outgoing.widen_stream(stream, 1 - window)
     assert sending.pump() == [Frame(frames.DATA, 0, 1, b"a")]
 
@@ -115,7 +118,7 @@ def test_a_stream_that_has_nothing_to_send_gets_no_turn_by_a_window() -> None:
     stream = sending.stream(1)
     sending.outgoing.widen_stream(stream, 5)
     sending.outgoing.resize(70_000, [stream])
-    assert not sending.outgoing.sending
+    assert not sending.can_go_on()
     assert sending.pump() == []
 
 
