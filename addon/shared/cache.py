@@ -292,7 +292,7 @@ class Shared:
         self._said = {key: told for key, told in self._said.items() if time.monotonic() - told[1] < SAID_AGAIN}
         for key, (word, _) in self._said.items():
             self._owed.setdefault(key, word)
-        if self._said and not self.away and not self._closing:
+        if self._said:
             saying = asyncio.ensure_future(self._run(self._pay))
             self._tasks.add(saying)
             saying.add_done_callback(self._tasks.discard)
