@@ -454,5 +454,5 @@ class Shared:
 def _named(job: Callable[..., object]) -> str:
     """What a job does, by the name of its function: that of whoever asked for it, where it is a lambda."""
     function = job.func if isinstance(job, partial) else job
-    parts = [part for part in getattr(function, "__qualname__", "").split(".") if not part.startswith("<")]
+    parts = [part for part in getattr(function, "__qualname__", "").split(".") if part and part[0] != "<"]
     return parts[-1].strip("_").replace("_", " ") if parts else "job"

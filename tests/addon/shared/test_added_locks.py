@@ -366,6 +366,7 @@ REFUSED = resp.NoPermission("NOPERM", "no permissions")
         (OURS, None, -2, ""),
         (None, SET, MINUTE, SECRET),
         (b"", SET, 1, SECRET),
+        (b"0", SET, 1, SECRET),
         (b"other", SET, 1, SECRET),
         (OURS, SET, MINUTE, ""),
         (OURS, SET, 1, ""),
@@ -387,9 +388,7 @@ REFUSED = resp.NoPermission("NOPERM", "no permissions")
         (None, resp.WrongType("WRONGTYPE", "a list"), -1, "no hash"),
     ],
 )
-def test_a_lock_is_what_we_did_not_say_ourselves_or_somebody_keeps(
-    told: Any, there: Any, left: Any, lock: str
-) -> None:
+def test_a_lock_is_what_we_did_not_say_ourselves_or_somebody_keeps(told: Any, there: Any, left: Any, lock: str) -> None:
     assert added_of([told, there, left]) == lock
 
 
