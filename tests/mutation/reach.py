@@ -74,6 +74,7 @@ class Recorder:
         if sys.version_info >= (3, 12):
             if len(sys.modules) != self._modules:
                 self._modules = len(sys.modules)
+                gc.unfreeze()  # what `tests/conftest.py` has put aside is not listed
                 functions = [found for found in gc.get_objects() if isinstance(found, types.FunctionType)]
                 self._watch(function.__code__ for function in functions)
             sys.monitoring.restart_events()
