@@ -316,7 +316,9 @@ def test_a_proof_is_noted_with_its_time() -> None:
     assert keys.record().claims == (Claim(HOST, None, NOW, "TXT", NOW + 9, None),)
 
 
-@pytest.mark.parametrize(("before", "now", "another"), [(7, 7, False), (0, 7, False), (7, 0, False), (7, 8, True)])
+@pytest.mark.parametrize(
+    ("before", "now", "another"), [(7, 7, False), (0, 7, False), (7, 0, False), (7, 8, True), (7, 6, True)]
+)
 def test_another_repository_of_the_same_name_inherits_no_proof_and_nothing_that_it_may_not_have(
     before: int, now: int, another: bool
 ) -> None:
