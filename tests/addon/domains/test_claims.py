@@ -551,3 +551,36 @@ def test_a_view_knows_what_was_read_and_asks_for_the_rest() -> None:
     view.values["a"] = None
     view.need("a", None)
     assert view["a"] is None
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        DesiredDomain("qa.other.example", "qa"),  # without a first domain
+        DesiredDomain("theirs.example"),
+        DesiredDomain("nonsense.example"),
+        DesiredDomain("hand.example"),
+        DesiredDomain("unproven.example", refusal="no proof"),
+        DesiredDomain("by-hand-too.example", None),
+    ],
+)
+def test_one_wish_that_is_not_granted_keeps_no_other_from_it(refused: DesiredDomain) -> None:
+    keys = Keys(
+        {
+            "custom_domain:nonsense.example": b"nonsense",
+            "custom_domain:hand.example": b"alice:blog:dev",
+            "custom_domain:by-hand-too.example": b"alice:blog",
+        }
+    )
+    keys.settled(*wishes("theirs.example"), site=BOB, number=8)
+    told = keys.settled(refused, DesiredDomain(HOST), DesiredDomain(f"{'b.' * (refused.branch is None)}blog.example"))
+    assert HOST in told.held
+    assert HOST in told.registered
+    assert (refused.host in told.refused) == (refused.host != "by-hand-too.example")
+
+
+def test_a_branch_that_is_refused_keeps_no_other_from_its_host() -> None:
+    keys = Keys({"custom_domain:dev.blog.example": b"alice:blog:other"})
+    told = keys.settled(*wishes(HOST, dev="dev", qa="qa"))
+    assert set(told.refused) == {"dev.blog.example"}
+    assert set(told.held) == {HOST, "qa.blog.example"}
