@@ -177,7 +177,6 @@ class Access:
         """Sign with this key from now on: logins under another one end."""
         self._cookies = LoginCookies(key, self.duration, self._now)
         self._key = key.derived(b"remembered logins 1")
-        self._remembered = Bounded(REMEMBERED)
         self.guesses.adopt(key)
         self.adopted()
 
