@@ -386,6 +386,26 @@ def test_a_form_gives_back_every_octet_of_a_password(password: bytes) -> None:
     assert form_password(b"a=b&password=" + encoded + b"&c=d") == password
 
 
+@pytest.mark.parametrize(
+    ("form", "password"),
+    [
+        (b"password=a", b"a"),
+        (b"password=", b""),
+        (b"a=b&password=a+b%2B&password=c", b"a b+"),
+        (b"%70assw%6f%6Frd=x&%70assw%6frd=a", b"a"),  # a name may be escaped, as anything may
+        (b"Password=a", None),
+        (b"%50assword=a", None),
+        (b"apassword=a", None),
+        (b"password", None),
+        (b"passwords=a", None),
+        (b"a=password=b", None),
+        (b"", None),
+    ],
+)
+def test_the_first_field_of_the_name_is_the_password(form: bytes, password: bytes | None) -> None:
+    assert form_password(form) == password
+
+
 # --- guessing ---------------------------------------------------------------------------------------------------------
 
 
