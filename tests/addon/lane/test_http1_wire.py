@@ -179,7 +179,7 @@ async def test_who_waits_for_us_is_not_silent(clock: Clock) -> None:
         transport, connection = connected(lane)
         transport.receive(get("/miss"))
         await until(lambda: pages.asked)
-        assert connection.idle_since is None
+        assert [connection.idle_since] == [None]
         clock.now += 500
         connection.check(clock.now)
         pages.release.set()
@@ -247,7 +247,7 @@ async def test_who_was_told_the_end_has_two_seconds_to_go(clock: Clock) -> None:
         clock.now += 50
         transport.receive(get("/hit"))
         assert transport.said == ["eof"]
-        assert connection.idle_since is None
+        assert [connection.idle_since] == [None]
         transport.receive(get("/hit"))  # is not even looked at
         connection.check(clock.now + 2)
         assert (transport.said, lane.answered) == (["eof"], 1)
