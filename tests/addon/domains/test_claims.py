@@ -499,6 +499,14 @@ def test_a_release_that_nobody_recorded_is_written_with_no_number() -> None:
     assert told.record == SiteDomains("alice", "blog", 0, (Claim("b.example"),))
 
 
+def test_what_is_taken_over_while_another_host_is_freed_was_registered_nobody_knows_when() -> None:
+    keys = Keys()
+    keys.settled(*wishes(HOST))
+    keys |= {"custom_domain:old.example": b"Alice:Blog", "Alice:Blog": b"old.example"}
+    keys.run(claims.released(HOST))
+    assert keys.record().claims == (Claim("old.example", None, 0.0),)
+
+
 def test_what_is_noted_of_a_claim_changes_nothing_else() -> None:
     keys = Keys()
     keys.settled(*wishes(HOST, "other.example"))
