@@ -783,3 +783,48 @@ def test_a_report_says_each_thing_in_words() -> None:
         ("d.example", "refused", "another site has it"),
         ("e.example", "refused", "no proof"),
     ]
+
+
+# --- the plugin's -----------------------------------------------------------------------------------------------------
+
+
+async def plugins(world: World, **more: bytes | None) -> None:
+    """What the Traefik plugin leaves of a site with one domain and one branch."""
+    keys: dict[str, bytes | None] = {
+        f"custom_domain:{HOST}": b"alice:blog",
+        "alice:blog": HOST.encode(),
+        f"custom_domain:dev.{HOST}": b"alice:blog:dev",
+        "alice:blog:branch:dev": f"dev.{HOST}".encode(),
+        "alice:blog:branch:public/index.html": b"content of a branch called branch",
+    }
+    await world.store.change(lambda view: (keys | more, None))
+
+
+async def test_what_the_plugin_registered_is_freed_when_its_site_names_it_no_longer() -> None:
+    world = World()
+    await plugins(world)
+    world.site(name="Blog")
+    assert sorted((await world.settled()).released) == [HOST, f"dev.{HOST}"]
+    assert await world.store.read(["alice:blog", "alice:blog:branch:dev", "alice:blog:branch:public/index.html"]) == {
+        "alice:blog": None,
+        "alice:blog:branch:dev": None,
+        "alice:blog:branch:public/index.html": b"content of a branch called branch",
+    }
+
+
+async def test_what_the_plugin_registered_is_freed_when_its_site_is_gone() -> None:
+    world = World(releaseGrace=0)
+    await plugins(world)
+    world.sites.known[ALICE] = Lookup(ALICE, 0.0, fault=Fault.ABSENT)
+    assert (await world.settled()).released == (HOST,)
+    assert await world.shows(HOST) is None
+
+
+async def test_a_host_that_is_no_host_is_nobodys_branch() -> None:
+    world = World()
+    await plugins(world, **{"alice:blog:branch:dev": b"d" * 254, "alice:blog:branch:qa": f"qa.{HOST}".encode()})
+    await world.store.change(lambda view: ({f"custom_domain:qa.{HOST}": b"alice:blog:qa"}, None))
+    world.site(HOST)
+    report = await world.settled()
+    assert report.released == (f"qa.{HOST}",)
+    assert await world.shows(f"dev.{HOST}") == SITE._replace(branch="dev")
