@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 
 TURN_ANSWERS = 32
 TURN_BYTES = 256 * 1024
+TURN_SECONDS = 0.002
 """What one connection is answered before others have their turn. Unlimited, a pipelining client held everybody up for
 0.1 to 0.3 s; so, for 1 to 3 ms."""
 LINGER = 2.0
@@ -348,7 +349,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._write(out)
                 self._end(linger=not asked_to_end or at < len(data))
                 return
-            if (answers == TURN_ANSWERS or nbytes > TURN_BYTES) and at < len(data):
+            if at < len(data) and (answers == TURN_ANSWERS or nbytes > TURN_BYTES or monotonic() > now + TURN_SECONDS):
                 self._at = at
                 self._busy = True
                 self._write(out)

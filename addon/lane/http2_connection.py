@@ -28,6 +28,8 @@ PIECE_FRAMES = 4
 """Frames of bodies that are encrypted and written at one time: what stays in the processor's caches on that way."""
 PIECE_ANSWERS = 16
 """Requests that are answered before the answers are written: about a TLS record of small files."""
+TURN_SECONDS = 0.002
+"""How long requests are dealt with until others have their turn. One request takes at most about as long."""
 UNSENT = 512 * 1024
 """Bytes that the kernel may hold unsent: what is urgent waits behind these."""
 LINGER = 2.0
@@ -188,13 +190,17 @@ class Http2Connection(asyncio.BufferedProtocol):
         now = monotonic()
         if now >= lane.date_until:
             lane.tell_time(now)
-        asked = protocol.requests
+        asked, end = protocol.requests, now + TURN_SECONDS
+
+        def expired() -> bool:
+            return monotonic() > end
+
         try:
-            more = protocol.receive(data, now, PIECE_ANSWERS)
+            more = protocol.receive(data, now, PIECE_ANSWERS, expired)
             left = TURN_ANSWERS - protocol.turn_answers
-            while more and left > 0 and self._room and protocol.out:
+            while more and left > 0 and self._room and protocol.out and not expired():
                 self._write()  # what the client decodes while we go on
-                more = protocol.receive(b"", now, PIECE_ANSWERS)
+                more = protocol.receive(b"", now, PIECE_ANSWERS, expired)
                 left -= protocol.turn_answers
         except Exception:
             logger.exception("the lane failed on a connection over HTTP/2")

@@ -23,6 +23,7 @@ SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # of files that lie bes
 
 _PIECE = 64 * 1024
 _ZSTD = zstd.find()
+_MOST = 1024  # members of a list that are read: a head has room for eight times as many
 
 _CODING = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")
 
@@ -40,7 +41,7 @@ def accepted_codings(value: bytes | None) -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def _ranked_codings(value: bytes) -> tuple[str, ...]:
     weights: dict[str, float] = {}
-    for part in value.split(b","):
+    for part in value.split(b",", _MOST)[:_MOST]:
         if member := _CODING.fullmatch(part.strip(b" \t")):  # anything else is not a member, and is passed over
             coding = member[1].decode("ascii").lower()
             weights.setdefault("gzip" if coding == "x-gzip" else coding, float(member[2] or 1))

@@ -32,6 +32,8 @@ _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _UNTIL_OPEN_QUOTE = re.compile(rf'(?:[^"]|{_QUOTED})*+', re.DOTALL)
 _ELEMENT = re.compile(rf'(?:[^",]|{_QUOTED})++', re.DOTALL)
 _MOST_NAMED = 20
+_MOST_HOPS = 32
+_MOST_PARAMETERS = 16
 _SPEAKING = ("x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-proto")
 
 
@@ -129,10 +131,11 @@ class Forwarding:
     def _chain(self, claims: list[str], peer: str) -> list[str]:
         """The visitor's address, then the trusted proxies it came through, the peer, which is one, last.
 
-        What stands left of the visitor's address was claimed by the visitor, and is left out.
+        What stands left of the visitor's address was claimed by the visitor, and is left out. No more than `_MOST_HOPS`
+        are gone through: nobody has as many proxies, and a field of 16 KiB may name thousands.
         """
         chain = [peer]
-        for claim in reversed(claims):
+        for claim in claims[: -_MOST_HOPS - 1 : -1]:
             address = _address(claim)
             if address is None:  # `unknown`, or a name that hides one
                 break
@@ -209,7 +212,7 @@ def _claimed_scheme(headers: Fields, said: list[dict[str, str]]) -> str | None:
 
 
 def _forwarded(headers: Fields) -> list[dict[str, str]]:
-    """The elements of `Forwarded` (RFC 7239), their parameters by lower-case name; a broken one is empty.
+    """The last elements of `Forwarded` (RFC 7239), their parameters by lower-case name; a broken one is empty.
 
     A quote that nobody closes is passed over, for what a proxy adds stands behind it. All quotes behind it are open as
     well; to look for the end of each would take 16 KiB three seconds.
@@ -220,10 +223,12 @@ def _forwarded(headers: Fields) -> list[dict[str, str]]:
     match = _UNTIL_OPEN_QUOTE.match(text)
     whole = match.end() if match is not None else 0
     elements = []
-    for element in [*_ELEMENT.findall(text[:whole]), *re.findall(r'[^",]+', text[whole:])]:
+    for element in [*_ELEMENT.findall(text[:whole]), *re.findall(r'[^",]+', text[whole:])][-_MOST_HOPS:]:
         found: dict[str, str] = {}
         position = 0
-        while match := _FORWARDED.match(element, position):
+        for _ in range(_MOST_PARAMETERS):
+            if (match := _FORWARDED.match(element, position)) is None:
+                break
             value = match[2]
             if value.startswith('"'):
                 value = re.sub(r"\\(.)", r"\1", value[1:-1])

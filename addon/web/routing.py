@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from addon.web.content_types import has_known_extension
 
@@ -22,10 +22,10 @@ OWN_PREFIX = ".pages"
 """First path segment that is ours on every host, never site content."""
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # A tab may stand in the name of a file, and so, encoded, in its address.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_UNCLEAN = frozenset({"", ".", ".."})
 _PORT = re.compile(r"(?::[0-9]{0,5})?")
 # IDNA 2003, which Python has, folds these away; IDNA 2008, which browsers use, keeps them: two different hosts.
 _DEVIATIONS = re.compile("[ßςẞ\u200c\u200d]")
@@ -180,7 +180,11 @@ def encode_path(segments: tuple[str, ...], slash: bool) -> str:
     """Segments as a percent-encoded absolute path; never begins with `//`, never holds a backslash."""
     if not segments:
         return "/"
-    encoded = "/".join(quote(segment, safe=_SEGMENT_SAFE) for segment in segments)
+    joined = "/".join(segments)
+    if joined.count("/") < len(segments):
+        encoded = quote(joined, safe=f"{_SEGMENT_SAFE}/")
+    else:  # a segment with a slash of its own
+        encoded = "/".join(quote(segment, safe=_SEGMENT_SAFE) for segment in segments)
     return f"/{encoded}/" if slash else f"/{encoded}"
 
 
@@ -198,37 +202,34 @@ def parse_path(raw: str) -> Path | CleanPath | Refusal:
         return Refusal(400, "The path has to begin with a slash.")
     if b"#" in data or b"\\" in data or b"\t" in data:
         return Refusal(400, "The path holds a character that has to be percent-encoded.")
-    if _BAD_ESCAPE.search(data):
-        return Refusal(400, "The path holds a percent sign that begins no escape.")
-    parts = data[1:].split(b"/")
-    segments: list[str] = []
-    cleaned = False
-    raw_control = _CONTROL.search(data) is not None  # looked for once, for a path may have 8 000 parts
-    for part in parts[:-1] if parts[-1] == b"" else parts:
-        name = part
-        if raw_control or b"%" in part:
-            name = _decoded(part)
-            if b"/" in name:
-                return Refusal(400, "The path holds an encoded slash.")
-            if _CONTROL.search(name):
-                return Refusal(400, "The path holds a control character.")
-        if name in (b"", b"."):
-            cleaned = True
-        elif name == b"..":
-            if not segments:
-                return Refusal(400, "The path leads above the root.")
-            segments.pop()
-            cleaned = True
-        else:
-            text = name.decode("utf-8", "surrogateescape")
-            segments.append(text if name.isascii() else _ESCAPED_BYTE.sub("\ufffd", text))
-    slash = _decoded(parts[-1]) in (b"", b".", b"..")
+    if b"%" in data:
+        if _BAD_ESCAPE.search(data):
+            return Refusal(400, "The path holds a percent sign that begins no escape.")
+        if b"%2f" in data or b"%2F" in data:
+            return Refusal(400, "The path holds an encoded slash.")
+        data = unquote_to_bytes(data)
+    # Each look is one at the whole path, for it may have thousands of parts.
+    if _CONTROL.search(data):
+        return Refusal(400, "The path holds a control character.")
+    text = data.decode("utf-8", "surrogateescape")
+    if not data.isascii():
+        text = _ESCAPED_BYTE.sub("\ufffd", text)
+    parts = text.split("/")
+    slash = parts[-1] in ("", ".", "..")
+    segments = parts[1:-1] if parts[-1] == "" else parts[1:]
+    cleaned = not _UNCLEAN.isdisjoint(segments)
+    if cleaned:
+        kept: list[str] = []
+        for segment in segments:
+            if segment == "..":
+                if not kept:
+                    return Refusal(400, "The path leads above the root.")
+                kept.pop()
+            elif segment not in _UNCLEAN:
+                kept.append(segment)
+        segments = kept
     path = Path(tuple(segments), slash or not segments)
     return CleanPath(str(path)) if cleaned else path
-
-
-def _decoded(part: bytes) -> bytes:
-    return _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), part) if b"%" in part else part
 
 
 def route(

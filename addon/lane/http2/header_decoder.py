@@ -3,15 +3,11 @@
 """HPACK (RFC 7541) for requests: blocks of bytes to lists of fields, with the dynamic table between them.
 
 A loop over table look-ups, for that is what a browser's block is: a dozen indexed fields and a path. Three times as
-fast as the library `hpack`, which decodes Huffman's code for us and is what a test compares all else with. Lists and
-integers are bounded before they are made; of a list that is too long only the table is kept right.
+fast as the library `hpack`, with which a test compares it. Lists and integers are bounded before they are made; of a
+list that is too long only the table is kept right.
 """
 
-from collections.abc import Callable
-
-from hpack.exceptions import HPACKDecodingError
-from hpack.huffman_table import decode_huffman
-
+from addon.lane.http2 import huffman
 from addon.lane.http2.static_table import STATIC_TABLE
 
 TABLE_SIZE = 4096
@@ -154,14 +150,11 @@ def _plain(data: bytes) -> bytes:
     found = _strings.get(data)
     if found is None:
         try:
-            found = _decode_huffman(data)
-        except HPACKDecodingError:
+            found = huffman.decode(data)
+        except huffman.HuffmanFault:
             raise CompressionFault("a string that is not in Huffman's code") from None
         if len(data) <= _LONGEST_STRING:
             if len(_strings) >= _MOST_STRINGS:
                 _strings.clear()
             _strings[data] = found
     return found
-
-
-_decode_huffman: Callable[[bytes], bytes] = decode_huffman

@@ -8,6 +8,8 @@ same as one before but for their path, and their answers are prepared: those go 
 no stream is ever made.
 """
 
+from collections.abc import Callable
+
 from addon.lane.http2 import frame_forms, frames
 from addon.lane.http2.answering import Answering
 from addon.lane.http2.budgets import Budgets
@@ -55,6 +57,7 @@ class ServerProtocol:
         "_block",
         "_budgets",
         "_ended",
+        "_expired",
         "_first",
         "_held",
         "_known_priorities",
@@ -66,7 +69,6 @@ class ServerProtocol:
         "_reader",
         "_taken",
         "_turn_streams",
-        "_window_in",
         "closed",
         "ending",
         "fault",
@@ -85,7 +87,6 @@ class ServerProtocol:
         """most_head: bytes of a request's fields. now: seconds of any clock that goes forward."""
         self._answering = answering
         self._most_block = 2 * most_head
-        self._most = TURN_ANSWERS
         self._now = now
         self._outgoing = Outgoing(self._over, answering.taken)
         self.out = self._outgoing.out
@@ -99,8 +100,7 @@ class ServerProtocol:
         """Whether our settings were acknowledged."""
         self._reader = HeadReader(commons, most_head)
         self._block: tuple[int, int, list[bytes]] | None = None  # a header block that goes on
-        self._window_in = DEFAULT_WINDOW
-        self._taken = 0
+        self._taken = 0  # of the connection's window, and not allowed anew
         self._budgets = Budgets(now)
         # Streams.
         self.streams: dict[int, Stream] = {}
@@ -142,15 +142,16 @@ class ServerProtocol:
         """Bytes that are held."""
         return len(self._held)
 
-    def receive(self, data: bytes, now: float, most: int = TURN_ANSWERS) -> bool:
+    def receive(
+        self, data: bytes, now: float, most: int = TURN_ANSWERS, expired: Callable[[], bool] = lambda: False
+    ) -> bool:
         """What arrived, possibly nothing; returns whether what is held should be gone on with: its turn is over.
 
-        most: requests that are answered at once.
+        most: requests that are answered at once. expired: whether a turn that began now has lasted long enough.
         """
         if self.closed:
             return False
-        self._now = now
-        self._most = most
+        self._now, self._most, self._expired = now, most, expired
         self.turn_answers = self.turn_bytes = self._turn_streams = 0
         if self._held:
             data = self._held + data
@@ -176,21 +177,21 @@ class ServerProtocol:
             return False
         if self.turn_answers:
             self._budgets.answered(self.turn_answers, self.turn_bytes, self.turn_answers - self._turn_streams)
-        return self._turn_over and bool(self._held)
+        return bool(self._held) and (self._full or expired())
 
     def hold(self, data: bytes) -> None:
         """Keep what arrived for the next turn."""
         self._held += data
 
     @property
-    def _turn_over(self) -> bool:
+    def _full(self) -> bool:
         return self.turn_answers >= self._most or self.turn_bytes >= TURN_BYTES or not self.room
 
     def _read(self, data: bytes) -> int:
         """Deal with whole frames, as many as make a turn; returns where the rest begins."""
         at, end = 0, len(data)
         while end - at >= HEAD_SIZE and not self.closed:
-            if self.turn_answers >= self._most or self.turn_bytes >= TURN_BYTES or not self.room:
+            if self._full or (at and self._expired()):
                 break
             size, flags, number = unpack_head(data, at)
             kind, size = size & 0xFF, size >> 8
@@ -276,15 +277,13 @@ class ServerProtocol:
         except Malformed as error:
             self._used(number)
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, str(error)) from None
-        if number > self.last + 2:
-            self._used(number)
-        self.last = number
+        self._used(number)
         if number > self._last_taken:
             return  # after our GOAWAY: it will be asked elsewhere (§6.8)
         ends = flags & END_STREAM
         self.requests += 1
         outgoing = self._outgoing
-        if ends and head is not None and self.room and not outgoing.turns and not self._known_priorities:
+        if ends and head is not None and not outgoing.turns and not self._known_priorities:
             wire = self._answering.at_once(head, min(outgoing.window, outgoing.initial_window), self._now)
             if wire is not None:
                 self.out.append(number.to_bytes(4, "big").join(wire.pieces))
@@ -395,13 +394,10 @@ class ServerProtocol:
         size = len(payload)
         if not number:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on no stream")
-        if size > self._window_in:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than was allowed")
-        self._window_in -= size
         self._taken += size
         if self._taken >= DEFAULT_WINDOW // 2:  # whoever's it is, it is not kept here
+            # So more than a frame's size is always left of it, and no frame can exceed it.
             self.out.append(frames.window_update(0, self._taken))
-            self._window_in += self._taken
             self._taken = 0
         if size < _SMALL_DATA and not flags & END_STREAM:
             self._budgets.spend(self._now)
@@ -592,8 +588,7 @@ class ServerProtocol:
         """Nothing is sent or received any more; streams under way are given up."""
         self.closed = True
         self._held, self._block = b"", None
-        streams = list(self.streams.values())
-        for stream in streams:
+        for stream in (streams := list(self.streams.values())):
             self._drop(stream)
         for stream in streams:
             self._answering.gone(stream)

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from addon.lane import http1
-from addon.lane.http1 import TURN_ANSWERS
+from addon.lane.http1 import TURN_ANSWERS, Connection
 from addon.net.certificates import Certificates
 from addon.web.request_head import fields
 from tests.addon.lane.lane_running import (
@@ -530,6 +530,23 @@ async def test_others_have_their_turn_beside_one_that_asks_without_end() -> None
             other.transport.abort()
         # A few turns of the loop for each: to read, to answer, to be read by the client, which is in the same loop.
         assert sorted(between)[25] <= 8 * len(greedy) * TURN_ANSWERS
+
+
+async def test_what_takes_long_is_answered_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+    turn = Connection._turn
+
+    def counted(connection: Connection) -> None:
+        before = connection._requests
+        turn(connection)
+        turns.append(connection._requests - before)
+
+    monkeypatch.setattr(http1, "TURN_SECONDS", -1.0)
+    monkeypatch.setattr(Connection, "_turn", counted)
+    async with running_lane() as running:
+        answered = await running.talk(b"".join(get(f"/hit/{number}") for number in range(20)) + get("/hit/20", LAST))
+        assert answered.count(b"HTTP/1.1 200") == 21
+        assert max(turns) == 1
 
 
 async def test_what_is_sent_behind_a_pending_miss_is_not_held() -> None:

@@ -13,9 +13,10 @@ import h2.settings
 import pytest
 
 from addon.admin.webhook import Webhook
-from addon.lane import http2_answering
+from addon.lane import http2_answering, http2_connection
 from addon.lane.http2 import frames
 from addon.lane.http2.frames import ErrorCode
+from addon.lane.http2_connection import Http2Connection
 from addon.net.certificates import Certificates
 from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER
@@ -83,6 +84,24 @@ async def test_a_miss_holds_up_nobody() -> None:
         await running.until(lambda: len(running.pages.asked) == 20)  # all at once
         running.pages.release.set()
         assert [(await client.answer(stream)).status for stream in misses] == [200] * 20
+
+
+async def test_what_takes_long_is_answered_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+    turn = Http2Connection._turn
+
+    def counted(connection: Http2Connection, data: bytes) -> None:
+        before = connection._protocol.requests
+        turn(connection, data)
+        turns.append(connection._protocol.requests - before)
+
+    monkeypatch.setattr(http2_connection, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(Http2Connection, "_turn", counted)
+    async with running_lane() as running, http2_client(running) as client:
+        asked = [client.ask(f"/hit/{number}/" + "x" * 600) for number in range(20)]
+        for stream in asked:
+            assert (await client.answer(stream)).status == 200
+        assert (max(turns), sum(turns)) == (1, 20)
 
 
 async def test_head_and_304_have_no_body() -> None:
@@ -412,8 +431,8 @@ async def test_heads_that_are_long_take_their_share_of_what_is_remembered() -> N
                     await client.get("/hit", ("x", f"{number:0{size}}"))
         kept = running.lane.repeats.known(True, None).http2
         assert kept
-        assert sum(head.common.nbytes for head in kept) <= running.lane.repeats._capacity
-        assert max(head.common.nbytes for head in kept) < 4096
+        assert sum(common.nbytes for common, _ in kept) <= running.lane.repeats._capacity
+        assert max(common.nbytes for common, _ in kept) < 4096
 
 
 async def test_what_counts_without_tls_alone_is_known_without_tls_alone() -> None:

@@ -58,6 +58,17 @@ CLIENTS = [
     (FRONT, [("Forwarded", f"for={VISITOR} what, is this")], FRONT, FRONT),
     (FRONT, [("Forwarded", f'for="1.1.1.1, for={VISITOR}')], VISITOR, f"{VISITOR}, {FRONT}"),
     (FRONT, [("Forwarded", f'for="1.1.1.1" , by="a, for={VISITOR};by=\\"b')], FRONT, FRONT),
+    # Of thousands of elements the last ones count.
+    (FRONT, [("Forwarded", "for=1.1.1.1, " * 900 + f"for={VISITOR}")], VISITOR, f"{VISITOR}, {FRONT}"),
+    (
+        FRONT,
+        [("X-Forwarded-For", f"1.1.1.1, {VISITOR}" + f", {PROXY}" * 31)],
+        VISITOR,
+        VISITOR + f", {PROXY}" * 31 + f", {FRONT}",
+    ),
+    (FRONT, [("X-Forwarded-For", VISITOR + f", {PROXY}" * 32)], PROXY, f"{PROXY}, " * 32 + FRONT),
+    (FRONT, [("Forwarded", "a=b;" * 15 + f"for={VISITOR}")], VISITOR, f"{VISITOR}, {FRONT}"),
+    (FRONT, [("Forwarded", "a=b;" * 16 + f"for={VISITOR}")], FRONT, FRONT),
     ("::1", [("X-Forwarded-For", VISITOR)], VISITOR, f"{VISITOR}, ::1"),
     ("::ffff:10.1.2.3", [("X-Forwarded-For", VISITOR)], VISITOR, f"{VISITOR}, ::ffff:10.1.2.3"),
     ("2001:db8::5%eth0", [("X-Forwarded-For", VISITOR)], VISITOR, f"{VISITOR}, 2001:db8::5%eth0"),

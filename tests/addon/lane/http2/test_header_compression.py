@@ -7,9 +7,12 @@ import random
 import hpack
 import pytest
 from hpack.exceptions import HPACKError
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from addon.lane.http2 import header_encoder
+from addon.lane.http2 import header_encoder, huffman
 from addon.lane.http2.head_reader import HeadReader
 from addon.lane.http2.header_decoder import TABLE_SIZE, CompressionFault, HeaderDecoder, HeaderList
 from addon.lane.http2.header_encoder import date_field, field, integer, status_field, string
@@ -17,6 +20,7 @@ from addon.lane.http2.heads import Commons, Malformed
 from addon.lane.http2.static_table import STATIC_TABLE
 
 ROUNDS = 4000
+CODE = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
 NAMES = [b":path", b":method", b"cookie", b"accept", b"x-a", b"priority", b"content-type", b"a" * 300, b"etag"]
 VALUES = [b"", b"/", b"GET", b"a" * 5000, b"text/html", b"\xff\x00\n", b"u=3, i", b"k" * 126, b"k" * 127, b"k" * 128]
 
@@ -173,3 +177,65 @@ def test_what_is_long_goes_as_it_is_and_is_not_remembered() -> None:
 
 def test_the_static_table_is_the_librarys() -> None:
     assert tuple((bytes(name), bytes(value)) for name, value in HeaderTable.STATIC_TABLE) == STATIC_TABLE
+
+
+def test_a_block_that_comes_again_means_what_the_table_says_now() -> None:
+    reader = HeadReader(Commons(), 16384)
+
+    def named(host: bytes) -> bytes:
+        """A request whose `:authority` goes into the table."""
+        return b"\x82\x87\x84\x41" + string(host)
+
+    def hosts(block: bytes) -> set[str]:
+        heads = [reader.head(block) for _ in range(3)]
+        known = reader.known(block)
+        return {head.common.fields.host for head in heads if head} | ({known[0].fields.host} if known else {""})
+
+    again = b"\x82\x87\xbe\x04" + string(b"/a/path")
+    reader.head(named(b"a.test"))
+    assert hosts(again) == {"a.test"}
+    assert hosts(again.replace(string(b"/a/path"), string(b"/b"))) == {"a.test"}
+    reader.head(named(b"b.test"))
+    assert reader.known(again) is None
+    assert hosts(again) == {"b.test"}
+
+
+# Huffman's code.
+
+
+def test_every_symbol_and_every_pair_comes_back_as_the_library_encodes_it() -> None:
+    symbols = [bytes((number,)) for number in range(256)]
+    for text in [b"", *symbols, *(first + second for first in symbols for second in symbols[::7])]:
+        assert huffman.decode(CODE.encode(text)) == text
+
+
+def test_any_bytes_are_the_text_that_the_library_reads_or_a_fault_to_both() -> None:
+    rng = random.Random(52)
+    understood = refused = 0
+    for number in range(20_000):
+        data = rng.randbytes(rng.randrange(12)) + b"\xff" * (number % 3)
+        try:
+            expected = decode_huffman(data)
+        except HPACKError:
+            with pytest.raises(huffman.HuffmanFault):
+                huffman.decode(data)
+            refused += 1
+        else:
+            assert huffman.decode(data) == expected
+            understood += 1
+    assert min(understood, refused) > 2000
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"\xff", "inside a symbol"),  # eight ones of padding, where seven are the most
+        (b"\x1f\xff", "inside a symbol"),  # `a`, and eleven ones
+        (b"\x18", "inside a symbol"),  # `a`, and zeros for padding
+        (b"\xff\xff\xff\xff", "the end of the code"),
+        (b"\xff\xff\xff\xfc", "the end of the code"),
+    ],
+)
+def test_a_string_that_ends_wrong_is_a_fault(data: bytes, fault: str) -> None:
+    with pytest.raises(huffman.HuffmanFault, match=fault):
+        huffman.decode(data)

@@ -474,6 +474,16 @@ def test_a_turn_ends_after_so_many_answers_and_goes_on_with_what_is_held() -> No
     assert client.answering.at_once_asked == protocol.TURN_ANSWERS * 2 + 1
 
 
+@pytest.mark.parametrize(("path", "asked_of_us"), [("/ready/1", 1), ("/40000", 1)])
+def test_a_turn_that_lasts_too_long_ends_behind_the_frame_that_it_is_at(path: str, asked_of_us: int) -> None:
+    client = Client()
+    client.say(window_update(0, 1 << 24))
+    asked = b"".join(client.get(1 + 2 * number, f"{path}{number:05}" + "x" * 600) for number in range(3))
+    for turn in range(1, 4):
+        more = client.protocol.receive(asked if turn == 1 else b"", 0.0, expired=lambda: True)
+        assert (client.protocol.requests, more) == (turn * asked_of_us, turn < 3)
+
+
 def test_nothing_is_read_while_the_client_takes_nothing() -> None:
     client = Client()
     client.protocol.room = False
