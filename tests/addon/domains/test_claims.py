@@ -280,9 +280,10 @@ def test_what_the_plugin_wrote_in_capitals_is_nobodys_and_goes() -> None:
     )
     keys.settled(*wishes(HOST), site=Shown("alice", "blog"))
     assert keys.mappings == {f"custom_domain:{HOST}": "alice:blog", "alice:blog": "blog.example"}
-    keys = Keys({"custom_domain:Blog.Example": b"carol:x", "Alice:Blog": b"Blog.Example"})
-    keys.settled()
-    assert keys.mappings == {"custom_domain:Blog.Example": "carol:x", "Alice:Blog": "Blog.Example"}
+    for other in ("aaron:x", "carol:x", "alice:blo", "alice:blogs"):
+        keys = Keys({"custom_domain:Blog.Example": other.encode(), "Alice:Blog": b"Blog.Example"})
+        keys.settled()
+        assert keys.mappings == {"custom_domain:Blog.Example": other, "Alice:Blog": "Blog.Example"}
 
 
 @pytest.mark.parametrize("value", [b"", b"x" * 254, b"X" * 254])
@@ -497,6 +498,44 @@ def test_a_release_that_nobody_recorded_is_written_with_no_number() -> None:
     told = keys.run(claims.released(HOST))
     assert told.released == (HOST,)
     assert told.record == SiteDomains("alice", "blog", 0, (Claim("b.example"),))
+
+
+def test_a_host_of_the_plugins_is_freed_and_what_is_left_is_recorded_without_a_number() -> None:
+    keys = Keys(
+        {
+            f"custom_domain:{HOST}": b"alice:blog",
+            "alice:blog": HOST.encode(),
+            "custom_domain:dev.blog.example": b"alice:blog:dev",
+            "alice:blog:branch:dev": b"dev.blog.example",
+        }
+    )
+    told = keys.run(claims.released("dev.blog.example"))
+    assert told.released == ("dev.blog.example",)
+    assert keys.record() == SiteDomains("alice", "blog", 0, (Claim(HOST),))
+    assert keys.mappings == {f"custom_domain:{HOST}": "alice:blog", "alice:blog": HOST}
+
+
+@pytest.mark.parametrize(
+    "other", [Shown("aaron", "x"), Shown("alice", "blo"), Shown("alice", "blogs"), Shown("z", "x")]
+)
+def test_hosts_of_others_are_theirs_whatever_they_are_called(other: Shown) -> None:
+    keys = Keys()
+    keys.settled(*wishes(HOST, dev="dev"), site=other, number=9)
+    before = dict(keys)
+    told = keys.settled(*wishes(HOST), found=(HOST, "dev.blog.example"))
+    assert told.conflicts == {HOST: other}
+    keys[RECORD] = recorded(Claim(HOST), Claim("dev.blog.example", "dev"))
+    assert keys.settled().released == ()
+    assert keys == before
+    assert not keys.settled(*wishes(HOST), beaten={HOST: ALICE}).held
+
+
+def test_what_is_taken_over_while_another_host_is_freed_was_registered_nobody_knows_when() -> None:
+    keys = Keys()
+    keys.settled(*wishes(HOST))
+    keys |= {"custom_domain:old.example": b"Alice:Blog", "Alice:Blog": b"old.example"}
+    keys.run(claims.released(HOST))
+    assert keys.record().claims == (Claim("old.example", None, 0.0),)
 
 
 def test_what_is_noted_of_a_claim_changes_nothing_else() -> None:

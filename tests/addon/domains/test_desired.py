@@ -11,13 +11,13 @@ import pytest
 from addon.domains.claims import DesiredDomain
 from addon.domains.desired import DesiredDomains
 from addon.domains.names import DomainNames
-from addon.forgejo.answers import Access, Branch, Repository
-from addon.forgejo.errors import ForgejoError, NotFound, Unreachable
+from addon.forgejo.answers import Access, Repository
+from addon.forgejo.errors import NotFound, Unreachable
 from addon.settings.schema import Settings
 from addon.shared.domain_records import Claim, SiteDomains
 from addon.shared.mappings import Mapping as Shown
 from addon.sites.pages_file import PagesFile
-from tests.addon.domains.registering import Dns, Word
+from tests.addon.domains.registering import Dns, ToldForge, Word
 
 REPOSITORY = Repository("Alice", "Blog", 7, "main", False, True, False, "sha1", 1.0, Access.ANONYMOUS)
 HOST = "blog.example"
@@ -30,41 +30,15 @@ NAMES = DomainNames(
 )
 
 
-class Forge:
-    """Says what a test tells it, for what no forge says when it is asked to. branches: what is not there, and why."""
-
-    def __init__(self, root_host: str = "git.test", **branches: ForgejoError) -> None:
-        self.root_host = root_host
-        self.branches = branches
-        self.asked: list[str] = []
-        self.away = False
-
-    async def repository(self, owner: str, repo: str) -> Repository:
-        self.asked.append(f"{owner}/{repo}")
-        if self.away:
-            raise Unreachable("no connection")
-        self.root_host = "git.test"
-        return REPOSITORY
-
-    async def branch(self, repository: Repository, branch: str) -> Branch:
-        self.asked.append(branch)
-        if branch in self.branches:
-            raise self.branches[branch]
-        return Branch(branch, "a" * 40, 1.0, Access.ANONYMOUS)
-
-    async def version(self) -> str:
-        return "1"
-
-
 async def wished(
     pages: PagesFile,
-    forge: Forge | None = None,
+    forge: ToldForge | None = None,
     dns: Dns | None = None,
     record: SiteDomains | None = None,
     *,
     must_prove: bool = False,
 ) -> tuple[list[DesiredDomain], dict[str, str]]:
-    return await DesiredDomains(NAMES, forge or Forge(), dns, must_prove=must_prove).of(pages, REPOSITORY, record)
+    return await DesiredDomains(NAMES, forge or ToldForge(), dns, must_prove=must_prove).of(pages, REPOSITORY, record)
 
 
 def pages(*domains: str, branches: tuple[str, ...] = ()) -> PagesFile:
@@ -120,7 +94,7 @@ async def test_a_site_may_have_a_hundred_domains_and_as_many_branches() -> None:
 
 
 async def test_a_branch_that_is_not_there_is_refused_and_one_of_which_nobody_says_stays_with_who_has_it() -> None:
-    forge = Forge(gone=NotFound("no"), unsure=NotFound("no", certain=False), away=Unreachable("no"))
+    forge = ToldForge(gone=NotFound("no"), unsure=NotFound("no", certain=False), away=Unreachable("no"))
     wishes, refused = await wished(pages(HOST, branches=("gone", "a b", "unsure", "away", "dev")), forge)
     assert wishes[1:] == [
         DesiredDomain("unsure.blog.example", "unsure", "Forgejo gives no definite answer about its branch"),
@@ -132,7 +106,7 @@ async def test_a_branch_that_is_not_there_is_refused_and_one_of_which_nobody_say
 
 
 async def test_forgejo_is_asked_for_its_own_host_before_anybody_gets_one() -> None:
-    forge = Forge(root_host="")
+    forge = ToldForge(root_host="")
     assert (await wished(pages(), forge))[0] == []
     assert forge.asked == []
     assert (await wished(pages(HOST), forge))[0] == [DesiredDomain(HOST)]
@@ -204,11 +178,11 @@ async def test_a_host_is_taken_from_its_holder_only_if_dns_says_so_of_both(
     ours: bool | None, theirs: bool | None, named: tuple[Shown, ...], beats: bool
 ) -> None:
     dns = Dns(proofs={SITE: ours, (HOST, "bob/site"): theirs}, named={HOST: named})
-    wishes = DesiredDomains(NAMES, Forge(), dns, must_prove=True)
+    wishes = DesiredDomains(NAMES, ToldForge(), dns, must_prove=True)
     assert await wishes.beats(REPOSITORY, HOST, BOB, 8) is beats
     other = dataclasses.replace(REPOSITORY, name="Else")
     assert not await wishes.beats(other, HOST, BOB, 8)
 
 
 async def test_nobody_beats_anybody_where_dns_is_not_asked() -> None:
-    assert not await DesiredDomains(NAMES, Forge(), None, must_prove=False).beats(REPOSITORY, HOST, BOB, 8)
+    assert not await DesiredDomains(NAMES, ToldForge(), None, must_prove=False).beats(REPOSITORY, HOST, BOB, 8)
