@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Plans, and how they are carried out: what is read for them, in how many trips, and what is owed to an absent Redis."""
+"""Plans, and how they are carried out: what is read for them, in how many trips, and what is owed meanwhile."""
 
 from __future__ import annotations
 
