@@ -246,7 +246,7 @@ def test_whoever_waits_is_woken_when_the_right_server_is_another_one(make: Make)
 @pytest.mark.parametrize("change", ["subscribe", "unsubscribe", "ping", "close"])
 def test_whoever_waits_is_woken_by(make: Make, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place()
-    pubsub = make(place)
+    pubsub = make(place, silence=600.0, patience=600.0)
     pubsub.subscribe("a", "b")
     place.tell_all(push(b"subscribe", b"a", 1), push(b"subscribe", b"b", 2))
     all_of(pubsub)
