@@ -69,9 +69,7 @@ def test_bells_ring_for_all_that_are_still_there() -> None:
 def test_a_line_hands_out_replies_and_messages_in_the_order_of_the_server() -> None:
     line, peer = lined()
     assert (line.resp3, lined(protocol=2)[0].resp3) == (True, False)
-    assert line.more
-    assert line.items() == []
-    assert not line.more
+    assert [line.more, line.items(), line.more] == [True, [], False]
     peer.send(b">1\r\n+a\r\n+b\r\n>1\r\n+c\r\n:1\r\n>1\r\n+d\r\n+half")
     found = line.items()
     assert found == [[b"a"], b"b", [b"c"], 1, [b"d"]]
@@ -133,8 +131,7 @@ def test_what_the_socket_does_not_take_is_sent_when_it_has_room_again() -> None:
     line, peer = lined()
     value = b"x" * 8_000_000
     line.send(("SET", "k", value), ("GET", "k"))
-    assert line.wants_to_send
-    line.items()
+    assert [line.wants_to_send, line.items()] == [True, []]
     got = _there(peer)
     while line.wants_to_send:
         wait([line], None, FAR)

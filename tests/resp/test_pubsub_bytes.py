@@ -103,7 +103,8 @@ def test_it_says_of_itself_what_it_wants_and_how_that_goes(make: Make) -> None:
     pubsub.psubscribe("c*")
     pubsub.ssubscribe("d")
     assert (repr(pubsub), pubsub.subscribed, pubsub.connected) == ("<PubSub connected, 4 subscriptions>", True, True)
-    assert (pubsub.channels, pubsub.patterns, pubsub.shard_channels) == ({b"a", b"b"}, {b"c*"}, {b"d"})
+    assert pubsub.channels == {b"a", b"b"}
+    assert (pubsub.patterns, pubsub.shard_channels) == (frozenset({b"c*"}), frozenset({b"d"}))
     pubsub.close()
     assert repr(pubsub) == "<PubSub closed, 4 subscriptions>"
 
@@ -141,7 +142,8 @@ def test_each_kind_is_left_by_its_own_command_some_or_all_of_it(make: Make) -> N
 @pytest.mark.parametrize("kind", ["subscribe", "psubscribe", "ssubscribe"])
 def test_a_subscription_to_nothing_is_refused(make: Make, kind: str) -> None:
     pubsub = make(Place())
-    for names in ((), ({},)):
+    nothing: list[tuple[Any, ...]] = [(), ({},)]
+    for names in nothing:
         with pytest.raises(InvalidArgument, match=f"{kind} needs at least one name"):
             getattr(pubsub, kind)(*names)
 
@@ -453,9 +455,9 @@ def test_while_nobody_knows_where_a_channel_is_it_is_looked_for_again_and_not_fo
     old.tell_all(push(b"sunsubscribe", b"x", 1), push(b"sunsubscribe", b"y", 0))
     assert all_of(pubsub) == []
     assert str(pubsub.last_error) == "no map"
-    assert (pubsub.shard_channels, pubsub.subscribed) == ({b"x", b"y"}, True)
+    assert (pubsub.shard_channels, pubsub.subscribed) == (frozenset({b"x", b"y"}), True)
     pubsub.sunsubscribe("y")
-    assert (pubsub.shard_channels, pubsub.subscribed) == ({b"x"}, True)
+    assert (pubsub.shard_channels, pubsub.subscribed) == (frozenset({b"x"}), True)
     place.shards = {}
     assert [(one["type"], one["channel"]) for one in all_of(pubsub)] == [("gap", b"x")]
     assert place.said() == [b"SSUBSCRIBE x"]
@@ -518,7 +520,7 @@ def test_a_thread_reads_until_it_is_stopped_and_what_goes_wrong_is_told(
     assert (thread.daemon, thread.name) == (True, "resp-pubsub")
     place.tell_all(b"-NOPERM a\r\n", push(b"subscribe", b"b", 1), push(b"message", b"b", b"1"))
     wait_until(lambda: heard == [message("message", b"b", b"1")])
-    assert [error.command for error in errors] == ["SUBSCRIBE"]
+    assert [getattr(error, "command", None) for error in errors] == ["SUBSCRIBE"]
     thread.stop()
     thread.join(10)
     assert not thread.is_alive()
