@@ -121,7 +121,7 @@ def test_a_round_that_came_to_nothing_leaves_doubt_and_the_reason(work: Work, ca
     assert isinstance(rounds.error, ConnectionLost)
     assert "resp-test failed" in caplog.text
     rounds.wait(soon())
-    assert (rounds.doubt, rounds.error, work.done) == (False, None, 3)
+    assert [rounds.doubt, rounds.error, work.done] == [False, None, 3]
     rounds.close()
 
 
