@@ -310,6 +310,12 @@ async def test_as_many_ask_redis_at_once_as_there_are_connections_and_one_visito
     assert await asyncio.gather(*jobs) == [True] * 40
 
 
+async def test_questions_are_taken_to_be_quick_until_they_were_measured(shared_at: SharedAt, redis: Server) -> None:
+    shared = shared_at(redis, redisTimeout="5s", redisMaxConnections=1)
+    asked = [shared.run(lambda trips: trips.run([("PING",)])[0]) for _ in range(40)]
+    assert set(await asyncio.gather(*asked)) <= {b"PONG", "PONG"}
+
+
 async def test_what_an_owner_causes_and_no_visitor_asked_for_is_that_owners(shared_at: SharedAt, redis: Server) -> None:
     shared = shared_at(redis, redisTimeout="60s", redisMaxConnections=4)
     under_way: list[str] = []
