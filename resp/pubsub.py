@@ -102,11 +102,12 @@ class PubSub:
     @property
     def subscribed(self) -> bool:
         """True if anything is subscribed, or said to be, or left without the server's word that it is."""
-        return any(each.needed or each.unconfirmed for each in list(self._subscribers.values()))
+        return not self._closed and any(each.needed or each.unconfirmed for each in list(self._subscribers.values()))
 
     def _wanted(self, kind: str) -> frozenset[bytes]:
         with self._lock:
-            return frozenset().union(*(each.wanted[kind] for each in self._subscribers.values()))
+            subscribers = () if self._closed else self._subscribers.values()
+            return frozenset().union(*(each.wanted[kind] for each in subscribers))
 
     @property
     def channels(self) -> frozenset[bytes]:

@@ -293,6 +293,15 @@ def test_closing_wakes_the_reader(valkey: Server, subscriber: PubSubs) -> None:
         pubsub.subscribe("b")
 
 
+def test_after_the_end_nothing_is_subscribed(valkey: Server, subscriber: PubSubs) -> None:
+    with subscriber(valkey.address) as pubsub:
+        pubsub.subscribe("a")
+        pubsub.psubscribe("b*")
+        assert pubsub.subscribed and pubsub.channels == {b"a"} and pubsub.patterns == {b"b*"}
+    assert not pubsub.subscribed
+    assert not pubsub.channels and not pubsub.patterns
+
+
 def test_names_must_be_given(valkey: Server, subscriber: PubSubs) -> None:
     pubsub = subscriber(valkey.address)
     with pytest.raises(InvalidArgument):
