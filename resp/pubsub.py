@@ -102,12 +102,13 @@ class PubSub:
     @property
     def subscribed(self) -> bool:
         """True if anything is subscribed, or said to be, or left without the server's word that it is."""
-        return not self._closed and any(each.needed or each.unconfirmed for each in list(self._subscribers.values()))
+        return not self._closed and not all(each.idle for each in list(self._subscribers.values()))
 
     def _wanted(self, kind: str) -> frozenset[bytes]:
         with self._lock:
             subscribers = () if self._closed else self._subscribers.values()
-            return frozenset().union(*(each.wanted[kind] for each in subscribers))
+            strays = (name for each in subscribers for name in each.strays if kind == "s")
+            return frozenset(strays).union(*(each.wanted[kind] for each in subscribers))
 
     @property
     def channels(self) -> frozenset[bytes]:
@@ -339,7 +340,7 @@ class PubSub:
                 each.fetch()
                 if each.strays:
                     self._rehome(upstream, each)
-                if upstream is not self._upstream and not each.needed and not each.unconfirmed:
+                if upstream is not self._upstream and each.idle:
                     each.close()
                     del self._subscribers[upstream]
 

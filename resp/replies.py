@@ -87,7 +87,7 @@ def as_couples(reply: Any) -> list[tuple[Any, Any]]:
 
 
 def as_scored(reply: Any) -> list[tuple[Any, float]]:
-    """Members with scores: flat over RESP2, in pairs over RESP3."""
+    """Members with scores: flat over RESP2, in pairs over RESP3; a single one that was taken is flat there as well."""
     if reply and isinstance(reply[0], list):
         if type(reply[0][1]) is float:
             return list(map(tuple, reply))
@@ -105,13 +105,6 @@ def scored(cast: Cast) -> Callable[[Any], list[tuple[Any, Any]]]:
 def ranked(cast: Cast) -> Callable[[Any], tuple[int, Any] | None]:
     """The reply to ZRANK WITHSCORE: place and score."""
     return lambda reply: None if reply is None else (int(reply[0]), cast(float(reply[1])))
-
-
-def as_popped(reply: Any) -> list[tuple[Any, float]]:
-    # Over RESP3 a single member comes without the outer array.
-    if len(reply) == 2 and not isinstance(reply[0], list):
-        return [(reply[0], float(reply[1]))]
-    return as_scored(reply)
 
 
 def as_popped_by_key(reply: Any) -> tuple[Any, list[tuple[Any, float]]] | None:

@@ -129,7 +129,7 @@ def expiry(
         options += ["PXAT", moment(pxat, 1000)]
     if other:
         options.append(name)
-    if len(options) > 2 or (other and len(options) > 1):
+    if len(options) > 2:
         raise InvalidArgument(f"only one of ex, px, exat, pxat and {name.lower()} can be given")
     return options
 

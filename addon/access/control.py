@@ -38,6 +38,9 @@ __all__ = ["Access", "AccessFault", "Decision", "Lock", "Visit", "lock_of", "pri
 logger = logging.getLogger(__name__)
 
 MAX_FORM = 16 * 1024
+# Each letter as it is, or escaped: a form may have thousands of fields, and none but this one is decoded.
+_LETTERS = b"".join(b"(?:%c|%%(?i:%02x))" % (letter, letter) for letter in b"password")
+_PASSWORD_FIELD = re.compile(rb"(?:\A|&)" + _LETTERS + rb"=([^&]*+)")
 """Bytes of a form that are read; callers need not collect more."""
 REMEMBERED = 4096
 """Basic logins that are remembered."""
@@ -174,7 +177,6 @@ class Access:
         """Sign with this key from now on: logins under another one end."""
         self._cookies = LoginCookies(key, self.duration, self._now)
         self._key = key.derived(b"remembered logins 1")
-        self._remembered = Bounded(REMEMBERED)
         self.guesses.adopt(key)
         self.adopted()
 
@@ -350,11 +352,8 @@ def return_target(path: str, query: str | None) -> str:
 
 def form_password(body: bytes) -> bytes | None:
     """The first field `password` of an urlencoded form; None where it has none."""
-    for pair in body.split(b"&"):
-        name, equals, value = pair.partition(b"=")
-        if equals and unquote_to_bytes(name.replace(b"+", b" ")) == b"password":
-            return unquote_to_bytes(value.replace(b"+", b" "))
-    return None
+    found = _PASSWORD_FIELD.search(body)
+    return None if found is None else unquote_to_bytes(found[1].replace(b"+", b" "))
 
 
 def basic_password(authorization: bytes | None) -> bytes | None:

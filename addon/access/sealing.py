@@ -7,7 +7,6 @@ place where it is kept can take it away but make none. Each purpose has a key of
 """
 
 import base64
-import binascii
 import hmac
 import json
 import os
@@ -47,7 +46,7 @@ class Sealer:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             data = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], place.encode("utf-8", "surrogateescape"))
             fields = json.loads(data)
-        except (binascii.Error, InvalidTag, ValueError):
+        except (InvalidTag, ValueError):  # of which binascii.Error is one
             return None
         return fields if type(fields) is dict else None
 

@@ -187,7 +187,6 @@ def settled(
                     refused[host] = f"it shows {holder}" + (f"; {wish.refusal}" if wish.refusal else "")
                     if shown is not None:
                         conflicts[host] = shown
-                    claims.pop(host, None)
                     continue
                 there = shown = claim = None
             if there is not None and claim is None:

@@ -36,7 +36,8 @@ _LARGEST_BLOB = 32 * 1024 * 1024
 _BATCHES_AGAIN = 3600.0
 # An answer this large is taken apart by the executor, and on the loop in pieces no longer than this, in seconds.
 _LARGE = 256 * 1024
-_PATIENCE = 0.005
+_LARGE_PAGE = 64 * 1024
+_PATIENCE = 0.002
 
 _LARGE_TREES = 3
 """Trees of more than one page that are read at one time; of one owner, one."""
@@ -119,7 +120,7 @@ class GitObjects:
         tail = f"/git/trees/{commit}?recursive=true&page={number}&per_page={_ROWS_PER_PAGE}"
         answer = await self._ask_git(repository, tail, _TREE_BODY, "tree")
         read = partial(answers.tree_page, answer.body, commit, number, seen, first)
-        if len(answer.body) < _LARGE or self._executor is None:
+        if len(answer.body) < _LARGE_PAGE or self._executor is None:
             return read()
         return await asyncio.get_running_loop().run_in_executor(self._executor, read)
 

@@ -29,7 +29,7 @@ from addon.lane.http2.answering import Wire
 from addon.lane.http2.answers import Http2Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
 from addon.lane.http2.header_encoder import status_field
-from addon.lane.http2.heads import Head
+from addon.lane.http2.heads import Common, Head
 from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
@@ -134,7 +134,7 @@ class Http2Answering:
 
     # What the protocol asks for.
 
-    def at_once(self, head: Head, most: int, now: float) -> Wire | None:
+    def at_once(self, head: tuple[Common, bytes], most: int, now: float) -> Wire | None:
         """As `Answering`. This is most of the traffic."""
         repeat = self._known.http2.get(head)
         if repeat is None:
@@ -495,14 +495,16 @@ class Http2Answering:
         else:
             self._record(stream.head, status, stream.sent, monotonic() - job.began, job.cache, job.about)
 
-    def _record(self, head: Head, status: int, nbytes: int, seconds: float, cache: str, about: About) -> None:
-        lane, common = self._lane, head.common
+    def _record(
+        self, head: tuple[Common, bytes], status: int, nbytes: int, seconds: float, cache: str, about: About
+    ) -> None:
+        lane, (common, target) = self._lane, head
         assert lane.log is not None
         lane.log.record(
             client=lane.visitor(common.fields, self._client, self._secure).address,
             method=common.method,
             host=common.fields.host,
-            path=divided(head.target)[0],
+            path=divided(target)[0],
             status=status,
             nbytes=0 if common.method == "HEAD" else nbytes,
             seconds=seconds,

@@ -10,7 +10,7 @@ which only that comes which any of its clients may have. All of them together ar
 from weakref import WeakKeyDictionary, ref
 
 from addon.lane.http2.answers import Http2Repeat
-from addon.lane.http2.heads import LONGEST_COMMON, Head
+from addon.lane.http2.heads import LONGEST_COMMON, Common, Head
 from addon.net.certificates import ShownNames
 from addon.web.prepared_answers import Http1Repeat, Key, PreparedAnswer
 from addon.web.request_head import Fields
@@ -28,7 +28,7 @@ class Known:
     def __init__(self, shown: ShownNames | None = None) -> None:
         """shown: where other hosts have other certificates. It is not kept alive by this."""
         self.http1: dict[bytes, Http1Repeat] = {}
-        self.http2: dict[Head, Http2Repeat] = {}
+        self.http2: dict[tuple[Common, bytes], Http2Repeat] = {}  # by the parts of a `Head`
         self._shown = None if shown is None else ref(shown)
 
     def takes(self, found: Fields) -> bool:

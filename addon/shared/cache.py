@@ -167,7 +167,7 @@ class Shared:
             if task is not None:
                 task.cancel()
         self.client.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)
 
     # What is asked.
 
@@ -292,7 +292,7 @@ class Shared:
         self._said = {key: told for key, told in self._said.items() if time.monotonic() - told[1] < SAID_AGAIN}
         for key, (word, _) in self._said.items():
             self._owed.setdefault(key, word)
-        if self._said and not self.away and not self._closing:
+        if self._said:
             saying = asyncio.ensure_future(self._run(self._pay))
             self._tasks.add(saying)
             saying.add_done_callback(self._tasks.discard)
@@ -454,5 +454,5 @@ class Shared:
 def _named(job: Callable[..., object]) -> str:
     """What a job does, by the name of its function: that of whoever asked for it, where it is a lambda."""
     function = job.func if isinstance(job, partial) else job
-    parts = [part for part in getattr(function, "__qualname__", "").split(".") if not part.startswith("<")]
+    parts = [part for part in getattr(function, "__qualname__", "").split(".") if part and part[0] != "<"]
     return parts[-1].strip("_").replace("_", " ") if parts else "job"

@@ -11,7 +11,7 @@ looks here first (`still`), so that a log-out at one proxy holds at all. No name
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from addon.access.guess_limits import Bounded
 from addon.access.member_cookies import digest_of
@@ -67,9 +67,8 @@ class MemberSessions:
         known = self.peek(id, host)
         if known is not None or self._shared is None:
             return known
-        told = await self._read(id, None)
-        session = told[1] if told is not None else None
-        if session is None or not self._good(session, host):
+        session = await self._read(id, None)
+        if not session or not self._good(session, host):
             return None
         self._sessions.put(id, session)
         return session
@@ -96,7 +95,7 @@ class MemberSessions:
         if self._shared is None:
             return True
         told = await self._read(id, session.reader)
-        if told is None or (told[0] and told[1] is not None and self._good(session, session.host)):
+        if told is None or (told and self._good(session, session.host)):
             return True
         self._forget(id)
         return False
@@ -132,8 +131,8 @@ class MemberSessions:
     def _out_key(self, reader: str) -> str:
         return _OUT + self._sealer.mark(f"out {reader}")
 
-    async def _read(self, id: str, reader: str | None) -> tuple[bool, Session | None] | None:
-        """Whether the record is there, and what it says; None where Redis gives no answer. Notes when its reader left.
+    async def _read(self, id: str, reader: str | None) -> Session | Literal[False] | None:
+        """What the record says; False: there is none; None: Redis gives no answer. Notes when its reader left.
 
         reader: whose it is, where that is known before it was read.
         """
@@ -162,8 +161,8 @@ class MemberSessions:
             try:
                 self._out.put(whose, max(float(out), self._out.get(whose) or 0.0))
             except ValueError:
-                return False, None  # nobody knows when: log in again
-        return data is not None, None if data is None else self._opened(name, data)
+                return False  # nobody knows when: log in again
+        return (self._opened(name, data) if data is not None else None) or False
 
     def _opened(self, name: str, data: bytes) -> Session | None:
         told = self._sealer.opened(name, data.decode("ascii", "replace"))

@@ -20,7 +20,6 @@ from resp.replies import (
     Cast,
     as_float,
     as_floats,
-    as_popped,
     as_popped_by_key,
     as_scored,
     as_taken_score,
@@ -283,11 +282,11 @@ class SortedSets(CommandGroup[B]):
 
     def zpopmin(self, name: Key, count: Number = None) -> list[tuple[B, float]]:
         """Take the members with the lowest scores, as `[(member, score), …]`."""
-        return self._do(["ZPOPMIN", name] if count is None else ["ZPOPMIN", name, count], as_popped)
+        return self._do(["ZPOPMIN", name] if count is None else ["ZPOPMIN", name, count], as_scored)
 
     def zpopmax(self, name: Key, count: Number = None) -> list[tuple[B, float]]:
         """Take the members with the highest scores, as `[(member, score), …]`."""
-        return self._do(["ZPOPMAX", name] if count is None else ["ZPOPMAX", name, count], as_popped)
+        return self._do(["ZPOPMAX", name] if count is None else ["ZPOPMAX", name, count], as_scored)
 
     def bzpopmin(self, keys: Keys, timeout: float | None = 0) -> tuple[B, B, float] | None:
         """`zpopmin` from the first set that has any, and wait for one: key, member, score; None after `timeout`."""

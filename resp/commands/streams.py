@@ -325,20 +325,15 @@ def _count(count: int | None) -> list[Argument]:
 
 
 def _cut(maxlen: int | None, minid: Argument | None, approximate: bool, limit: int | None) -> list[Argument]:
-    if (maxlen is None) == (minid is None):
+    given = [(word, least) for word, least in (("MAXLEN", maxlen), ("MINID", minid)) if least is not None]
+    if len(given) != 1:
         raise InvalidArgument("one of maxlen and minid must be given, and not both")
     if limit is not None and not approximate:
         raise InvalidArgument("limit goes with approximate only")
-    if maxlen is not None:
-        if isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 0:
-            raise InvalidArgument("maxlen must be an int of at least 0")
-        args: list[Argument] = ["MAXLEN"]
-    else:
-        args = ["MINID"]
-    if approximate:
-        args.append("~")
-    args.append(maxlen if maxlen is not None else minid if minid is not None else 0)
-    return [*args, *option("LIMIT", limit)]
+    if maxlen is not None and (isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 0):
+        raise InvalidArgument("maxlen must be an int of at least 0")
+    [(word, least)] = given
+    return [word, *(["~"] if approximate else []), least, *option("LIMIT", limit)]
 
 
 def _policy(given: str) -> str:

@@ -11,6 +11,7 @@ is printed beside the dearest.
 
 import argparse
 import contextlib
+import hashlib
 import json
 import random
 import socket
@@ -19,7 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h2.config
 import h2.connection
@@ -36,6 +37,8 @@ ENABLED = b"enabled: true\n"
 HEAD = 15_400
 """Bytes of a path that still fits into `maxHeadSize` with the rest of a head."""
 AT_ONCE = 100
+FORM = "application/x-www-form-urlencoded"
+LOCK = hashlib.sha256(b"open sesame").hexdigest().encode()
 
 PROBE = """
 import asyncio, json, os, time
@@ -55,8 +58,16 @@ asyncio.Handle._run = timed
 """
 
 
-def _paths() -> dict[str, list[tuple[str, str]]]:
-    """Owner and target of the requests of each row."""
+class Asked(NamedTuple):
+    """A request. form: what is posted, where it is not a GET."""
+
+    owner: str
+    target: str
+    form: bytes = b""
+
+
+def _rows() -> dict[str, list[Asked]]:
+    """The requests of each row."""
     escaped, letters = "%c3%a4", "/a"
     long_paths = {
         "parts": letters * (HEAD // 2),
@@ -67,15 +78,25 @@ def _paths() -> dict[str, list[tuple[str, str]]]:
         "dots": "/a/.." * (HEAD // 5) + "/b",
         "bytes that are no text": "/%ff" * (HEAD // 4),
     }
-    rows = {"small page": [("alice", "/blog/")] * 20}
+    rows = {"small page": [Asked("alice", "/blog/")] * 20}
     for name, path in long_paths.items():
-        for owner, site in (("alice", "/blog"), ("alice", "/rules"), ("alice", "/app"), ("nobody", "")):
-            rows.setdefault(name, []).append((owner, site + path))
-    rows["pictures, cold"] = [("alice", f"/gallery/p{number}.svg") for number in range(AT_ONCE)]
-    rows["texts, cold"] = [("alice", f"/texts/p{number}.txt") for number in range(AT_ONCE)]
-    rows["listing of 1 000"] = [("alice", f"/listing/?page={number}") for number in (1, 2, 3)]
-    rows["strangers"] = [(f"nobody{number}", f"/site{number}/") for number in range(AT_ONCE)]
-    rows["query"] = [("alice", "/blog/?" + "a=%20&" * (HEAD // 6)), ("alice", "/rules/old?" + "a=1&" * (HEAD // 4))]
+        for owner, site in (("alice", "/blog"), ("alice", "/rules/any"), ("alice", "/app"), ("nobody", "")):
+            rows.setdefault(name, []).append(Asked(owner, site + path))
+    rows["pictures, cold"] = [Asked("alice", f"/gallery/p{number}.svg") for number in range(AT_ONCE)]
+    rows["texts, cold"] = [Asked("alice", f"/texts/p{number}.txt") for number in range(AT_ONCE)]
+    rows["listing of 1 000"] = [Asked("alice", f"/listing/?page={number}") for number in (1, 2, 3)]
+    rows["large site, cold"] = [
+        Asked("alice", "/large/"),
+        Asked("alice", "/large/missing"),
+        Asked("alice", "/large/.pages/site"),
+    ]
+    rows["strangers"] = [Asked(f"nobody{number}", f"/site{number}/") for number in range(AT_ONCE)]
+    rows["query"] = [
+        Asked("alice", "/blog/?" + "a=%20&" * (HEAD // 6)),
+        Asked("alice", "/rules/old?" + "a=1&" * (HEAD // 4)),
+    ]
+    rows["form of a login"] = [Asked("alice", "/locked/", b"password=" + b"%41" * (HEAD // 3))] * 4
+    rows["form of fields"] = [Asked("alice", "/locked/", b"a=1&" * (HEAD // 4) + b"password=a")] * 4
     return rows
 
 
@@ -93,28 +114,39 @@ FIELDS: dict[str, str] = {
 
 
 def make_sites(root: Path) -> None:
-    rules = [f"/from{n}/*  /to{n}/:splat  301" for n in range(1000)]
+    rules = [f"/from{n}/*  /to{n}/:splat  301" for n in range(990)]
     chance = random.Random(1)
     sites: dict[str, dict[Any, Any]] = {
         "blog": {"public/index.html": b"<p>Hello</p>" * 80},
-        "rules": {"public/index.html": b"x", "public/_redirects": "\n".join([*rules, "/* /:splat/x 302"]).encode()},
+        "rules": {
+            "public/index.html": b"x",
+            "public/_redirects": "\n".join([*rules, "/any/* /moved/:splat/x 302"]).encode(),
+        },
         "app": {".pages": ENABLED + b"spa: true\n", "public/index.html": b"<p>App</p>"},
         "gallery": {f"public/p{n}.svg": b"<svg>%d</svg>" % n + chance.randbytes(900) for n in range(AT_ONCE)},
         "texts": {f"public/p{n}.txt": b"text %d " % n + b"all work and no play " * 1000 for n in range(AT_ONCE)},
         "listing": {".pages": ENABLED + b"directory_index: true\n"}
         | {f"public/{n:05}-{'n' * 60}.txt": b"" for n in range(3000)},
     }
+    sites["large"] = {
+        "public/index.html": b"x",
+        "public/_redirects": "\n".join(rules * 5).encode(),
+        "public/_headers": b"".join(b"/d%d/*\n  X-A: %d\n" % (n, n) for n in range(1000)),
+        **{f"public/d{n % 300}/{n:05}.html": b"%d" % (n % 50) for n in range(20_000)},
+    }
+    sites["locked"] = {".pages": ENABLED + b"password: " + LOCK + b"\n", "public/index.html": b"x"}
     for name, files in sites.items():
         Site(root / "alice" / f"{name}.git", {".pages": ENABLED} | files)
 
 
-def over_http1(port: int, asked: list[tuple[str, str]], fields: dict[str, str]) -> None:
+def over_http1(port: int, asked: list[Asked], fields: dict[str, str]) -> None:
     """All on one connection, one behind the other without waiting."""
     lines = [f"{name}: {value}" for name, value in fields.items()]
-    last = len(asked) - 1
-    data = b"".join(
-        request(host(owner), target, *lines, close=number == last) for number, (owner, target) in enumerate(asked)
-    )
+    data = b""
+    for owner, target, form in asked:
+        more = [f"Content-Type: {FORM}"] if form else []
+        data += request(host(owner), target, *lines, *more, method="POST" if form else "GET", body=form, close=False)
+    data += request(host("alice"), "/.pages/", close=True)
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
         with contextlib.suppress(OSError):
             connection.sendall(data)
@@ -123,7 +155,7 @@ def over_http1(port: int, asked: list[tuple[str, str]], fields: dict[str, str]) 
                 pass
 
 
-def over_http2(port: int, asked: list[tuple[str, str]], fields: dict[str, str]) -> None:
+def over_http2(port: int, asked: list[Asked], fields: dict[str, str]) -> None:
     """All on one connection at once, as far as its streams go."""
     client = h2.connection.H2Connection(h2.config.H2Configuration(validate_outbound_headers=False))
     client.initiate_connection()
@@ -135,9 +167,13 @@ def over_http2(port: int, asked: list[tuple[str, str]], fields: dict[str, str]) 
         open_ = 0
         while left or open_:
             while left and open_ < AT_ONCE:
-                owner, target = left.pop()
-                pseudo = [(":method", "GET"), (":scheme", "http"), (":authority", host(owner)), (":path", target)]
-                client.send_headers(client.get_next_available_stream_id(), [*pseudo, *more], end_stream=True)
+                owner, target, form = left.pop()
+                method, stream = "POST" if form else "GET", client.get_next_available_stream_id()
+                pseudo = [(":method", method), (":scheme", "http"), (":authority", host(owner)), (":path", target)]
+                kind = [("content-type", FORM)] if form else []
+                client.send_headers(stream, [*pseudo, *more, *kind], end_stream=not form)
+                if form:
+                    client.send_data(stream, form, end_stream=True)
                 open_ += 1
             try:
                 connection.sendall(client.data_to_send())
@@ -179,10 +215,8 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", help="beginnings of the rows to measure (default: all)")
     parser.add_argument("--what", action="store_true", help="print what the dearest step was")
     options = parser.parse_args()
-    rows: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
-        name: (asked, {}) for name, asked in _paths().items()
-    }
-    rows |= {name: ([("alice", "/blog/")] * 20, {name: value}) for name, value in FIELDS.items()}
+    rows: dict[str, tuple[list[Asked], dict[str, str]]] = {name: (asked, {}) for name, asked in _rows().items()}
+    rows |= {name: ([Asked("alice", "/blog/")] * 20, {name: value}) for name, value in FIELDS.items()}
     wanted = {
         name: row for name, row in rows.items() if not options.rows or name.lower().startswith(tuple(options.rows))
     }

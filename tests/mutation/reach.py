@@ -230,7 +230,8 @@ def _lines(source: str, line: int) -> int:
         body = getattr(innermost, "body", None)
         end = max(line, body[0].lineno - 1) if isinstance(body, list) and body else innermost.end_lineno
         return _bits(innermost.lineno, end)
-    if around:
+    # Of a class without methods no line runs later: who uses the module uses it.
+    if around and any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(around[0])):
         return _bits(around[0].lineno, around[0].end_lineno)
     return _bits(1, len(source.splitlines()))
 

@@ -11,6 +11,7 @@ import pytest
 
 import resp
 from resp import AuthenticationError, BreakerOpen, Client, ConnectionLost, Endpoint, InvalidArgument, Observer, Retry
+from resp.commands import options
 from resp.endpoint import parse_url, tls_context
 from tests.ports import free_port
 from tests.resp.scripted import Exchange, Scripted
@@ -91,6 +92,26 @@ def test_a_keyword_of_redis_py_is_answered_with_ours(option: dict[str, Any], sai
         make(**option)
     with pytest.raises(InvalidArgument, match=said):
         Client.from_url("redis://localhost", **option)
+
+
+@pytest.mark.parametrize(
+    ("group", "needed"),
+    [
+        (options.Conditions, set()),
+        (options.Lifetime, set()),
+        (options.SetOptions, set()),
+        (options.AddOptions, set()),
+        (options.Scored, {"withscores"}),
+        (options.Unscored, set()),
+        (options.Scoring, set()),
+        (options.ScoredRange, {"withscores"}),
+        (options.UnscoredRange, set()),
+        (options.AnyRange, set()),
+        (options.ClaimOptions, set()),
+    ],
+)
+def test_options_of_a_command_may_be_left_out_but_for_what_tells_signatures_apart(group: Any, needed: set[str]) -> None:
+    assert group.__required_keys__ == needed
 
 
 # ---- credentials -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 
 from typing import NamedTuple, Protocol
 
-from addon.lane.http2.heads import Head
+from addon.lane.http2.heads import Common
 from addon.lane.http2.streams import Stream
 
 
@@ -21,10 +21,10 @@ class Wire(NamedTuple):
 class Answering(Protocol):
     """Who answers."""
 
-    def at_once(self, head: Head, most: int, now: float, /) -> Wire | None:
+    def at_once(self, head: tuple[Common, bytes], most: int, now: float, /) -> Wire | None:
         """The whole answer to a request without a body, if it is prepared, and its own is no longer than `most` bytes.
 
-        It is sent, then. now: monotonic seconds.
+        It is sent, then. head: the parts of a `Head`. now: monotonic seconds.
         """
 
     def asked(self, stream: Stream, /) -> None:

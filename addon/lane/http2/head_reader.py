@@ -7,6 +7,8 @@ since browsers send the path as a literal, among fields that are indexed, what s
 itself: a new path costs two look-ups and no decoding of the rest.
 """
 
+import re
+
 from addon.lane.http2.header_decoder import HeaderDecoder, HeaderList, decoded_string
 from addon.lane.http2.heads import Common, Commons, Head
 
@@ -15,14 +17,16 @@ _MOST = 128
 _LONGEST = 512
 _ROOM = 64 * 1024
 """Bytes of fields behind all of them: a few bytes that point into HPACK's table may stand for the largest list."""
-_MOST_BEFORE = 6
-"""Indexed fields before the path: those that come first are three."""
+_PATH = re.compile(rb"[\x80-\xfe]{0,6}+[\x04\x14]([\x01-\x7e\x81-\xfe])(?s:.)").match
+"""Where a block has its path, as a string of its own: behind a few indexed fields (those that come first are three), a
+literal without indexing, or never indexed, whose name is the static `:path`, and whose length takes one byte. It may
+say that it ends where the block does not go."""
 
 
 class HeadReader:
     """Reads the blocks of one connection, all of them, in order. State: HPACK's, and what is remembered."""
 
-    __slots__ = ("_around", "_blocks", "_changed", "_commons", "_decoder", "_used")
+    __slots__ = ("_around", "_block", "_blocks", "_changed", "_commons", "_decoder", "_parts", "_used")
 
     def __init__(self, commons: Commons, most: int) -> None:
         """commons: of all connections. most: bytes of a header list."""
@@ -32,6 +36,8 @@ class HeadReader:
         self._blocks: dict[bytes, Head] = {}
         self._around: dict[bytes, Common] = {}
         self._used = 0
+        self._block = b""  # the last one whose path is a literal, and what it means
+        self._parts: tuple[Common, bytes] | None = None
 
     def decode(self, block: bytes) -> HeaderList | None:
         """The fields of any block; None where they are too many. Raises CompressionFault."""
@@ -45,22 +51,29 @@ class HeadReader:
         self._blocks.clear()
         self._around.clear()
         self._used = 0
+        self._block, self._parts = b"", None
 
-    def known(self, block: bytes) -> Head | None:
-        """A block as a request, where that is known without decoding it. Raises CompressionFault."""
+    def known(self, block: bytes) -> tuple[Common, bytes] | None:
+        """The parts of a block's `Head`, where that is known without decoding it. Raises CompressionFault."""
+        if block == self._block:
+            return self._parts
         head = self._blocks.get(block)
-        if head is None and (path := _path(block)) is not None:
-            at, end = path
+        if head is None and (path := _PATH(block)) is not None and len(block) <= _LONGEST:
+            at = path.start(1)
+            end = at + 1 + (block[at] & 0x7F)
             common = self._around.get(block[:at] + block[end:])
             if common is not None and end <= len(block):
-                return Head(common, decoded_string(block, at, end))
+                # Not yet a `Head`, to make which takes as long as all of this.
+                parts = (common, decoded_string(block, at, end))
+                self._block, self._parts = block, parts
+                return parts
         return head
 
     def head(self, block: bytes) -> Head | None:
         """A block as a request; None where it is too long. Raises Malformed, CompressionFault."""
-        head = self.known(block)
-        if head is not None:
-            return head
+        known = self.known(block)
+        if known is not None:
+            return Head(*known)
         changed = self._changed
         headers = self.decode(block)
         if headers is None:
@@ -72,21 +85,9 @@ class HeadReader:
         if len(self._blocks) + len(self._around) >= _MOST or self._used + cost > _ROOM:
             self._forget()
         self._used += cost
-        if (path := _path(block)) is not None:
-            self._around[block[: path[0]] + block[path[1] :]] = head.common
+        if (path := _PATH(block)) is not None:
+            at = path.start(1)
+            self._around[block[:at] + block[at + 1 + (block[at] & 0x7F) :]] = head.common
         else:
             self._blocks[block] = head
         return head
-
-
-def _path(block: bytes) -> tuple[int, int] | None:
-    """Where a block has its path, as a string of its own; it may say that it ends where the block does not go."""
-    at = 0
-    for byte in block[:_MOST_BEFORE]:
-        if byte < 0x80 or byte == 0xFF:
-            break
-        at += 1
-    # A literal without indexing, or never indexed, whose name is the static `:path`, with a length of one byte.
-    if at + 2 < len(block) <= _LONGEST and block[at] & 0xEF == 0x04 and 0 < block[at + 1] & 0x7F < 0x7F:
-        return at + 1, at + 2 + (block[at + 1] & 0x7F)
-    return None

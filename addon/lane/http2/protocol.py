@@ -69,7 +69,6 @@ class ServerProtocol:
         "_reader",
         "_taken",
         "_turn_streams",
-        "_window_in",
         "closed",
         "ending",
         "fault",
@@ -101,8 +100,7 @@ class ServerProtocol:
         """Whether our settings were acknowledged."""
         self._reader = HeadReader(commons, most_head)
         self._block: tuple[int, int, list[bytes]] | None = None  # a header block that goes on
-        self._window_in = DEFAULT_WINDOW
-        self._taken = 0
+        self._taken = 0  # of the connection's window, and not allowed anew
         self._budgets = Budgets(now)
         # Streams.
         self.streams: dict[int, Stream] = {}
@@ -285,7 +283,7 @@ class ServerProtocol:
         ends = flags & END_STREAM
         self.requests += 1
         outgoing = self._outgoing
-        if ends and head is not None and self.room and not outgoing.turns and not self._known_priorities:
+        if ends and head is not None and not outgoing.turns and not self._known_priorities:
             wire = self._answering.at_once(head, min(outgoing.window, outgoing.initial_window), self._now)
             if wire is not None:
                 self.out.append(number.to_bytes(4, "big").join(wire.pieces))
@@ -396,13 +394,10 @@ class ServerProtocol:
         size = len(payload)
         if not number:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on no stream")
-        if size > self._window_in:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than was allowed")
-        self._window_in -= size
         self._taken += size
         if self._taken >= DEFAULT_WINDOW // 2:  # whoever's it is, it is not kept here
+            # So more than a frame's size is always left of it, and no frame can exceed it.
             self.out.append(frames.window_update(0, self._taken))
-            self._window_in += self._taken
             self._taken = 0
         if size < _SMALL_DATA and not flags & END_STREAM:
             self._budgets.spend(self._now)

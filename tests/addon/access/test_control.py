@@ -34,6 +34,7 @@ from addon.access.control import (
 from addon.access.guess_limits import GuessesInMemory
 from addon.access.locks import Lock
 from addon.access.passwords import AccessFault, PasswordHash, Unchecked
+from addon.access.signing_key import SigningKey, Source
 from addon.net.clocks import Clocks
 from tests.addon.access.access_cases import (
     KEY,
@@ -366,6 +367,8 @@ async def test_a_tool_that_goes_away_does_not_end_the_try_of_the_others(executor
         (b"", None),
         (None, None),
         (b"Basic " + b"YTpi" * 5000, None),
+        (b"Basic YTpi" + b" " * (8192 - 10), b"b"),
+        (b"Basic YTpi" + b" " * (8192 - 9), None),
     ],
 )
 def test_basic_credentials_are_read_as_rfc_7617_says(field: bytes | None, password: bytes | None) -> None:
@@ -384,6 +387,26 @@ def test_no_authorization_and_no_form_raises(noise: bytes) -> None:
 def test_a_form_gives_back_every_octet_of_a_password(password: bytes) -> None:
     encoded = "".join(f"%{byte:02X}" for byte in password).encode()
     assert form_password(b"a=b&password=" + encoded + b"&c=d") == password
+
+
+@pytest.mark.parametrize(
+    ("form", "password"),
+    [
+        (b"password=a", b"a"),
+        (b"password=", b""),
+        (b"a=b&password=a+b%2B&password=c", b"a b+"),
+        (b"%70assw%6f%6Frd=x&%70assw%6frd=a", b"a"),  # a name may be escaped, as anything may
+        (b"Password=a", None),
+        (b"%50assword=a", None),
+        (b"apassword=a", None),
+        (b"password", None),
+        (b"passwords=a", None),
+        (b"a=password=b", None),
+        (b"", None),
+    ],
+)
+def test_the_first_field_of_the_name_is_the_password(form: bytes, password: bytes | None) -> None:
+    assert form_password(form) == password
 
 
 # --- guessing ---------------------------------------------------------------------------------------------------------
@@ -771,3 +794,115 @@ async def test_one_password_is_hashed_at_a_time_and_whole_networks_take_turns(ex
     assert running == [0, 1]
     # The one that ran, and one of the network in each round.
     assert [at for at, password in enumerate(order) if password == b"secret"][-1] <= 5
+
+
+# --- who is known -----------------------------------------------------------------------------------------------------
+
+
+async def test_who_knew_the_password_is_a_visitor_of_its_own_in_a_network_that_guesses(door: Door) -> None:
+    which, reader = lock(), "2001:db8:7:ff::1"
+    assert isinstance(await door.decide(which, login("secret", client=reader)), LoggedIn)
+    for number in range(60):
+        door.clock.now += 0.1
+        await door.decide(which, login(f"guess {number}", client=f"2001:db8:7:{number:x}::1"))
+    fresh = await door.decide(which, login("secret", client="2001:db8:7:aa::1"))
+    assert isinstance(fresh, Refused)
+    assert fresh.status == 429
+    for number in range(5):  # as many tries as anybody has, for whom no network answers
+        assert isinstance(await door.decide(which, login(f"typo {number}", client=reader)), Challenge)
+    other = lock(repository="other")  # where it knows nothing, and nobody of its network has failed
+    assert isinstance(await door.decide(other, login("typo", client=reader)), Challenge)
+
+
+async def test_what_becomes_of_passwords_is_counted(executor: Executor) -> None:
+    errors: list[bool] = []
+
+    def check(hash: PasswordHash, password: bytes) -> bool:
+        if errors:
+            raise Unchecked("argon2 failed: MemoryError")
+        return by_sha256(hash, password)
+
+    clock = Clock()
+    access = Access(KEY, 3600, executor, clocks=Clocks(clock, clock), check_password=check)
+
+    async def tried(password: str) -> None:
+        attempt = access.check(lock(), login(password))
+        assert isinstance(attempt, Attempt)
+        await access.settle(lock(), login(password), attempt)
+
+    for password in ("a", "b", "c", "secret", "d", "e", "f", "g", "h", "i"):
+        await tried(password)
+    assert access.outcomes == {"wrong": 8, "right": 1, "limited": 1}
+    clock.now += 60
+    errors.append(True)
+    await tried("secret")
+    assert access.outcomes == {"wrong": 8, "right": 1, "limited": 1, "busy": 1}
+
+
+async def test_a_cookie_alone_tells_until_when_it_opens(door: Door) -> None:
+    which = lock()
+    secure, plain = await door.log_in(which), await door.log_in(which, secure=False)
+    start = door.clock.now
+
+    def until(cookie: bytes | None, *, secure: bool = True, **more: bytes) -> float:
+        sent = {name.replace("_", "-").encode(): value for name, value in more.items()}
+        return door.access.logged_in(which, (sent | ({b"cookie": cookie} if cookie else {})).get, secure=secure)
+
+    door.clock.now += 600
+    assert until(secure) == until(plain, secure=False) == start + 3600
+    for nothing in (None, b"a=b", plain, secure[:-1]):
+        assert until(nothing) == 0.0
+    assert until(secure, secure=False) == 0.0
+    assert until(secure, sec_fetch_site=b"cross-site", sec_fetch_mode=b"no-cors", sec_fetch_dest=b"image") == 0.0
+    door.clock.now = start + 3600
+    assert until(secure) == 0.0
+
+
+async def test_who_keeps_answers_is_told_when_logins_end(door: Door) -> None:
+    told: list[bool] = []
+    cookie = await door.log_in(lock())
+    door.access.adopted = lambda: told.append(
+        isinstance(door.access.check(lock(), visit({b"cookie": cookie})), Granted)
+    )
+    tool = visit({b"authorization": basic("secret")})
+    assert await door.decide(lock(), tool) == Granted()
+    door.access.adopt(SigningKey(b"a" * 32, Source.SHARED))
+    assert told == [False]
+    assert isinstance(door.access.check(lock(), tool), Attempt)
+
+
+async def test_what_runs_is_ended_with_it(executor: Executor) -> None:
+    go = threading.Event()
+    access = Access(KEY, 3600, executor, check_password=lambda hash, password: go.wait(30))
+    attempts = [access.check(lock(), login(f"guess {number}")) for number in range(3)]
+    tasks = [
+        asyncio.create_task(access.settle(lock(), login("guess"), attempt))
+        for attempt in attempts
+        if isinstance(attempt, Attempt)
+    ]
+    await rounds(3)
+    assert len(access._running) == 3
+    await access.aclose()
+    go.set()
+    done, waiting = await asyncio.wait(tasks, timeout=30)
+    assert (len(done), len(waiting)) == (3, 0)
+    assert all(task.cancelled() for task in tasks)
+    assert access._running == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "password"),
+    [
+        (b"password=a", b"a"),
+        (b"password=a&password=b", b"a"),
+        (b"x=1&password=a+b%2B", b"a b+"),
+        (b"pass%77ord=a", b"a"),
+        (b"password", None),
+        (b"password=", b""),
+        (b"Password=a", None),
+        (b"password&password=b", b"b"),
+        (b"", None),
+    ],
+)
+def test_the_password_is_the_first_field_of_that_name(body: bytes, password: bytes | None) -> None:
+    assert form_password(body) == password

@@ -605,3 +605,79 @@ def test_so_many_rounds_of_a_login_are_begun_in_a_minute_and_no_more() -> None:
 )
 def test_cookies_are_found_by_exactly_their_name(header: bytes | None, expected: list[bytes]) -> None:
     assert values(header, b"a") == expected
+
+
+def test_what_a_dead_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / f".{FILE_NAME}.{os.getpid()}").write_text("half a key")
+    assert len(kept_key(tmp_path)) == 32
+    assert names(tmp_path) == [FILE_NAME]
+
+
+@pytest.mark.parametrize("mode", [0o601, 0o602, 0o604, 0o610, 0o620, 0o640, 0o700])
+def test_a_key_is_closed_to_all_but_its_owner(tmp_path: Path, mode: int) -> None:
+    kept_key(tmp_path)
+    (tmp_path / FILE_NAME).chmod(mode)
+    kept_key(tmp_path)
+    assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == (0o700 if mode == 0o700 else 0o600)
+
+
+@pytest.mark.parametrize("length", [31, 32, 33])
+async def test_a_key_in_the_store_counts_if_it_is_long_enough(tmp_path: Path, length: int) -> None:
+    store = Store()
+    store.value = b"k" * length
+    found = await signing_key(None, tmp_path, store)
+    assert found.source is (Source.FILE if length < 32 else Source.SHARED)
+
+
+def test_a_login_is_believed_a_minute_longer_than_the_clock_says_and_no_more() -> None:
+    clock = Clock()
+    header = login_at(lock(), clock=clock)
+    for early, good in ((60, True), (61, False)):
+        clock.now = START - early
+        assert cookies(clock).valid(header, lock(), False) == good
+
+
+def test_a_login_tells_how_long_it_holds_whether_it_was_remembered_or_not() -> None:
+    clock = Clock()
+    header, checker = login_at(lock(), clock=clock), cookies(clock)
+    for seconds in (0, 100, 3599):
+        clock.now = START + seconds
+        assert [checker.left(header, lock(), False) for _ in range(2)] == [3600 - seconds] * 2
+    clock.now = START + 3600
+    assert checker.left(header, lock(), False) == 0.0
+
+
+def test_a_login_is_found_in_the_first_64_kibibytes_and_behind_31_forged_ones() -> None:
+    header = login_at(lock())
+    for size, good in ((64 * 1024 - len(lock().cookie) - 1, True), (64 * 1024 - len(lock().cookie), False)):
+        assert cookies().valid(b" " * size + header, lock(), False) == good
+    forged_one = b"pages_auth_alice_blog=1700003600|" + b"0" * 64 + b"; "
+    for number, good in ((31, True), (32, False)):
+        assert cookies().valid(forged_one * number + header, lock(), False) == good
+    no_login = b"pages_auth_alice_blog=x; "  # which costs nothing to tell
+    assert cookies().valid(no_login * 40 + header, lock(), False)
+
+
+def test_headers_of_a_kibibyte_are_remembered_and_two_thousand_of_them() -> None:
+    checker, header = cookies(), login_at(lock())
+    for size in (1024, 1025):
+        assert checker.valid(header + b" " * (size - len(header)), lock(), False)
+    assert len(checker._good) == 1
+    for number in range(2_100):
+        assert checker.valid(header + b"; n=%d" % number, lock(), False)
+    assert len(checker._good) == 2048
+
+
+def test_a_log_out_looks_at_32_cookies_in_64_kibibytes() -> None:
+    assert len(cleared(b"; ".join(b"pages_auth_a_%d=1" % number for number in range(40)), True)) == 32
+    for size, found in ((64 * 1024 - 15, 1), (64 * 1024 - 14, 0)):
+        assert len(cleared(b" " * size + b"pages_auth_a_b=", True)) == found
+
+
+def test_a_log_out_over_plain_http_ends_what_a_neighbour_could_have_set_and_no_other() -> None:
+    header = b"__Host-pages_auth_a_b=1; pages_auth_a_b=1"
+    assert [value.partition(b"=")[0] for value in cleared(header, False)] == [b"pages_auth_a_b"]
+    assert [value.partition(b"=")[0] for value in cleared(header, True)] == [
+        b"__Host-pages_auth_a_b",
+        b"pages_auth_a_b",
+    ]

@@ -214,11 +214,97 @@ async def test_no_order_of_events_makes_a_tally_negative_or_a_wait_endless(event
         assert 0 <= guesses.waiting(SITE, visitor) <= LIMITS.longest_wait
 
 
+async def test_from_one_address_sixty_go_anywhere_and_then_two_a_minute() -> None:
+    clock = Clock()
+    guesses = GuessesInMemory(clock)
+    for n in range(60):
+        assert await guesses.admit(f"owner{n}/site", "192.0.2.7") == (0.0, True)
+    assert (await guesses.admit("owner/site", "192.0.2.7")).wait == pytest.approx(30)
+    clock.now += 30.01
+    assert (await guesses.admit("owner/site", "192.0.2.7")).wait == 0
+    assert (await guesses.admit("another/site", "192.0.2.7")).wait == pytest.approx(30, abs=0.1)
+
+
+@pytest.mark.parametrize(("failed_there", "most"), [(False, 500), (True, 50)])
+async def test_at_one_site_five_hundred_go_and_fifty_of_who_failed_there_and_then_one_a_second(
+    failed_there: bool, most: int
+) -> None:
+    clock = Clock()
+    guesses = GuessesInMemory(clock)
+    if failed_there:
+        await guesses.admit(SITE, "192.0.2.7")
+    for n in range(most - failed_there):
+        assert await guesses.admit(SITE, f"10.0.{n >> 8}.{n & 255}") == (0.0, True)
+    assert (await guesses.admit(SITE, "192.0.2.7")).wait == pytest.approx(1)
+    clock.now += 1.01
+    assert await guesses.admit(SITE, "192.0.2.7") == (0.0, not failed_there)
+    assert (await guesses.admit(SITE, "192.0.2.7" if failed_there else "192.0.2.8")).wait == pytest.approx(1, abs=0.1)
+
+
+async def test_a_failure_is_forgotten_after_a_day_without_another() -> None:
+    clock = Clock()
+    guesses = GuessesInMemory(clock)
+    for _ in range(6):
+        await guesses.admit(SITE, "192.0.2.7")
+        clock.now += 2
+    clock.now += 86_400 - 2
+    assert await guesses.admit(SITE, "192.0.2.7") == (0.0, False)
+    clock.now += 86_400.5
+    assert [await guesses.admit(SITE, "192.0.2.7") for _ in range(2)] == [(0.0, True), (0.0, False)]
+
+
+async def test_taking_back_makes_no_room_that_was_not_there() -> None:
+    guesses = GuessesInMemory(Clock())
+    for take_back in (guesses.withdrawn, guesses.succeeded):
+        for _ in range(10):
+            await take_back("bob/site", "192.0.2.7")
+    for n in range(60):
+        assert (await guesses.admit(f"owner{n}/site", "192.0.2.7")).wait == 0
+    assert (await guesses.admit("owner/site", "192.0.2.7")).wait > 0
+    for n in range(500):
+        assert (await guesses.admit("bob/site", f"10.0.{n >> 8}.{n & 255}")).wait == 0
+    assert (await guesses.admit("bob/site", "10.1.0.0")).wait > 0
+    await guesses.admit(SITE, "192.0.2.8")
+    for _ in range(3):  # one was counted, and no more than that is given back
+        await guesses.withdrawn(SITE, "192.0.2.8")
+    admissions = [await guesses.admit(SITE, "192.0.2.8") for _ in range(6)]
+    assert [admission.wait for admission in admissions] == [0, 0, 0, 0, 0, 1]
+
+
+async def test_what_is_withdrawn_is_one_try_and_not_all() -> None:
+    guesses = GuessesInMemory(Clock())
+    for _ in range(5):
+        await guesses.admit(SITE, "192.0.2.7")
+    await guesses.withdrawn(SITE, "192.0.2.7")
+    assert [(await guesses.admit(SITE, "192.0.2.7")).wait for _ in range(2)] == [0, 1]
+
+
+async def test_all_that_is_remembered_is_counted() -> None:
+    guesses = GuessesInMemory(Clock())
+    assert len(guesses) == 0
+    await guesses.admit(SITE, "192.0.2.7")
+    assert len(guesses) == 3  # the pair, the visitor, the site
+    await guesses.succeeded(SITE, "192.0.2.7")
+    assert len(guesses) == 3  # who knows the password, and not that it failed
+    await guesses.admit(SITE, "192.0.2.7")
+    assert len(guesses) == 4
+    assert LIMITS.remembered == 20_000
+
+
+def test_no_number_of_failures_is_too_large_to_count() -> None:
+    assert wait_after(10**9, Limits(longest_wait=1e300)) == 2.0**30
+
+
 def test_what_is_touched_last_stays() -> None:
     held: Bounded[str, int] = Bounded(2)
     for key in ("a", "b", "a", "c"):
         held.put(key, 1)
     assert ("a" in held, "b" in held, "c" in held) == (True, False, True)
+    assert held.items() == [("a", 1), ("c", 1)]
+    assert (held.get("a"), held.get("b"), len(held)) == (1, None, 2)
+    held.drop("a")
+    held.drop("a")
+    assert held.items() == [("c", 1)]
 
 
 # --- households -------------------------------------------------------------------------------------------------------
@@ -256,3 +342,48 @@ def test_how_many_failures_make_a_larger_network_the_visitor(failures: int, visi
     assert households.visitor("alice/blog", "192.0.2.7") == "192.0.2.7"
     clock.now += 3600
     assert households.visitor("alice/blog", "2001:db8:7:1::/64") == "2001:db8:7:1::/64"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "visitor"),
+    [(1199, "2001:db8:7::/48"), (1201, "2001:db8:7::/64"), (599, "2001:db8:7::/48")],
+)
+def test_a_flood_from_a_network_is_forgotten_as_soon_as_a_few_failures_are(seconds: float, visitor: str) -> None:
+    clock = Clock()
+    households = Households(clock)
+    for number in range(1000):
+        households.failed("alice/blog", f"2001:db8:7:{number:x}::/64")
+    clock.now += seconds
+    assert households.visitor("alice/blog", "2001:db8:7::/64") == visitor
+
+
+def test_the_part_of_a_network_that_failed_is_the_visitor_before_all_of_it() -> None:
+    clock = Clock()
+    households = Households(clock)
+    for _ in range(1000):
+        households.failed("alice/blog", "2001:db8:7::/64")
+    clock.now += 599
+    other = "2001:db8:7:100::/64"  # of the same /48, and of another /56
+    assert households.visitor("alice/blog", other) == "2001:db8:7::/48"
+    for _ in range(9):
+        households.failed("bob/blog", other)
+    assert households.visitor("bob/blog", other) == other
+    households.failed("bob/blog", other)
+    assert households.visitor("bob/blog", other) == "2001:db8:7:100::/56"
+    assert households.visitor("bob/blog", "2001:db8:7::/64") == "2001:db8:7::/64"
+
+
+def test_networks_that_failed_longest_ago_are_forgotten_first() -> None:
+    households = Households(Clock())
+    first = "2001:db8:7::/64"
+    for place in ("one", "other"):
+        for _ in range(10):
+            households.failed(place, first)
+    for number in range(9_998):  # two networks each
+        households.failed(str(number), first)
+    assert households.visitor("one", first) == "2001:db8:7::/56"
+    households.failed("other", first)  # the same two once more, which are no others
+    assert households.visitor("one", first) == "2001:db8:7::/56"
+    households.failed("9998", first)
+    assert households.visitor("one", first) == first
+    assert households.visitor("other", first) == "2001:db8:7::/56"

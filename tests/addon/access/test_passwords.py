@@ -19,6 +19,7 @@ from addon.access.passwords import (
     Form,
     PasswordHash,
     Unchecked,
+    cost,
     make_hash,
     parse_hash,
     verify,
@@ -218,3 +219,29 @@ def test_nothing_of_a_hash_is_in_its_repr() -> None:
     assert isinstance(parse_hash(SECRET), PasswordHash)
     for part in (SECRET[:8], SALT, DIGEST, "m=8", "0123456789abcdef"):
         assert part not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "price"), [(FULL, 1.0), (SECRET, 1.0), (QUICK, 8 / (65536 * 3)), (argon2("m=131072,t=4,p=8"), 8 / 3)]
+)
+def test_the_price_of_a_check_is_that_of_what_is_run(text: str, price: float) -> None:
+    assert cost(parse_hash(text)) == pytest.approx(price)
+
+
+def test_a_check_takes_128_mebibytes_and_writes_half_a_gibibyte_at_most() -> None:
+    assert (MAX_MEMORY, MAX_WORK, passwords.MAX_PARALLELISM) == (128 * 1024, 512 * 1024, 8)
+
+
+def test_a_hash_that_is_made_is_rfc_9106s_second_recommendation() -> None:
+    made = parse_hash(make_hash(b"secret")).argon2
+    assert (made.memory, made.passes, made.lanes, len(made.salt), len(made.digest)) == (65536, 3, 4, 16, 32)
+    assert made.salt != bytes(16)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("$argon2id$x", "damaged"), ("$2b$12$x", "expected SHA-256 or argon2id"), ("secret", "not a password")],
+)
+def test_the_owner_is_told_what_is_wrong_with_a_hash(text: str, words: str) -> None:
+    with pytest.raises(AccessFault, match=words):
+        parse_hash(text)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from addon.domains.report import Report
+from addon.forgejo.answers import Access, Branch, Repository
+from addon.forgejo.errors import ForgejoError, Unreachable
 from addon.net.clocks import Clocks
 from addon.preview.forge import Forge
 from addon.shared.mappings import Mapping
@@ -49,6 +51,35 @@ class Dns:
 
     async def leads_here(self, host: str) -> bool | None:
         return self.leads.get(host, True)
+
+
+class ToldForge:
+    """Says what a test tells it, for what no forge says when it is asked to. branches: what is not there, and why."""
+
+    def __init__(self, root_host: str = "git.test", **branches: ForgejoError) -> None:
+        self.root_host = root_host
+        self.branches = branches
+        self.asked: list[str] = []
+        self.away = False
+
+    async def repository(self, owner: str, repo: str) -> Repository:
+        self.asked.append(f"{owner}/{repo}")
+        if self.away:
+            raise Unreachable("no connection")
+        self.root_host = "git.test"
+        return Repository(owner, repo, 7, "main", False, True, False, "sha1", 1.0, Access.ANONYMOUS)
+
+    async def branch(self, repository: Repository, branch: str) -> Branch:
+        self.asked.append(branch)
+        if branch in self.branches:
+            raise self.branches[branch]
+        return Branch(branch, "a" * 40, 1.0, Access.ANONYMOUS)
+
+    async def version(self) -> str:
+        self.asked.append("version")
+        if self.away:
+            raise Unreachable("no connection")
+        return "1"
 
 
 class Proxy(Node):
@@ -130,4 +161,4 @@ def keys_of(redis: Server | Cluster) -> dict[str, str]:
 
 MakeProxy = Callable[..., Proxy]
 
-__all__ = ["Dns", "MakeProxy", "Owners", "Proxy", "Word", "keys_of"]
+__all__ = ["Dns", "MakeProxy", "Owners", "Proxy", "ToldForge", "Word", "keys_of"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import threading
 from typing import Any
 
@@ -15,9 +16,11 @@ import pytest
 from addon.domains import dns as dns_room
 from addon.domains.dns import Dns, DnsSilence
 from addon.domains.dns_proof import DnsProver, Verdict, keyed_proof
+from addon.domains.dns_server import BoundedServer
 from addon.settings.schema import Settings
 from addon.shared.mappings import Mapping
 from tests.addon.domains.name_server import NameServer
+from tests.waiting import until
 
 PAGES_DOMAIN = "pages.test"
 DOMAIN = "www.example.org"
@@ -281,3 +284,217 @@ async def test_silence_leads_nowhere_and_elsewhere_no_host(silent: str, names: N
 async def test_without_addresses_of_ours_nothing_is_known(names: NameServer) -> None:
     names.zone = {(DOMAIN, "A"): ["192.0.2.1"]}
     assert await prover(names).leads_here(DOMAIN) is None
+
+
+# --- how much is asked and read ---------------------------------------------------------------------------------------
+
+
+def test_questions_have_five_seconds_and_answers_are_bounded() -> None:
+    assert (dns_room.AT_ONCE, dns_room.MOST_REMEMBERED) == (16, 10_000)
+    assert (dns_room.SILENT_FOR, dns_room.REMEMBERED_FOR) == (3, 15)
+
+
+async def test_a_chain_of_aliases_is_followed_eight_times(names: NameServer) -> None:
+    for number in range(10):
+        names.cname(f"n{number}.example", f"n{number + 1}.Example")
+    chain = await Dns([names.address]).aliases("n0.example")
+    assert chain == tuple(f"n{number}.example" for number in range(1, 9))
+    assert await Dns([names.address]).alias("n10.example") is None
+
+
+async def test_a_chain_that_goes_round_elsewhere_ends_where_it_began_to(names: NameServer) -> None:
+    for name, target in (("a", "b"), ("b", "c"), ("c", "b")):
+        names.cname(f"{name}.example", f"{target}.example")
+    assert await Dns([names.address]).aliases("a.example") == ("b.example", "c.example")
+    names.cname("self.example", "self.example")
+    assert await Dns([names.address]).aliases("self.example") == ()
+
+
+async def test_of_addresses_and_texts_no_more_are_read_than_anybody_needs(names: NameServer) -> None:
+    names.zone["many.example", "A"] = [f"192.0.2.{number}" for number in range(40)]
+    names.zone["many.example", "AAAA"] = ["2001:db8::1"]
+    found = await Dns([names.address]).addresses("many.example")
+    assert (len(found), found[-1]) == (33, "2001:db8::1")
+    names.txt("many.example", *(f"{number:03}" for number in range(101)))
+    assert len(await Dns([names.address]).texts("many.example")) == 100
+    names.txt("long.example", "x" * 1025)
+    assert await Dns([names.address]).texts("long.example") == ("x" * 1024,)
+    names.zone["parts.example", "TXT"] = ['"a b" "c\\195\\164" "\\255"']
+    assert await Dns([names.address]).texts("parts.example") == ("a bcä\ufffd",)
+
+
+async def test_an_answer_of_a_hundred_and_twenty_records_is_read_and_none_of_more(names: NameServer) -> None:
+    for number, read in ((119, 100), (120, 0)):  # and one that says how large an answer may be
+        names.txt("many.example", *(f"{each:03}" for each in range(number)))
+        assert len(await Dns([names.address]).texts("many.example")) == read
+
+
+async def test_an_answer_of_eight_kibibytes_is_read_and_none_of_more(names: NameServer) -> None:
+    question = dns.message.make_query("long.example", "TXT", use_edns=0).to_wire()
+
+    def size(last: int) -> int:
+        names.txt("long.example", *(f"{number}" + "x" * 999 for number in range(7)), "y" * last)
+        answer = names.answer(question, udp=False)
+        assert answer is not None
+        return len(answer)
+
+    last = 1010 + 8192 - size(1010)
+    assert 1001 <= last < 1200  # in as many parts
+    for length, read in ((last, 8), (last + 1, 0)):
+        assert size(length) == 8192 + length - last
+        assert len(await Dns([names.address]).texts("long.example")) == read
+
+
+async def test_names_are_asked_about_once_in_whatever_case(names: NameServer) -> None:
+    resolver = Dns([names.address])
+    names.txt("one.example", "x")
+    found = await asyncio.gather(*(resolver.texts(name) for name in ("one.example", "ONE.example", "one.example.")))
+    assert found == [("x",)] * 3
+    assert names.asked == [("one.example", "TXT")]
+    assert await resolver.texts("One.Example") == ("x",)
+    assert len(names.asked) == 1
+    await resolver.addresses("one.example")  # another question
+    assert len(names.asked) == 3
+
+
+async def test_answers_that_were_given_longest_ago_are_forgotten_first(
+    names: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns_room, "MOST_REMEMBERED", 2)
+    now = [0.0]
+    resolver = Dns([names.address], clock=lambda: now[0])
+    for name in ("one.example", "two.example"):
+        await resolver.texts(name)
+    now[0] = 15.0  # over: asked again, and the last then
+    await resolver.texts("one.example")
+    await resolver.texts("three.example")
+    names.asked.clear()
+    for name in ("one.example", "three.example"):
+        await resolver.texts(name)
+    assert names.asked == []
+    await resolver.texts("two.example")
+    assert names.asked == [("two.example", "TXT")]
+
+
+@pytest.mark.parametrize(("trouble", "seconds"), [("servfail", 3), ("", 15)])
+async def test_an_answer_is_believed_until_its_time_is_over(names: NameServer, trouble: str, seconds: int) -> None:
+    now = [0.0]
+    resolver = Dns([names.address], clock=lambda: now[0])
+    names.trouble["one.example"] = trouble
+
+    async def asked(at: float) -> int:
+        now[0] = at
+        names.asked.clear()
+        await asyncio.gather(resolver.texts("one.example"), return_exceptions=True)
+        return len(names.asked)
+
+    assert await asked(0)
+    assert not await asked(seconds - 0.1)
+    assert await asked(seconds)
+
+
+async def test_where_dnspython_is_missing_dns_is_silent_and_it_is_said_once(
+    names: NameServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dns_room, "INSTALLED", False)
+    resolver = Dns([names.address])
+    for _ in range(2):
+        with pytest.raises(DnsSilence, match="pip install dnspython"):
+            await resolver.texts("one.example")
+    assert names.asked == []
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("192.0.2.1", "192.0.2.1", 53),
+        ("192.0.2.1:5353", "192.0.2.1", 5353),
+        ("2001:db8::1", "2001:db8::1", 53),
+        ("::1", "::1", 53),
+        ("[2001:db8::1]", "2001:db8::1", 53),
+        ("[2001:db8::1]:5353", "2001:db8::1", 5353),
+    ],
+)
+def test_a_server_is_an_address_and_perhaps_a_port(text: str, host: str, port: int) -> None:
+    server = dns_room._server(text)
+    assert isinstance(server, BoundedServer)
+    assert (server.address, server.port) == (host, port)
+
+
+async def test_the_servers_of_the_system_are_asked_where_the_settings_name_none() -> None:
+    servers = Dns()._ready().nameservers
+    assert servers
+    assert all(isinstance(server, BoundedServer) for server in servers)
+    asked = Dns(["192.0.2.1"])._ready()
+    assert [str(server) for server in asked.nameservers] == ["Do53:192.0.2.1@53"]
+    assert asked.timeout == dns_room.TIMEOUT / 2  # so that a second server has its turn
+    assert asked.cache is None
+
+
+async def test_nothing_is_asked_any_more_when_it_has_ended(names: NameServer) -> None:
+    names.trouble["*"] = "silent"
+    resolver = Dns([names.address])
+    asking = [asyncio.ensure_future(resolver.texts(f"n{number}.example")) for number in range(3)]
+    await until(lambda: names.asked, "a question")
+    await resolver.aclose()
+    told = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(each) for each in told} == {asyncio.CancelledError}
+    assert resolver._asking == {}
+    assert resolver._known == {}
+
+
+# --- what proves and what names, one by one ---------------------------------------------------------------------------
+
+
+async def test_the_owner_is_told_both_places_and_the_one_beside_an_alias_first(names: NameServer) -> None:
+    assert prover(names).records_for(DOMAIN, "Alice", "Blog", 7) == (
+        f'_pages-verification.{DOMAIN}. IN TXT "{PLAIN}"',
+        f'{DOMAIN}. IN TXT "{PLAIN}"',
+    )
+    keyed = prover(names, requireKeyedProof=True, domainProofKey=KEY)
+    (first, _) = keyed.records_for(DOMAIN, "Alice", "Blog", 7)
+    assert first.endswith(f'"pages-proof={keyed_proof(KEY, 7, DOMAIN)}"')
+
+
+def test_a_keyed_proof_is_the_same_after_an_upgrade() -> None:
+    assert keyed_proof("k", 7, "WWW.example.org") == hmac.new(b"k", b"7:www.example.org", "sha256").hexdigest()
+
+
+async def test_a_proof_says_by_which_value_it_was_keyed(names: NameServer) -> None:
+    value = f"pages-proof={keyed_proof(KEY, 7, DOMAIN)}"
+    names.txt(DOMAIN, value)
+    assert await proof(names, domainProofKey=KEY) == Verdict(True, f"TXT at {DOMAIN}, {value}")
+    names.txt(DOMAIN, value, PLAIN)
+    assert (await proof(names, domainProofKey=KEY)).how in (f"TXT at {DOMAIN}, {value}", f"TXT at {DOMAIN}")
+
+
+async def test_a_host_names_sites_by_its_text_and_by_its_alias(names: NameServer) -> None:
+    names.cname(DOMAIN, f"blog.alice.{PAGES_DOMAIN}")
+    names.txt(f"_pages.{DOMAIN}", "nonsense", "alice/blog", "carol/site")
+    assert set(await prover(names).named_sites(DOMAIN)) == {Mapping("alice", "blog"), Mapping("carol", "site")}
+    names.txt(f"_pages.{DOMAIN}", "bob/site")
+    assert await prover(names).named_sites(DOMAIN) == (Mapping("bob", "site"), Mapping("alice", "blog"))
+    names.trouble[f"_pages.{DOMAIN}"] = "servfail"
+    assert await prover(names).named_sites(DOMAIN) == (Mapping("alice", "blog"),)
+    names.trouble = {DOMAIN: "servfail"}
+    assert await prover(names).named_sites(DOMAIN) == (Mapping("bob", "site"),)
+
+
+@pytest.mark.parametrize("label", ["_x", "a_b.alice", "blog._x", "-x", "blog.-x"])
+async def test_an_alias_that_no_site_can_have_names_none(label: str, names: NameServer) -> None:
+    names.cname(DOMAIN, f"{label}.{PAGES_DOMAIN}")
+    assert await prover(names).named_sites(DOMAIN) in ((), (Mapping("alice", "a_b"),))
+
+
+async def test_our_addresses_are_those_of_a_name_below_the_pages_domain_only_where_it_has_none(
+    names: NameServer,
+) -> None:
+    names.zone = {
+        (PAGES_DOMAIN, "A"): ["192.0.2.1"],
+        (f"pages.{PAGES_DOMAIN}", "A"): ["192.0.2.2"],
+        (DOMAIN, "A"): ["192.0.2.2"],
+    }
+    assert await prover(names).leads_here(DOMAIN) is False
+    del names.zone[PAGES_DOMAIN, "A"]
+    assert await prover(names).leads_here(DOMAIN) is True

@@ -28,6 +28,8 @@ NAMES = DomainNames(
     )
 )
 
+LONG = ".".join(["a" * 63] * 3 + ["org"])
+
 
 @pytest.mark.parametrize(
     ("text", "name"),
@@ -130,6 +132,7 @@ def test_nothing_comes_out_but_a_host_name(text: str) -> None:
         ("dev", "blog.example.org", "dev.blog.example.org"),
         ("feature/X", "blog.example.org", "feature-x.blog.example.org"),
         ("2024", "blog.example.org", "2024.blog.example.org"),
+        ("x" * 57, LONG, f"{'x' * 57}.{LONG}"),  # 253 characters
     ],
 )
 def test_a_branch_has_a_host_below_the_domain(branch: str, domain: str, host: str) -> None:
@@ -147,7 +150,8 @@ def test_a_branch_has_a_host_below_the_domain(branch: str, domain: str, host: st
         ("mail", "example.com", "the operator's own"),
         ("corp", "example.net", "reserved by the operator"),
         ("github", "io", "public suffix"),
-        ("x" * 63, ".".join(["a" * 63] * 3 + ["org"]), "longer than 253"),
+        ("x" * 63, LONG, "longer than 253"),
+        ("x" * 58, LONG, "longer than 253"),
     ],
 )
 def test_a_branch_may_not_take_what_no_site_may_have(branch: str, domain: str, reason: str) -> None:
@@ -157,6 +161,9 @@ def test_a_branch_may_not_take_what_no_site_may_have(branch: str, domain: str, r
 
 def test_what_is_shown_of_a_name_is_one_short_printable_line() -> None:
     assert shown("a\nb\x1b[31mé" + "x" * 200) == "a?b?[31m?" + "x" * 70 + "…"
+    assert shown(" ~\x7f") == " ~?"
+    assert shown("x" * 80) == "x" * 80
+    assert shown("x" * 81) == "x" * 79 + "…"
 
 
 def names(
@@ -239,5 +246,5 @@ def test_names_of_previews_are_nobodys(name: str) -> None:
     plain = DomainNames(Settings.from_mapping(options, environ={}))
     assert plain.domain(name) == name
     rules = DomainNames(Settings.from_mapping({**options, "previewDomain": "preview.example.net"}, environ={}))
-    with pytest.raises(NameRefused):
+    with pytest.raises(NameRefused, match="are previews" if "preview" in name else "the operator's own"):
         rules.domain(name)

@@ -19,12 +19,14 @@ import zstandard
 
 from addon import templates
 from addon.forgejo.errors import Overloaded
+from addon.library import site_loader
 from addon.library.encoded_streams import AT_ONCE, AT_ONCE_OF_ONE
 from addon.library.site_loader import _target
 from addon.net.turns import Party
 from addon.preview.forge import Forge
 from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
 from addon.serving import paths
+from addon.sites.site import is_content
 from addon.web.codings import CODINGS, Decoder
 from tests.addon.preview import fixtures
 from tests.addon.preview.fixtures import noise
@@ -680,6 +682,28 @@ async def test_a_listing_of_any_length_is_made_once_a_commit(forge: Forge, root:
         await pages.get("alice", "/blog/files/")
         await pages.settle()  # a look may take longer than a visitor waits
         assert b"a-new" in (await pages.get("alice", "/blog/files/")).body
+
+
+async def test_others_have_their_turn_between_the_pages_of_a_large_tree(
+    forge: Forge, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(root, "alice/wide", {f"public/{number:05}.txt": b"" for number in range(4600)})
+    rows: list[int] = [0]
+
+    def counted(path: str, prefix: str) -> bool:
+        rows[-1] += 1
+        return is_content(path, prefix)
+
+    def tick() -> None:
+        rows.append(0)
+        asyncio.get_running_loop().call_soon(tick)
+
+    monkeypatch.setattr(site_loader, "is_content", counted)
+    async with serving(forge) as pages:
+        tick()
+        assert (await pages.get("alice", "/wide/00001.txt")).status == 200
+        monkeypatch.setattr(site_loader, "is_content", is_content)
+    assert (max(rows) <= 1000, sum(rows)) == (True, 4600)
 
 
 async def test_a_long_listing_comes_in_pages_of_a_thousand_rows(forge: Forge, root: Path) -> None:

@@ -6,11 +6,14 @@ What `.pages` says is written there as well, for a minute, as the Traefik plugin
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import resp
 from addon.net.turns import Turns
 from addon.preview.forge import Forge
+from addon.shared.added_locks import added_of
 from tests.addon.access.access_cases import OTHER, SECRET
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
@@ -350,3 +353,52 @@ async def test_a_site_read_while_redis_had_no_time_is_soon_read_again(
     each.shared.turns = turns
     each.skipped += each.settings.memory_ttl + 1
     assert await status(each) == 401
+
+
+SET, OURS, MINUTE = SECRET.encode(), SECRET.encode(), 60_000
+REFUSED = resp.NoPermission("NOPERM", "no permissions")
+
+
+@pytest.mark.parametrize(
+    ("told", "there", "left", "lock"),
+    [
+        (None, None, -2, ""),
+        (OURS, None, -2, ""),
+        (None, SET, MINUTE, SECRET),
+        (b"", SET, 1, SECRET),
+        (b"0", SET, 1, SECRET),
+        (b"other", SET, 1, SECRET),
+        (OURS, SET, MINUTE, ""),
+        (OURS, SET, 1, ""),
+        (OURS, SET, 0, ""),
+        (OURS, SET, -2, ""),  # it went between two of our questions
+        (OURS, SET, MINUTE + 1, SECRET),
+        (OURS, SET, -1, SECRET),
+        (OURS, SET, None, SECRET),
+        (OURS, SET, REFUSED, SECRET),
+        (REFUSED, SET, MINUTE, SECRET),
+        (None, REFUSED, REFUSED, ""),
+        (None, b"", -1, ""),
+        (None, b" \n", -1, "no hash"),
+        (None, b" x\n", -1, "x"),
+        (None, b"\xff", -1, "\ufffd"),
+        (None, b"x" * 600, -1, "x" * 600),
+        (None, b"x" * 601, -1, "x" * 600),
+        (None, 1, -1, "no hash"),
+        (None, resp.WrongType("WRONGTYPE", "a list"), -1, "no hash"),
+    ],
+)
+def test_a_lock_is_what_we_did_not_say_ourselves_or_somebody_keeps(told: Any, there: Any, left: Any, lock: str) -> None:
+    assert added_of([told, there, left]) == lock
+
+
+def test_of_two_places_the_last_that_has_a_lock_counts() -> None:
+    none, ours, one, other = [None, None, -2], [OURS, SET, MINUTE], [None, b"one", -1], [None, b"other", -1]
+    assert added_of(one + other) == "other"
+    assert added_of(one + none) == added_of(one + ours) == added_of(ours + one) == "one"
+    assert added_of(none + ours) == added_of([]) == ""
+
+
+def test_a_lock_that_redis_does_not_tell_of_is_no_missing_one() -> None:
+    with pytest.raises(resp.ServerError):
+        added_of([None, resp.ServerError("ERR", "something"), -1])

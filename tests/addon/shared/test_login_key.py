@@ -12,12 +12,13 @@ import pytest
 
 from addon.access.control import Access, Attempt, Granted, LoggedIn
 from addon.access.signing_key import SigningKey, Source, kept_key, signing_key
+from addon.shared import login_key
 from addon.shared.login_key import NAME, KeptInStep, KeyInRedis
 from tests.addon.access.access_cases import by_sha256, cookie_of, lock, login, visit
 from tests.addon.conftest import SharedAt
 from tests.ports import free_port
 from tests.resp.servers import Server
-from tests.waiting import until
+from tests.waiting import rounds, until
 
 LOCK = lock()
 
@@ -125,3 +126,54 @@ async def test_an_emptied_redis_is_given_the_key_in_use(redis: Server, shared_at
     assert await keeping.offer()
     assert redis.ask("GET", NAME) == key.key.hex().encode()
     assert adopted == []
+
+
+async def test_a_key_that_becomes_that_of_all_is_adopted_once(
+    redis: Server, shared_at: SharedAt, tmp_path: Path
+) -> None:
+    adopted: list[SigningKey] = []
+    own = SigningKey(kept_key(tmp_path), Source.FILE)
+    keeping = KeptInStep(own, KeyInRedis(shared_at(redis, redisTimeout="5s")), adopted.append)
+    assert await keeping.offer()
+    assert adopted == [SigningKey(own.key, Source.SHARED)]
+    assert await keeping.offer()
+    assert len(adopted) == 1
+    redis.ask("SET", NAME, "ab" * 32)
+    assert await keeping.offer()
+    assert adopted[1:] == [SigningKey(b"\xab" * 32, Source.SHARED)]
+    redis.ask("SET", NAME, "nothing")
+    assert not await keeping.offer()
+
+
+async def test_a_key_in_redis_that_is_none_is_complained_of_once(
+    redis: Server, shared_at: SharedAt, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = KeyInRedis(shared_at(redis, redisTimeout="5s"))
+    redis.ask("SET", NAME, "0" * 63)
+    for _ in range(2):
+        assert await place.settle(b"k" * 32) is None
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("source", [Source.SHARED, Source.FILE])
+async def test_a_key_is_offered_at_once_where_it_is_not_known_to_be_that_of_all_and_then_now_and_then(
+    redis: Server, shared_at: SharedAt, monkeypatch: pytest.MonkeyPatch, source: Source
+) -> None:
+    monkeypatch.setattr(login_key, "_PAUSE", 0.0)
+    assert login_key.OFFERED_EACH == 30
+    shared = shared_at(redis, redisTimeout="5s")
+    keeping = KeptInStep(SigningKey(b"k" * 32, source), KeyInRedis(shared), lambda key: None)
+    keeping.start()
+    try:
+        if source is Source.FILE:
+            await until(lambda: redis.ask("EXISTS", NAME) == 1, "the first offer")
+        trips = shared.trips
+        await rounds(100)
+        assert shared.trips == trips == (source is Source.FILE)
+        redis.ask("FLUSHALL")
+        shared.away = True
+        await rounds(10)
+        shared.away = False
+        await until(lambda: redis.ask("EXISTS", NAME) == 1, "an offer to what may have come back empty")
+    finally:
+        await keeping.aclose()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from addon.shared import mappings
 from addon.shared.mappings import (
     Mapping,
     branch_label,
@@ -14,6 +15,7 @@ from addon.shared.mappings import (
     host_of,
     mapping_of,
     reverse_key,
+    shows_branch,
     site_of,
     value_of,
 )
@@ -125,8 +127,20 @@ def test_other_keys_are_no_forward_keys(name: str | bytes) -> None:
     assert host_of(name) is None
 
 
-@pytest.mark.parametrize("name", ["~pages:domains:", "~pages:domains:a", "~pages:domains:/x", "~pages:domains:a/b/c"])
-def test_other_keys_are_no_sites(name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "~pages:domains:",
+        "~pages:domains:a",
+        "~pages:domains:/x",
+        "~pages:domains:a/",
+        "~pages:domains:a/b/c",
+        "~pages:DOMAINS:a/b",
+        "~pages:domain",
+        b"~pages:domains:a/\xff",
+    ],
+)
+def test_other_keys_are_no_sites(name: str | bytes) -> None:
     assert site_of(name) is None
 
 
@@ -155,3 +169,35 @@ def test_a_label_is_as_long_as_dns_allows_and_ends_in_no_hyphen() -> None:
     assert branch_label("a" * 63) == "a" * 63
     assert branch_label("a" * 64) == "a" * 63
     assert branch_label("a" * 62 + "/b") == "a" * 62
+
+
+def test_values_are_read_up_to_two_kibibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything else is looked at, a name of the largest size that a branch may have fits in it."""
+    monkeypatch.setattr(mappings, "is_branch", lambda name: True)
+    for size, read in ((2048, True), (2049, False)):
+        value = "alice:blog:" + "b" * (size - len("alice:blog:"))
+        assert (mapping_of(value) is not None) == (mapping_of(value.encode()) is not None) == read
+
+
+@pytest.mark.parametrize(
+    ("host", "branch", "enabled", "shown"),
+    [
+        ("dev.blog.example", "dev", ["dev"], True),
+        ("dev.blog.example", "dev", [], False),
+        ("dev.other.example", "dev", [], False),
+        ("feature-x.blog.example", "feature/X", ["dev"], False),
+        ("show.example", "dev", [], True),  # the operator's doing
+        ("blog.example", "dev", [], True),
+        ("x.dev.blog.example", "dev", [], True),
+    ],
+)
+def test_a_branch_is_shown_on_its_host_as_long_as_it_is_enabled(
+    host: str, branch: str, enabled: list[str], shown: bool
+) -> None:
+    assert shows_branch(host, branch, ["Blog.Example", "other.example."], enabled) == shown
+
+
+def test_a_branch_called_like_a_folder_of_content_has_a_reverse_key_unless_it_is_that_folder() -> None:
+    assert reverse_key("alice", "blog", "publication") == "alice:blog:branch:publication"
+    assert reverse_key("alice", "b log") is None
+    assert reverse_key("customdomain", "blog") is None

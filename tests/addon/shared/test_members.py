@@ -144,3 +144,186 @@ async def test_a_log_out_while_redis_is_away_holds_here_and_is_told_later(
     shared.away = False
     await here.load("another", "alice.pages.test")
     assert not await there.still("desk", found)
+
+
+# --- sessions, one by one ---------------------------------------------------------------------------------------------
+
+HOST = "alice.pages.test"
+
+
+async def test_a_session_ends_with_its_token_and_with_the_log_out_of_its_reader() -> None:
+    now = [200.0]
+    sessions = MemberSessions(SEALER, None, lambda: now[0])
+    dropped: list[str] = []
+    sessions.dropped = dropped.append
+    mine, others = session(began=200.0), Session(HOST, "4", SECRET, 200.0, 3700.0)
+    for id, each in (("desk", mine), ("phone", mine), ("others", others)):
+        await sessions.begin(id, each)
+    assert len(sessions) == 3
+    assert sessions.peek("desk", HOST) is mine
+    assert sessions.peek("desk", "bob.pages.test") is None
+    now[0] = 3699.9
+    assert sessions.peek("desk", HOST) is mine
+    assert await sessions.still("desk", mine)
+    now[0] = 3700.0
+    assert sessions.peek("desk", HOST) is None
+    assert await sessions.load("desk", HOST) is None
+    assert not await sessions.still("desk", mine)
+    now[0] = 200.0  # in the very moment in which it began
+    await sessions.end_all(mine)
+    assert sorted(dropped) == ["desk", "phone"]
+    assert len(sessions) == 1
+    assert not await sessions.still("desk", mine)
+    assert await sessions.still("others", others)
+    await sessions.begin("anew", session(began=200.1))
+    assert sessions.peek("anew", HOST) is not None
+    await sessions.end("others")
+    assert dropped[2:] == ["others"]
+    assert sessions.peek("others", HOST) is None
+
+
+async def test_sessions_are_bounded_in_number() -> None:
+    sessions = MemberSessions(SEALER, None, lambda: 200.0, most=2)
+    for id in ("one", "two", "three"):
+        await sessions.begin(id, session())
+    assert [sessions.peek(id, HOST) is not None for id in ("one", "two", "three")] == [False, True, True]
+
+
+def keys(redis: Server, kind: str) -> list[str]:
+    found = redis.ask("KEYS", f"~pages:{kind}:*")
+    assert isinstance(found, list)
+    return [name.decode() for name in found if isinstance(name, bytes)]
+
+
+async def test_what_is_kept_of_a_session_goes_when_it_ends(redis: Server, shared_at: SharedAt) -> None:
+    shared = shared_at(redis, redisTimeout="5s")
+    sessions = MemberSessions(SEALER, shared, lambda: 200.5)
+    await sessions.begin("desk", session())
+    await sessions.begin("over", Session(HOST, "3", SECRET, 100.0, 200.0))
+    lives = sorted(redis.ask("TTL", name) for name in keys(redis, "member"))  # type: ignore[type-var]
+    assert lives in ([1, 3499], [3499])
+    await sessions.end_all(session())
+    (mark,) = keys(redis, "member-out")
+    assert redis.ask("GET", mark) == b"200.5"
+    assert redis.ask("TTL", mark) == 3700
+    await sessions.end("desk")
+    assert len(keys(redis, "member")) <= 1
+
+
+async def test_to_know_a_session_costs_nothing_to_learn_of_it_two_trips_and_to_ask_again_one(
+    redis: Server, shared_at: SharedAt
+) -> None:
+    here, there = shared_at(redis, redisTimeout="5s"), shared_at(redis, redisTimeout="5s")
+    began = MemberSessions(SEALER, here, lambda: 200.0)
+    await began.begin("desk", session())
+    assert here.trips == 1
+    sessions = MemberSessions(SEALER, there, lambda: 200.0)
+    found = await sessions.load("desk", HOST)
+    assert found is not None
+    assert there.trips == 2
+    assert await sessions.load("desk", HOST) is found
+    assert there.trips == 2
+    assert await sessions.still("desk", found)
+    assert there.trips == 3
+    assert await sessions.load("none", HOST) is None
+    assert there.trips == 4
+
+
+async def test_a_log_out_that_redis_did_not_get_is_said_with_what_is_said_next(
+    redis: Server, shared_at: SharedAt
+) -> None:
+    shared = shared_at(redis, redisTimeout="5s")
+    sessions = MemberSessions(SEALER, shared, lambda: 200.0)
+    shared.away = True
+    await sessions.end_all(session())
+    await sessions.begin("desk", session(began=300.0))
+    assert redis.ask("DBSIZE") == 0
+    shared.away = False
+    await sessions.begin("phone", session(began=300.0))
+    assert len(keys(redis, "member-out")) == 1
+    redis.ask("FLUSHALL")
+    await sessions.begin("another", session(began=300.0))
+    assert keys(redis, "member-out") == []  # said once
+    await sessions.end_all(session())
+    redis.ask("FLUSHALL")
+    await sessions.begin("more", session(began=300.0))
+    assert keys(redis, "member-out") == []
+
+
+async def test_an_earlier_log_out_takes_no_later_one_back(redis: Server, shared_at: SharedAt) -> None:
+    sessions = MemberSessions(SEALER, shared_at(redis, redisTimeout="5s"), lambda: 200.0)
+    await sessions.begin("desk", session(began=250.0))
+    sessions._out.put("3", 220.0)
+    (mark,) = [sessions._out_key("3")]
+    redis.ask("SET", mark, "100.0")
+    assert await sessions.still("desk", session(began=250.0))
+    assert not await sessions.still("desk", session(began=210.0))
+    redis.ask("SET", mark, "230.0")
+    assert await sessions.still("desk", session(began=250.0))
+    assert sessions._out.get("3") == 230.0
+
+
+async def test_who_logged_out_in_a_moment_that_nobody_can_read_logs_in_again(
+    redis: Server, shared_at: SharedAt
+) -> None:
+    sessions = MemberSessions(SEALER, shared_at(redis, redisTimeout="5s"), lambda: 200.0)
+    await sessions.begin("desk", session())
+    redis.ask("SET", sessions._out_key("3"), "yesterday")
+    assert not await sessions.still("desk", session())
+    assert await sessions.load("desk", HOST) is None
+
+
+async def test_a_record_of_another_version_is_no_session(redis: Server, shared_at: SharedAt) -> None:
+    sessions = MemberSessions(SEALER, shared_at(redis, redisTimeout="5s"), lambda: 200.0)
+    await sessions.begin("desk", session())
+    (name,) = keys(redis, "member")
+    redis.ask("SET", name, SEALER.seal(name, {"host": HOST, "more": 1}))
+    assert not await sessions.still("desk", session())
+    assert sessions.peek("desk", HOST) is None
+
+
+# --- records of one use, one by one -----------------------------------------------------------------------------------
+
+
+async def test_a_record_is_taken_until_its_life_is_over() -> None:
+    now = [0.0]
+    kept = one_use(None, lambda: now[0])
+    for id in ("one", "two"):
+        await kept.put(id, {"a": 1}, "192.0.2.7")
+    now[0] = 599.9
+    assert await kept.take("one") == {"a": 1}
+    now[0] = 600.0
+    assert await kept.take("two") is None
+    assert len(kept) == 0
+    assert kept._parties == {}
+
+
+async def test_the_oldest_of_a_household_gives_way_and_then_that_of_all() -> None:
+    kept = OneUse("login", 600, SEALER, None, most=4, most_each=2, clock=lambda: 0.0)
+    for id, party in (("a1", "192.0.2.1"), ("b1", "192.0.2.2"), ("a2", "192.0.2.1"), ("a3", "192.0.2.1")):
+        await kept.put(id, {}, party)
+    assert [id for id in ("a1", "b1", "a2", "a3") if id in kept._put] == ["b1", "a2", "a3"]
+    await kept.put("c1", {}, "192.0.2.3")
+    assert len(kept) == 4
+    await kept.put("d1", {}, "192.0.2.4")
+    assert list(kept._put) == ["a2", "a3", "c1", "d1"]
+
+
+async def test_a_record_stands_in_redis_for_its_life_and_is_not_here_then(redis: Server, shared_at: SharedAt) -> None:
+    shared = shared_at(redis, redisTimeout="5s")
+    kept = one_use(shared)
+    await kept.put("id", {"a": 1}, "192.0.2.7")
+    assert redis.ask("TTL", "~pages:login:id") == 600
+    assert shared.trips == 1
+    redis.ask("DEL", "~pages:login:id")
+    assert await kept.take("id") is None
+    assert shared.trips == 2
+    shared.away = True
+    await kept.put("here", {"a": 2}, "192.0.2.7")
+    assert await kept.take("here") == {"a": 2}
+    assert shared.trips == 2
+
+
+async def test_a_record_of_a_wrong_kind_is_none(redis: Server, shared_at: SharedAt) -> None:
+    redis.ask("LPUSH", "~pages:login:id", "x")
+    assert await one_use(shared_at(redis, redisTimeout="5s")).take("id") is None

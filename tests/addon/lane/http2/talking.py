@@ -11,7 +11,7 @@ from addon.lane.http2 import frames
 from addon.lane.http2.answering import Wire
 from addon.lane.http2.frames import ACK, END_HEADERS, END_STREAM, PREFACE, ErrorCode, frame, unpack_head
 from addon.lane.http2.header_encoder import field, status_field
-from addon.lane.http2.heads import Commons, Head
+from addon.lane.http2.heads import Common, Commons, Head
 from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 
@@ -40,12 +40,12 @@ class Recorder:
         self.bodies: dict[int, bytes] = {}
         self.at_once_asked = 0
 
-    def at_once(self, head: Head, most: int, now: float, /) -> Wire | None:
-        digits = head.target.removeprefix(b"/ready/")
-        if digits == head.target or not _is_size(digits) or int(digits) > most:
+    def at_once(self, head: tuple[Common, bytes], most: int, now: float, /) -> Wire | None:
+        digits = head[1].removeprefix(b"/ready/")
+        if digits == head[1] or not _is_size(digits) or int(digits) > most:
             return None
         self.at_once_asked += 1
-        self.heads.append(head)
+        self.heads.append(Head(*head))
         body = b"r" * int(digits)
         block = status_field(200)
         flags = END_HEADERS if body else END_HEADERS | END_STREAM

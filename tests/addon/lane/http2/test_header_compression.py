@@ -179,6 +179,27 @@ def test_the_static_table_is_the_librarys() -> None:
     assert tuple((bytes(name), bytes(value)) for name, value in HeaderTable.STATIC_TABLE) == STATIC_TABLE
 
 
+def test_a_block_that_comes_again_means_what_the_table_says_now() -> None:
+    reader = HeadReader(Commons(), 16384)
+
+    def named(host: bytes) -> bytes:
+        """A request whose `:authority` goes into the table."""
+        return b"\x82\x87\x84\x41" + string(host)
+
+    def hosts(block: bytes) -> set[str]:
+        heads = [reader.head(block) for _ in range(3)]
+        known = reader.known(block)
+        return {head.common.fields.host for head in heads if head} | ({known[0].fields.host} if known else {""})
+
+    again = b"\x82\x87\xbe\x04" + string(b"/a/path")
+    reader.head(named(b"a.test"))
+    assert hosts(again) == {"a.test"}
+    assert hosts(again.replace(string(b"/a/path"), string(b"/b"))) == {"a.test"}
+    reader.head(named(b"b.test"))
+    assert reader.known(again) is None
+    assert hosts(again) == {"b.test"}
+
+
 # Huffman's code.
 
 
