@@ -297,9 +297,12 @@ def test_after_the_end_nothing_is_subscribed(valkey: Server, subscriber: PubSubs
     with subscriber(valkey.address) as pubsub:
         pubsub.subscribe("a")
         pubsub.psubscribe("b*")
-        assert pubsub.subscribed and pubsub.channels == {b"a"} and pubsub.patterns == {b"b*"}
+        assert pubsub.subscribed
+        assert pubsub.channels == {b"a"}
+        assert pubsub.patterns == {b"b*"}
     assert not pubsub.subscribed
-    assert not pubsub.channels and not pubsub.patterns
+    assert not pubsub.channels
+    assert not pubsub.patterns
 
 
 def test_names_must_be_given(valkey: Server, subscriber: PubSubs) -> None:
