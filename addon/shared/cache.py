@@ -167,7 +167,7 @@ class Shared:
             if task is not None:
                 task.cancel()
         self.client.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)
 
     # What is asked.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from re import _constants as c  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -139,8 +140,8 @@ class Counting:
                 pc += 1
         return None
 
-    def _at(self, code: Any, text: list[int], pos: int) -> bool:
-        match str(code):
+    def _at(self, code: str, text: list[int], pos: int) -> bool:
+        match code:
             case "AT_BEGINNING" | "AT_BEGINNING_STRING":
                 return pos == 0
             case "AT_END":
@@ -166,7 +167,7 @@ class Counting:
         if self._flags & re.IGNORECASE:
             plain = accepts
             accepts = lambda char: plain(char) or plain(ord(chr(char).swapcase()[0]))  # noqa: E731
-        self._program.append(("char", accepts))
+        self._program.append(("char", cache(accepts)))  # a text has few letters, and many of each
 
     def _one(self, kind: Any, value: Any) -> None:
         program = self._program
@@ -180,7 +181,7 @@ class Counting:
             case "IN":
                 self._char(lambda char: _in(value, char))
             case "AT":
-                program.append(("at", value))
+                program.append(("at", str(value)))
             case "SUBPATTERN":
                 group, _, _, nodes = value
                 program.append(("note", f"({group}"))

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import hypothesis
 import pytest
@@ -148,6 +148,10 @@ def redis(request: pytest.FixtureRequest, started: Callable[[str], Server | Clus
     server = started(request.param)
     assert isinstance(server, Server)
     return server
+
+
+ONE_KIND: Final = pytest.mark.parametrize("redis", ["valkey"], indirect=True)
+"""For tests of crowds, in which it is what asks that is told, and what is asked has no part: Valkey alone."""
 
 
 @pytest.fixture

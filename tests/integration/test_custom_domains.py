@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """Custom domains through a running server: a Redis that the Traefik plugin filled, and what people try to take."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,9 +133,9 @@ class Town(NamedTuple):
         assert all(router.hosts[0] in (VICTIM, PAGES_DOMAIN, *more) for router in routers(self.redis).values())
 
 
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    root = tmp_path / "forge"
+@contextlib.contextmanager
+def new_town(folder: Path) -> Iterator[Town]:
+    root = folder / "forge"
     files = {".pages": f"custom_domain: {VICTIM}\n".encode(), "public/index.html": b"<h1>Victim</h1>"}
     Site(root / "victim" / "site.git", files).close()
     with start_forge(root) as forge, start_valkey() as redis, name_server() as names:
@@ -149,11 +150,25 @@ def town(tmp_path: Path) -> Iterator[Town]:
             "reservedDomains": ["bank.test"],
             "claimableDomains": ["victim.test"],  # beside the forge, and somebody's all the same
         }
-        with running_proxy(tmp_path / "proxy", forge.url, **options) as proxy:
+        with running_proxy(folder / "proxy", forge.url, **options) as proxy:
             assert proxy.get("victim", "/site/").status == 200
             rules = [f"traefik/http/routers/{name}/rule" for name in ("pages-domain-base", "custom-www-victim-test")]
             wait_until(lambda: redis.ask("EXISTS", *rules) == 2, "a domain, and all routers")
             yield Town(proxy, redis, root)
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """One for all who get nothing."""
+    with new_town(tmp_path_factory.mktemp("town")) as town:
+        yield town
+
+
+@pytest.fixture
+def own_town(tmp_path: Path) -> Iterator[Town]:
+    """One for a test after which hosts belong to somebody else."""
+    with new_town(tmp_path) as town:
+        yield town
 
 
 def test_a_visit_is_all_that_a_domain_takes(town: Town) -> None:
@@ -162,14 +177,14 @@ def test_a_visit_is_all_that_a_domain_takes(town: Town) -> None:
     assert town.proxy.get("victim.test", "/a?b").headers["location"] == f"http://{VICTIM}/a?b"
 
 
-def test_an_owner_called_custom_domain_takes_nobodys_domain(town: Town) -> None:
+def test_an_owner_called_custom_domain_takes_nobodys_domain(own_town: Town) -> None:
     # S1: the reverse key of custom_domain/www.victim.test would be the victim's forward key.
-    town.names("custom_domain", VICTIM, "custom_domain: 'attacker:evil'\n")
-    town.is_unharmed()
-    town.names("custom_domain", "other.test", "custom_domain: mine.test\n")
-    wait_until(lambda: town.redis.ask("GET", "custom_domain:mine.test"), "mallory's own domain")
-    town.is_unharmed("mine.test")
-    assert "custom_domain:other.test" not in town.stored()
+    own_town.names("custom_domain", VICTIM, "custom_domain: 'attacker:evil'\n")
+    own_town.is_unharmed()
+    own_town.names("custom_domain", "other.test", "custom_domain: mine.test\n")
+    wait_until(lambda: own_town.redis.ask("GET", "custom_domain:mine.test"), "mallory's own domain")
+    own_town.is_unharmed("mine.test")
+    assert "custom_domain:other.test" not in own_town.stored()
 
 
 @pytest.mark.parametrize(
@@ -190,17 +205,17 @@ def test_an_owner_called_custom_domain_takes_nobodys_domain(town: Town) -> None:
         f"{VICTIM.upper()}.",
     ],
 )
-def test_a_name_that_is_not_the_sites_to_have_is_refused(town: Town, name: str) -> None:
+def test_a_name_that_is_not_the_sites_to_have_is_refused(town: Town, name: str, tmp_path: Path) -> None:
     before = town.stored()
-    town.names("mallory", "site", f"custom_domain: {name}\n")
+    town.names("mallory", tmp_path.name, f"custom_domain: {name}\n")
     town.is_unharmed()
     assert town.stored() == before
 
 
-def test_no_branch_has_the_www_of_a_domain_or_anybodys_name(town: Town) -> None:
+def test_no_branch_has_the_www_of_a_domain_or_anybodys_name(own_town: Town) -> None:
     # S12. The bare domain may be his, the first to name it; what is below it is his only by its own name.
-    town.names("mallory", "site", "custom_domain: victim.test\nenable_branches: [www]\n")
-    town.is_unharmed("victim.test")
+    own_town.names("mallory", "site", "custom_domain: victim.test\nenable_branches: [www]\n")
+    own_town.is_unharmed("victim.test")
 
 
 def test_a_name_that_must_be_proven_and_is_not_goes_to_nobody(tmp_path: Path) -> None:

@@ -108,14 +108,14 @@ def test_settings_that_are_wrong_change_nothing_even_for_a_worker_that_is_restar
 def test_an_address_may_come_back_while_workers_that_had_it_are_ending(tmp_path: Path, web: Forge) -> None:
     folder, first, second = tmp_path / "service", free_port(), free_port()
     both, one = [f"127.0.0.1:{first}", f"127.0.0.1:{second}"], [f"127.0.0.1:{first}"]
-    with running_service(folder, web.url, listen=both) as service:
+    with running_service(folder, web.url, processes=1, listen=both) as service:
         before = service.workers
         for pid in before:
             os.kill(pid, signal.SIGSTOP)
-        write_config(folder, web.url, first, processes=2, listen=one)
+        write_config(folder, web.url, first, processes=1, listen=one)
         service.reload()
         service.until_served(2)
-        write_config(folder, web.url, first, processes=2, listen=both)
+        write_config(folder, web.url, first, processes=1, listen=both)
         service.reload()
         service.until(
             lambda: f"previous workers to leave 127.0.0.1:{second}" in service.log or "reload failed" in service.log
@@ -142,7 +142,7 @@ def test_a_killed_worker_fails_its_own_requests_alone_and_another_takes_its_plac
         assert service.stop() == 0
 
 
-@pytest.mark.parametrize("processes", [0, 1, 2])
+@pytest.mark.parametrize("processes", [0, 2])
 def test_the_end_answers_those_who_wait_in_the_queue(tmp_path: Path, web: Forge, processes: int) -> None:
     """0 is mitmdump without a supervisor."""
     folder = tmp_path / "service"
@@ -283,7 +283,7 @@ def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path, web: Forge) -
 
 
 def test_a_worker_that_cannot_start_fails_the_start(tmp_path: Path) -> None:
-    config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), processes=2)
+    config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), processes=1)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "login-key").write_text("no key")
     code, output = run_to_end(tmp_path, serve_command(config), PYTHONPATH=str(ROOT))

@@ -314,17 +314,13 @@ def test_the_interrupt_key_stops_it_as_well(tmp_path: Path, forge: Forge) -> Non
 
 
 UNUSABLE = [
-    ({"accessLog": "/nonexistent/x.log"}, "accessLog"),
-    ({"accessLog": "/tmp"}, "accessLog"),
-    ({"stateDir": "/etc/hostname"}, "stateDir"),
-    ({"forgejoCAFile": "/etc/hostname"}, "forgejoCAFile"),
+    {"accessLog": "/nonexistent/x.log", "stateDir": "/etc/hostname", "forgejoCAFile": "/etc/hostname"},
+    {"accessLog": "/tmp"},
 ]
 
 
-@pytest.mark.parametrize(("options", "option"), UNUSABLE)
-def test_files_that_cannot_be_used_are_named_by_check_and_start_alike(
-    tmp_path: Path, options: dict[str, str], option: str
-) -> None:
+@pytest.mark.parametrize("options", UNUSABLE)
+def test_files_that_cannot_be_used_are_named_by_check_and_start_alike(tmp_path: Path, options: dict[str, str]) -> None:
     config = write_config(tmp_path, "http://127.0.0.1:1", free_port(), **options)
     pages = [sys.executable, "-m", "addon.commands.cli"]
     for command in (
@@ -334,7 +330,7 @@ def test_files_that_cannot_be_used_are_named_by_check_and_start_alike(
     ):
         code, output = run_to_end(tmp_path, command, PYTHONPATH=str(ROOT))
         assert code == 1, command
-        assert f"pages.yaml: {option}: " in output
+        assert [option for option in options if f"pages.yaml: {option}: " not in output] == []
         assert "Traceback" not in output
 
 

@@ -89,8 +89,9 @@ def strike(route: Route, fault: Fault, values: dict[str, bytes] = VALUES, **opti
     route.proxy.faults = (replace(fault, connection=route.proxy.accepted),)
     # A length that grew by a digit is waited for in vain.
     with route.client(**{"timeout": 0.5, **options}) as client:
-        # The fault of the last offset strikes when the second conversation begins.
-        errors = converse(client, True, values) + converse(client, True, values)
+        errors = converse(client, True, values)
+        if not errors:  # the fault of the last offset strikes when the next conversation begins
+            errors = converse(client, True, values)
         assert errors <= 1, "only the call that was under way may fail"
         assert converse(client, False, values) == 0
     return errors
@@ -102,9 +103,12 @@ def test_after_every_byte_a_call_returns_its_own_value_or_an_error(
 ) -> None:
     fill(server, VALUES)
     kind, directions, options = TROUBLES[trouble]
+    # All that follows comes in single bytes, the next one's, too; and Redis 7 says what Valkey says, but for its name.
+    step = 7 if kind == "trickle" or server.name == "redis" else 1
     route = through_plain(server.address)
     for direction in directions:
-        failed = sum(strike(route, Fault(kind, after, direction, **options)) for after in offsets(route, direction))
+        struck = offsets(route, direction)[::step]
+        failed = sum(strike(route, Fault(kind, after, direction, **options)) for after in struck)
         if kind in ("pause", "trickle"):
             assert failed == 0, "slow is not broken"
 

@@ -227,7 +227,7 @@ def test_a_failover_under_load_loses_no_acknowledged_write_and_does_none_twice(f
 
     def count(number: int, client: Client[bytes]) -> None:
         done, maybe, odd = 0, 0, []
-        while not stop.is_set():
+        while not stop.wait(0.002):
             try:
                 client.incr(f"n:{number}")
                 done += 1

@@ -12,6 +12,7 @@ import pytest
 
 from addon.commands.cli import main
 from addon.shared.domain_records import Claim, SiteDomains, record_of
+from tests.addon.conftest import ONE_KIND
 from tests.config.traefik_reading import PLUGIN_REDIS, fill, routers
 from tests.resp.servers import Server
 
@@ -242,6 +243,7 @@ def test_redis_being_away_or_not_there_is_said(domains: Command, own_redis: Serv
     assert "redisHost" in domains.err
 
 
+@ONE_KIND
 def test_a_hundred_thousand_domains_are_listed_as_they_come(domains: Command, own_redis: Server) -> None:
     domains.redis = own_redis
     own_redis.ask("EVAL", FILL, 0)

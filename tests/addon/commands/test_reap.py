@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""`pages reap` over a real Valkey and Redis in front of a forge that vanishes, hides, breaks and lies."""
+"""`pages reap` over a real Valkey in front of a forge that vanishes, hides, breaks and lies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from addon.settings.schema import Settings
 from addon.shared.domain_records import Claim, SiteDomains, read_record, record_of
 from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import routers
+from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
 from tests.waiting import wait_until
 
@@ -86,6 +87,14 @@ def blog(tmp_path: Path) -> Iterator[Site]:
 def root(tmp_path: Path, blog: Site) -> Path:
     Site(tmp_path / "forge" / "bob" / "many.git", {".pages": b"enabled: true\n", "public/index.html": b"Many"}).close()
     return tmp_path / "forge"
+
+
+@pytest.fixture
+def redis(started: Callable[[str], Server | Cluster]) -> Server:
+    """Valkey alone: what is written there, and on which kinds of servers, is told by the tests of `addon/domains`."""
+    server = started("valkey")
+    assert isinstance(server, Server)
+    return server
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ class WireTransport(asyncio.Transport):
         self.takes = True
         self.half_closes = half_closes
         self.reading = True
+        self.unread = b""
         self.said: list[str] = []
         """What became of it: `eof`, `close`, `abort`."""
 
@@ -86,6 +87,8 @@ class WireTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reading = True
+        if self.unread:
+            asyncio.get_running_loop().call_soon(self.receive, b"")
 
     def is_reading(self) -> bool:
         return self.reading
@@ -108,16 +111,18 @@ class WireTransport(asyncio.Transport):
     # What a test says.
 
     def receive(self, data: bytes) -> None:
-        """Data arrives."""
-        if isinstance(self.protocol, asyncio.BufferedProtocol):
-            while data:
+        """Data arrives; what is not read waits."""
+        self.unread += data
+        while self.unread and self.reading:
+            if isinstance(self.protocol, asyncio.BufferedProtocol):
                 buffer = cast(memoryview, self.protocol.get_buffer(-1))
-                size = min(len(buffer), len(data))
-                buffer[:size] = data[:size]
+                size = min(len(buffer), len(self.unread))
+                buffer[:size] = self.unread[:size]
+                self.unread = self.unread[size:]
                 self.protocol.buffer_updated(size)
-                data = data[size:]
-        else:
-            self.protocol.data_received(data)
+            else:
+                data, self.unread = self.unread, b""
+                self.protocol.data_received(data)
 
     def taken(self, protocol_knows: bool = True) -> bytes:
         """The client takes all that was written; returns it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from addon.net.turns import Turns, on_account
 from addon.shared.round_trips import RoundTrips
+from tests.addon.conftest import ONE_KIND
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.resp.servers import Server
 
@@ -27,6 +28,7 @@ def made_up(count: int) -> Iterator[tuple[str, str]]:
             yield "alice", f"/repository{number}/"
 
 
+@ONE_KIND
 async def test_ten_thousand_made_up_names_fill_neither_memory_nor_redis_and_slow_no_site(
     node: MakeNode, redis: Server
 ) -> None:
@@ -58,6 +60,7 @@ async def test_ten_thousand_made_up_names_fill_neither_memory_nor_redis_and_slow
     assert proxy.library.memory.used <= 4 * MIB
 
 
+@ONE_KIND
 async def test_questions_to_redis_take_turns_and_too_many_do_not_make_it_away(node: MakeNode, redis: Server) -> None:
     shared = (await node(redis, redisTimeout="10s", redisMaxConnections=4).tracked()).shared
     order: list[str] = []

@@ -242,21 +242,21 @@ def heads(draw: st.DrawFn) -> bytes:
     return data + draw(st.sampled_from([b"", b"", PLAIN, b"\r\n", b"x"]))
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(heads())
 @example(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n")
 def test_a_head_that_is_nearly_right_is_seen_alike_by_all_or_not_taken(data: bytes) -> None:
     check(data)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=14).map(b"".join))
 def test_a_head_out_of_fragments_is_seen_alike_by_all_or_not_taken(data: bytes) -> None:
     check(data)
     check(b"GET / HTTP/1.1\r\nHost: a\r\n" + data + END)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(heads())
 def test_an_end_that_others_would_see_earlier_is_not_waited_for(data: bytes) -> None:
     """h11 and mitmproxy end a head at any empty line; where that comes before ours, nobody may be kept waiting."""
