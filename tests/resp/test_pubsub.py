@@ -297,8 +297,8 @@ def test_after_the_end_nothing_is_subscribed(valkey: Server, subscriber: PubSubs
     with subscriber(valkey.address) as pubsub:
         pubsub.subscribe("a")
         pubsub.psubscribe("b*")
-        assert (pubsub.subscribed, pubsub.channels, pubsub.patterns) == (True, {b"a"}, {b"b*"})
-    assert (pubsub.subscribed, pubsub.channels, pubsub.patterns) == (False, set(), set())
+        assert (pubsub.subscribed, pubsub.channels, pubsub.patterns) == (True, frozenset({b"a"}), frozenset({b"b*"}))
+    assert (pubsub.subscribed, pubsub.channels, pubsub.patterns) == (False, frozenset(), frozenset())
 
 
 def test_names_must_be_given(valkey: Server, subscriber: PubSubs) -> None:
