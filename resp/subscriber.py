@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, TypedDict
 
 from resp.connection import Connection
@@ -92,6 +92,11 @@ class Subscriber:
         """True if the server has not said to everything that it is done."""
         return any(pending is not None for pending in self._pending)
 
+    @property
+    def idle(self) -> bool:
+        """True if nothing is wanted here, nothing left to be confirmed, and nothing waits for its new place."""
+        return not (self.needed or self.unconfirmed or self.strays)
+
     # ---- what is wanted ----------------------------------------------------------------------------------------------
 
     def subscribe(self, kind: str, names: Iterable[bytes]) -> None:
@@ -104,11 +109,13 @@ class Subscriber:
             # Makes the connection, and says everything that is wanted.
             self.reconnect()
 
-    def unsubscribe(self, kind: str, names: Iterable[bytes]) -> None:
+    def unsubscribe(self, kind: str, names: Collection[bytes]) -> None:
         """Want these no more."""
         gone = [name for name in dict.fromkeys(names) if name in self.wanted[kind]]
         for name in gone:
             del self.wanted[kind][name]
+        if kind == "s":
+            self.strays = [name for name in self.strays if name not in names]
         if gone and self.line is not None:
             self._say(kind, False, gone)
 

@@ -5,7 +5,7 @@
 import pytest
 
 from addon.sites import report, rules
-from addon.sites.findings import MOST, Finding, Findings
+from addon.sites.findings import MOST, Finding, Findings, quoted
 from addon.sites.pages_file import PagesFile, parse
 from addon.sites.site import Site, files_below
 
@@ -73,3 +73,29 @@ def test_all_files_are_told_of_and_the_report_is_bounded() -> None:
     both = a_site("/a /about", None, **{".redirects": "a:b", "_headers": "X: y"})
     assert [finding.file for finding in report.findings(both)] == [".redirects", "_headers"]
     assert str(Finding("_headers", 3, "what", "do")) == "_headers, line 3: what; do"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", "``"),
+        ("/a b", "`/a b`"),
+        ("a" * 60, f"`{'a' * 60}`"),
+        ("a" * 61, f"`{'a' * 59}…`"),
+        ("a" * 5000, f"`{'a' * 59}…`"),
+        ("a\nb\x00\u202e", "`a�b��`"),
+    ],
+)
+def test_a_piece_of_a_file_is_shown_short_and_on_one_line(text: str, shown: str) -> None:
+    assert quoted(text) == shown
+
+
+def test_two_hundred_findings_are_told_and_one_of_the_rest() -> None:
+    for count in (0, 199, 200, 201):
+        findings = Findings("_headers")
+        for number in range(count):
+            findings.add(number, "what", "do", lost=number > 0)
+        told = findings.all()
+        assert [finding.line for finding in told] == [*range(min(count, 200)), *([None] if count > 200 else [])]
+        assert [finding.lost for finding in told[:2]] == [False, True][: len(told)]
+    assert str(Finding("_headers", None, "what")) == "_headers: what"
