@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
+import resp
 from addon.forgejo.answers import Access, Repository
-from addon.net.turns import on_account
+from addon.net.turns import Dropped, TooLate, on_account
 from addon.settings.schema import Settings
 from addon.shared import cache, records, writes
 from addon.shared.cache import MOST_PENDING, Shared, client_of
 from addon.shared.lookup import Fault, Lookup
 from addon.shared.reads import Epoch, Held
-from addon.shared.round_trips import RoundTrips
+from addon.shared.round_trips import NoAnswer, RoundTrips
 from tests.addon.conftest import SharedAt
 from tests.resp.servers import Server
 from tests.waiting import until
@@ -353,6 +354,64 @@ async def test_a_job_is_measured_by_whether_it_came_to_an_answer(shared_at: Shar
     assert shared._under_way == 0
     assert shared.trips == 1
     assert not shared.away
+
+
+AWAY = "; pages come from memory and Forgejo until it answers"
+
+
+@pytest.mark.parametrize(
+    ("error", "away", "refuses", "said"),
+    [
+        (resp.ConnectionLost("gone"), True, False, ["gone" + AWAY]),
+        (resp.Timeout("late"), True, False, ["late" + AWAY]),
+        (resp.AuthenticationError("WRONGPASS", "no"), True, False, ["WRONGPASS" + AWAY]),
+        (resp.TemporaryError("LOADING", "soon"), True, False, ["LOADING" + AWAY]),
+        (resp.NoPermission("NOPERM", "no"), False, False, ["it does not permit what we need"]),
+        (resp.ProtocolError("noise"), False, False, ["noise"]),
+        (resp.WritesRefused("OOM", "full"), False, True, ["it refuses to write: OOM"]),
+        (resp.ReadOnly("READONLY", "a replica"), False, True, ["it refuses to write: READONLY"]),
+        (resp.ServerError("ERR", "something"), False, False, ["ServerError"]),
+        (NoAnswer(), False, False, []),
+        (TooLate(1.0), False, False, []),
+        (Dropped(), False, False, []),
+    ],
+)
+async def test_what_goes_wrong_with_redis_is_said_and_no_fault_of_who_asked(
+    error: Exception,
+    away: bool,
+    refuses: bool,
+    said: list[str],
+    shared_at: SharedAt,
+    redis: Server,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shared = shared_at(redis, redisTimeout="5s")
+    failed: list[bool] = []
+
+    def job(trips: RoundTrips) -> bool:
+        raise error
+
+    assert await shared._run(job, lambda: failed.append(True)) is None
+    assert (shared.away, shared.refuses_writes, failed) == (away, refuses, [True])
+    assert [record.getMessage() for record in caplog.records] == [f"redisHost: {each}" for each in said]
+    if away:  # now nobody asks, and what was to be done is failed at once
+        assert await shared._run(job, lambda: failed.append(False)) is None
+        assert failed == [True, False]
+        await until(lambda: not shared.away, "an answer")
+    assert await shared.run(lambda trips: trips.ask("PING")) == b"PONG"
+
+
+async def test_who_gets_no_answer_in_time_goes_on_and_redis_counts_as_away(
+    shared_at: SharedAt, redis: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = shared_at(redis, redisTimeout="50ms")
+    go = threading.Event()
+    assert await shared.run(lambda trips: go.wait(30)) is None
+    assert shared.away
+    assert [record.getMessage() for record in caplog.records] == [f"redisHost: no answer within 0.05 s{AWAY}"]
+    go.set()
+    await until(lambda: not shared.away, "an answer")
+    await until(lambda: not shared._under_way, "the end of the job")
 
 
 async def test_each_reason_is_complained_of_now_and_then(
