@@ -23,6 +23,7 @@ from addon.shared.lookup import Fault, Lookup
 from addon.shared.reads import Epoch, Held
 from addon.shared.round_trips import NoAnswer, RoundTrips
 from tests.addon.conftest import SharedAt
+from tests.ports import free_port
 from tests.resp.servers import Server
 from tests.waiting import until
 
@@ -541,3 +542,62 @@ async def test_a_ref_stays_a_minute_longer_than_anybody_may_use_it(
     shared_at: SharedAt, redis: Server, stale: int, ttl: int, life: float
 ) -> None:
     assert shared_at(redis, staleTTL=stale, cacheTTL=ttl).life == life
+
+
+def test_many_servers_are_asked_for_as_the_settings_name_them() -> None:
+    sentinels = {"redisSentinels": ["127.0.0.1:5001", "127.0.0.1:5002"], "redisSentinelMaster": "mine"}
+    watched = client_of(settings(**sentinels))
+    by_address = client_of(settings(redisURL="redis://pages:secret@redis.test:7001/4"))
+    cluster = client_of(settings(redisHost="redis.test", redisCluster=True))
+    assert watched is not None
+    assert by_address is not None
+    assert cluster is not None
+    assert "127.0.0.1:5001" in repr(watched)
+    where = by_address.endpoint
+    assert (where.host, where.port, where.db, where.username) == ("redis.test", 7001, 4, "pages")
+    assert (watched.clustered, by_address.clustered, cluster.clustered) == (False, False, True)
+
+
+def test_a_client_has_as_many_connections_as_the_settings_say_and_no_breaker_of_its_own() -> None:
+    client = client_of(settings(redisHost="redis.test", redisPoolSize=3, redisMaxConnections=7))
+    assert client is not None
+    stats = client.stats()
+    assert (stats.pool_size, stats.max_connections, stats.breaker) == (3, 7, "off")
+
+
+async def test_a_redis_that_is_away_is_knocked_at_after_longer_and_longer(
+    shared_at: SharedAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (cache._TOUCH_SECONDS, cache._COMPLAIN_SECONDS, cache._REFUSED_SEEN) == (30, 30, 30)
+    shared = shared_at(("127.0.0.1", free_port()), redisTimeout="5s")
+    slept: list[float] = []
+    original = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await original(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert await shared.locked(BLOG) is None
+    while len(slept) < 8:
+        await original(0.001)
+    assert slept[:8] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+    assert shared.away
+    await shared.aclose()
+
+
+async def test_a_turn_has_to_come_in_half_of_the_time_for_an_answer(
+    shared_at: SharedAt, redis: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = shared_at(redis, redisTimeout="8s")
+    asked: list[tuple[float, bool]] = []
+    turn = shared.turns.turn
+
+    def noted(patience: float, **more: Any) -> Any:
+        asked.append((patience, more["kept"]))
+        return turn(patience, **more)
+
+    monkeypatch.setattr(shared.turns, "turn", noted)
+    await shared.run(lambda trips: trips.ask("PING"))
+    await shared.look(BLOG, None, None)  # for nobody, it is not asked
+    assert asked == [(4.0, True), (4.0, False)]
