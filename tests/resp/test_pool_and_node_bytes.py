@@ -591,7 +591,8 @@ def test_what_a_reply_says_of_its_connection_is_heeded(wires: Wires, reply: byte
 
 def test_a_connection_whose_state_was_changed_is_not_given_to_anybody_else(wires: Wires) -> None:
     node = node_of(wires)
-    wires.says = [b"+OK\r\n"]
+    warmed(wires, node).send(b"+OK\r\n")
+    unlooked(node)
     assert node.call(("SELECT", 3), FAR, last=True) == b"OK"
     assert node.stats()[:2] == (0, 0)
     batch = Batch()
@@ -676,6 +677,15 @@ def test_an_exchange_in_two_halves_gives_back_what_it_used(wires: Wires) -> None
         both.begin()
         assert isinstance(both.finish(), kind)
     assert node.breaker.opened == 1
+
+
+def test_without_a_breaker_every_call_is_tried(wires: Wires) -> None:
+    node = node_of(wires, 0, NoBreaker())
+    wires.failures = [ConnectionLost("refused") for _ in range(9)]
+    for _ in range(9):
+        with pytest.raises(ConnectionLost):
+            node.call(("GET", "k"), FAR)
+    assert (node.breaker.before(), node.breaker.calm, node.breaker.state) == (False, True, "closed")
 
 
 def test_a_call_gives_its_deadline_to_the_connection_that_it_makes(wires: Wires) -> None:
