@@ -293,6 +293,14 @@ def test_closing_wakes_the_reader(valkey: Server, subscriber: PubSubs) -> None:
         pubsub.subscribe("b")
 
 
+def test_after_the_end_nothing_is_subscribed(valkey: Server, subscriber: PubSubs) -> None:
+    with subscriber(valkey.address) as pubsub:
+        pubsub.subscribe("a")
+        pubsub.psubscribe("b*")
+        assert (pubsub.subscribed, pubsub.channels, pubsub.patterns) == (True, frozenset({b"a"}), frozenset({b"b*"}))
+    assert (pubsub.subscribed, pubsub.channels, pubsub.patterns) == (False, frozenset(), frozenset())
+
+
 def test_names_must_be_given(valkey: Server, subscriber: PubSubs) -> None:
     pubsub = subscriber(valkey.address)
     with pytest.raises(InvalidArgument):
