@@ -109,6 +109,12 @@ def test_it_says_of_itself_what_it_wants_and_how_that_goes(make: Make) -> None:
     assert repr(pubsub) == "<PubSub closed, 4 subscriptions>"
 
 
+def test_what_is_not_said_is_as_the_guide_has_it(make: Make) -> None:
+    pubsub = PubSub(Place())
+    assert (pubsub._silence, pubsub._patience, pubsub._retry_first, pubsub._retry_most) == (10.0, 5.0, 0.05, 5.0)
+    pubsub.close()
+
+
 def test_it_is_subscribed_until_the_server_said_that_it_is_not(make: Make) -> None:
     place = Place()
     pubsub = make(place)

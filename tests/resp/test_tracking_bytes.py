@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resp import Connection, ConnectionLost, RespError
+from resp import Connection, ConnectionLost, InvalidArgument, RespError
 from resp.listening import Upstream
 from resp.tracking import State, Status, Tracking, checked_prefixes
 from tests.resp.scripted import Exchange, joined
@@ -139,6 +139,28 @@ def test_over_resp2_a_second_connection_asks_for_the_first_one(track: Callable[.
 @pytest.mark.parametrize("prefixes", [[], [""], ["a", "b"], ["ab", "aa"], ["a:", "b:a:"]])
 def test_prefixes_that_do_not_overlap_are_taken(prefixes: list[str]) -> None:
     assert checked_prefixes(prefixes) == tuple(sorted(each.encode() for each in prefixes if each))
+
+
+def test_what_is_not_said_is_as_the_guide_has_it() -> None:
+    tracking = Tracking(Place(), print)
+    assert (tracking._silence, tracking._patience, tracking.lease) == (2.0, 2.0, 4.0)
+    assert (tracking._retry_first, tracking._retry_most, tracking._retry_unsupported) == (0.05, 5.0, 300.0)
+    assert (tracking.prefixes, tracking._noloop) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "said"),
+    [
+        ("a:", "a collection of prefixes, not one"),
+        (bytearray(b"a"), "a collection of prefixes, not one"),
+        (["a", "b", "ab"], "b'ab' begins with prefix b'a'"),
+        (["", "a"], "b'a' begins with prefix b''"),
+        (["a", "a"], "b'a' begins with prefix b'a'"),
+    ],
+)
+def test_prefixes_that_servers_would_refuse_are_refused_with_the_reason(prefixes: Any, said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        Tracking(Place(), print, prefixes=prefixes)
 
 
 # ---- what the server says --------------------------------------------------------------------------------------------

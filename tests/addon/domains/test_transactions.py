@@ -173,6 +173,31 @@ def test_what_was_changed_in_between_is_planned_anew(
         server.ask("ACL", "SETUSER", "default", "+eval")
 
 
+def test_what_is_changed_while_a_server_without_scripts_writes_is_planned_anew(
+    server: Place, trips: MakeTrips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.ask("ACL", "SETUSER", "default", "-eval")
+    try:
+        each = trips(server)
+        transaction = each.transaction
+
+        def meddled() -> Any:
+            queue = transaction()
+            multi = queue.multi
+            monkeypatch.setattr(queue, "multi", lambda: (server.ask("SET", "read", "x"), multi()))
+            return queue
+
+        with monkeypatch.context() as patched:
+            patched.setattr(each, "transaction", meddled)
+            assert transactions.swap(each, writing(new=b"3"), 0.0) is None
+        assert server.ask("GET", "new") is None
+        assert transactions.swap(each, writing(new=b"3"), 0.0) is not None
+        assert transactions.swap(each, lambda view: ({"blind": b"4"}, None), 0.0) is not None
+        assert server.ask("MGET", "new", "blind") == [b"3", b"4"]
+    finally:
+        server.ask("ACL", "SETUSER", "default", "+eval")
+
+
 def test_a_key_of_another_kind_is_told_and_may_be_written_over_but_not_compared(place: Place, trips: MakeTrips) -> None:
     place.ask("LPUSH", "list", "x")
     each = trips(place)
