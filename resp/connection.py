@@ -347,15 +347,15 @@ class Connection(Stream):
             parser.take_over(count)
             return self._remembered(self._settle(self._read(None if timeout is None else now + timeout)))
         except ConnectionLost as error:
-            self.close()
             error.maybe_executed = sent or not self._kernel
-            error.reply_begun = count > 0 or not parser.idle
+            error.reply_begun = count > 0 or not parser.idle  # before the parser gives up what it has
+            self.close()
             raise
         except BlockingIOError:
             self.close()
         except (OSError, ValueError) as failure:
-            self.close()
             begun = count > 0 or not parser.idle
+            self.close()
             raise self._lost(failure, sent or not self._kernel, begun) from None
         except BaseException:
             self.close()
@@ -394,9 +394,9 @@ class Connection(Stream):
                 sent = True
             return replies
         except ConnectionLost as error:
-            self.close()
             error.maybe_executed = sent or error.maybe_executed
             error.reply_begun = bool(replies) or not self.parser.idle
+            self.close()
             raise
         except BaseException:
             self.close()
@@ -412,9 +412,9 @@ class Connection(Stream):
             self._settle(None)
             return replies
         except ConnectionLost as error:
-            self.close()
             error.maybe_executed = True
             error.reply_begun = bool(replies) or not self.parser.idle
+            self.close()
             raise
         except BaseException:
             self.close()

@@ -102,11 +102,13 @@ class PubSub:
     @property
     def subscribed(self) -> bool:
         """True if anything is subscribed, or said to be, or left without the server's word that it is."""
-        return any(each.needed or each.unconfirmed for each in list(self._subscribers.values()))
+        return not self._closed and not all(each.idle for each in list(self._subscribers.values()))
 
     def _wanted(self, kind: str) -> frozenset[bytes]:
         with self._lock:
-            return frozenset().union(*(each.wanted[kind] for each in self._subscribers.values()))
+            subscribers = () if self._closed else self._subscribers.values()
+            strays = (name for each in subscribers for name in each.strays if kind == "s")
+            return frozenset(strays).union(*(each.wanted[kind] for each in subscribers))
 
     @property
     def channels(self) -> frozenset[bytes]:
@@ -338,7 +340,7 @@ class PubSub:
                 each.fetch()
                 if each.strays:
                     self._rehome(upstream, each)
-                if upstream is not self._upstream and not each.needed and not each.unconfirmed:
+                if upstream is not self._upstream and each.idle:
                     each.close()
                     del self._subscribers[upstream]
 
@@ -357,7 +359,7 @@ class PubSub:
             homes = self._homes("s", strays)
         except RespError as error:
             subscriber.strays = strays  # nobody knows the map: later
-            subscriber.last_error = error
+            subscriber.last_error = error.with_traceback(None)
             return
         for home, names in homes.items():
             if home is upstream and isinstance(home, Fixed):

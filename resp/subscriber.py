@@ -13,7 +13,8 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from typing import Any, Final, TypedDict
 
 from resp.connection import Connection
@@ -92,6 +93,11 @@ class Subscriber:
         """True if the server has not said to everything that it is done."""
         return any(pending is not None for pending in self._pending)
 
+    @property
+    def idle(self) -> bool:
+        """True if nothing is wanted here, nothing left to be confirmed, and nothing waits for its new place."""
+        return not (self.needed or self.unconfirmed or self.strays)
+
     # ---- what is wanted ----------------------------------------------------------------------------------------------
 
     def subscribe(self, kind: str, names: Iterable[bytes]) -> None:
@@ -104,11 +110,13 @@ class Subscriber:
             # Makes the connection, and says everything that is wanted.
             self.reconnect()
 
-    def unsubscribe(self, kind: str, names: Iterable[bytes]) -> None:
+    def unsubscribe(self, kind: str, names: Collection[bytes]) -> None:
         """Want these no more."""
         gone = [name for name in dict.fromkeys(names) if name in self.wanted[kind]]
         for name in gone:
             del self.wanted[kind][name]
+        if kind == "s":
+            self.strays = [name for name in self.strays if name not in names]
         if gone and self.line is not None:
             self._say(kind, False, gone)
 
@@ -131,7 +139,8 @@ class Subscriber:
         try:
             line = Line(self._connect())
         except RespError as error:
-            self.last_error = error
+            # The error itself will know the frames it goes through, and they know this.
+            self.last_error = copy(error)
             self._failed_attempts += 1
             self._put_off()
             self._complain(error)
@@ -153,7 +162,7 @@ class Subscriber:
         if line is not None:
             line.close()
         self._pending.clear()
-        self.last_error = error
+        self.last_error = error.with_traceback(None)
         if self.needed and self._gap is None:
             self._gap = str(error)
         # At once the first time; later if the server takes connections only to drop them.
@@ -169,7 +178,7 @@ class Subscriber:
         """Say it in the log, once for each new reason: a wrong port or authority is for ever, and nothing raises."""
         if self.needed and str(error) != self._complaint:
             self._complaint = str(error)
-            logger.warning("publish/subscribe: %s; trying again", error)
+            logger.warning("publish/subscribe: %s; trying again", self._complaint)
 
     def probe(self, silence: float, patience: float) -> float:
         """Ask a silent server for a sign of life; seconds until this is to be called again. Raises ConnectionLost."""

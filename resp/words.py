@@ -77,7 +77,7 @@ def weighted(keys: Any) -> tuple[list[Argument], list[Argument]]:
 
 def one_of(given: Argument, *allowed: str) -> str:
     """A word that must be one of a few, in capitals."""
-    word = given.decode("ascii", "replace") if isinstance(given, bytes) else given
+    word = str(given, "ascii", "replace") if isinstance(given, bytes | bytearray | memoryview) else given
     word = word.upper() if isinstance(word, str) else ""
     if word not in allowed:
         raise InvalidArgument(f"expected one of {', '.join(allowed)}")

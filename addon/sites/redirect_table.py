@@ -61,12 +61,12 @@ class Rule:
     force: bool
     pattern: Pattern
     to: tuple[str | tuple[str, bool], ...]
-    conditions: tuple[Condition, ...] = ()
-    host: str = ""
-    scheme: str = ""
-    fallback: bool = False
-    under: tuple[str, ...] = ()
-    to_host: str = ""
+    conditions: tuple[Condition, ...]
+    host: str
+    scheme: str
+    fallback: bool
+    under: tuple[str, ...]
+    to_host: str
 
     def ruled(self, segments: Sequence[str], slash: bool, query: dict[str, str] | None, host: str = "") -> Ruled | None:
         """What it says of a path that its place in the table lets through; host: the visitor's."""

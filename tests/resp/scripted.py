@@ -14,7 +14,9 @@ import socket
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
+from resp import Connection, Endpoint
 from resp.protocol import Parser
 from resp.values import INCOMPLETE, Value
 
@@ -38,6 +40,16 @@ class Exchange:
             self.parser.feed(data)
         found: Value = value
         assert isinstance(found, list)
+        return found
+
+    def arrived(self) -> list[list[bytes]]:
+        """The commands that are there, without waiting for one."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self.sock.recv(65536, socket.MSG_DONTWAIT):
+                self.parser.feed(data)
+        found: list[Value] = []
+        while (value := self.parser.get()) is not INCOMPLETE:
+            found.append(value)
         return found
 
     def send(self, data: bytes) -> None:
@@ -109,3 +121,12 @@ class Scripted:
             thread.join(10)
         if self._failures and error is None:
             raise self._failures[0]
+
+
+def joined(*, protocol: int = 3, **options: Any) -> tuple[Connection, Exchange]:
+    """A connection over a pair of sockets, its handshake done, and the server's end; `options` as of `Endpoint`."""
+    ours, theirs = socket.socketpair()
+    connection = Connection(Endpoint(**options))
+    connection._use(ours)
+    connection.protocol = protocol
+    return connection, Exchange(theirs, 1)

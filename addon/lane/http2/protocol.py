@@ -236,6 +236,7 @@ class ServerProtocol:
             return at
         known, at_once, out, now = self._reader.known, self._answering.at_once, self.out, self._now
         answers, nbytes = self.turn_answers, self.turn_bytes
+        window, initial = outgoing.window, outgoing.initial_window
         try:
             while end - at > HEAD_SIZE and answers < self._most and nbytes < TURN_BYTES:
                 size, flags, number = unpack_head(data, at)
@@ -247,16 +248,17 @@ class ServerProtocol:
                 head = known(data[at + HEAD_SIZE : stop])
                 if head is None:
                     break
-                wire = at_once(head, min(outgoing.window, outgoing.initial_window), now)
+                wire = at_once(head, window if window < initial else initial, now)
                 if wire is None:
                     break
                 pieces, size = wire
                 out.append(data[at + 5 : at + HEAD_SIZE].join(pieces))
-                outgoing.window -= size
+                window -= size
                 nbytes += size
                 answers += 1
                 last, at = number, stop
         finally:
+            outgoing.window = window
             self.requests += answers - self.turn_answers
             self.last, self.turn_answers, self.turn_bytes = last, answers, nbytes
         return at

@@ -488,6 +488,23 @@ async def test_what_changes_while_it_is_settled_is_settled_once_more() -> None:
     assert world.registry._noticed[ALICE].mark.commit == "b"
 
 
+async def test_what_is_to_be_settled_again_while_it_is_settled_is() -> None:
+    world = World()
+    lookup = world.site(HOST)
+    times = 0
+
+    async def meanwhile(which: Lookup) -> None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            world.registry.again(ALICE)
+
+    world.sites.meanwhile = meanwhile
+    world.registry.notice(lookup)
+    await world.quiet()
+    assert times == 2
+
+
 async def test_a_fault_of_ours_in_one_site_is_logged_and_settles_the_others(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     bad, good = world.site(HOST), world.site("bob.example", key=("bob", "site"))
@@ -518,11 +535,11 @@ async def test_what_is_gone_is_looked_at_again_when_its_grace_ends(monkeypatch: 
     world.sites.known[ALICE] = Lookup(ALICE, 0.0, fault=Fault.ABSENT)
     loop = asyncio.get_running_loop()
     later: list[float] = []
+    slept: list[float] = []
     original = loop.call_later
 
     def call_later(delay: float, *rest: Any, **named: Any) -> Any:
-        if 0.01 < delay < 3600:  # others are sleep
-            later.append(delay)
+        (later if 0.01 < delay < 3600 else slept).append(delay)
         return original(delay, *rest, **named)
 
     monkeypatch.setattr(loop, "call_later", call_later)
@@ -537,11 +554,27 @@ async def test_what_is_gone_is_looked_at_again_when_its_grace_ends(monkeypatch: 
     await until(lambda: world.sites.looked == [ALICE], "a look")
     await world.quiet()
     assert later[2] == pytest.approx(0.1)
+    assert max(slept) == 3600  # until all that is gone is looked for again
     assert await world.shows(HOST) is None
     assert world.registry._timers == {}
     await world.registry.aclose()
     assert world.registry._sweeping is not None
     await asyncio.wait([world.registry._sweeping])
+
+
+async def test_what_is_under_way_is_ended_with_it() -> None:
+    world = World()
+    never = asyncio.Event()
+
+    async def meanwhile(which: Lookup) -> None:
+        await never.wait()
+
+    world.sites.meanwhile = meanwhile
+    world.registry.notice(world.site(HOST))
+    await rounds(5)
+    await world.registry.aclose()
+    assert not world.registry._workers
+    assert await world.shows(HOST) is None
 
 
 async def test_nothing_begins_when_it_has_ended() -> None:
@@ -571,6 +604,17 @@ async def test_of_a_host_that_another_has_that_one_is_settled_first_and_a_proof_
     assert (await world.settled()).held == {HOST: SITE}
     assert world.registry._noticed[("bob", "site")].due == world.monotonic + 300  # it was settled just now
     assert await world.shows("other.example") == Shown("bob", "site")
+
+
+async def test_a_host_that_stays_anothers_costs_two_questions_to_dns() -> None:
+    dns = Dns()
+    world = World(dns)
+    world.routers.enabled = False
+    world.site(HOST, key=("bob", "site"), number=8)
+    await world.settled(("bob", "site"))
+    world.site(HOST)
+    assert (await world.settled()).refused == {HOST: "it shows bob/site"}
+    assert dns.asked == 2  # which sites it names, and whether it is proven ours
 
 
 async def test_who_gave_a_host_up_has_it_no_longer() -> None:

@@ -218,6 +218,27 @@ def test_what_was_read_before_a_purge_is_not_stored_after_it(epoch: str, place: 
     assert each.looked().outdated
 
 
+def test_a_purge_while_a_server_without_scripts_writes_comes_first(
+    server: Place, trips: MakeTrips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.ask("ACL", "SETUSER", "default", "-eval")
+    try:
+        each = trips(server)
+        transaction = each.transaction
+
+        def meddled() -> Any:
+            queue = transaction()
+            multi = queue.multi
+            monkeypatch.setattr(queue, "multi", lambda: (server.ask("SET", EPOCH, "a word"), multi()))
+            return queue
+
+        monkeypatch.setattr(each, "transaction", meddled)
+        assert each.stored(found()) is False
+        assert REPO not in names(server)
+    finally:
+        server.ask("ACL", "SETUSER", "default", "+eval")
+
+
 def test_a_ref_alone_that_is_older_than_a_purge_is_outdated(server: Place, trips: MakeTrips) -> None:
     each = trips(server)
     each.stored(found())
@@ -569,15 +590,19 @@ def test_when_the_time_is_over_nothing_is_asked(server: Place, trips: MakeTrips)
     assert 0 < each.left <= 60
     assert each.everywhere("DBSIZE") == 0
     assert each.run([("SET", "a", "b"), ("GET", "a")])[1] == b"b"
-    assert each.made == 2
+    assert each.ask("GET", "a") == each.told("GET", "a") == b"b"
+    assert isinstance(each.ask("NOSUCH"), resp.ServerError)
+    with pytest.raises(resp.ServerError):
+        each.told("NOSUCH")
+    assert each.made == 6
     with each.transaction():
-        assert each.made == 4
+        assert each.made == 8
     each._deadline = time.monotonic() - 1
     assert each.left < 0
     for ask in (lambda: each.run([("PING",)]), lambda: each.everywhere("PING")):
         with pytest.raises(NoAnswer):
             ask()
-    assert each.made == 4
+    assert each.made == 8
 
 
 def test_an_error_of_one_command_stands_in_its_place(server: Place, trips: MakeTrips) -> None:

@@ -2,6 +2,9 @@
 # Copyright (C) 2026 the contributors
 """`_headers`: which fields which path gets, which are refused and why, and that any bytes are read in one pass."""
 
+import gc
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,3 +165,128 @@ def test_a_path_may_have_a_hundred_fields() -> None:
         rules, findings = read(("/*\n" + "".join(f"  X-{number}: 1\n" for number in range(many))).encode())
         assert len(findings) == said
         assert len(rules.added((), True, "").fields) == 100
+
+
+def test_two_thousand_rules_count() -> None:
+    file = "".join(f"/p{number}\n  X-A: {number}\n" for number in range(2_001))
+    rules, findings = read(file.encode())
+    assert (len(rules), [finding.reason for finding in findings]) == (
+        2_000,
+        ["1 rules are left out: a site may have 2000"],
+    )
+    assert rules.added(("p1999",), False).fields == (("x-a", "1999"),)
+    assert rules.added(("p2000",), False).fields == ()
+
+
+def test_what_rules_take_in_memory_is_what_they_say() -> None:
+    read(FILE.encode())
+    for file in (
+        "".join(f"/p{number}\n  X-A: {number}\n" for number in range(2_000)),
+        "".join(f"/p{number}/*.js\n  X-A: {'a' * 400}\n  X-B: {number}\n  ! X-C\n" for number in range(1_000)),
+    ):
+        data = file.encode()
+        gc.collect()
+        tracemalloc.start()
+        rules, _ = read(data)
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert 0.9 * taken < rules.nbytes < 1.8 * taken
+    assert read(b"")[0].nbytes < 500
+
+
+def test_the_rules_behind_what_a_path_gets_are_told_in_their_order() -> None:
+    rules, _ = read(FILE.encode())
+    added = rules.added(("assets", "y.js"), False)
+    assert [rule.line for rule in rules.behind(added)] == [3, 7, 10]
+    assert rules.behind(rules.added((), False)) == [rules.rules[0]]
+    assert rules.hosts == {"example.com"}
+
+
+@pytest.mark.parametrize(
+    ("field", "depends"),
+    [
+        ("X-A: 1", False),
+        ("Cache-Control: no-cache", False),
+        ("Content-Encoding: br", True),
+        ("Strict-Transport-Security: max-age=1", True),
+        ("Service-Worker-Allowed: /", True),
+    ],
+)
+def test_a_field_that_holds_only_somewhere_is_known_as_such(field: str, depends: bool) -> None:
+    rules, findings = read(f"/*\n  X-First: 1\n  {field}\n".encode())
+    assert not findings
+    assert rules.added((), False).depends is depends
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "fits"),
+    [
+        ("/a*", "/a", True),
+        ("/a*", "/ab/c", True),
+        ("/a*", "/b", False),
+        ("/*b", "/b", True),
+        ("/*b", "/ab", True),
+        ("/*b", "/ba", False),
+        ("/a*a", "/a", False),
+        ("/a*a", "/aa", True),
+        ("/a*b*c", "/abc", True),
+        ("/a*b*c", "/axbxc", True),
+        ("/a*b*c", "/acb", False),
+        ("/a*bb*c", "/abc", False),
+        ("/ab*ba*ab", "/abab", False),
+        ("/ab*ba*ab", "/abbaab", True),
+        ("/*/", "/a/", True),
+        ("/*/", "/a", False),
+        ("/a/*", "/a/", True),
+        ("/a/*/b", "/a/x/b", True),
+        ("/a/*/b", "/a/b", False),
+        ("/a/b*", "/a/", False),
+        ("/caf%C3%A9*", "/café.html", True),
+        ("/x:y*", "/x:y/z", True),
+    ],
+)
+def test_a_star_stands_for_anything(pattern: str, path: str, fits: bool) -> None:
+    assert (got(f"{pattern}\n  X-A: 1\n", path) == {"x-a": "1"}) is fits
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("Content-Encoding: BR", "BR"),
+        ("Content-Encoding: gzip", "gzip"),
+        ("Content-Encoding: zstd", "zstd"),
+        ("Content-Type: a/b", "a/b"),
+        ("Content-Type: a/b ;c", "a/b ;c"),
+        ("X-Real-IP-Not: 1", "1"),
+        ("!X-A:", None),
+        ("! X-A", None),
+        ("! X-A :", None),
+        ("X-B-" + "a" * 124 + ": 1", "1"),
+        ("X-A: a\tb", "a\tb"),
+        ("X-A: a:b", "a:b"),
+    ],
+)
+def test_a_field_may_be_written_so(line: str, said: str | None) -> None:
+    rules, findings = read(f"/*\n  X-A: 0\n  {line}\n".encode())
+    assert not findings
+    found = dict(rules.added((), False).fields)
+    assert (said in {value.rpartition(", ")[2] for value in found.values()}) if said is not None else found == {}
+
+
+@pytest.mark.parametrize("line", ["X-B-" + "a" * 125 + ": 1", "Proxy-X: 1", "X-Forwarded-Host: a", "!", "! :", "TE: x"])
+def test_a_name_that_is_none_of_a_site_is_told(line: str) -> None:
+    rules, findings = read(f"/*\n  {line}\n  X-A: 1\n".encode())
+    assert [finding.line for finding in findings] == [2]
+    assert dict(rules.added((), False).fields) == {"x-a": "1"}
+
+
+@pytest.mark.parametrize(("parts", "told"), [(32, 0), (33, 1)])
+def test_a_path_with_a_star_may_have_32_parts(parts: int, told: int) -> None:
+    rules, findings = read(f"{'/a' * parts}/*\n  X-A: 1\n".encode())
+    assert (len(rules), len(findings)) == (1 - told, told)
+    assert len(read(f"{'/a' * 40}\n  X-A: 1\n".encode())[0]) == 1
+
+
+def test_what_stands_below_no_path_is_told_once() -> None:
+    _, findings = read(b"  X-A: 1\n  X-B: 2\n/a\n  X-C: 3\nhttp://\n  X-D: 4\n  X-E: 5\n")
+    assert [finding.line for finding in findings] == [1, 5]
