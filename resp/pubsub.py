@@ -359,7 +359,7 @@ class PubSub:
             homes = self._homes("s", strays)
         except RespError as error:
             subscriber.strays = strays  # nobody knows the map: later
-            subscriber.last_error = error
+            subscriber.last_error = error.with_traceback(None)
             return
         for home, names in homes.items():
             if home is upstream and isinstance(home, Fixed):

@@ -2,15 +2,28 @@
 # Copyright (C) 2026 the contributors
 """Publish/subscribe against Valkey 9, Redis 7 and the emulated 5.0, over RESP3 and RESP2, and through trouble."""
 
+import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
-from resp.errors import AuthenticationError, ClientClosed, InvalidArgument, NoPermission, RespError, ServerError
+from resp import Endpoint
+from resp.errors import (
+    AuthenticationError,
+    ClientClosed,
+    ConnectionLost,
+    InvalidArgument,
+    NoPermission,
+    RespError,
+    ServerError,
+)
 from resp.pubsub import PubSub
 from resp.subscriber import Message
 from tests.resp.chaos import ChaosProxy, TlsFront
@@ -253,6 +266,36 @@ def test_a_wrong_password_is_raised(new_valkey: Callable[..., Server], subscribe
     pubsub = subscriber(server.address, password="wrong")
     with pytest.raises(AuthenticationError):
         pubsub.subscribe("a")
+
+
+def test_one_that_nobody_holds_any_more_leaves_the_server_at_once_even_after_a_loss(valkey: Server) -> None:
+    gc.disable()  # what is freed is freed by itself, or not at all
+    try:
+        pubsub = PubSub(Endpoint(valkey.host, valkey.port), **QUICK)
+        pubsub.subscribe("a")
+        collect(pubsub, 1)
+        assert valkey.ask("CLIENT", "KILL", "TYPE", "pubsub") == 1
+        assert collect(pubsub, 2) == [message("gap", None, ANY), message("subscribe", b"a", 1)]
+        assert isinstance(pubsub.last_error, ConnectionLost)
+        del pubsub
+        wait_until(lambda: valkey.ask("PUBSUB", "NUMSUB", "a") == [b"a", 0])
+    finally:
+        gc.enable()
+
+
+def test_one_with_a_wrong_password_is_free_as_soon_as_its_error_is(new_valkey: Callable[..., Server]) -> None:
+    server = new_valkey(password="sesame")
+    pubsub = PubSub(Endpoint(server.host, server.port, password="wrong"), **QUICK)
+    gc.disable()
+    try:
+        with suppress(AuthenticationError):
+            pubsub.subscribe("a")
+        assert isinstance(pubsub.last_error, AuthenticationError)
+        gone = weakref.ref(pubsub)
+        del pubsub
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_an_absent_server_is_waited_for(new_valkey: Callable[..., Server], subscriber: PubSubs) -> None:

@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
+import resp
 from addon.forgejo.answers import Access, Repository
-from addon.net.turns import on_account
+from addon.net.turns import Dropped, TooLate, on_account
 from addon.settings.schema import Settings
 from addon.shared import cache, records, writes
 from addon.shared.cache import MOST_PENDING, Shared, client_of
 from addon.shared.lookup import Fault, Lookup
 from addon.shared.reads import Epoch, Held
-from addon.shared.round_trips import RoundTrips
+from addon.shared.round_trips import NoAnswer, RoundTrips
 from tests.addon.conftest import SharedAt
+from tests.ports import free_port
 from tests.resp.servers import Server
 from tests.waiting import until
 
@@ -355,6 +357,64 @@ async def test_a_job_is_measured_by_whether_it_came_to_an_answer(shared_at: Shar
     assert not shared.away
 
 
+AWAY = "; pages come from memory and Forgejo until it answers"
+
+
+@pytest.mark.parametrize(
+    ("error", "away", "refuses", "said"),
+    [
+        (resp.ConnectionLost("gone"), True, False, ["gone" + AWAY]),
+        (resp.Timeout("late"), True, False, ["late" + AWAY]),
+        (resp.AuthenticationError("WRONGPASS", "no"), True, False, ["WRONGPASS" + AWAY]),
+        (resp.TemporaryError("LOADING", "soon"), True, False, ["LOADING" + AWAY]),
+        (resp.NoPermission("NOPERM", "no"), False, False, ["it does not permit what we need"]),
+        (resp.ProtocolError("noise"), False, False, ["noise"]),
+        (resp.WritesRefused("OOM", "full"), False, True, ["it refuses to write: OOM"]),
+        (resp.ReadOnly("READONLY", "a replica"), False, True, ["it refuses to write: READONLY"]),
+        (resp.ServerError("ERR", "something"), False, False, ["ServerError"]),
+        (NoAnswer(), False, False, []),
+        (TooLate(1.0), False, False, []),
+        (Dropped(), False, False, []),
+    ],
+)
+async def test_what_goes_wrong_with_redis_is_said_and_no_fault_of_who_asked(
+    error: Exception,
+    away: bool,
+    refuses: bool,
+    said: list[str],
+    shared_at: SharedAt,
+    redis: Server,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shared = shared_at(redis, redisTimeout="5s")
+    failed: list[bool] = []
+
+    def job(trips: RoundTrips) -> bool:
+        raise error
+
+    assert await shared._run(job, lambda: failed.append(True)) is None
+    assert (shared.away, shared.refuses_writes, failed) == (away, refuses, [True])
+    assert [record.getMessage() for record in caplog.records] == [f"redisHost: {each}" for each in said]
+    if away:  # now nobody asks, and what was to be done is failed at once
+        assert await shared._run(job, lambda: failed.append(False)) is None
+        assert failed == [True, False]
+        await until(lambda: not shared.away, "an answer")
+    assert await shared.run(lambda trips: trips.ask("PING")) == b"PONG"
+
+
+async def test_who_gets_no_answer_in_time_goes_on_and_redis_counts_as_away(
+    shared_at: SharedAt, redis: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = shared_at(redis, redisTimeout="50ms")
+    go = threading.Event()
+    assert await shared.run(lambda trips: go.wait(30)) is None
+    assert shared.away
+    assert [record.getMessage() for record in caplog.records] == [f"redisHost: no answer within 0.05 s{AWAY}"]
+    go.set()
+    await until(lambda: not shared.away, "an answer")
+    await until(lambda: not shared._under_way, "the end of the job")
+
+
 async def test_each_reason_is_complained_of_now_and_then(
     shared_at: SharedAt, redis: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,3 +542,62 @@ async def test_a_ref_stays_a_minute_longer_than_anybody_may_use_it(
     shared_at: SharedAt, redis: Server, stale: int, ttl: int, life: float
 ) -> None:
     assert shared_at(redis, staleTTL=stale, cacheTTL=ttl).life == life
+
+
+def test_many_servers_are_asked_for_as_the_settings_name_them() -> None:
+    sentinels = {"redisSentinels": ["127.0.0.1:5001", "127.0.0.1:5002"], "redisSentinelMaster": "mine"}
+    watched = client_of(settings(**sentinels))
+    by_address = client_of(settings(redisURL="redis://pages:secret@redis.test:7001/4"))
+    cluster = client_of(settings(redisHost="redis.test", redisCluster=True))
+    assert watched is not None
+    assert by_address is not None
+    assert cluster is not None
+    assert "127.0.0.1:5001" in repr(watched)
+    where = by_address.endpoint
+    assert (where.host, where.port, where.db, where.username) == ("redis.test", 7001, 4, "pages")
+    assert (watched.clustered, by_address.clustered, cluster.clustered) == (False, False, True)
+
+
+def test_a_client_has_as_many_connections_as_the_settings_say_and_no_breaker_of_its_own() -> None:
+    client = client_of(settings(redisHost="redis.test", redisPoolSize=3, redisMaxConnections=7))
+    assert client is not None
+    stats = client.stats()
+    assert (stats.pool_size, stats.max_connections, stats.breaker) == (3, 7, "off")
+
+
+async def test_a_redis_that_is_away_is_knocked_at_after_longer_and_longer(
+    shared_at: SharedAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (cache._TOUCH_SECONDS, cache._COMPLAIN_SECONDS, cache._REFUSED_SEEN) == (30, 30, 30)
+    shared = shared_at(("127.0.0.1", free_port()), redisTimeout="5s")
+    slept: list[float] = []
+    original = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await original(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert await shared.locked(BLOG) is None
+    while len(slept) < 8:
+        await original(0.001)
+    assert slept[:8] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+    assert shared.away
+    await shared.aclose()
+
+
+async def test_a_turn_has_to_come_in_half_of_the_time_for_an_answer(
+    shared_at: SharedAt, redis: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = shared_at(redis, redisTimeout="8s")
+    asked: list[tuple[float, bool]] = []
+    turn = shared.turns.turn
+
+    def noted(patience: float, **more: Any) -> Any:
+        asked.append((patience, more["kept"]))
+        return turn(patience, **more)
+
+    monkeypatch.setattr(shared.turns, "turn", noted)
+    await shared.run(lambda trips: trips.ask("PING"))
+    await shared.look(BLOG, None, None)  # for nobody, it is not asked
+    assert asked == [(4.0, True), (4.0, False)]
