@@ -240,15 +240,16 @@ async def test_the_log_has_no_duration_of_what_was_ready_and_that_of_what_was_se
     with wired_lane() as (lane, pages, log):
         pages.with_basis = True
         client = Speaking(lane, wide=False)
-        client.get("/hit")
-        clock.now += 0.25
-        client.get("/hit")
+        for _ in range(4):
+            client.get("/hit")
+            clock.now += 0.25
         client.say(client.head("/stream?70000"))
         await rounds(20)
         clock.now += 4
         client.say(window_update(0, 10_000) + window_update(client.number, 10_000))
-        await until(lambda: len(log.lines) == 3)
-        assert [line["seconds"] for line in log.lines] == [0.0, 0.0, 4.0]
+        await until(lambda: len(log.lines) == 5)
+        assert [line["seconds"] for line in log.lines] == [0.0] * 4 + [4.0]
+        assert [line["nbytes"] for line in log.lines] == [8] * 4 + [70_000]
 
 
 @pytest.mark.parametrize(
@@ -356,6 +357,44 @@ async def test_a_body_has_thirty_seconds(clock: Clock, fields: tuple[tuple[str, 
         client.say(frame(frames.DATA, 0, 1, b"more"))
         await rounds(3)
         assert pages.asked == []
+
+
+async def test_a_form_that_did_not_come_in_time_is_not_read_any_more(clock: Clock) -> None:
+    with wired_lane() as (lane, pages, _):
+        client = Speaking(lane, wide=False)
+        client.say(settings([(frames.INITIAL_WINDOW_SIZE, 0)]))  # it does not take the answer
+        client.say(client.head("/miss", FORM, method="POST", ends=False) + frame(frames.DATA, 0, 1, b"a="))
+        assert client.read(client.check(clock.now + 30.1))[0] == "408"
+        client.say(frame(frames.DATA, END_STREAM, 1, b"b"))
+        await rounds(3)
+        assert pages.asked == []
+
+
+async def test_who_is_being_answered_may_send_as_slowly_as_it_likes(clock: Clock) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane)
+        client.say(client.head("/miss", ("content-length", "90000"), method="POST", ends=False))
+        await until(lambda: pages.asked)
+        assert client.check(clock.now + 500) == []
+
+
+@pytest.mark.parametrize("waits", [0, 500])
+async def test_an_answer_has_its_time_from_when_it_begins(clock: Clock, waits: int) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane, wide=False)
+        client.say(settings([(frames.INITIAL_WINDOW_SIZE, 0)]))
+        client.say(client.head("/miss"))
+        await until(lambda: pages.asked)
+        if waits:
+            clock.now += waits
+            assert client.check(clock.now) == []
+        pages.release.set()
+        await until(lambda: client.transport.written)
+        client.heard()
+        assert client.check(clock.now + 120) == []
+        assert stream_error(client.check(clock.now + 120.1), 1) is ErrorCode.CANCEL
 
 
 # The end.
@@ -475,6 +514,7 @@ async def test_what_is_prepared_is_made_once_for_all_connections_of_a_kind(secur
         times(Speaking(lane, secure=not secure))
         assert len(seen) == 1  # it was prepared, and is known there from the second time on
         assert lane.answered == 9
+        assert [len(lane.repeats.known(kind, None).http2) for kind in (True, False)] == [1, 1]
 
 
 async def test_who_is_sent_to_https_gets_nothing_that_is_ready_for_others() -> None:
@@ -484,6 +524,39 @@ async def test_who_is_sent_to_https_gets_nothing_that_is_ready_for_others() -> N
         assert len(seen) == 1
         times(Speaking(lane, secure=False))
         assert len(seen) == 4
+        assert [len(lane.repeats.known(kind, None).http2) for kind in (True, False)] == [1, 0]
+
+
+async def test_what_is_prepared_is_for_who_sends_cookies_as_well() -> None:
+    with wired_lane() as (lane, pages, _):
+        seen = prepared(pages)
+        client = Speaking(lane)
+        times(client, ("cookie", "a=b"))
+        times(client, ("cookie", "c=d"))
+        times(client)
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize("how", ["another fact", "another fact elsewhere", "not fresh any more"])
+async def test_what_a_prepared_answer_rests_on_is_looked_at(clock: Clock, how: str) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.with_basis = True
+        pages.fresh_until = clock.now + 10
+        client = Speaking(lane)
+        for _ in range(3):
+            client.get("/hit")
+        known = lane.repeats.known(True, None).http2
+        assert (len(pages.seen), len(known)) == (1, 1)
+        pages.with_basis = False
+        if how == "not fresh any more":
+            clock.now += 9.9
+            client.get("/hit")
+            assert len(pages.seen) == 1
+            clock.now += 0.2
+        else:
+            pages.facts.put(("site", "alice", "x" if how == "another fact" else "y"), object(), 0)
+        client.get("/hit")
+        assert (len(pages.seen), len(known)) == ((1, 1) if how == "another fact elsewhere" else (2, 0))
 
 
 async def test_what_a_cookie_opened_is_ready_for_that_cookie_alone() -> None:
