@@ -413,7 +413,7 @@ async def test_one_party_asks_four_questions_at_a_time_and_others_beside_it(name
     parties = [("alice", "one"), ("alice", "two"), ("", "one"), ("", "two")]
     asking = [asyncio.ensure_future(asked(number, *party)) for party in parties for number in range(6)]
     await until(lambda: len(set(names.asked)) == 12, "four of each party")
-    assert resolver._turns.busy == 12
+    assert [(name, turns.busy) for name, turns in resolver.queues.items()] == [("dns", 12)]
     await resolver.aclose()
     await asyncio.gather(*asking, return_exceptions=True)
 

@@ -397,6 +397,8 @@ async def test_only_what_is_definite_and_of_the_default_branch_is_settled_by_a_v
     for _ in range(3):
         world.registry.notice(lookup)
     assert len(world.registry._workers) == 1
+    await rounds()
+    assert [(name, turns.busy) for name, turns in world.registry.queues.items()] == [("domains", 1)]
     await world.quiet()
     await world.registry.aclose()
     world.registry.again(ALICE)
@@ -408,8 +410,10 @@ async def test_a_push_is_looked_at_though_what_is_known_is_fresh() -> None:
     world.site(HOST)
     await world.settled()
     assert world.sites.looked == []
+    settled = world.registry.report(*ALICE)
     world.registry.again(ALICE)
     await world.quiet()
+    assert world.registry.report(*ALICE) is not settled
     assert world.sites.looked == []
     world.registry.pushed(ALICE)
     await world.quiet()
@@ -432,6 +436,8 @@ async def test_a_purge_of_everything_settles_each_site_again_when_it_is_visited(
     await world.settled()
     world.registry.pushed(None)
     assert world.registry.report(*ALICE) is None
+    assert not world.registry._workers
+    assert not world.registry._forced
     world.registry.notice(world.sites.known[ALICE])
     await world.quiet()
     assert world.registry.report(*ALICE) is not None
