@@ -628,8 +628,10 @@ async def test_what_is_gone_is_looked_at_again_when_its_grace_ends(monkeypatch: 
 
     monkeypatch.setattr(loop, "call_later", call_later)
     await world.settled()
+    (first,) = world.registry._timers.values()
     world.now += 30
     await world.settled()
+    assert first.cancelled()
     assert later == pytest.approx([100.1, 70.1])
     assert len(world.registry._timers) == 1
     world.now += 270
