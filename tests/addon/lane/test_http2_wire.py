@@ -2,17 +2,22 @@
 # Copyright (C) 2026 the contributors
 """HTTP/2 of the lane without a socket: how long a turn is, who waits for how long, what is sent again and to whom."""
 
+import hashlib
+import hmac
+import json
 from typing import Any
 
 import hpack
 import pytest
 
+from addon.admin.webhook import Webhook
 from addon.lane import http2_answering
 from addon.lane.http2 import frames
 from addon.lane.http2.frames import END_HEADERS, END_STREAM, ErrorCode, frame, ping, rst_stream, settings, window_update
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
+from addon.settings.schema import Settings
 from addon.web.prepared_answers import Basis
 from tests.addon.lane.http2.talking import OPENING, Frame, connection_error, data_of, parsed, stream_error
 from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages
@@ -755,3 +760,82 @@ async def test_a_stream_that_fails_holds_nothing_of_others(clock: Clock) -> None
         answer = client.say(client.head("/fault"))
         assert client.read(answer)[0] == "500"
         assert lane.faults == 1
+
+
+async def test_what_is_taken_is_not_counted_any_more() -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+        client.say(client.head("/big"))
+        assert lane.untaken == len(BIG)
+        await until(lambda: not client.connection.busy)
+        assert (lane.untaken, client.connection._answering.ended) == (0, 1)
+
+
+@pytest.mark.parametrize("fields", [(FORM,), ()])
+async def test_of_a_body_that_is_too_large_no_more_is_allowed(fields: tuple[tuple[str, str], ...]) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane)
+        client.say(client.head("/miss", *fields, method="POST", ends=False))
+        answer = client.say(frame(frames.DATA, 0, 1, bytes(16 * KIB)) * 5)
+        assert [each.stream for each in answer if each.kind == frames.WINDOW_UPDATE] == [0, 1, 0]
+        client.say(frame(frames.DATA, END_STREAM, 1, b"x"))
+        pages.release.set()
+        assert client.read(await client.ended([])) == ("200", b"POST /miss")
+        assert pages.forms == [None]
+
+
+async def test_without_a_log_all_is_answered() -> None:
+    with wired_lane(maxHeadSize=1024) as (lane, pages, log):
+        lane.log = None
+        pages.with_basis = True
+        client = Speaking(lane)
+        for _ in range(3):
+            assert client.get("/hit")[0] == "200"
+        assert (await client.got("/miss"))[0] == "200"
+        assert (await client.got("/stream?1000"))[0] == "200"
+        assert client.get("/hit", ("x", "y" * 3_000))[0] == "431"
+        assert stream_error(client.say(client.head("/cut?1000")) + await _later(client), client.number) is not None
+        client.say(client.head("/never"))
+        client.say(rst_stream(client.number, 8))
+        assert client.get("/hit")[0] == "200"
+        assert log.lines == []
+
+
+async def _later(client: Speaking) -> list[Frame]:
+    await rounds(20)
+    return client.heard()
+
+
+async def test_a_webhook_reads_what_comes_and_is_told_the_end() -> None:
+    settings_of_it = Settings.from_mapping(
+        {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "webhookSecret": "s" * 32},
+        environ={"HOME": "/nowhere"},
+    )
+    purged: list[Any] = []
+
+    async def purge(key: Any) -> None:
+        purged.append(key)
+
+    body = json.dumps({"repository": {"full_name": "Alice/Blog"}}).encode()
+    signature = hmac.new(b"s" * 32, body, hashlib.sha256).hexdigest()
+    fields = (("x-forgejo-signature", signature), ("x-forgejo-event", "push"))
+    with wired_lane() as (lane, _, _):
+        lane.webhook = hook = Webhook(settings_of_it, purge)
+        client = Speaking(lane)
+        path = settings_of_it.webhook_path
+        said = client.head(path, *fields, method="POST", host="pages.test", ends=False)
+        answer = client.say(said + frame(frames.DATA, 0, 1, body[:10]) + frame(frames.DATA, 0, 1, body[10:]))
+        await rounds(5)
+        assert purged == []
+        answer += client.say(frame(frames.DATA, END_STREAM, 1))
+        assert client.read(await client.ended(answer))[0] == "202"
+        await until(lambda: purged == [("alice", "blog")])
+        for fields_of, status in ((fields[:1], "4"), ((), "4")):
+            said = client.head(path, *fields_of, method="POST", host="pages.test")
+            assert client.read(await client.ended(client.say(said)))[0].startswith(status)
+        client.say(client.head(path, *fields, method="POST", host="pages.test", ends=False))
+        await until(lambda: len(hook._reading) == 1)
+        client.say(rst_stream(client.number, 8))
+        await until(lambda: len(hook._reading) == 0)
+        assert purged == [("alice", "blog")]
