@@ -13,6 +13,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Union, get_args, get_origin
 
 import pytest
@@ -22,6 +23,7 @@ from resp.commands import Commands, Composed
 from resp.queued import Queued
 from resp.replies import parse_info
 from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 ANY = object()
 """Expected: whatever the annotation allows."""
@@ -728,6 +730,16 @@ def test_scores_come_as_the_caller_wants_them(client: Any) -> None:
     assert [score for _, score in client.zrange("z", 0, -1, withscores=True, score_cast_func=str)] == ["1.0", "2.5"]
     assert [score for _, score in client.zscan_iter("z", score_cast_func=int)] == [1, 2]
     assert [score for _, score in client.zrevrange("z", 0, -1, True, round)] == [2, 1]
+
+
+def test_who_waits_for_a_value_gets_it_and_has_time_beyond_that_of_other_calls(valkey: Server) -> None:
+    with Client(valkey.host, valkey.port, timeout=0.2) as client, ThreadPoolExecutor() as threads:
+        assert client.blpop("jobs", 0.5) is None
+        taken = threads.submit(client.blmove, "jobs", "done", 10)
+        wait_until(lambda: valkey.info("blocked_clients") == 1)
+        client.rpush("jobs", "first")
+        assert taken.result() == b"first"
+        assert client.lrange("done", 0, -1) == [b"first"]
 
 
 def test_all_of_a_collection_comes_by_iterators(client: Any) -> None:

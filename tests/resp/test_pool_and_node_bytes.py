@@ -449,6 +449,55 @@ def test_a_reply_that_cannot_be_trusted_is_asked_for_again_once_if_that_was_a_re
         assert node.stats().retried == (1 if again else 0)
 
 
+@pytest.mark.parametrize(("command", "again"), [("GET", True), ("SET", False)])
+def test_a_pipeline_is_sent_again_if_all_of_it_reads(wires: Wires, command: str, again: bool) -> None:
+    node = node_of(wires)
+    cut(warmed(wires, node))
+    batch = Batch()
+    batch.add(("GET", "a"))
+    batch.add((command, "b"))
+    wires.says = [b"+a\r\n+b\r\n"]
+    if again:
+        assert node.exchange(batch, FAR) == [b"a", b"b"]
+    else:
+        with pytest.raises(ConnectionLost):
+            node.exchange(batch, FAR)
+    assert len(wires.peers) == (2 if again else 1)
+
+
+def test_a_pipeline_has_the_time_that_it_is_given(wires: Wires) -> None:
+    node = node_of(wires)
+    batch = Batch()
+    batch.add(("GET", "a"))
+    wires.says = [b"+a\r\n"]
+    assert node.exchange(batch, None) == [b"a"]
+    with pytest.raises(Timeout):
+        node.exchange(batch, 0.02)
+    wires.says = [b"+a\r\n"]
+    assert node.send([b"*1\r\n$4\r\nPING\r\n"], None) == [b"a"]
+    cut(wires.peers[-1])
+    with pytest.raises(ConnectionLost):
+        node.send([b"*1\r\n$4\r\nPING\r\n"], None)
+
+
+@pytest.mark.parametrize("calm", [True, False])
+def test_what_is_sent_again_goes_over_a_new_connection_though_others_are_idle(wires: Wires, calm: bool) -> None:
+    node = node_of(wires)
+    other = taken(node.pool)
+    warmed(wires, node).send(b":1\r\n:2\r\n")
+    [used] = node.pool._idle
+    node.pool._idle.clear()
+    node.pool.release(other)
+    node.pool._idle.append(used)
+    for idle in (other, used):
+        idle.fresh_until = time.monotonic() + FAR
+    if not calm:
+        node.breaker.failure()
+    wires.says = [b"+again\r\n"]
+    assert node.call(("GET", "k"), FAR) == b"again"
+    assert (len(wires.peers), node.breaker.calm) == (3, True)
+
+
 def test_a_read_is_sent_again_once_and_not_twice(wires: Wires) -> None:
     node = node_of(wires)
     cut(warmed(wires, node))
@@ -607,6 +656,15 @@ def test_a_connection_whose_state_was_changed_is_not_given_to_anybody_else(wires
     held.release(True)
     assert (held.open, node.stats()[:2]) == (False, (0, 0))
     held.release()
+    held.discard()
+
+
+def test_watching_is_asked_for_again_where_the_connection_was_dead(wires: Wires) -> None:
+    node = node_of(wires)
+    cut(warmed(wires, node))
+    wires.says = [b"+OK\r\n"]
+    held, replies = node.hold(("WATCH", "k"), None)
+    assert (replies, held.open, len(wires.peers)) == ([b"OK"], True, 2)
     held.discard()
 
 

@@ -237,6 +237,21 @@ def test_a_refusal_is_unsupported_until_it_is_asked_again(
     assert caplog.text.count("does not support CLIENT TRACKING") == 1
 
 
+def test_a_server_that_refuses_is_asked_again_seldom(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    tracking = Tracking(Place(b"-ERR unknown\r\n"), heard.invalidated, retry_unsupported=100.0)
+
+    def paused(run: Any, seconds: float) -> None:
+        pauses.append(seconds)
+        run.closing = True
+
+    monkeypatch.setattr(tracking, "_pause", paused)
+    tracking.start()
+    wait_until(lambda: pauses)
+    assert 80 <= pauses[0] <= 100
+    tracking.close()
+
+
 @pytest.mark.parametrize("reply", [b"-LOADING the dataset\r\n", b"-NOAUTH first\r\n", b"-WRONGPASS no\r\n"])
 def test_trouble_that_passes_is_no_refusal(track: Callable[..., Tracking], heard: Heard, reply: bytes) -> None:
     place = Place(reply)
