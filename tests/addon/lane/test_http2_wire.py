@@ -21,7 +21,8 @@ from addon.settings.schema import Settings
 from addon.web.prepared_answers import Basis
 from tests.addon.lane.http2.talking import OPENING, Frame, connection_error, data_of, parsed, stream_error
 from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages
-from tests.addon.lane.wire import PEER, Clock, WireTransport, clock, wired_lane
+from tests.addon.lane.wire import PEER, WireTransport, clock, slow_pages, wired_lane
+from tests.clock import Clock
 from tests.waiting import rounds, until
 
 __all__ = ["clock"]
@@ -121,14 +122,8 @@ async def test_a_turn_is_about_a_hundred_answers_written_by_sixteen() -> None:
 
 async def test_a_turn_is_two_milliseconds(clock: Clock) -> None:
     with wired_lane() as (lane, pages, _):
-        made = pages._made
         for milliseconds, first in ((0.9, 3), (1.1, 2), (2.1, 1)):
-
-            def slow(request: Request, milliseconds: float = milliseconds) -> Answer:
-                clock.now += milliseconds / 1000
-                return made(request)
-
-            pages._made = slow  # type: ignore[method-assign]
+            slow_pages(pages, clock, milliseconds)
             client = Speaking(lane)
             before = lane.answered
             client.transport.receive(b"".join(client.head("/hit") for _ in range(8)))
