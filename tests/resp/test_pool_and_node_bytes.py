@@ -621,6 +621,9 @@ def test_what_a_reply_says_of_its_connection_is_heeded(wires: Wires, reply: byte
     node = node_of(wires)
     wires.says = [b""]
     other = taken(node.pool)
+    made: list[Connection] = []
+    factory = node.pool._factory
+    node.pool._factory = lambda endpoint: made.append(factory(endpoint)) or made[-1]  # type: ignore[func-returns-value]  # for its effect
     if how == "warm call":
         warmed(wires, node).send(reply)
         unlooked(node)
@@ -634,6 +637,7 @@ def test_what_a_reply_says_of_its_connection_is_heeded(wires: Wires, reply: byte
             batch.add(("SET", "k", "v"))
             node.exchange(batch, FAR)
     stays = reply.startswith((b"+", b"-ERR"))
+    assert [connection.closed for connection in made] == [not stays]
     assert node.stats().idle == (1 if stays else 0)
     assert (other.expires == 0.0) is reply.startswith(b"-READONLY")
 
@@ -744,6 +748,37 @@ def test_without_a_breaker_every_call_is_tried(wires: Wires) -> None:
         with pytest.raises(ConnectionLost):
             node.call(("GET", "k"), FAR)
     assert (node.breaker.before(), node.breaker.calm, node.breaker.state) == (False, True, "closed")
+
+
+def test_a_half_exchange_that_is_refused_or_interrupted_leaves_the_probe_to_who_has_it(wires: Wires) -> None:
+    now = [0.0]
+    breaker = Breaker(1, 10.0, 10.0, clock=lambda: now[0])
+    node = node_of(wires, 0, breaker)
+    breaker.failure()
+    now[0] = 11.0
+    assert breaker.before() is True
+    refused = HalfExchange(node, [b"PING\r\n"], None, reads=True)
+    refused.begin()
+    assert isinstance(refused.finish(), BreakerOpen)
+    assert breaker.state == "half-open"
+    now[0] = 50.0
+    wires.failures = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        HalfExchange(node, [b"PING\r\n"], None, reads=True).begin()
+    assert breaker.state == "open"
+
+
+def test_a_held_connection_has_the_time_that_it_is_given_and_a_closed_node_none(wires: Wires) -> None:
+    node = node_of(wires)
+    wires.says = [b"+OK\r\n"]
+    held, _ = node.hold(("WATCH", "k"), FAR)
+    wires.peers[0].send(b"+one\r\n")
+    assert held.exchange([b"PING\r\n"], None) == [b"one"]
+    with pytest.raises(Timeout):
+        held.exchange([b"PING\r\n"], 0.02)
+    node.close()
+    with pytest.raises(ClientClosed):
+        node.call(("PING",), FAR)
 
 
 def test_a_call_gives_its_deadline_to_the_connection_that_it_makes(wires: Wires) -> None:
