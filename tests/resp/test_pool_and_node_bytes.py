@@ -659,6 +659,15 @@ def test_a_connection_whose_state_was_changed_is_not_given_to_anybody_else(wires
     held.discard()
 
 
+def test_watching_is_asked_for_again_where_the_connection_was_dead(wires: Wires) -> None:
+    node = node_of(wires)
+    cut(warmed(wires, node))
+    wires.says = [b"+OK\r\n"]
+    held, replies = node.hold(("WATCH", "k"), None)
+    assert (replies, held.open, len(wires.peers)) == ([b"OK"], True, 2)
+    held.discard()
+
+
 def test_a_held_connection_is_given_back_closed_or_lost(wires: Wires) -> None:
     node = node_of(wires)
     wires.says = [b"+OK\r\n"]

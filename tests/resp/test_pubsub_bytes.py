@@ -106,7 +106,7 @@ def test_it_says_of_itself_what_it_wants_and_how_that_goes(make: Make) -> None:
     assert pubsub.channels == {b"a", b"b"}
     assert (pubsub.patterns, pubsub.shard_channels) == (frozenset({b"c*"}), frozenset({b"d"}))
     pubsub.close()
-    assert repr(pubsub) == "<PubSub closed, 4 subscriptions>"
+    assert repr(pubsub) == "<PubSub closed, 0 subscriptions>"
 
 
 def test_what_is_not_said_is_as_the_guide_has_it(make: Make) -> None:

@@ -260,6 +260,19 @@ def test_a_lock_is_taken_by_a_value_that_lives_as_long_as_it_may(options: dict[s
     assert repr(lock) == "<Lock 'l', held here>"
 
 
+def test_what_of_a_lock_is_not_said_is_as_the_guide_has_it() -> None:
+    lock = Lock(Answering(b"OK", b"me"), "l")
+    assert (lock.timeout, lock.sleep, lock.blocking, lock.blocking_timeout) == (None, 0.1, True, None)
+    assert lock.raise_on_release_error is True
+    lock.acquire(token="me")
+    seen: list[str] = []
+    thread = threading.Thread(target=lambda: seen.append(repr(lock)))
+    thread.start()
+    thread.join()
+    assert seen == ["<Lock 'l', not held here>"]
+    assert lock not in {Lock(Answering(), "l")}, "two locks are two, whatever they are called"
+
+
 def test_tokens_are_random_and_long_enough() -> None:
     client = Answering(b"OK", b"OK")
     for _ in range(2):

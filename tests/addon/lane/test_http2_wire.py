@@ -2,21 +2,27 @@
 # Copyright (C) 2026 the contributors
 """HTTP/2 of the lane without a socket: how long a turn is, who waits for how long, what is sent again and to whom."""
 
+import hashlib
+import hmac
+import json
 from typing import Any
 
 import hpack
 import pytest
 
+from addon.admin.webhook import Webhook
 from addon.lane import http2_answering
 from addon.lane.http2 import frames
 from addon.lane.http2.frames import END_HEADERS, END_STREAM, ErrorCode, frame, ping, rst_stream, settings, window_update
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
+from addon.settings.schema import Settings
 from addon.web.prepared_answers import Basis
 from tests.addon.lane.http2.talking import OPENING, Frame, connection_error, data_of, parsed, stream_error
 from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages
-from tests.addon.lane.wire import PEER, Clock, WireTransport, clock, wired_lane
+from tests.addon.lane.wire import PEER, WireTransport, clock, slow_pages, wired_lane
+from tests.clock import Clock
 from tests.waiting import rounds, until
 
 __all__ = ["clock"]
@@ -116,14 +122,8 @@ async def test_a_turn_is_about_a_hundred_answers_written_by_sixteen() -> None:
 
 async def test_a_turn_is_two_milliseconds(clock: Clock) -> None:
     with wired_lane() as (lane, pages, _):
-        made = pages._made
         for milliseconds, first in ((0.9, 3), (1.1, 2), (2.1, 1)):
-
-            def slow(request: Request, milliseconds: float = milliseconds) -> Answer:
-                clock.now += milliseconds / 1000
-                return made(request)
-
-            pages._made = slow  # type: ignore[method-assign]
+            slow_pages(pages, clock, milliseconds)
             client = Speaking(lane)
             before = lane.answered
             client.transport.receive(b"".join(client.head("/hit") for _ in range(8)))
@@ -755,3 +755,151 @@ async def test_a_stream_that_fails_holds_nothing_of_others(clock: Clock) -> None
         answer = client.say(client.head("/fault"))
         assert client.read(answer)[0] == "500"
         assert lane.faults == 1
+
+
+async def test_what_is_taken_is_not_counted_any_more() -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+        client.say(client.head("/big"))
+        assert lane.untaken == len(BIG)
+        await until(lambda: not client.connection.busy)
+        assert (lane.untaken, client.connection._answering.ended) == (0, 1)
+
+
+@pytest.mark.parametrize("fields", [(FORM,), ()])
+async def test_of_a_body_that_is_too_large_no_more_is_allowed(fields: tuple[tuple[str, str], ...]) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane)
+        client.say(client.head("/miss", *fields, method="POST", ends=False))
+        answer = client.say(frame(frames.DATA, 0, 1, bytes(16 * KIB)) * 5)
+        assert [each.stream for each in answer if each.kind == frames.WINDOW_UPDATE] == [0, 1, 0]
+        client.say(frame(frames.DATA, END_STREAM, 1, b"x"))
+        pages.release.set()
+        assert client.read(await client.ended([])) == ("200", b"POST /miss")
+        assert pages.forms == [None]
+
+
+async def test_without_a_log_all_is_answered() -> None:
+    with wired_lane(maxHeadSize=1024) as (lane, pages, log):
+        lane.log = None
+        pages.with_basis = True
+        client = Speaking(lane)
+        for _ in range(3):
+            assert client.get("/hit")[0] == "200"
+        assert (await client.got("/miss"))[0] == "200"
+        assert (await client.got("/stream?1000"))[0] == "200"
+        assert client.get("/hit", ("x", "y" * 3_000))[0] == "431"
+        assert stream_error(client.say(client.head("/cut?1000")) + await _later(client), client.number) is not None
+        client.say(client.head("/never"))
+        client.say(rst_stream(client.number, 8))
+        assert client.get("/hit")[0] == "200"
+        assert log.lines == []
+
+
+async def _later(client: Speaking) -> list[Frame]:
+    await rounds(20)
+    return client.heard()
+
+
+async def test_a_webhook_reads_what_comes_and_is_told_the_end() -> None:
+    settings_of_it = Settings.from_mapping(
+        {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "webhookSecret": "s" * 32},
+        environ={"HOME": "/nowhere"},
+    )
+    purged: list[Any] = []
+
+    async def purge(key: Any) -> None:
+        purged.append(key)
+
+    body = json.dumps({"repository": {"full_name": "Alice/Blog"}}).encode()
+    signature = hmac.new(b"s" * 32, body, hashlib.sha256).hexdigest()
+    fields = (("x-forgejo-signature", signature), ("x-forgejo-event", "push"))
+    with wired_lane() as (lane, _, _):
+        lane.webhook = hook = Webhook(settings_of_it, purge)
+        client = Speaking(lane)
+        path = settings_of_it.webhook_path
+        said = client.head(path, *fields, method="POST", host="pages.test", ends=False)
+        answer = client.say(said + frame(frames.DATA, 0, 1, body[:10]) + frame(frames.DATA, 0, 1, body[10:]))
+        await rounds(5)
+        assert purged == []
+        answer += client.say(frame(frames.DATA, END_STREAM, 1))
+        assert client.read(await client.ended(answer))[0] == "202"
+        await until(lambda: purged == [("alice", "blog")])
+        for fields_of, status in ((fields[:1], "4"), ((), "4")):
+            said = client.head(path, *fields_of, method="POST", host="pages.test")
+            assert client.read(await client.ended(client.say(said)))[0].startswith(status)
+        client.say(client.head(path, *fields, method="POST", host="pages.test", ends=False))
+        await until(lambda: len(hook._reading) == 1)
+        client.say(rst_stream(client.number, 8))
+        await until(lambda: len(hook._reading) == 0)
+        assert purged == [("alice", "blog")]
+
+
+async def test_an_answer_that_ends_between_two_looks_begins_the_silence(clock: Clock) -> None:
+    with wired_lane(idleTimeout="70s") as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane)
+        client.say(client.head("/miss"))
+        await until(lambda: pages.asked)
+        client.check(clock.now)
+        clock.now += 60
+        pages.release.set()
+        await client.ended([])
+        assert client.check(clock.now) == []
+        assert client.check(clock.now + 70) == []
+        assert client.check(clock.now + 70.1) != []
+
+
+@pytest.mark.parametrize(("sizes", "waits"), [((524_288, 524_287), False), ((524_288, 524_288), True)])
+async def test_while_all_leave_too_much_a_client_may_leave_a_mib(sizes: tuple[int, int], waits: bool) -> None:
+    with wired_lane() as (lane, pages, _):
+        lane.most_untaken = 1
+        bodies = {f"/{number}": BIG[number : number + size] for number, size in enumerate((*sizes, 100_000))}
+
+        def recall(request: Request) -> Answer:
+            return Answer(200, [], bodies[request.path])
+
+        pages.recall = recall  # type: ignore[method-assign]
+        client = Speaking(lane, wide=False)
+        for path in bodies:
+            client.say(client.head(path))
+        streams = client.connection._protocol.streams
+        assert [streams[number].responding for number in (1, 3, 5)] == [True, True, not waits]
+        client.say(client.head("/0") + client.head("/1"))  # what is held already costs nothing more
+        assert [streams[number].responding for number in (7, 9)] == [True, True]
+        client.connection.connection_lost(None)
+        await rounds(3)
+        assert lane.untaken == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "reset"),
+    [
+        ("/late", "502", b"late", None),
+        ("/stream?0", "200", b"", None),
+        ("/stream?5", "200", BIG[:5], None),
+        ("/unknown", "200", BIG[:200_000], None),
+        ("/unknown?cut", "200", BIG[:100_000], ErrorCode.INTERNAL_ERROR),
+        ("/short?10", "200", BIG[:9], ErrorCode.INTERNAL_ERROR),
+        ("/long?10", "200", b"", ErrorCode.INTERNAL_ERROR),
+        ("/miss-fault", "500", None, None),
+        ("/bad-header", "500", None, None),
+    ],
+)
+async def test_a_stream_is_sent_as_it_comes_and_its_end_is_what_was_said(
+    path: str, status: str, body: bytes | None, reset: ErrorCode | None
+) -> None:
+    with wired_lane() as (lane, pages, log):
+        client = Speaking(lane)
+        answer = client.say(client.head(path))
+        await until(lambda: log.lines)
+        answer += client.heard()
+        found = client.read(answer)
+        assert found[0] == status
+        assert body is None or found[1] == body
+        assert stream_error(answer, 1) is reset
+        assert any(each.flags & END_STREAM for each in answer if each.kind != frames.SETTINGS) is (reset is None)
+        assert pages.open_streams == 0
+        assert (lane.answered, log.lines[0]["status"]) == (1, 500 if reset is not None else int(status))
+        assert not client.connection.busy
