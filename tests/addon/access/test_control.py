@@ -883,6 +883,7 @@ async def test_what_runs_is_ended_with_it(executor: Executor) -> None:
     ]
     await rounds(3)
     assert len(access._running) == 3
+    assert [(name, turns.busy, turns.waiting) for name, turns in access.queues.items()] == [("passwords", 1, 2)]
     await access.aclose()
     go.set()
     done, waiting = await asyncio.wait(tasks, timeout=30)
