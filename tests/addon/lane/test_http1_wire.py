@@ -15,7 +15,8 @@ from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
 from tests.addon.lane.lane_running import BIG, FORGEJO, LAST, Pages, answers, get
-from tests.addon.lane.wire import PEER, Clock, WireTransport, clock, wired_lane
+from tests.addon.lane.wire import PEER, WireTransport, clock, slow_pages, wired_lane
+from tests.clock import Clock
 from tests.waiting import rounds, until
 
 __all__ = ["clock"]
@@ -109,14 +110,8 @@ async def test_the_bodies_of_ready_answers_count_as_others_do() -> None:
 
 async def test_a_turn_is_two_milliseconds(clock: Clock) -> None:
     with wired_lane() as (lane, pages, _):
-        made = pages._made
         for milliseconds, first in ((0.9, 3), (1.1, 2), (2.1, 1)):
-
-            def slow(request: Request, milliseconds: float = milliseconds) -> Answer:
-                clock.now += milliseconds / 1000
-                return made(request)
-
-            pages._made = slow  # type: ignore[method-assign]
+            slow_pages(pages, clock, milliseconds)
             transport, connection = connected(lane)
             before = lane.answered
             transport.receive(get("/hit") * 8)

@@ -285,6 +285,26 @@ async def test_what_a_commit_is_is_kept_where_every_proxy_would_say_the_same(
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
+class Jobs:
+    """Jobs that are asked of Redis, and go on when `go` is set. under_way: on whose account those that began are."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.under_way: list[str] = []
+        self.go = threading.Event()
+        self._shared = shared
+
+    def ask(self, owner: str, visitor: str, number: int = 1) -> list[asyncio.Task[bool | None]]:
+        return [asyncio.create_task(self._asked(owner, visitor)) for _ in range(number)]
+
+    async def _asked(self, owner: str, visitor: str) -> bool | None:
+        def job(trips: RoundTrips) -> bool:
+            self.under_way.append(visitor or owner)
+            return self.go.wait(60)
+
+        with on_account(owner=owner, visitor=visitor):
+            return await self._shared.run(job)
+
+
 @pytest.mark.parametrize(
     ("connections", "at_once", "of_one"), [(1, 1, 1), (3, 3, 3), (4, 4, 3), (8, 8, 6), (40, 16, 12)]
 )
@@ -292,23 +312,14 @@ async def test_as_many_ask_redis_at_once_as_there_are_connections_and_one_visito
     shared_at: SharedAt, redis: Server, connections: int, at_once: int, of_one: int
 ) -> None:
     shared = shared_at(redis, redisTimeout="60s", redisMaxConnections=connections)
-    under_way: list[str] = []
-    go = threading.Event()
-
-    def job(visitor: str, trips: RoundTrips) -> bool:
-        under_way.append(visitor)
-        return go.wait(60)
-
-    async def asked(visitor: str) -> bool | None:
-        with on_account(owner="alice", visitor=visitor):
-            return await shared.run(partial(job, visitor))
-
-    jobs = [asyncio.ensure_future(asked("one")) for _ in range(20)]
-    await until(lambda: len(under_way) >= of_one and shared.turns.waiting == 20 - of_one, "those of one visitor")
-    jobs += [asyncio.ensure_future(asked(str(number))) for number in range(20)]
-    await until(lambda: len(under_way) >= at_once and shared.turns.waiting == 40 - at_once, "as many as there may be")
-    assert (len(under_way), under_way.count("one")) == (at_once, of_one)
-    go.set()
+    held = Jobs(shared)
+    jobs = held.ask("alice", "one", 20)
+    await until(lambda: len(held.under_way) >= of_one and shared.turns.waiting == 20 - of_one, "one visitor's")
+    for number in range(20):
+        jobs += held.ask("alice", str(number))
+    await until(lambda: len(held.under_way) >= at_once and shared.turns.waiting == 40 - at_once, "all there may be")
+    assert (len(held.under_way), held.under_way.count("one")) == (at_once, of_one)
+    held.go.set()
     assert await asyncio.gather(*jobs) == [True] * 40
 
 
@@ -320,22 +331,12 @@ async def test_questions_are_taken_to_be_quick_until_they_were_measured(shared_a
 
 async def test_what_an_owner_causes_and_no_visitor_asked_for_is_that_owners(shared_at: SharedAt, redis: Server) -> None:
     shared = shared_at(redis, redisTimeout="60s", redisMaxConnections=4)
-    under_way: list[str] = []
-    go = threading.Event()
-
-    def job(owner: str, trips: RoundTrips) -> bool:
-        under_way.append(owner)
-        return go.wait(60)
-
-    async def asked(owner: str) -> bool | None:
-        with on_account(owner=owner, visitor=""):
-            return await shared.run(partial(job, owner))
-
-    jobs = [asyncio.ensure_future(asked("alice")) for _ in range(8)]
-    await until(lambda: len(under_way) == 3, "those of one owner")
-    jobs.append(asyncio.ensure_future(asked("bob")))
-    await until(lambda: under_way[3:] == ["bob"], "that of another")
-    go.set()
+    held = Jobs(shared)
+    jobs = held.ask("alice", "", 8)
+    await until(lambda: len(held.under_way) == 3, "those of one owner")
+    jobs += held.ask("bob", "")
+    await until(lambda: held.under_way[3:] == ["bob"], "that of another")
+    held.go.set()
     await asyncio.gather(*jobs)
 
 
