@@ -30,7 +30,7 @@ from resp import (
 )
 from resp.errors import Desynchronised
 from resp.node import Exchange as HalfExchange
-from resp.node import NoBreaker, Node
+from resp.node import NoBreaker, Node, _left
 from resp.source import Batch
 from tests.resp.scripted import Exchange
 from tests.waiting import wait_until
@@ -254,6 +254,54 @@ def test_a_fresh_one_is_new_even_if_others_are_idle_and_takes_the_place_of_the_o
     assert pool.stats()[:2] == (1, 1)
     pool.release(fourth)
     assert taken(pool) is fourth
+
+
+def test_a_fresh_one_leaves_the_idle_ones_alone_while_there_is_room() -> None:
+    pool = pool_of(Wires(), max_connections=2)
+    first = taken(pool)
+    pool.release(first)
+    second = taken(pool, fresh=True)
+    assert second is not first
+    assert (first.closed, pool.stats()[:2]) == (False, (1, 1))
+
+
+@pytest.mark.parametrize(("fresh", "dead", "same"), [(False, False, True), (True, False, False), (False, True, False)])
+def test_what_is_handed_to_who_waits_is_replaced_if_it_is_not_what_he_wants(
+    fresh: bool, dead: bool, same: bool
+) -> None:
+    wires = Wires()
+    pool = pool_of(wires, max_connections=1)
+    only = taken(pool)
+    if dead:
+        wires.peers[0].sock.close()
+    got: list[Connection] = []
+    thread = threading.Thread(target=lambda: got.append(taken(pool, fresh=fresh)))
+    thread.start()
+    wait_until(lambda: pool.stats().waiting == 1)
+    pool.release(only)
+    thread.join(30)
+    assert (got[0] is only, only.closed, got[0].closed) == (same, not same, False)
+    assert (pool.stats().replaced, pool.stats().in_use) == (int(not same), 1)
+
+
+def test_who_waits_in_vain_looks_for_himself_now_and_then_and_not_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = pool_of(Wires(), max_connections=1, wait_timeout=0.05)
+    used = taken(pool)
+    looks: list[int] = []
+    serve = pool._serve
+
+    def counted() -> None:
+        looks.append(1)
+        serve()
+
+    monkeypatch.setattr(pool, "_serve", counted)
+    with pytest.raises(PoolExhausted):
+        taken(pool)
+    assert 1 <= len(looks) <= 5
+    assert pool.stats().waiting == 0
+    pool.release(used)
 
 
 def test_who_comes_while_others_wait_waits_behind_them() -> None:
@@ -539,6 +587,23 @@ def test_what_was_certainly_not_executed_is_tried_again_as_often_as_is_allowed(
     served.join(30)
     assert node.stats().retried == retried
     assert len(wires.peers) == 1
+
+
+def test_attempts_have_their_pauses_between_them(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("resp.node._time.sleep", slept.append)
+    node = node_of(wires, Retry(2, first=1.0, factor=3.0, most=10.0, jitter=0.0))
+    wires.failures = [ConnectionLost("one"), ConnectionLost("two")]
+    wires.says = [b"+OK\r\n"]
+    assert node.call(("SET", "k", "v"), None) == b"OK"
+    assert slept == [1.0, 3.0]
+
+
+def test_an_attempt_has_what_is_left_of_the_time_and_never_nothing() -> None:
+    now = time.monotonic()
+    assert _left(now, None) is None
+    assert _left(now - 100, 1.0) == 0.001
+    assert 50 < (_left(now, 60.0) or 0.0) <= 60
 
 
 def test_a_connection_that_cannot_be_made_is_tried_again_within_the_deadline(wires: Wires) -> None:
