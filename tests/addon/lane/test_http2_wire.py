@@ -834,3 +834,72 @@ async def test_a_webhook_reads_what_comes_and_is_told_the_end() -> None:
         client.say(rst_stream(client.number, 8))
         await until(lambda: len(hook._reading) == 0)
         assert purged == [("alice", "blog")]
+
+
+async def test_an_answer_that_ends_between_two_looks_begins_the_silence(clock: Clock) -> None:
+    with wired_lane(idleTimeout="70s") as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane)
+        client.say(client.head("/miss"))
+        await until(lambda: pages.asked)
+        client.check(clock.now)
+        clock.now += 60
+        pages.release.set()
+        await client.ended([])
+        assert client.check(clock.now) == []
+        assert client.check(clock.now + 70) == []
+        assert client.check(clock.now + 70.1) != []
+
+
+@pytest.mark.parametrize(("sizes", "waits"), [((524_288, 524_287), False), ((524_288, 524_288), True)])
+async def test_while_all_leave_too_much_a_client_may_leave_a_mib(sizes: tuple[int, int], waits: bool) -> None:
+    with wired_lane() as (lane, pages, _):
+        lane.most_untaken = 1
+        bodies = {f"/{number}": BIG[number : number + size] for number, size in enumerate((*sizes, 100_000))}
+
+        def recall(request: Request) -> Answer:
+            return Answer(200, [], bodies[request.path])
+
+        pages.recall = recall  # type: ignore[method-assign]
+        client = Speaking(lane, wide=False)
+        for path in bodies:
+            client.say(client.head(path))
+        streams = client.connection._protocol.streams
+        assert [streams[number].responding for number in (1, 3, 5)] == [True, True, not waits]
+        client.say(client.head("/0") + client.head("/1"))  # what is held already costs nothing more
+        assert [streams[number].responding for number in (7, 9)] == [True, True]
+        client.connection.connection_lost(None)
+        await rounds(3)
+        assert lane.untaken == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "reset"),
+    [
+        ("/late", "502", b"late", None),
+        ("/stream?0", "200", b"", None),
+        ("/stream?5", "200", BIG[:5], None),
+        ("/unknown", "200", BIG[:200_000], None),
+        ("/unknown?cut", "200", BIG[:100_000], ErrorCode.INTERNAL_ERROR),
+        ("/short?10", "200", BIG[:9], ErrorCode.INTERNAL_ERROR),
+        ("/long?10", "200", b"", ErrorCode.INTERNAL_ERROR),
+        ("/miss-fault", "500", None, None),
+        ("/bad-header", "500", None, None),
+    ],
+)
+async def test_a_stream_is_sent_as_it_comes_and_its_end_is_what_was_said(
+    path: str, status: str, body: bytes | None, reset: ErrorCode | None
+) -> None:
+    with wired_lane() as (lane, pages, log):
+        client = Speaking(lane)
+        answer = client.say(client.head(path))
+        await until(lambda: log.lines)
+        answer += client.heard()
+        found = client.read(answer)
+        assert found[0] == status
+        assert body is None or found[1] == body
+        assert stream_error(answer, 1) is reset
+        assert any(each.flags & END_STREAM for each in answer if each.kind != frames.SETTINGS) is (reset is None)
+        assert pages.open_streams == 0
+        assert (lane.answered, log.lines[0]["status"]) == (1, 500 if reset is not None else int(status))
+        assert not client.connection.busy
