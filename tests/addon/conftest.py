@@ -158,6 +158,23 @@ def own_redis() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(params=["server", "without scripts", "cluster"])
+def place(request: pytest.FixtureRequest, started: Callable[[str], Server | Cluster]) -> Iterator[Server | Cluster]:
+    """Where records are kept in turn: a server, one on which no script may be run, and a cluster."""
+    server = started("cluster" if request.param == "cluster" else "valkey")
+    if request.param == "without scripts":
+        server.ask("ACL", "SETUSER", "default", "-eval")
+    yield server
+    if request.param == "without scripts":
+        server.ask("ACL", "SETUSER", "default", "+eval")
+
+
+@pytest.fixture
+def server(started: Callable[[str], Server | Cluster]) -> Server | Cluster:
+    """Where it does not matter."""
+    return started("valkey")
+
+
 @pytest.fixture
 def names() -> Iterator[NameServer]:
     """A name server whose zone is the test's."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -31,21 +31,6 @@ from tests.waiting import rounds, until
 
 Place = Server | Cluster
 MakeTrips = Callable[[Place], RoundTrips]
-
-
-@pytest.fixture(params=["server", "without scripts", "cluster"])
-def place(request: pytest.FixtureRequest, started: Callable[[str], Place]) -> Iterator[Place]:
-    server = started("cluster" if request.param == "cluster" else "valkey")
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "-eval")
-    yield server
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "+eval")
-
-
-@pytest.fixture
-def server(started: Callable[[str], Place]) -> Place:
-    return started("valkey")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from addon import templates
 from addon.serving.answers import UNREAD, Answer, Request
 from addon.serving.preview_marks import marked, takes_bar, whole, with_bar
+from tests.addon.serving.pages import fields
 
 HTML = (b"Content-Type", b"text/html; charset=utf-8")
 
@@ -16,12 +17,6 @@ HTML = (b"Content-Type", b"text/html; charset=utf-8")
 def asked(method: str = "GET", **fields: str) -> Request:
     said = {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}
     return Request(method, "a.test", "/", None, said.get, UNREAD.visitor)
-
-
-def fields(answer: Answer) -> dict[bytes, bytes]:
-    found = {name.lower(): value for name, value in answer.headers}
-    assert len(found) == len(answer.headers)
-    return found
 
 
 @pytest.mark.parametrize(

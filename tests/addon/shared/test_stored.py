@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -83,21 +83,6 @@ class Trips(RoundTrips):
 
 
 MakeTrips = Callable[..., Trips]
-
-
-@pytest.fixture(params=["server", "without scripts", "cluster"])
-def place(request: pytest.FixtureRequest, started: Callable[[str], Place]) -> Iterator[Place]:
-    server = started("cluster" if request.param == "cluster" else "valkey")
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "-eval")
-    yield server
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "+eval")
-
-
-@pytest.fixture
-def server(started: Callable[[str], Place]) -> Place:
-    return started("valkey")
 
 
 @pytest.fixture
