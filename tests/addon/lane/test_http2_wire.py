@@ -5,6 +5,7 @@
 import hashlib
 import hmac
 import json
+import socket
 from typing import Any
 
 import hpack
@@ -903,3 +904,22 @@ async def test_a_stream_is_sent_as_it_comes_and_its_end_is_what_was_said(
         assert pages.open_streams == 0
         assert (lane.answered, log.lines[0]["status"]) == (1, 500 if reset is not None else int(status))
         assert not client.connection.busy
+
+
+async def test_the_first_look_counts_from_the_beginning_and_from_what_was_said(clock: Clock) -> None:
+    with wired_lane(idleTimeout="70s") as (lane, _, _):
+        client = Speaking(lane)
+        assert [each.kind for each in client.check(clock.now + 70.1)] == [frames.GOAWAY]
+        client = Speaking(lane)
+        client.say(frame(frames.PUSH_PROMISE, 4, 1, bytes(4)))
+        client.check(clock.now + 2.1)
+        assert client.said == ["eof", "abort"]
+        client = Speaking(lane)
+        client.connection.abort()
+        assert client.said == ["abort"]
+
+
+async def test_the_kernel_holds_half_a_mib_unsent_at_most() -> None:
+    with wired_lane() as (lane, _, _), socket.socket() as sock:
+        Http2Connection(lane, WireTransport(sock=sock), PEER[0], True)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 512 * KIB
