@@ -30,7 +30,7 @@ from resp import (
 )
 from resp.errors import Desynchronised
 from resp.node import Exchange as HalfExchange
-from resp.node import NoBreaker, Node
+from resp.node import NoBreaker, Node, _left
 from resp.source import Batch
 from tests.resp.scripted import Exchange
 from tests.waiting import wait_until
@@ -254,6 +254,54 @@ def test_a_fresh_one_is_new_even_if_others_are_idle_and_takes_the_place_of_the_o
     assert pool.stats()[:2] == (1, 1)
     pool.release(fourth)
     assert taken(pool) is fourth
+
+
+def test_a_fresh_one_leaves_the_idle_ones_alone_while_there_is_room() -> None:
+    pool = pool_of(Wires(), max_connections=2)
+    first = taken(pool)
+    pool.release(first)
+    second = taken(pool, fresh=True)
+    assert second is not first
+    assert (first.closed, pool.stats()[:2]) == (False, (1, 1))
+
+
+@pytest.mark.parametrize(("fresh", "dead", "same"), [(False, False, True), (True, False, False), (False, True, False)])
+def test_what_is_handed_to_who_waits_is_replaced_if_it_is_not_what_he_wants(
+    fresh: bool, dead: bool, same: bool
+) -> None:
+    wires = Wires()
+    pool = pool_of(wires, max_connections=1)
+    only = taken(pool)
+    if dead:
+        wires.peers[0].sock.close()
+    got: list[Connection] = []
+    thread = threading.Thread(target=lambda: got.append(taken(pool, fresh=fresh)))
+    thread.start()
+    wait_until(lambda: pool.stats().waiting == 1)
+    pool.release(only)
+    thread.join(30)
+    assert (got[0] is only, only.closed, got[0].closed) == (same, not same, False)
+    assert (pool.stats().replaced, pool.stats().in_use) == (int(not same), 1)
+
+
+def test_who_waits_in_vain_looks_for_himself_now_and_then_and_not_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = pool_of(Wires(), max_connections=1, wait_timeout=0.05)
+    used = taken(pool)
+    looks: list[int] = []
+    serve = pool._serve
+
+    def counted() -> None:
+        looks.append(1)
+        serve()
+
+    monkeypatch.setattr(pool, "_serve", counted)
+    with pytest.raises(PoolExhausted):
+        taken(pool)
+    assert 1 <= len(looks) <= 5
+    assert pool.stats().waiting == 0
+    pool.release(used)
 
 
 def test_who_comes_while_others_wait_waits_behind_them() -> None:
@@ -541,6 +589,23 @@ def test_what_was_certainly_not_executed_is_tried_again_as_often_as_is_allowed(
     assert len(wires.peers) == 1
 
 
+def test_attempts_have_their_pauses_between_them(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("resp.node._time.sleep", slept.append)
+    node = node_of(wires, Retry(2, first=1.0, factor=3.0, most=10.0, jitter=0.0))
+    wires.failures = [ConnectionLost("one"), ConnectionLost("two")]
+    wires.says = [b"+OK\r\n"]
+    assert node.call(("SET", "k", "v"), None) == b"OK"
+    assert slept == [1.0, 3.0]
+
+
+def test_an_attempt_has_what_is_left_of_the_time_and_never_nothing() -> None:
+    now = time.monotonic()
+    assert _left(now, None) is None
+    assert _left(now - 100, 1.0) == 0.001
+    assert 50 < (_left(now, 60.0) or 0.0) <= 60
+
+
 def test_a_connection_that_cannot_be_made_is_tried_again_within_the_deadline(wires: Wires) -> None:
     node = node_of(wires, 2)
     wires.failures = [ConnectionLost("one"), Timeout("two")]
@@ -621,6 +686,9 @@ def test_what_a_reply_says_of_its_connection_is_heeded(wires: Wires, reply: byte
     node = node_of(wires)
     wires.says = [b""]
     other = taken(node.pool)
+    made: list[Connection] = []
+    factory = node.pool._factory
+    node.pool._factory = lambda endpoint: made.append(factory(endpoint)) or made[-1]  # type: ignore[func-returns-value]  # for its effect
     if how == "warm call":
         warmed(wires, node).send(reply)
         unlooked(node)
@@ -634,6 +702,7 @@ def test_what_a_reply_says_of_its_connection_is_heeded(wires: Wires, reply: byte
             batch.add(("SET", "k", "v"))
             node.exchange(batch, FAR)
     stays = reply.startswith((b"+", b"-ERR"))
+    assert [connection.closed for connection in made] == [not stays]
     assert node.stats().idle == (1 if stays else 0)
     assert (other.expires == 0.0) is reply.startswith(b"-READONLY")
 
@@ -744,6 +813,37 @@ def test_without_a_breaker_every_call_is_tried(wires: Wires) -> None:
         with pytest.raises(ConnectionLost):
             node.call(("GET", "k"), FAR)
     assert (node.breaker.before(), node.breaker.calm, node.breaker.state) == (False, True, "closed")
+
+
+def test_a_half_exchange_that_is_refused_or_interrupted_leaves_the_probe_to_who_has_it(wires: Wires) -> None:
+    now = [0.0]
+    breaker = Breaker(1, 10.0, 10.0, clock=lambda: now[0])
+    node = node_of(wires, 0, breaker)
+    breaker.failure()
+    now[0] = 11.0
+    assert breaker.before() is True
+    refused = HalfExchange(node, [b"PING\r\n"], None, reads=True)
+    refused.begin()
+    assert isinstance(refused.finish(), BreakerOpen)
+    assert breaker.state == "half-open"
+    now[0] = 50.0
+    wires.failures = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        HalfExchange(node, [b"PING\r\n"], None, reads=True).begin()
+    assert breaker.state == "open"
+
+
+def test_a_held_connection_has_the_time_that_it_is_given_and_a_closed_node_none(wires: Wires) -> None:
+    node = node_of(wires)
+    wires.says = [b"+OK\r\n"]
+    held, _ = node.hold(("WATCH", "k"), FAR)
+    wires.peers[0].send(b"+one\r\n")
+    assert held.exchange([b"PING\r\n"], None) == [b"one"]
+    with pytest.raises(Timeout):
+        held.exchange([b"PING\r\n"], 0.02)
+    node.close()
+    with pytest.raises(ClientClosed):
+        node.call(("PING",), FAR)
 
 
 def test_a_call_gives_its_deadline_to_the_connection_that_it_makes(wires: Wires) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from resp import Connection, ConnectionLost, InvalidArgument, RespError
 from resp.listening import Upstream
-from resp.tracking import State, Status, Tracking, checked_prefixes
+from resp.tracking import State, Status, Tracking, _Run, checked_prefixes
 from tests.resp.scripted import Exchange, joined
 from tests.resp.test_subscriber import push
 from tests.waiting import wait_until
@@ -325,6 +325,26 @@ def test_attempts_get_rarer_and_begin_anew_after_a_connection_that_held(
     place.peers[0].sock.shutdown(2)
     wait_until(lambda: len(place.peers) == 2 and tracking.live)
     assert asked == [0, 1, 2, 3, 4], "it did not hold for long"
+
+
+def test_a_pause_ends_with_its_time_or_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    tracking = Tracking(Place(), print)
+    run = _Run()
+
+    def waited(lines: object, waker: object, seconds: float) -> None:
+        waits.append(seconds)
+        run.closing = len(waits) == 3
+
+    monkeypatch.setattr("resp.tracking.wait", waited)
+    tracking._pause(run, 0.0)
+    assert waits == []
+    tracking._pause(run, 500.0)
+    assert len(waits) == 3, "who is woken for nothing waits for the rest"
+    assert all(400 < seconds <= 500 for seconds in waits)
+    tracking._pause(run, 500.0)
+    assert len(waits) == 3
+    run.waker.close()
 
 
 def test_the_first_loss_of_one_that_held_is_no_reason_to_wait(

@@ -589,6 +589,24 @@ async def test_who_would_wait_too_long_is_settled_by_a_later_visit() -> None:
     assert await world.shows(HOST) == SITE
 
 
+async def test_a_visit_while_a_site_is_settled_for_somebody_begins_nothing() -> None:
+    world = World()
+    lookup = world.site(HOST)
+    begun: list[int] = []
+
+    async def meanwhile(which: Lookup) -> None:
+        world.registry.notice(lookup)
+        begun.append(len(world.registry._workers))
+
+    world.sites.meanwhile = meanwhile
+    await world.settled()
+    assert begun == [0]
+    world.monotonic += 300
+    world.registry.notice(lookup)  # but afterwards it does
+    assert len(world.registry._workers) == 1
+    await world.quiet()
+
+
 async def test_a_fault_of_ours_in_one_site_is_logged_and_settles_the_others(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     bad, good = world.site(HOST), world.site("bob.example", key=("bob", "site"))

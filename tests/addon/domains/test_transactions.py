@@ -323,8 +323,9 @@ async def test_a_thousand_keys_are_listed_each_once(server: Place, store_of: Mak
 
 
 async def test_what_was_seen_is_known_while_redis_is_away_as_it_was_changed_since(
-    shared_at: SharedAt, server: Place
+    shared_at: SharedAt, server: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "addon.domains.store")
     shared = shared_at(server, redisTimeout="60s")
     each = DomainStore(shared)
     server.ask("MSET", "a", "1", "b", "2")
@@ -346,6 +347,11 @@ async def test_what_was_seen_is_known_while_redis_is_away_as_it_was_changed_sinc
     assert server.ask("MGET", "a", "b", "c", "d", "e") == [b"5", b"2", None, b"6", None]
     assert await each.read(["b"]) == {"b": b"2"}
     assert each._own == {}
+    assert each._paying is not None
+    await each._paying
+    assert [record.getMessage() for record in caplog.records if record.name == "addon.domains.store"] == [
+        "the domain changes that waited for Redis are written"
+    ]
     await each.aclose()
 
 

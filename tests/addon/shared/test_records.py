@@ -113,6 +113,7 @@ def test_what_was_written_of_a_commit_is_read() -> None:
         ("site.notes", None),
         ("site.notes.0", "note"),
         ("site.notes.0", ["_headers", 2, "nothing", "remove it"]),
+        ("site.notes.0", ["_headers", 2, "nothing", "remove it", False, None]),
         ("site.notes.0.0", 1),
         ("site.notes.0.1", "2"),
         ("site.notes.0.2", None),
