@@ -206,6 +206,27 @@ def test_a_lost_node_is_left_for_its_successor_if_it_cannot_have_run_the_command
         source.call(command, FAR)
 
 
+@pytest.mark.parametrize("timeout", [None, FAR])
+def test_who_is_sent_elsewhere_uses_a_connection_like_any_other(
+    fleet: Fleet, source: ClusterSource, timeout: float | None
+) -> None:
+    fleet.server(1).replies = {b"SET": [b"-MOVED 3300 h:2\r\n"]}
+    assert source.call(("SET", "b", 1), timeout) == b"2"
+    assert fleet.topology.at("h", 2, fleet.topology.primaries[0]).pool.stats().idle == 1
+    fleet.server(2).die()
+    fleet.topology.rounds.doubt = False
+    assert source.call(("SET", "b", 1), timeout) == b"1", "by the map, which is asked for"
+    assert fleet.topology.at("h", 1, fleet.topology.primaries[0]).pool.stats().idle == 1
+
+
+@pytest.mark.parametrize("command", [("SET", "b", 1), ("BITOP", "NOT", "b", "b"), ("DBSIZE",), ("PING",)])
+def test_the_first_call_waits_for_the_map(command: Any) -> None:
+    fleet = Fleet((0, ALL, 1))
+    fleet.server(1).replies = {b"DBSIZE": [b":1\r\n"]}
+    assert ClusterSource(fleet.topology).call(command, FAR) in (b"1", 1)
+    fleet.topology.close()
+
+
 def test_a_primary_that_became_a_copy_is_left_but_not_by_a_script(fleet: Fleet, source: ClusterSource) -> None:
     fleet.say((0, 5000, 4), *RANGES[1:])
     fleet.server(1).replies = {b"SET": [b"-READONLY no\r\n"], b"EVAL": [b"-READONLY no\r\n"]}

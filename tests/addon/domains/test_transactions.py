@@ -323,8 +323,9 @@ async def test_a_thousand_keys_are_listed_each_once(server: Place, store_of: Mak
 
 
 async def test_what_was_seen_is_known_while_redis_is_away_as_it_was_changed_since(
-    shared_at: SharedAt, server: Place
+    shared_at: SharedAt, server: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "addon.domains.store")
     shared = shared_at(server, redisTimeout="60s")
     each = DomainStore(shared)
     server.ask("MSET", "a", "1", "b", "2")
@@ -346,6 +347,11 @@ async def test_what_was_seen_is_known_while_redis_is_away_as_it_was_changed_sinc
     assert server.ask("MGET", "a", "b", "c", "d", "e") == [b"5", b"2", None, b"6", None]
     assert await each.read(["b"]) == {"b": b"2"}
     assert each._own == {}
+    assert each._paying is not None
+    await each._paying
+    assert [record.getMessage() for record in caplog.records if record.name == "addon.domains.store"] == [
+        "the domain changes that waited for Redis are written"
+    ]
     await each.aclose()
 
 
@@ -512,6 +518,20 @@ async def test_a_proof_that_is_missing_for_three_days_frees_its_domain(caplog: p
         "alice/blog: three.example is freed, for its proof has been missing for three days",
     ]
     assert await world.store.get("three.example") is None
+
+
+async def test_what_was_released_while_dns_was_asked_is_none_to_note(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+
+    class Slow(Noted):
+        async def proof(self, domain: str, owner: str, repository: str, repository_id: int, before: str = "") -> Word:
+            await world.registry.release(domain)
+            return Word(False)
+
+    await recorded(world, Claim("due.example", None, 0.0, "TXT", 0.0))
+    assert await Rechecks(world.store, Slow(), world.registry, now=lambda: world.now).round() == 0
+    assert await world.store.record("alice", "blog") is None
+    assert not caplog.records
 
 
 async def test_proofs_are_looked_at_each_half_hour(monkeypatch: pytest.MonkeyPatch) -> None:
