@@ -105,7 +105,18 @@ def test_a_list_counts_names_values_and_32_for_each(over: int, fits: bool) -> No
 
 @pytest.mark.parametrize(
     "block",
-    [b"\xbe", b"\x7f\x00", b"\x40", b"\x40\x01", b"\x40\x01a", b"\x40\x01a\x02b", b"\x40\x81\xff\x00", b"\x0f\x30\x00"],
+    [
+        b"\xbe",
+        b"\x7f\x00",
+        b"\x40",
+        b"\x40\x01",
+        b"\x40\x01a",
+        b"\x40\x01a\x02b",
+        b"\x40\x81\xff\x00",
+        b"\x0f\x30\x00",
+        b"\x7e\x00",
+        b"\x0f\x2f\x00",
+    ],
 )
 def test_what_points_nowhere_or_ends_early_is_no_block(block: bytes) -> None:
     with pytest.raises(CompressionFault):
@@ -174,6 +185,22 @@ def test_which_fields_a_request_may_have(more: list[tuple[bytes, bytes]], fine: 
     else:
         with pytest.raises(Malformed):
             commons.head([*GET, *more])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b":method", b"G\nT"), *GET[1:]],
+        [GET[0], (b":scheme", b"https\0"), *GET[2:]],
+        [*GET[:2], (b":authority", b" a.test"), GET[3]],
+        [(b":method", b"CONNECT"), (b":scheme", b"https"), (b":authority", b"a.test")],
+        [(b":method", b"CONNECT"), (b":authority", b"a.test"), (b":path", b"/")],
+        [*GET[:3], (b":path", b"")],
+    ],
+)
+def test_what_says_something_else_of_itself_is_no_request(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Malformed):
+        Commons().head(headers)
 
 
 def test_a_length_is_known_where_it_is_said() -> None:
