@@ -233,6 +233,43 @@ def test_a_path_that_is_new_needs_no_decoding_of_the_rest(path: bytes, monkeypat
     assert reader.known(block(path)) is None  # the table is another
 
 
+def of(number: int, value: bytes = b"v", first: int = 0x00) -> bytes:
+    """The block of a request that differs in a field; its path is the static one."""
+    return b"\x82\x87\x84\x01\x06a.test" + literal(b"x-%04d" % number, value, first)
+
+
+def test_a_block_that_changes_the_table_or_is_long_is_not_remembered() -> None:
+    reader = HeadReader(Commons(), 1 << 20)
+    for block, kept in ((of(1), True), (of(2, first=0x40), False), (of(3), True)):
+        assert reader.head(block) is not None
+        assert (reader.known(block) is not None) is kept
+    assert reader.known(of(1)) is None  # the table is another since
+    short = len(of(4, b""))
+    for size, kept in ((512, True), (513, False)):
+        block = of(5, b"v" * (size - short - 2))
+        assert len(block) == size
+        assert reader.head(block) is not None
+        assert (reader.known(block) is not None) is kept
+
+
+def test_a_hundred_and_twenty_eight_blocks_are_remembered_or_64_kib_of_fields() -> None:
+    reader = HeadReader(Commons(), 1 << 20)
+    for number in range(128):
+        reader.head(of(number))
+    assert all(reader.known(of(number)) is not None for number in range(128))
+    reader.head(of(128))
+    assert [number for number in range(129) if reader.known(of(number)) is not None] == [128]
+    reader = HeadReader(Commons(), 1 << 20)
+    reader.decode(literal(b"x", b"v" * 4_000))
+    block = b"\x82\x87\x84\x01\x06a.test" + b"\xbe" * 3  # a few bytes that stand for 12 000
+    cost = len(block) + 1 + len(b":methodGET:schemehttps:authoritya.test") + 3 * 4_001
+    for number in range(6):
+        reader.head(block + literal(b"y", b"%d" % number, 0x00))
+    known = [n for n in range(6) if reader.known(block + literal(b"y", b"%d" % n, 0x00)) is not None]
+    assert known == [5]
+    assert 5 * cost < 64 * 1024 < 6 * cost
+
+
 # From an answer to its frames.
 
 
