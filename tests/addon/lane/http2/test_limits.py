@@ -404,3 +404,36 @@ def test_a_priority_that_changes_gives_no_turn_to_who_has_nothing_to_send() -> N
     assert client.say(frame(frames.PRIORITY_UPDATE, 0, 0, b"\0\0\0\x01u=7"), pump=0) == []
     assert can_go_on(client)
     assert client.out() == [Frame(frames.DATA, 0, 1, b"abc")]
+
+
+def test_the_codes_of_errors_are_those_of_the_rfc() -> None:
+    """§7"""
+    assert {code.name: code.value for code in ErrorCode} == {
+        "NO_ERROR": 0,
+        "PROTOCOL_ERROR": 1,
+        "INTERNAL_ERROR": 2,
+        "FLOW_CONTROL_ERROR": 3,
+        "SETTINGS_TIMEOUT": 4,
+        "STREAM_CLOSED": 5,
+        "FRAME_SIZE_ERROR": 6,
+        "REFUSED_STREAM": 7,
+        "CANCEL": 8,
+        "COMPRESSION_ERROR": 9,
+        "ENHANCE_YOUR_CALM": 11,
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (frames.ENABLE_PUSH, 0),
+        (frames.ENABLE_PUSH, 1),
+        (frames.MAX_FRAME_SIZE, 16_384),
+        (frames.MAX_FRAME_SIZE, 2**24 - 1),
+    ],
+)
+def test_a_setting_may_be_what_it_may_be(value: tuple[int, int]) -> None:
+    """§6.5.2"""
+    client = Client()
+    assert client.say(settings([value])) == [Frame(frames.SETTINGS, frames.ACK, 0, b"")]
+    assert data_of(client.say(client.get(1, "/5")), 1) == 5
