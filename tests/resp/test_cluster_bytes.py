@@ -219,6 +219,30 @@ def test_who_is_sent_elsewhere_uses_a_connection_like_any_other(
     assert fleet.topology.at("h", 1, fleet.topology.primaries[0]).pool.stats().idle == 1
 
 
+@pytest.mark.parametrize("command", [("SET", "b", 1), ("BITOP", "NOT", "b", "b")])
+def test_a_redirection_is_learned_and_a_permission_is_for_one_command(
+    fleet: Fleet, source: ClusterSource, hops: list[int], command: Any
+) -> None:
+    name = command[0].encode()
+    fleet.topology.rounds.close()  # the map is what redirections make of it
+    fleet.server(1).replies = {name: [b"-ASK 3300 h:3\r\n", b"-MOVED 3300 h:2\r\n"]}
+    assert [source.call(command, FAR) for _ in range(3)] == [b"3", b"2", b"2"]
+    assert [said.split()[0] for said in asked(fleet, 3)] == [b"ASKING", name]
+    assert (len(asked(fleet, 1)), hops) == (2, [])
+    fleet.server(2).replies = {name: [b"-MOVED 3300 h:2\r\n"] * 3}
+    assert source.call(command, FAR) == b"2"
+    assert hops == [2], "two that send us to each other do not agree yet"
+    fleet.server(2).replies = {name: [b"-TRYAGAIN later\r\n", b"-LOADING the dataset\r\n"]}
+    assert source.call(command, FAR) == b"2"
+    assert hops == [2, 0, 1]
+
+
+def test_a_script_that_is_refused_is_not_sent_again(fleet: Fleet, source: ClusterSource, hops: list[int]) -> None:
+    fleet.server(1).replies = {b"EVAL": [b"-TRYAGAIN later\r\n"]}
+    assert isinstance(source.call(("EVAL", "x", 1, "b"), FAR), ServerError)
+    assert hops == []
+
+
 @pytest.mark.parametrize("command", [("SET", "b", 1), ("BITOP", "NOT", "b", "b"), ("DBSIZE",), ("PING",)])
 def test_the_first_call_waits_for_the_map(command: Any) -> None:
     fleet = Fleet((0, ALL, 1))

@@ -645,6 +645,9 @@ async def test_each_decision_has_its_status_and_its_words(door: Door) -> None:
     assert "90 seconds" in document(waits.page).one("form").text
     busy = told(Refused(503, 5))
     assert (busy.status, busy.headers) == (503, ((b"Retry-After", b"5"),))
+    again = told(Refused(429, 5))  # who waits for its own tries is told so, and who waits for others is told that
+    assert document(again.page).one("form").text != document(busy.page).one("form").text
+    assert "Too many" in document(again.page).one("form").text
     assert told(Refused(413)).status == 413
     logged_in = told(LoggedIn("/blog/", (b"a=b", b"c=d")))
     assert logged_in == (

@@ -520,6 +520,20 @@ async def test_a_proof_that_is_missing_for_three_days_frees_its_domain(caplog: p
     assert await world.store.get("three.example") is None
 
 
+async def test_what_was_released_while_dns_was_asked_is_none_to_note(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+
+    class Slow(Noted):
+        async def proof(self, domain: str, owner: str, repository: str, repository_id: int, before: str = "") -> Word:
+            await world.registry.release(domain)
+            return Word(False)
+
+    await recorded(world, Claim("due.example", None, 0.0, "TXT", 0.0))
+    assert await Rechecks(world.store, Slow(), world.registry, now=lambda: world.now).round() == 0
+    assert await world.store.record("alice", "blog") is None
+    assert not caplog.records
+
+
 async def test_proofs_are_looked_at_each_half_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     world, dns = World(), Noted()

@@ -5,6 +5,7 @@
 import hashlib
 import hmac
 import json
+import socket
 from typing import Any
 
 import hpack
@@ -14,6 +15,7 @@ from addon.admin.webhook import Webhook
 from addon.lane import http2_answering
 from addon.lane.http2 import frames
 from addon.lane.http2.frames import END_HEADERS, END_STREAM, ErrorCode, frame, ping, rst_stream, settings, window_update
+from addon.lane.http2_answering import Http2Answering
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
@@ -271,7 +273,7 @@ async def test_what_is_begun_has_its_time(clock: Clock, said: bytes, code: Error
 
 
 async def test_each_beginning_has_its_own_time(clock: Clock) -> None:
-    with wired_lane(headerTimeout="20s", idleTimeout="70s") as (lane, _, _):
+    with wired_lane(headerTimeout="20s", idleTimeout="700s") as (lane, _, _):
         client = Speaking(lane)
         one = ping(bytes(8))
         for _ in range(4):
@@ -284,6 +286,7 @@ async def test_each_beginning_has_its_own_time(clock: Clock) -> None:
         client.check(clock.now)
         client.say(one[:-1])
         assert client.check(clock.now + 20) == []
+        assert connection_error(client.check(clock.now + 20.1)) is ErrorCode.PROTOCOL_ERROR
 
 
 async def test_a_reader_has_two_minutes_for_the_next_byte_it_takes(clock: Clock) -> None:
@@ -903,3 +906,45 @@ async def test_a_stream_is_sent_as_it_comes_and_its_end_is_what_was_said(
         assert pages.open_streams == 0
         assert (lane.answered, log.lines[0]["status"]) == (1, 500 if reset is not None else int(status))
         assert not client.connection.busy
+
+
+async def test_the_first_look_counts_from_the_beginning_and_from_what_was_said(clock: Clock) -> None:
+    with wired_lane(idleTimeout="70s") as (lane, _, _):
+        client = Speaking(lane)
+        assert [each.kind for each in client.check(clock.now + 70.1)] == [frames.GOAWAY]
+        client = Speaking(lane)
+        client.say(frame(frames.PUSH_PROMISE, 4, 1, bytes(4)))
+        client.check(clock.now + 2.1)
+        assert client.said == ["eof", "abort"]
+        client = Speaking(lane)
+        client.connection.abort()
+        assert client.said == ["abort"]
+
+
+async def test_the_kernel_holds_half_a_mib_unsent_at_most() -> None:
+    with wired_lane() as (lane, _, _), socket.socket() as sock:
+        Http2Connection(lane, WireTransport(sock=sock), PEER[0], True)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 512 * KIB
+
+
+async def test_who_sends_on_after_its_answer_is_told_to_stop_a_second_later(clock: Clock) -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+        said = client.head("/hit", ("content-length", "90000"), method="POST", ends=False)
+        assert client.read(client.say(said)) == ("200", b"POST /hit")
+        assert client.check(clock.now + 0.9) == []
+        assert stream_error(client.check(clock.now + 1), 1) is ErrorCode.NO_ERROR
+
+
+async def test_a_fault_of_ours_ends_the_connection_and_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+
+        def fails(*_: object) -> None:
+            raise RuntimeError("made up")
+
+        monkeypatch.setattr(Http2Answering, "at_once", fails)
+        assert connection_error(client.say(client.head("/hit"))) is ErrorCode.INTERNAL_ERROR
+        assert (lane.faults, client.said, len(caplog.records)) == (1, ["eof"], 1)

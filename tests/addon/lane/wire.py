@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -49,8 +50,10 @@ def slow_pages(pages: Pages, clock: Clock, milliseconds: float) -> None:
 class WireTransport(asyncio.Transport):
     """Keeps what is written. takes: whether it is taken at once; what is not counts as in the buffer."""
 
-    def __init__(self, *, half_closes: bool = True, peer: tuple[str, int] | str = PEER) -> None:
-        super().__init__({"peername": peer})
+    def __init__(
+        self, *, half_closes: bool = True, peer: tuple[str, int] | str = PEER, sock: socket.socket | None = None
+    ) -> None:
+        super().__init__({"peername": peer, "socket": sock})
         self.protocol: Any = None
         self.written = bytearray()
         self.writes: list[int] = []

@@ -150,7 +150,10 @@ def test_a_look_takes_as_many_trips_as_what_it_asks_depends_on(
 
 def test_of_what_is_not_there_nothing_is_known(place: Place, trips: MakeTrips) -> None:
     each = trips(place)
-    assert each.looked() == Held(Epoch())
+    nothing = each.looked()
+    assert nothing == Held(Epoch())
+    assert (nothing.trusted, nothing.others, nothing.outdated, nothing.foreign) == (True, False, False, False)
+    assert (nothing.age, nothing.left, nothing.blobs, nothing.added) == (0.0, 0.0, {}, "")
     assert each.made == 1
     each.stored(found())
     place.ask("DEL", REF)
@@ -289,7 +292,7 @@ def test_what_a_commit_is_is_written_once_and_lives_on(place: Place, trips: Make
     assert place.ask("GET", SITE_KEY) == written
     usual = each.made - made
     place.ask("DEL", SITE_KEY)  # evicted
-    assert each.stored(found(), held)
+    assert each.stored(found(), held, work={records.blob_key(blob_id(PAGE)): PAGE})
     assert place.ask("GET", SITE_KEY) == written
     assert left(place, SITE_KEY) > WEEK - 60_000
     assert each.made - made == 2 * usual + 1
@@ -363,6 +366,7 @@ def test_of_what_others_say_of_a_commit_only_that_it_is_no_site_is_believed(serv
     contents = ours.looked().contents
     assert contents is not None
     assert (contents.fault, contents.site) == (Fault.UNCONFIGURED, None)
+    assert not ours.looked().foreign_contents
 
 
 # --- ages -------------------------------------------------------------------------------------------------------------
@@ -588,6 +592,45 @@ def test_when_the_time_is_over_nothing_is_asked(server: Place, trips: MakeTrips)
         with pytest.raises(NoAnswer):
             ask()
     assert each.made == 8
+
+
+class Pipe:
+    """A pipeline whose replies a test tells; none is had of a server without its being away."""
+
+    def __init__(self, *replies: Any) -> None:
+        self.replies = list(replies)
+
+    def __enter__(self) -> Pipe:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def execute_command(self, *command: Any) -> None: ...
+
+    def execute(self, *, raise_on_error: bool) -> list[Any]:
+        return self.replies
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (resp.ConnectionLost("of one node"), True),
+        (resp.TemporaryError("LOADING", "soon"), True),
+        (resp.AuthenticationError("NOAUTH", "no"), True),
+        (resp.ServerError("ERR", "something"), False),
+        (resp.ReadOnly("READONLY", "a replica"), False),
+    ],
+)
+def test_where_there_is_no_answer_to_one_command_there_is_none_to_all(
+    error: resp.RespError, raised: bool, server: Place, trips: MakeTrips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = trips(server)
+    monkeypatch.setattr(each._client, "pipeline", lambda transaction: Pipe(b"x", error, b"y"))
+    if raised:
+        with pytest.raises(type(error)):
+            each.run([("GET", "a")] * 3)
+    else:
+        assert each.run([("GET", "a")] * 3) == [b"x", error, b"y"]
 
 
 def test_an_error_of_one_command_stands_in_its_place(server: Place, trips: MakeTrips) -> None:

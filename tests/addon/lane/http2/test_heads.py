@@ -105,7 +105,18 @@ def test_a_list_counts_names_values_and_32_for_each(over: int, fits: bool) -> No
 
 @pytest.mark.parametrize(
     "block",
-    [b"\xbe", b"\x7f\x00", b"\x40", b"\x40\x01", b"\x40\x01a", b"\x40\x01a\x02b", b"\x40\x81\xff\x00", b"\x0f\x30\x00"],
+    [
+        b"\xbe",
+        b"\x7f\x00",
+        b"\x40",
+        b"\x40\x01",
+        b"\x40\x01a",
+        b"\x40\x01a\x02b",
+        b"\x40\x81\xff\x00",
+        b"\x0f\x30\x00",
+        b"\x7e\x00",
+        b"\x0f\x2f\x00",
+    ],
 )
 def test_what_points_nowhere_or_ends_early_is_no_block(block: bytes) -> None:
     with pytest.raises(CompressionFault):
@@ -176,6 +187,22 @@ def test_which_fields_a_request_may_have(more: list[tuple[bytes, bytes]], fine: 
             commons.head([*GET, *more])
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b":method", b"G\nT"), *GET[1:]],
+        [GET[0], (b":scheme", b"https\0"), *GET[2:]],
+        [*GET[:2], (b":authority", b" a.test"), GET[3]],
+        [(b":method", b"CONNECT"), (b":scheme", b"https"), (b":authority", b"a.test")],
+        [(b":method", b"CONNECT"), (b":authority", b"a.test"), (b":path", b"/")],
+        [*GET[:3], (b":path", b"")],
+    ],
+)
+def test_what_says_something_else_of_itself_is_no_request(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Malformed):
+        Commons().head(headers)
+
+
 def test_a_length_is_known_where_it_is_said() -> None:
     assert Commons().head([*GET, (b"content-length", b"007")]).common.length == 7
     assert Commons().head(GET).common.length is None
@@ -231,6 +258,43 @@ def test_a_path_that_is_new_needs_no_decoding_of_the_rest(path: bytes, monkeypat
     assert reader.known(block(b"/" + b"x" * 126)) is None  # its length takes two bytes
     reader.decode(literal(b"x-new", b"entry"))
     assert reader.known(block(path)) is None  # the table is another
+
+
+def of(number: int, value: bytes = b"v", first: int = 0x00) -> bytes:
+    """The block of a request that differs in a field; its path is the static one."""
+    return b"\x82\x87\x84\x01\x06a.test" + literal(b"x-%04d" % number, value, first)
+
+
+def test_a_block_that_changes_the_table_or_is_long_is_not_remembered() -> None:
+    reader = HeadReader(Commons(), 1 << 20)
+    for block, kept in ((of(1), True), (of(2, first=0x40), False), (of(3), True)):
+        assert reader.head(block) is not None
+        assert (reader.known(block) is not None) is kept
+    assert reader.known(of(1)) is None  # the table is another since
+    short = len(of(4, b""))
+    for size, kept in ((512, True), (513, False)):
+        block = of(5, b"v" * (size - short - 2))
+        assert len(block) == size
+        assert reader.head(block) is not None
+        assert (reader.known(block) is not None) is kept
+
+
+def test_a_hundred_and_twenty_eight_blocks_are_remembered_or_64_kib_of_fields() -> None:
+    reader = HeadReader(Commons(), 1 << 20)
+    for number in range(128):
+        reader.head(of(number))
+    assert all(reader.known(of(number)) is not None for number in range(128))
+    reader.head(of(128))
+    assert [number for number in range(129) if reader.known(of(number)) is not None] == [128]
+    reader = HeadReader(Commons(), 1 << 20)
+    reader.decode(literal(b"x", b"v" * 4_000))
+    block = b"\x82\x87\x84\x01\x06a.test" + b"\xbe" * 3  # a few bytes that stand for 12 000
+    cost = len(block) + 1 + len(b":methodGET:schemehttps:authoritya.test") + 3 * 4_001
+    for number in range(6):
+        reader.head(block + literal(b"y", b"%d" % number, 0x00))
+    known = [n for n in range(6) if reader.known(block + literal(b"y", b"%d" % n, 0x00)) is not None]
+    assert known == [5]
+    assert 5 * cost < 64 * 1024 < 6 * cost
 
 
 # From an answer to its frames.
