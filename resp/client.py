@@ -3,9 +3,8 @@
 """`Client`: every command of Redis and Valkey, for any number of threads, over whatever source of servers.
 
 What a call does with a connection is in `resp.node`; which server it goes to is the business of the source. Here are
-the options, and the one place where an error reply is raised. Surprising: it is raised without leaving a reference to
-it in any frame, since the cycle of exception and frame would keep a refused value of many megabytes in memory until
-the garbage collector comes by.
+the options. Surprising: an error reply is raised without leaving a reference to it in any frame, since the cycle of
+exception and frame would keep a refused value of many megabytes in memory until the garbage collector comes by.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ import ssl as _ssl
 import time as _time
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from resp.arguments import Convert, Key
 from resp.breaker import Breaker
 from resp.commands import B, Composed
 from resp.encoding import Argument
 from resp.endpoint import Credentials, Endpoint, parse_url, tls_context, unknown_option
-from resp.errors import InvalidArgument, ServerError, WatchError
-from resp.kinds import changes_connection, command_name, split
+from resp.errors import InvalidArgument, WatchError
+from resp.kinds import changes_connection, split
 from resp.observed import Observed
 from resp.observer import Observer
 from resp.pipeline import Pipeline, Transaction, pauses
@@ -32,14 +31,13 @@ from resp.retry import Retry
 from resp.source import Source, Stats
 from resp.sources import Addresses, Fleet, source_of
 from resp.tracking_status import Reporter
-from resp.values import Value, text
-from resp.words import converted
+from resp.words import result
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
 
 
-class Options(TypedDict, total=False):
+class Options(Fleet, total=False):
     """The keyword arguments of `Client` but `decode`; see there."""
 
     db: int
@@ -69,13 +67,6 @@ class Options(TypedDict, total=False):
     observer: Observer | None
     max_bulk: int
     max_elements: int
-    sentinels: Addresses | None
-    sentinel_master: str | None
-    sentinel_username: str | None
-    sentinel_password: str | None
-    cluster: bool | Addresses
-    read_from: str
-    translate: Callable[[str, int], tuple[str, int]] | None
 
 
 class Client(Composed[B]):
@@ -208,7 +199,15 @@ class Client(Composed[B]):
             "max_life_time": max_life_time,
             "observer": observer,
         }
-        fleet = Fleet(sentinels, sentinel_master, sentinel_username, sentinel_password, cluster, read_from, translate)
+        fleet: Fleet = {
+            "sentinels": sentinels,
+            "sentinel_master": sentinel_master,
+            "sentinel_username": sentinel_username,
+            "sentinel_password": sentinel_password,
+            "cluster": cluster,
+            "read_from": read_from,
+            "translate": translate,
+        }
         self._source: Source = source_of(endpoint, limits, breaker, retries, fleet)
         if observer is not None:
             self._source = Observed(self._source, observer)
@@ -275,31 +274,19 @@ class Client(Composed[B]):
         if type(reply) is bytes and convert is None and not self._decode:
             return reply
         try:
-            return self._result(reply, args, convert)
+            return result(reply, args, self._decode, convert)
         finally:
             del reply  # no cycle of exception and frame
 
     def _wait(self, span: float, args: Sequence[Argument], convert: Convert | None = None) -> Any:
         timeout = None if self._timeout is None or not span else self._timeout + span
-        return self._result(self._source.call(args, timeout), args, convert)
+        return result(self._source.call(args, timeout), args, self._decode, convert)
 
     def _known(self, result: Any) -> Any:
         return result
 
     def _sent(self, args: Sequence[Argument], timeout: float | None, convert: Convert | None, last: bool) -> Any:
-        return self._result(self._source.call(args, timeout, last=last), args, convert)
-
-    def _result(self, reply: Value, args: Sequence[Argument], convert: Convert | None) -> Any:
-        """A reply as the caller gets it; raises it if it is an error."""
-        if isinstance(reply, ServerError):
-            reply.command = command_name(args[0])
-            try:
-                raise reply
-            finally:
-                del reply
-        if self._decode:
-            reply = text(reply)
-        return reply if convert is None else converted(reply, convert)
+        return result(self._source.call(args, timeout, last=last), args, self._decode, convert)
 
     # ---- several commands ----------------------------------------------------------------------------------------
 

@@ -152,15 +152,16 @@ class ClusterSource:
             if reply is not None:
                 return reply[0]
         asking = False
-        first = node is None
-        for hop in range(MOST_HOPS + 1):
-            if not first:
-                following = self._next(args, slot, deadline, node, outcome, hop)
-                if following is None or hop == MOST_HOPS:
+        followed = 0
+        while True:
+            if node is None:
+                node = self.topology.owner(slot)
+            else:
+                following = self._next(args, slot, deadline, node, outcome, followed) if followed < MOST_HOPS else None
+                if following is None:
                     break
                 node, asking = following
-            first = False
-            node = node or self.topology.owner(slot)
+                followed += 1
             left = None if deadline is None else max(0.001, deadline - monotonic())
             try:
                 if asking:

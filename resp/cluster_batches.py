@@ -101,6 +101,7 @@ def _again(
     # read may come after another read.
     executed: set[int | None] = set()
     written: set[int | None] = set()
+    waited: set[Node] = set()  # for a new map, once for each node that is lost
     for place in sorted(targets, reverse=True):
         node, _ = targets[place]
         result, slot = results[place], batch.slots[place]
@@ -117,10 +118,12 @@ def _again(
             if not is_script(batch.names[place]):
                 following = (topology.owner(slot), False)
         elif isinstance(result, BreakerOpen | ConnectionLost | Timeout):
-            topology.rounds.suspect()
             if isinstance(result, BreakerOpen) or not result.maybe_executed:
-                other = topology.another(slot, node, deadline)
+                other = topology.another(slot, node, deadline, wait=node not in waited)
                 following = (other, False) if other is not None else None
+                waited.add(node)
+            else:
+                topology.rounds.suspect()
         if following is None:
             if not isinstance(result, RespError) or isinstance(result, ServerError):
                 executed.add(slot)

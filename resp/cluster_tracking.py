@@ -63,6 +63,7 @@ class ClusterTracking(Reporter):
             if self._waker is not None:
                 return
             self._waker = waker = Waker()
+            self._generation_seen = -1  # no line is there, whichever map they were made for in an earlier life
             self._topology.tell(waker.ring)
             self._set(State.LOST, None)
             self._thread = threading.Thread(target=self._run, args=(waker,), name="resp-tracking", daemon=True)

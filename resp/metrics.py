@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from resp.endpoint import Endpoint
-from resp.errors import RespError, ServerError
+from resp.errors import RespError
 from resp.observer import Observer
 
 #: Upper ends of the classes that durations are counted in, in seconds.
@@ -54,7 +54,7 @@ class Metrics(Observer):
             _count(self._durations.setdefault(name, [0.0] * (len(BUCKETS) + 3)), seconds)
             if error is not None:
                 # Codes are the server's to choose, types are ours.
-                kind = type(error).__name__ if type(error) is not ServerError else "ServerError"
+                kind = type(error).__name__
                 self._errors[name, kind] = self._errors.get((name, kind), 0) + 1
 
     def batch(self, names: Sequence[str], seconds: float, error: RespError | None) -> None:

@@ -247,7 +247,6 @@ class Node:
             if isinstance(error, RespError) and not isinstance(error, PoolExhausted | ClientClosed | InvalidArgument):
                 self._blame(error, name, timeout)
             return False
-        connection.close()
         self.pool.discard(connection)
         again = False
         if isinstance(error, ConnectionLost):

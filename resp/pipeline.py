@@ -20,7 +20,7 @@ from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError
 from resp.kinds import changes_connection, command_name, split
 from resp.source import Batch, Held, Source, errors_in
 from resp.values import Value, text
-from resp.words import converted
+from resp.words import converted, result
 
 if TYPE_CHECKING:
     from typing import Self
@@ -162,14 +162,7 @@ class Transaction(Pipeline, MayAnswer):
         return self._said(self._held.exchange([encode_request(args)], self._timeout), args, convert)
 
     def _said(self, replies: list[Value], args: Sequence[Argument], convert: Convert | None = None) -> Any:
-        reply = replies.pop()
-        if isinstance(reply, ServerError):
-            reply.command = command_name(args[0])
-            try:
-                raise reply
-            finally:
-                del reply
-        return converted(text(reply) if self._decode else reply, convert)
+        return result(replies.pop(), args, self._decode, convert)
 
     def watch(self, *names: Key) -> bool:
         """Watch keys: if one changes before `execute`, nothing is executed. Commands run at once from now on."""

@@ -102,12 +102,13 @@ class PubSub:
     @property
     def subscribed(self) -> bool:
         """True if anything is subscribed, or said to be, or left without the server's word that it is."""
-        return not all(each.idle for each in list(self._subscribers.values()))
+        return not self._closed and not all(each.idle for each in list(self._subscribers.values()))
 
     def _wanted(self, kind: str) -> frozenset[bytes]:
         with self._lock:
-            strays = (name for each in self._subscribers.values() for name in each.strays if kind == "s")
-            return frozenset(strays).union(*(each.wanted[kind] for each in self._subscribers.values()))
+            subscribers = () if self._closed else self._subscribers.values()
+            strays = (name for each in subscribers for name in each.strays if kind == "s")
+            return frozenset(strays).union(*(each.wanted[kind] for each in subscribers))
 
     @property
     def channels(self) -> frozenset[bytes]:
@@ -358,7 +359,7 @@ class PubSub:
             homes = self._homes("s", strays)
         except RespError as error:
             subscriber.strays = strays  # nobody knows the map: later
-            subscriber.last_error = error
+            subscriber.last_error = error.with_traceback(None)
             return
         for home, names in homes.items():
             if home is upstream and isinstance(home, Fixed):

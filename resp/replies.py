@@ -149,11 +149,11 @@ def scan_scored(cast: Cast) -> Callable[[Any], tuple[int, Any]]:
 
 
 def as_entry(reply: Any) -> tuple[Any, Any] | None:
-    """One entry of a stream: its id and its fields, None where the entry was deleted."""
+    """One entry of a stream: its id and its fields, which are none where it was deleted and is still pending."""
     if reply is None:
         return None
     name, fields = reply
-    return name, None if fields is None else as_pairs(fields)
+    return name, as_pairs(fields or {})
 
 
 def as_entries(reply: Any) -> list[tuple[Any, Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypedDict
 
 from resp.breaker import Breaker
 from resp.cluster import ClusterSource, CopyConnection
@@ -32,7 +32,7 @@ Addresses = str | Iterable[str | Address]
 _READ_FROM: Final = ("master", "replica")
 
 
-class Fleet(NamedTuple):
+class Fleet(TypedDict, total=False):
     """The options that say where many servers are; see `Client`."""
 
     sentinels: Addresses | None
@@ -49,7 +49,7 @@ def source_of(
 ) -> Source:
     """The source for these options. endpoint: the settings for each server, and where a single one is."""
     again = retries if isinstance(retries, Retry) else Retry(retries)
-    if fleet.read_from not in _READ_FROM:
+    if fleet["read_from"] not in _READ_FROM:
         raise InvalidArgument(f"read_from must be one of {', '.join(_READ_FROM)}")
 
     def breaker() -> Breaker:
@@ -63,38 +63,38 @@ def source_of(
         where = replace(endpoint, host=address[0], port=address[1], unix_socket_path=None)
         return Node(where, Pool(where, **limits, factory=factory), breaker(), again)
 
-    if fleet.sentinels is not None:
-        if not fleet.sentinel_master or fleet.cluster:
+    if fleet["sentinels"] is not None:
+        if not fleet["sentinel_master"] or fleet["cluster"]:
             raise InvalidArgument("sentinels need sentinel_master, the name of what they watch, and no cluster")
         asked = replace(
             endpoint,
             unix_socket_path=None,
-            username=fleet.sentinel_username,
-            password=fleet.sentinel_password,
+            username=fleet["sentinel_username"],
+            password=fleet["sentinel_password"],
             credentials=None,
             db=0,
             connect_timeout=min(endpoint.connect_timeout, ASK_SECONDS),
             timeout=ASK_SECONDS,
         )
-        places = [replace(asked, host=host, port=port) for host, port in hosts(fleet.sentinels, SENTINEL_PORT)]
+        places = [replace(asked, host=host, port=port) for host, port in hosts(fleet["sentinels"], SENTINEL_PORT)]
         return SentinelSource(
-            Sentinels(places, fleet.sentinel_master),
+            Sentinels(places, fleet["sentinel_master"]),
             lambda address, writes: node(address, MasterConnection if writes else Connection),
-            translate=fleet.translate,
-            read_from=fleet.read_from,
+            translate=fleet["translate"],
+            read_from=fleet["read_from"],
         )
-    if fleet.sentinel_master is not None:
+    if fleet["sentinel_master"] is not None:
         raise InvalidArgument("sentinel_master needs sentinels: their addresses")
-    if fleet.cluster is not False:
+    if fleet["cluster"] is not False:
         if endpoint.unix_socket_path is not None:
             raise InvalidArgument("a cluster is not behind a unix socket")
-        seeds = [(endpoint.host, endpoint.port)] if fleet.cluster is True else hosts(fleet.cluster, PORT)
+        seeds = [(endpoint.host, endpoint.port)] if fleet["cluster"] is True else hosts(fleet["cluster"], PORT)
         topology = Topology(
             seeds,
             lambda address, copy: node(address, CopyConnection if copy else Connection),
-            translate=fleet.translate,
+            translate=fleet["translate"],
         )
-        return ClusterSource(topology, read_from=fleet.read_from)
+        return ClusterSource(topology, read_from=fleet["read_from"])
     pool = Pool(endpoint, **limits)
     only = guard if isinstance(guard, Breaker) else breaker()
     return Node(endpoint, pool, only, again)

@@ -14,6 +14,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from typing import Any, Final, TypedDict
 
 from resp.connection import Connection
@@ -138,7 +139,8 @@ class Subscriber:
         try:
             line = Line(self._connect())
         except RespError as error:
-            self.last_error = error
+            # The error itself will know the frames it goes through, and they know this.
+            self.last_error = copy(error)
             self._failed_attempts += 1
             self._put_off()
             self._complain(error)
@@ -160,7 +162,7 @@ class Subscriber:
         if line is not None:
             line.close()
         self._pending.clear()
-        self.last_error = error
+        self.last_error = error.with_traceback(None)
         if self.needed and self._gap is None:
             self._gap = str(error)
         # At once the first time; later if the server takes connections only to drop them.
@@ -176,7 +178,7 @@ class Subscriber:
         """Say it in the log, once for each new reason: a wrong port or authority is for ever, and nothing raises."""
         if self.needed and str(error) != self._complaint:
             self._complaint = str(error)
-            logger.warning("publish/subscribe: %s; trying again", error)
+            logger.warning("publish/subscribe: %s; trying again", self._complaint)
 
     def probe(self, silence: float, patience: float) -> float:
         """Ask a silent server for a sign of life; seconds until this is to be called again. Raises ConnectionLost."""

@@ -123,12 +123,14 @@ class Topology:
             self._changed()
         self.rounds.suspect()
 
-    def another(self, slot: int | None, node: Node, deadline: float | None) -> Node | None:
-        """The node to go to instead of this one, which failed; waits for a new map if it is the first to notice."""
+    def another(self, slot: int | None, node: Node, deadline: float | None, *, wait: bool = True) -> Node | None:
+        """The node to go to instead of this one, which failed; waits for a new map if it is the first to notice, and
+        is to `wait`.
+        """
         now = self.owners[slot] if slot is not None else None
         if now is not None and now is not node:
             return now
-        if not self.rounds.doubt:
+        if wait and not self.rounds.doubt:
             self.rounds.doubt = True
             end = monotonic() + PATIENCE
             self.rounds.wait(end if deadline is None else min(end, deadline))

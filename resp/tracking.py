@@ -183,8 +183,6 @@ class Tracking(Reporter):
     def _mourn(self, run: _Run, error: RespError) -> None:
         """Say that tracking is lost: first the state, so that nothing is trusted while the callback works."""
         was_live = self.live
-        if self._status.state is State.LOST and not run.closing:
-            self._set(State.LOST, error)
         self._enter(run, State.LOST, error)
         if was_live and not run.closing:
             with contextlib.suppress(RespError):

@@ -10,13 +10,14 @@ not even a broken server makes a TypeError or a ValueError come out of a call.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from resp.arguments import Convert, Key, Keys, Moment, Number, Pattern, Seconds
 from resp.encoding import Argument
-from resp.errors import InvalidArgument, ProtocolError, RespError
-from resp.values import Value
+from resp.errors import InvalidArgument, ProtocolError, RespError, ServerError
+from resp.kinds import command_name
+from resp.values import Value, text
 
 
 def converted(reply: Value, convert: Convert | None) -> Value:
@@ -29,6 +30,22 @@ def converted(reply: Value, convert: Convert | None) -> Value:
         raise
     except Exception as error:
         raise ProtocolError(f"the server answered in an unexpected form ({type(error).__name__})") from None
+
+
+def result(reply: Value, args: Sequence[Argument], decode: bool, convert: Convert | None) -> Any:
+    """The reply to a command as the caller gets it; raised, with the command's name, if it is an error.
+
+    No frame keeps a reference to what is raised (see `resp.client`); the caller's must not, either.
+    """
+    if isinstance(reply, ServerError):
+        reply.command = command_name(args[0])
+        try:
+            raise reply
+        finally:
+            del reply
+    if decode:
+        reply = text(reply)
+    return reply if convert is None else converted(reply, convert)
 
 
 # ---- what arguments mean ---------------------------------------------------------------------------------------------
@@ -77,7 +94,7 @@ def weighted(keys: Any) -> tuple[list[Argument], list[Argument]]:
 
 def one_of(given: Argument, *allowed: str) -> str:
     """A word that must be one of a few, in capitals."""
-    word = given.decode("ascii", "replace") if isinstance(given, bytes) else given
+    word = str(given, "ascii", "replace") if isinstance(given, bytes | bytearray | memoryview) else given
     word = word.upper() if isinstance(word, str) else ""
     if word not in allowed:
         raise InvalidArgument(f"expected one of {', '.join(allowed)}")

@@ -139,9 +139,9 @@ class Dns:
                 answer = await self._ready().resolve(
                     absolute, kind, lifetime=TIMEOUT, raise_on_no_answer=False, search=False
                 )
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        except dns.resolver.NXDOMAIN:
             return ()
-        except (dns.exception.DNSException, OSError, TimeoutError, ValueError, UnicodeError) as error:
+        except (dns.exception.DNSException, OSError, ValueError) as error:
             raise DnsSilence(f"{name}: {type(error).__name__}") from None
         except (TooLate, Dropped):
             raise DnsSilence("too many questions at one time") from None

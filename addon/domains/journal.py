@@ -114,7 +114,7 @@ def begin(trips: RoundTrips) -> bytes | None:
     """Take the turn; the entry that says so. None where another has it; if his is over, his change is finished."""
     rest = "," + json.dumps({"token": secrets.token_hex(8), "steps": []}, separators=(",", ":"))[1:]
     spans = (int(1000 * TURN), int(1000 * CLOCKS_DIFFER))
-    entry, whose = checked_replies(trips.run([("EVAL", _BEGIN, 1, NAME, rest, *spans)]))[0]
+    entry, whose = trips.told("EVAL", _BEGIN, 1, NAME, rest, *spans)
     if whose == 0:
         return None
     if whose == 1:
@@ -134,7 +134,7 @@ def carry_out(trips: RoundTrips, entry: bytes, steps: Iterable[Step]) -> bool:
     told = json.loads(entry)
     told["steps"] = [_told(step) for step in steps]
     data = json.dumps(told, separators=(",", ":")).encode()
-    if checked_replies(trips.run([("EVAL", _COMMIT, 1, NAME, entry, data)]))[0] != 1:
+    if trips.told("EVAL", _COMMIT, 1, NAME, entry, data) != 1:
         return False
     _write(trips, told["until"], tuple(steps))
     end(trips, data)
@@ -152,7 +152,7 @@ def _write(trips: RoundTrips, until: int, steps: tuple[Step, ...]) -> None:
 
 def end(trips: RoundTrips, data: bytes) -> None:
     """Take an entry out of the journal, if it still is the one that is there."""
-    checked_replies(trips.run([("EVAL", _END, 1, NAME, data)]))
+    trips.told("EVAL", _END, 1, NAME, data)
 
 
 def _told(step: Step) -> list[object]:

@@ -83,7 +83,7 @@ class _Noticed:
     mark: "_Mark"
     due: float
     report: Report
-    refusals: int = 0
+    refusals: int
 
 
 class Registry:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import resp
 from addon.domains import journal
-from addon.shared.round_trips import RoundTrips, checked_replies
+from addon.shared.round_trips import RoundTrips, checked_replies, no_scripts
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -123,10 +123,11 @@ def swap(trips: RoundTrips, plan: Planned[T], life: float) -> tuple[T, dict[str,
     milliseconds = str(int(life * 1000))
     for name in names:
         arguments += [_expected(view.values, name), _wanted(writes, name), milliseconds]
-    reply = trips.run([("EVAL", _ONE_LINE, len(names), *names, *arguments)])[0]
-    if isinstance(reply, resp.NoPermission) or (type(reply) is resp.ServerError and reply.code == "ERR"):
+    reply = trips.ask("EVAL", _ONE_LINE, len(names), *names, *arguments)
+    if no_scripts(reply):
         return told if _swapped_without_script(trips, view, writes, int(milliseconds)) else None
-    return told if checked_replies([reply])[0] == 0 else None
+    checked_replies([reply])
+    return told if reply == 0 else None
 
 
 def read(trips: RoundTrips, names: Iterable[str]) -> list[Value]:

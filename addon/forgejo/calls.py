@@ -31,17 +31,8 @@ from addon.forgejo.errors import (
     Unreachable,
 )
 from addon.forgejo.limits import Breaker, Places, Slots
+from addon.net import http_client
 from addon.net.call_meter import CallMeter
-from addon.net.http_client import (
-    ConnectFailed,
-    Disconnected,
-    HttpClient,
-    Malformed,
-    Origin,
-    Response,
-    TimedOut,
-    origin_of,
-)
 from addon.net.tracing import TRACE_HEADER, Question, question, trace
 from addon.net.turns import account
 from addon.web.http_dates import parse_http_date
@@ -79,7 +70,7 @@ class Answer:
 
     __slots__ = ("_response", "body", "status")
 
-    def __init__(self, response: Response, body: bytes) -> None:
+    def __init__(self, response: http_client.Response, body: bytes) -> None:
         self.status = response.status
         self.body = body
         self._response = response
@@ -133,7 +124,7 @@ class Calls:
         clock: Callable[[], float],
         on_call: Callable[[str], None] | None,
     ) -> None:
-        self.origin: Origin = origin_of(base_url)
+        self.origin: http_client.Origin = http_client.origin_of(base_url)
         parts = urlsplit(base_url)
         if parts.query or parts.fragment:
             raise ValueError("the address of Forgejo has no query and no fragment")
@@ -155,7 +146,7 @@ class Calls:
         share = max(1, concurrency // 4) if unknown_share is None else unknown_share
         self.slots = Slots(concurrency, min(share, concurrency), timeout)
         self.breaker = Breaker(clock)
-        self.http = HttpClient(ca_file=ca_file, max_idle=concurrency)
+        self.http = http_client.HttpClient(ca_file=ca_file, max_idle=concurrency)
         if self.origin.scheme == "https":
             self.http.prepare_tls()
         self._anonymous = _Credential()
@@ -250,7 +241,7 @@ class Calls:
 
     async def open(
         self, target: str, *, owner: str = "", token: bool = False, headers: Sequence[tuple[str, str]] = ()
-    ) -> Response:
+    ) -> http_client.Response:
         """One GET of which only the head is awaited; any status. Whoever calls closes it."""
         with self._asked(target) as asked:
             async with self._attempt(owner, True) as deadline:
@@ -258,7 +249,9 @@ class Calls:
             asked.came_to = str(response.status)
         return response
 
-    async def open_elsewhere(self, origin: Origin, target: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
+    async def open_elsewhere(
+        self, origin: http_client.Origin, target: str, headers: Sequence[tuple[str, str]] = ()
+    ) -> http_client.Response:
         """One GET at another server (where Forgejo keeps its LFS objects), without the token and the breaker."""
         async with self.slots.held(account().owner, known=True):
             deadline = self.deadline()
@@ -268,7 +261,9 @@ class Calls:
                 asked.came_to = str(response.status)
             return response
 
-    async def _send(self, target: str, token: bool, headers: Sequence[tuple[str, str]], deadline: float) -> Response:
+    async def _send(
+        self, target: str, token: bool, headers: Sequence[tuple[str, str]], deadline: float
+    ) -> http_client.Response:
         self._count(target)
         headers = [*self._headers, *headers]
         if trace():
@@ -329,10 +324,10 @@ class Calls:
 
     async def ask_stream(
         self, repository: Repository, tail: str, *, web: bool = False, headers: Sequence[tuple[str, str]] = ()
-    ) -> tuple[Response, Reached]:
+    ) -> tuple[http_client.Response, Reached]:
         """The same, of which only the head is awaited; `web` for the routes outside the API."""
 
-        async def send(prefix: str, with_token: bool) -> Response:
+        async def send(prefix: str, with_token: bool) -> http_client.Response:
             return await self.open(prefix + tail, owner=repository.owner, token=with_token, headers=headers)
 
         return await self._negotiated(repository.owner, repository.name, WEB if web else API, repository, send)
@@ -491,9 +486,9 @@ def translated() -> Iterator[None]:
     """Turn what the transport says into what a visitor's answer depends on."""
     try:
         yield
-    except TimedOut as error:
+    except http_client.TimedOut as error:
         raise DeadlineExceeded(str(error)) from None
-    except Malformed as error:
+    except http_client.Malformed as error:
         raise BadAnswer(str(error)) from None
-    except (ConnectFailed, Disconnected) as error:
+    except (http_client.ConnectFailed, http_client.Disconnected) as error:
         raise Unreachable(str(error)) from None

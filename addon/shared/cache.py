@@ -249,7 +249,7 @@ class Shared:
 
     async def locked(self, key: Key) -> bool | None:
         """Whether any proxy looks at a repository."""
-        return await self._run(lambda trips: trips.run([("EXISTS", records.lock_key(key))])[0] == 1)
+        return await self._run(lambda trips: trips.ask("EXISTS", records.lock_key(key)) == 1)
 
     async def unlock(self, key: Key, token: str) -> None:
         """Let go of a lock without having anything to write."""
@@ -443,7 +443,7 @@ class Shared:
         self.returned()
 
     def _greet(self, trips: RoundTrips) -> bool:
-        reply = trips.run([("GET", records.epoch_key(None))])[0]
+        reply = trips.ask("GET", records.epoch_key(None))
         if isinstance(reply, resp.ServerError) and not isinstance(reply, resp.WrongType):
             raise reply
         if trips.clustered:

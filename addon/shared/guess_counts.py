@@ -127,7 +127,7 @@ class GuessesShared:
         ]
 
         def ask(trips: RoundTrips) -> Any:
-            return trips.run([("EVAL", _SCRIPT, len(names), *names, what, *self._limits)])[0]
+            return trips.ask("EVAL", _SCRIPT, len(names), *names, what, *self._limits)
 
         match await self._shared.run(ask):
             case [int(wait), int(first)]:

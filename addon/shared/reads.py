@@ -147,7 +147,7 @@ def _look(
 
 def _contents(trips: RoundTrips, key: Key, commit: str) -> tuple[Contents | None, bool]:
     name = records.site_key(key, commit)
-    reply = trips.run([("GET", name)])[0]
+    reply = trips.ask("GET", name)
     try:
         found = value_of(trips, name, reply, lambda data: records.read_site(data, commit))
     except Foreign:
@@ -189,7 +189,7 @@ def lfs_object(trips: RoundTrips, name: str, oid: str, size: int) -> bytes | Non
             raise Broken("bytes that do not match the id")
         return data
 
-    data = value_of(trips, name, trips.run([("GET", name)])[0], checked)
+    data = value_of(trips, name, trips.ask("GET", name), checked)
     if data is not None:
         trips.touched.add(name)
     return data

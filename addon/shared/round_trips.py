@@ -77,6 +77,14 @@ class RoundTrips:
                     raise reply
         return replies
 
+    def ask(self, *command: Any) -> Any:
+        """The reply to one command, or the error that it is; raises as `run` does."""
+        return self.run([command])[0]
+
+    def told(self, *command: Any) -> Any:
+        """The reply to one command; raises as `run` does, and ServerError for what is an error."""
+        return checked_replies([self.ask(*command)])[0]
+
     def everywhere(self, *command: Any) -> Any:
         """The reply to a command that concerns all nodes, where there are many (SCAN, DBSIZE). Raises RespError."""
         if time.monotonic() > self._deadline:

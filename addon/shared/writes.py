@@ -178,8 +178,7 @@ def _stored_withoutscript(trips: RoundTrips, keys: list[str], arguments: list[An
 
 def lock(trips: RoundTrips, key: Key, token: str, life: float) -> bool:
     """Whether we have the lock on looking at a repository now."""
-    command = ("SET", records.lock_key(key), token, "NX", "PX", milliseconds(life))
-    return checked_replies(trips.run([command]))[0] is not None
+    return trips.told("SET", records.lock_key(key), token, "NX", "PX", milliseconds(life)) is not None
 
 
 def unlock(trips: RoundTrips, key: Key, token: str) -> bool:
@@ -189,8 +188,8 @@ def unlock(trips: RoundTrips, key: Key, token: str) -> bool:
 
 def unlock_key(trips: RoundTrips, name: str, token: str) -> bool:
     """The same by the lock's name."""
-    reply = trips.run([("EVAL", _UNLOCK, 1, name, token)])[0]
-    if no_scripts(reply) and trips.run([("GET", name)])[0] == token.encode():
+    reply = trips.ask("EVAL", _UNLOCK, 1, name, token)
+    if no_scripts(reply) and trips.ask("GET", name) == token.encode():
         trips.run([("DEL", name)])
     return True
 

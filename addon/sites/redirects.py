@@ -257,7 +257,7 @@ def _pieces(origin: str, to: str, captures: Sequence[str]) -> tuple[str | tuple[
         else:
             text += encoded(piece)
             in_query |= "?" in piece or "#" in piece
-    if text or not pieces:
+    if text:
         pieces.append(text)
     return tuple(pieces)
 

@@ -70,7 +70,11 @@ class Connections(CommandGroup[B]):
         user: str | None = None,
         maxage: int | None = None,
     ) -> int:
-        """Close all connections that fit; how many there were."""
+        """Close all connections that fit; how many there were. skipme: whether this one is to be left alone, as it is
+        if nothing is said.
+        """
+        if not isinstance(skipme, bool | None):
+            raise InvalidArgument("skipme is True, False or None")
         args: list[Argument] = ["CLIENT", "KILL"]
         for name, value in (("TYPE", _type), ("ID", _id), ("ADDR", addr), ("LADDR", laddr), ("USER", user)):
             if value is not None:

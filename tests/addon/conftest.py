@@ -30,6 +30,7 @@ from tests.addon.preview.fixtures import make_repositories
 from tests.addon.preview.running import TOKENS
 from tests.addon.shared.nodes import Place as RedisPlace
 from tests.addon.shared.nodes import options_of
+from tests.clock import Clock
 from tests.resp.fleets import Cluster, clustered
 from tests.resp.servers import Server, start_redis, start_valkey
 
@@ -67,16 +68,6 @@ class Counting(ThreadPoolExecutor):
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         self.submitted += 1
         return super().submit(function, *args, **kwargs)
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -143,14 +134,20 @@ def started() -> Iterator[Callable[[str], Server | Cluster]]:
 
 
 @pytest.fixture(params=["valkey", "redis"])
-def redis(request: pytest.FixtureRequest, started: Callable[[str], Server | Cluster]) -> Server:
-    """Valkey 9 and Redis 7 in turn, empty; not to be killed."""
-    server = started(request.param)
+def redis_kind(request: pytest.FixtureRequest) -> str:
+    """Valkey 9 and Redis 7 in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def redis(redis_kind: str, started: Callable[[str], Server | Cluster]) -> Server:
+    """A server of that kind, empty; not to be killed."""
+    server = started(redis_kind)
     assert isinstance(server, Server)
     return server
 
 
-ONE_KIND: Final = pytest.mark.parametrize("redis", ["valkey"], indirect=True)
+ONE_KIND: Final = pytest.mark.parametrize("redis_kind", ["valkey"])
 """For tests of crowds, in which it is what asks that is told, and what is asked has no part: Valkey alone."""
 
 
@@ -159,6 +156,23 @@ def own_redis() -> Iterator[Server]:
     """A Valkey for this test alone, which may be killed, stopped and changed."""
     with start_valkey() as server:
         yield server
+
+
+@pytest.fixture(params=["server", "without scripts", "cluster"])
+def place(request: pytest.FixtureRequest, started: Callable[[str], Server | Cluster]) -> Iterator[Server | Cluster]:
+    """Where records are kept in turn: a server, one on which no script may be run, and a cluster."""
+    server = started("cluster" if request.param == "cluster" else "valkey")
+    if request.param == "without scripts":
+        server.ask("ACL", "SETUSER", "default", "-eval")
+    yield server
+    if request.param == "without scripts":
+        server.ask("ACL", "SETUSER", "default", "+eval")
+
+
+@pytest.fixture
+def server(started: Callable[[str], Server | Cluster]) -> Server | Cluster:
+    """Where it does not matter."""
+    return started("valkey")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """`pages serve` and its workers: reload, kill, end and failing starts, and what the workers share."""
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -44,7 +45,6 @@ LOCK = f"enabled: true\npassword: {hashlib.sha256(PASSWORD.encode()).hexdigest()
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    Site(tmp_path / "forge" / "alice" / "club.git", {".pages": LOCK, "public/index.html": b"inside"})
     site = Site(
         tmp_path / "forge" / "alice" / "blog.git", {".pages": b"enabled: true\n", "public/index.html": b"First"}
     )
@@ -58,10 +58,47 @@ def web(tmp_path: Path, site: Site) -> Iterator[Forge]:
         yield forge
 
 
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]:
+    """Alice's, by their names: each for one test."""
+    root = tmp_path_factory.mktemp("forge") / "alice"
+    plain = {".pages": b"enabled: true\n", "public/index.html": b"First"}
+    files = {"club": {".pages": LOCK, "public/index.html": b"inside"}, "blog": plain, "pushed": plain, "named": plain}
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(contextlib.closing(Site(root / f"{name}.git", files[name]))) for name in files}
+
+
+@pytest.fixture(scope="module")
+def sites_forge(sites: dict[str, Site]) -> Iterator[Forge]:
+    with start_forge(sites["blog"].path.parents[1]) as forge:
+        yield forge
+
+
+@pytest.fixture(scope="module")
+def _two_workers(sites_forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    options: dict[str, Any] = {"webhookSecret": SECRET, "forgejoPublicHost": "git.test", "dnsResolvers": ["127.0.0.1"]}
+    with running_service(tmp_path_factory.mktemp("service"), sites_forge.url, **options) as service:
+        yield service
+        assert service.stop() == 0
+
+
+@pytest.fixture
+def two_workers(_two_workers: Service) -> Iterator[Service]:
+    """One service for the tests of what two workers tell each other without Redis."""
+    yield _two_workers
+    go_on(_two_workers)
+
+
 def only(service: Service, number: int) -> None:
     """Have one worker of two answer, until the next call."""
     for each, pid in enumerate(service.workers):
         os.kill(pid, signal.SIGCONT if each == number else signal.SIGSTOP)
+
+
+def go_on(service: Service) -> None:
+    """Have all workers answer."""
+    for pid in service.workers:
+        os.kill(pid, signal.SIGCONT)
 
 
 def ended(pid: int) -> bool:
@@ -245,33 +282,29 @@ def test_the_end_tells_clients_over_http2_to_ask_elsewhere(tmp_path: Path, web: 
         assert service.process.wait(DEADLINE) == 0
 
 
-def test_a_webhook_at_one_worker_is_known_to_the_other_without_redis(tmp_path: Path, web: Forge, site: Site) -> None:
-    with running_service(tmp_path / "service", web.url, webhookSecret=SECRET) as service:
-        for number in (0, 1):
-            only(service, number)
-            assert service.get("alice", "/blog/").body == b"First"
-        site.commit({"public/index.html": b"Second"})
-        assert service.get("alice", "/blog/").body == b"First"
-        body = payload()
-        assert service.get(PAGES_DOMAIN, PATH, signed(body), "POST", body).status == 202  # at worker 1
-        for number in (1, 0):
-            only(service, number)
-            service.until(lambda: service.get("alice", "/blog/").body == b"Second")
-        only(service, 0)
-        for pid in service.workers:
-            os.kill(pid, signal.SIGCONT)
-        assert service.stop() == 0
+def test_a_webhook_at_one_worker_is_known_to_the_other_without_redis(
+    two_workers: Service, sites: dict[str, Site]
+) -> None:
+    for number in (0, 1):
+        only(two_workers, number)
+        assert two_workers.get("alice", "/blog/").body == b"First"
+    sites["blog"].commit({"public/index.html": b"Second"})
+    assert two_workers.get("alice", "/blog/").body == b"First"
+    body = payload()
+    assert two_workers.get(PAGES_DOMAIN, PATH, signed(body), "POST", body).status == 202  # at worker 1
+    for number in (1, 0):
+        only(two_workers, number)
+        two_workers.until(lambda: two_workers.get("alice", "/blog/").body == b"Second")
 
 
-def test_a_login_at_one_worker_holds_at_the_other(tmp_path: Path, web: Forge) -> None:
-    with running_service(tmp_path / "service", web.url) as service:
-        only(service, 0)
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        entered = service.get("alice", "/club/", form, "POST", b"password=correct+horse")
-        assert entered.status == 303
-        only(service, 1)
-        cookie = {"Cookie": entered.headers["set-cookie"].partition(";")[0]}
-        assert service.get("alice", "/club/", cookie).body == b"inside"
+def test_a_login_at_one_worker_holds_at_the_other(two_workers: Service) -> None:
+    only(two_workers, 0)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    entered = two_workers.get("alice", "/club/", form, "POST", b"password=correct+horse")
+    assert entered.status == 303
+    only(two_workers, 1)
+    cookie = {"Cookie": entered.headers["set-cookie"].partition(";")[0]}
+    assert two_workers.get("alice", "/club/", cookie).body == b"inside"
 
 
 def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path, web: Forge) -> None:
@@ -321,22 +354,20 @@ def test_what_is_said_of_memory_and_connections_is_for_all_processes_together() 
     assert share_of(settings, 1) is settings
 
 
-def test_a_push_through_one_worker_is_known_to_the_other_without_redis(tmp_path: Path, web: Forge, site: Site) -> None:
-    with running_service(tmp_path / "service", web.url, forgejoPublicHost="git.test") as service:
-        for number in (0, 1):
-            only(service, number)
-            assert service.get("alice", "/blog/").body == b"First"
-        site.commit({"public/index.html": b"Second"})
-        only(service, 0)
-        with web.fault("git-receive-pack", status=200, body=b""):
-            reply = service.get("git.test", "/alice/blog.git/git-receive-pack", {}, "POST", b"0000")
-        assert reply.status == 200
-        for number in (0, 1):
-            only(service, number)
-            service.until(lambda: service.get("alice", "/blog/").body == b"Second")
-        for pid in service.workers:
-            os.kill(pid, signal.SIGCONT)
-        assert service.stop() == 0
+def test_a_push_through_one_worker_is_known_to_the_other_without_redis(
+    two_workers: Service, sites: dict[str, Site], sites_forge: Forge
+) -> None:
+    for number in (0, 1):
+        only(two_workers, number)
+        assert two_workers.get("alice", "/pushed/").body == b"First"
+    sites["pushed"].commit({"public/index.html": b"Second"})
+    only(two_workers, 0)
+    with sites_forge.fault("git-receive-pack", status=200, body=b""):
+        reply = two_workers.get("git.test", "/alice/pushed.git/git-receive-pack", {}, "POST", b"0000")
+    assert reply.status == 200
+    for number in (0, 1):
+        only(two_workers, number)
+        two_workers.until(lambda: two_workers.get("alice", "/pushed/").body == b"Second")
 
 
 def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Path, web: Forge, site: Site) -> None:
@@ -355,8 +386,7 @@ def test_the_status_page_is_at_one_address_and_purges_all_processes(tmp_path: Pa
         for number in (0, 1):
             only(service, number)
             service.until(lambda: service.get("alice", "/blog/").body == b"Second")
-        for pid in service.workers:
-            os.kill(pid, signal.SIGCONT)
+        go_on(service)
         before = service.workers
         service.reload()  # the new worker 0 takes the address over
         service.until_served(2)
@@ -511,15 +541,11 @@ def test_systemd_is_told_when_all_serve_of_each_reload_and_of_the_end(tmp_path: 
 
 
 def test_a_custom_domain_that_one_worker_registers_is_served_by_the_other(
-    tmp_path: Path, web: Forge, site: Site
+    two_workers: Service, sites: dict[str, Site]
 ) -> None:
-    site.commit({".pages": b"enabled: true\ncustom_domain: blog.test\n"})
-    with running_service(tmp_path / "service", web.url, dnsResolvers=["127.0.0.1"]) as service:
-        only(service, 0)
-        assert service.get("alice", "/blog/").body == b"First"
-        service.until(lambda: service.get("blog.test", "/").body == b"First")
-        only(service, 1)
-        service.until(lambda: service.get("blog.test", "/").body == b"First")
-        for pid in service.workers:
-            os.kill(pid, signal.SIGCONT)
-        assert service.stop() == 0
+    sites["named"].commit({".pages": b"enabled: true\ncustom_domain: blog.test\n"})
+    only(two_workers, 0)
+    assert two_workers.get("alice", "/named/").body == b"First"
+    for number in (0, 1):
+        only(two_workers, number)
+        two_workers.until(lambda: two_workers.get("blog.test", "/").body == b"First")

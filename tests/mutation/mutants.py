@@ -173,7 +173,7 @@ def _by_cosmic_ray(source: str) -> Iterator[tuple[str, int, Place]]:
     syntax, plugins = _cosmic("ast"), _cosmic("plugins")
     nodes: dict[str, list[Any]] = defaultdict(list)
     for node in syntax.ast_nodes(syntax.get_ast(source)):
-        if node.type not in PLAIN and getattr(node, "value", "") not in PUNCTUATION and not _divides_parameters(node):
+        if node.type not in PLAIN and getattr(node, "value", "") not in PUNCTUATION:
             nodes[node.type].append(node)
             nodes[""].append(node)
     for name in plugins.operator_names():
@@ -182,9 +182,13 @@ def _by_cosmic_ray(source: str) -> Iterator[tuple[str, int, Place]]:
             continue
         operator = kind()
         fitting = next((fits for begin, fits in FITTING.items() if begin in name), ("",))
-        places = (place for fits in fitting for node in nodes[fits] for place in operator.mutation_positions(node))
-        for occurrence, (start, _end) in enumerate(places):
-            yield name, occurrence, start
+        found = (
+            (node, place) for fits in fitting for node in nodes[fits] for place in operator.mutation_positions(node)
+        )
+        # Counted with those that are no operators, as cosmic-ray counts them.
+        for occurrence, (node, (start, _end)) in enumerate(found):
+            if not _divides_parameters(node):
+                yield name, occurrence, start
 
 
 def _divides_parameters(node: Any) -> bool:

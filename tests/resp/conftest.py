@@ -147,6 +147,12 @@ def _tls_valkey(_valkey: Server, certificates: Certificates) -> Iterator[TlsServ
 def _emptied(server: Server) -> Server:
     server.ask("FLUSHALL")
     server.ask("CONFIG", "RESETSTAT")
+    users = server.ask("ACL", "USERS")
+    assert isinstance(users, list)
+    # What an earlier test left: a user is no key.
+    for user in users:
+        if isinstance(user, bytes) and user != b"default":
+            server.ask("ACL", "DELUSER", user)
     return server
 
 

@@ -11,17 +11,10 @@ from typing import Any
 import pytest
 
 from resp import AuthenticationError, Breaker, BreakerOpen, Client, ConnectionLost, InvalidArgument
+from tests.clock import Clock
 from tests.ports import free_port
 from tests.resp.servers import Server
 from tests.waiting import wait_until
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def opened(clock: Clock, **options: Any) -> Breaker:

@@ -713,7 +713,7 @@ RESULTS: dict[str, tuple[Call, list[Any], Any]] = {
         [[[b"1-1", [b"f", b"1"]], None], [[b"1-1", {b"f": b"1"}]]],
         [(b"1-1", {b"f": b"1"})],
     ),
-    "xrange, a deleted entry": (lambda c: c.xrange("x"), [[[b"1-1", None]]], [(b"1-1", None)]),
+    "xrange, a deleted entry": (lambda c: c.xrange("x"), [[[b"1-1", None]]], [(b"1-1", {})]),
     "xread": (
         lambda c: c.xread({"x": 0}),
         [[[b"x", [[b"1-1", [b"f", b"1"]]]]], {b"x": [[b"1-1", [b"f", b"1"]]]}],

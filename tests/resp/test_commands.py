@@ -13,6 +13,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Union, get_args, get_origin
 
 import pytest
@@ -22,6 +23,7 @@ from resp.commands import Commands, Composed
 from resp.queued import Queued
 from resp.replies import parse_info
 from tests.resp.servers import Server
+from tests.waiting import wait_until
 
 ANY = object()
 """Expected: whatever the annotation allows."""
@@ -169,7 +171,7 @@ ROWS: dict[str, list[Call]] = {
         call("linsert", "l", "AFTER", "none", "new")(-1),
         call("lrem", "l", 0, "new")(1),
         call("lmove", "l", "m")(b"y"),
-        call("lmove", "none", "m", "RIGHT", "LEFT")(None),
+        call("lmove", "none", "m", memoryview(b"RIGHT"), b"left")(None),
         call("rpoplpush", "l", "m")(b"d"),
         call("lmpop", 2, "none", "m", direction="LEFT", count=2)((b"m", [b"d", b"y"])),
         call("lmpop", 1, "none", direction="RIGHT")(None),
@@ -305,11 +307,15 @@ ROWS: dict[str, list[Call]] = {
         ),
         call("xinfo_groups", "x")(lambda rows: rows[0]["name"] == b"g" and rows[0]["pending"] == 2),
         call("xinfo_consumers", "x", "g")(lambda rows: {row["name"] for row in rows} == {b"idle", b"me", b"you"}),
+        call("xreadgroup", "g", "you", {"x": 0}, count=1)([(b"x", [(b"1-1", {b"f": b"1", b"g": b"2"})])]),
         call("xack", "x", "g", "1-1", "9-9")(1),
         call("xgroup_setid", "x", "g", 0, entries_read=1)(True),
+        call("xdel", "x", "2-1")(1),
+        call("xreadgroup", "g", "you", {"x": 0})([(b"x", [(b"2-1", {})])]),
         call("xgroup_delconsumer", "x", "g", "you")(1),
         call("xgroup_destroy", "x", "g")(True),
         call("xgroup_destroy", "x", "g")(False),
+        call("xadd", "x", {"f": 2}, "3-1")(b"3-1"),
         call("xdel", "x", "1-1")(1),
         call("xtrim", "x", maxlen=0, approximate=False)(1),
     ],
@@ -689,6 +695,8 @@ def test_what_needs_several_commands_is_not_in_a_pipeline(valkey: Server) -> Non
         lambda c: c.hexpire("h", 10),
         lambda c: c.linsert("l", "near", "a", "b"),
         lambda c: c.lmove("l", "m", "UP"),
+        lambda c: c.lmove("l", "m", memoryview(b"UP")),
+        lambda c: c.client_kill_filter(skipme="no"),
         lambda c: c.lmpop(3, "a", "b", direction="LEFT"),
         lambda c: c.zmpop(1, ["z"]),
         lambda c: c.zmpop(1, ["z"], min=True, max=True),
@@ -722,6 +730,16 @@ def test_scores_come_as_the_caller_wants_them(client: Any) -> None:
     assert [score for _, score in client.zrange("z", 0, -1, withscores=True, score_cast_func=str)] == ["1.0", "2.5"]
     assert [score for _, score in client.zscan_iter("z", score_cast_func=int)] == [1, 2]
     assert [score for _, score in client.zrevrange("z", 0, -1, True, round)] == [2, 1]
+
+
+def test_who_waits_for_a_value_gets_it_and_has_time_beyond_that_of_other_calls(valkey: Server) -> None:
+    with Client(valkey.host, valkey.port, timeout=0.2) as client, ThreadPoolExecutor() as threads:
+        assert client.blpop("jobs", 0.5) is None
+        taken = threads.submit(client.blmove, "jobs", "done", 10)
+        wait_until(lambda: valkey.info("blocked_clients") == 1)
+        client.rpush("jobs", "first")
+        assert taken.result() == b"first"
+        assert client.lrange("done", 0, -1) == [b"first"]
 
 
 def test_all_of_a_collection_comes_by_iterators(client: Any) -> None:

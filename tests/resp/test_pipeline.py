@@ -3,7 +3,7 @@
 """Many commands at once: results in order, errors in place, no deadlock; and transactions that are all or nothing."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -224,6 +224,20 @@ def test_what_was_watched_and_left_is_watched_no_more(client: Client) -> None:
         queue.unwatch()
         client.set("key", 1)
         assert queue.set("key", 2).execute() == [True]
+
+
+@pytest.mark.parametrize("give_up", [Transaction.reset, Transaction.discard, Transaction.close])
+def test_what_is_queued_and_watched_can_be_given_up(client: Client, give_up: Callable[[Transaction], None]) -> None:
+    pipe = client.pipeline()
+    pipe.watch("k")
+    pipe.multi()
+    pipe.set("k", 1)
+    give_up(pipe)
+    assert (len(pipe), pipe.watching) == (0, False)
+    assert pipe.execute() == []
+    assert pipe.incr("other").execute() == [1], "it can be used again"
+    assert client.get("k") is None
+    assert client.stats().in_use == 0
 
 
 def test_watching_comes_before_queueing(client: Client) -> None:

@@ -2,15 +2,28 @@
 # Copyright (C) 2026 the contributors
 """Publish/subscribe against Valkey 9, Redis 7 and the emulated 5.0, over RESP3 and RESP2, and through trouble."""
 
+import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
-from resp.errors import AuthenticationError, ClientClosed, InvalidArgument, NoPermission, RespError, ServerError
+from resp import Endpoint
+from resp.errors import (
+    AuthenticationError,
+    ClientClosed,
+    ConnectionLost,
+    InvalidArgument,
+    NoPermission,
+    RespError,
+    ServerError,
+)
 from resp.pubsub import PubSub
 from resp.subscriber import Message
 from tests.resp.chaos import ChaosProxy, TlsFront
@@ -255,6 +268,36 @@ def test_a_wrong_password_is_raised(new_valkey: Callable[..., Server], subscribe
         pubsub.subscribe("a")
 
 
+def test_one_that_nobody_holds_any_more_leaves_the_server_at_once_even_after_a_loss(valkey: Server) -> None:
+    gc.disable()  # what is freed is freed by itself, or not at all
+    try:
+        pubsub = PubSub(Endpoint(valkey.host, valkey.port), **QUICK)
+        pubsub.subscribe("a")
+        collect(pubsub, 1)
+        assert valkey.ask("CLIENT", "KILL", "TYPE", "pubsub") == 1
+        assert collect(pubsub, 2) == [message("gap", None, ANY), message("subscribe", b"a", 1)]
+        assert isinstance(pubsub.last_error, ConnectionLost)
+        del pubsub
+        wait_until(lambda: valkey.ask("PUBSUB", "NUMSUB", "a") == [b"a", 0])
+    finally:
+        gc.enable()
+
+
+def test_one_with_a_wrong_password_is_free_as_soon_as_its_error_is(new_valkey: Callable[..., Server]) -> None:
+    server = new_valkey(password="sesame")
+    pubsub = PubSub(Endpoint(server.host, server.port, password="wrong"), **QUICK)
+    gc.disable()
+    try:
+        with suppress(AuthenticationError):
+            pubsub.subscribe("a")
+        assert isinstance(pubsub.last_error, AuthenticationError)
+        gone = weakref.ref(pubsub)
+        del pubsub
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_an_absent_server_is_waited_for(new_valkey: Callable[..., Server], subscriber: PubSubs) -> None:
     server = new_valkey()
     server.kill()
@@ -291,6 +334,14 @@ def test_closing_wakes_the_reader(valkey: Server, subscriber: PubSubs) -> None:
     wait_until(lambda: not valkey.clients())
     with pytest.raises(ClientClosed):
         pubsub.subscribe("b")
+
+
+def test_after_the_end_nothing_is_subscribed(valkey: Server, subscriber: PubSubs) -> None:
+    with subscriber(valkey.address) as pubsub:
+        pubsub.subscribe("a")
+        pubsub.psubscribe("b*")
+        assert (pubsub.subscribed, pubsub.channels, pubsub.patterns) == (True, frozenset({b"a"}), frozenset({b"b*"}))
+    assert (pubsub.subscribed, pubsub.channels, pubsub.patterns) == (False, frozenset(), frozenset())
 
 
 def test_names_must_be_given(valkey: Server, subscriber: PubSubs) -> None:

@@ -106,7 +106,13 @@ def test_it_says_of_itself_what_it_wants_and_how_that_goes(make: Make) -> None:
     assert pubsub.channels == {b"a", b"b"}
     assert (pubsub.patterns, pubsub.shard_channels) == (frozenset({b"c*"}), frozenset({b"d"}))
     pubsub.close()
-    assert repr(pubsub) == "<PubSub closed, 4 subscriptions>"
+    assert repr(pubsub) == "<PubSub closed, 0 subscriptions>"
+
+
+def test_what_is_not_said_is_as_the_guide_has_it(make: Make) -> None:
+    pubsub = PubSub(Place())
+    assert (pubsub._silence, pubsub._patience, pubsub._retry_first, pubsub._retry_most) == (10.0, 5.0, 0.05, 5.0)
+    pubsub.close()
 
 
 def test_it_is_subscribed_until_the_server_said_that_it_is_not(make: Make) -> None:
@@ -252,6 +258,7 @@ def test_whoever_waits_is_woken_by(make: Make, change: str, monkeypatch: pytest.
     pubsub.subscribe("a", "b")
     place.tell_all(push(b"subscribe", b"a", 1), push(b"subscribe", b"b", 2))
     all_of(pubsub)
+    pubsub._waker.clear()  # it rang when something was subscribed
     rests: list[float] = []
     rest = pubsub._rest
 

@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """`Script`: one round trip, whether or not the server knows it. `Lock`: one holder, and honest about its end."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from resp import Client, InvalidArgument, LockError, LockNotOwned, NoScript, ServerError
+from resp.commands import Commands
 from resp.commands.locks import Lock
+from resp.commands.scripting import Script
 from tests.resp.servers import Server
 from tests.waiting import wait_until
 
@@ -192,7 +195,195 @@ def test_eight_threads_never_hold_a_lock_together(client: Any) -> None:
     assert (most[0], turns[0], int(client.get("n"))) == (1, 80, 80)
 
 
-@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": "1"}, {"sleep": 0}, {"blocking_timeout": -1}])
-def test_a_lock_with_impossible_times_is_refused(valkey: Server, options: dict[str, Any]) -> None:
-    with Client(valkey.host, valkey.port) as client, pytest.raises(InvalidArgument):
-        client.lock("l", **options)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": 0},
+        {"timeout": 0.0009},
+        {"timeout": -1},
+        {"timeout": "1"},
+        {"timeout": True},
+        {"sleep": 0},
+        {"sleep": -0.1},
+        {"sleep": True},
+        {"sleep": "1"},
+        {"blocking_timeout": -0.1},
+        {"blocking_timeout": True},
+        {"blocking_timeout": "1"},
+    ],
+)
+def test_a_lock_with_impossible_times_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=next(iter(options))):
+        Lock(Answering(), "l", **options)
+
+
+# ---- a lock, word by word --------------------------------------------------------------------------------------------
+
+
+class Answering(Commands[bytes]):
+    """Answers each command with the next of `replies`; keeps its words."""
+
+    def __init__(self, *replies: Any) -> None:
+        self.replies = list(replies)
+        self.said: list[list[Any]] = []
+
+    def _do(self, args: Any, convert: Any = None) -> Any:
+        self.said.append(list(args))
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if convert is None else convert(reply)
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the lock sleeps, which takes no time."""
+    slept: list[float] = []
+    monkeypatch.setattr("resp.commands.locks.time.sleep", slept.append)
+    return slept
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ["SET", "l", b"me", "NX"]),
+        ({"timeout": 1.5}, ["SET", "l", b"me", "PX", 1500, "NX"]),
+        ({"timeout": 0.001}, ["SET", "l", b"me", "PX", 1, "NX"]),
+    ],
+)
+def test_a_lock_is_taken_by_a_value_that_lives_as_long_as_it_may(options: dict[str, Any], said: list[Any]) -> None:
+    client = Answering(b"OK")
+    lock = Lock(client, "l", **options)
+    assert repr(lock) == "<Lock 'l', not held here>"
+    assert lock.acquire(token="me") is True
+    assert client.said == [said]
+    assert repr(lock) == "<Lock 'l', held here>"
+
+
+def test_what_of_a_lock_is_not_said_is_as_the_guide_has_it() -> None:
+    lock = Lock(Answering(b"OK", b"me"), "l")
+    assert (lock.timeout, lock.sleep, lock.blocking, lock.blocking_timeout) == (None, 0.1, True, None)
+    assert lock.raise_on_release_error is True
+    lock.acquire(token="me")
+    seen: list[str] = []
+    thread = threading.Thread(target=lambda: seen.append(repr(lock)))
+    thread.start()
+    thread.join()
+    assert seen == ["<Lock 'l', not held here>"]
+    assert lock not in {Lock(Answering(), "l")}, "two locks are two, whatever they are called"
+
+
+def test_tokens_are_random_and_long_enough() -> None:
+    client = Answering(b"OK", b"OK")
+    for _ in range(2):
+        Lock(client, "l").acquire()
+    first, second = (said[2] for said in client.said)
+    assert len(first) == len(second) == 32
+    assert first != second
+
+
+def test_who_waits_sleeps_about_as_long_as_is_said_and_tries_again(naps: list[float]) -> None:
+    client = Answering(*[None] * 200, b"OK", *[None] * 200, b"OK")
+    assert Lock(client, "l", sleep=0.5).acquire() is True
+    assert len(naps) == 200
+    assert 0.25 <= min(naps) < 0.28
+    assert 0.47 < max(naps) <= 0.5
+    naps.clear()
+    assert Lock(client, "l", sleep=0.5).acquire(sleep=8.0) is True
+    assert 4.0 <= min(naps) <= max(naps) <= 8.0
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "tries"),
+    [
+        ({"blocking": False}, {}, 1),
+        ({}, {"blocking": False}, 1),
+        ({"blocking_timeout": 0}, {}, 1),
+        ({}, {"blocking_timeout": 0}, 1),
+        ({"blocking_timeout": 0}, {"blocking_timeout": 600}, 3),
+        ({"blocking": False}, {"blocking": True}, 3),
+    ],
+)
+def test_who_does_not_wait_or_not_so_long_goes_without(
+    naps: list[float], options: dict[str, Any], asked: dict[str, Any], tries: int
+) -> None:
+    client = Answering(None, None, b"OK")
+    assert Lock(client, "l", **options).acquire(**asked) is (tries == 3)
+    assert (len(client.said), len(naps)) == (tries, tries - 1)
+
+
+def test_what_is_held_here_is_known_by_its_token() -> None:
+    client = Answering(b"OK", b"me", "me", b"other", None, b"me")
+    lock = Lock(client, "l", timeout=30)
+    lock.acquire(token=b"me")
+    assert [lock.owned() for _ in range(4)] == [True, True, False, False]
+    with pytest.raises(LockError, match="already held here"):
+        lock.acquire()
+    assert [Lock(Answering(reply), "l").locked() for reply in (b"x", b"", None)] == [True, True, False]
+    assert Lock(Answering(None), "l").owned() is False
+
+
+def test_a_lock_whose_lease_ended_can_be_taken_again() -> None:
+    client = Answering(b"OK", b"other", b"OK")
+    lock = Lock(client, "l", timeout=30)
+    lock.acquire()
+    assert lock.acquire(token="again") is True
+    assert client.said[1:] == [["GET", "l"], ["SET", "l", b"again", "PX", 30000, "NX"]]
+
+
+def test_giving_back_and_holding_on_are_one_script_each() -> None:
+    client = Answering(b"OK", 1, 1, 1, 1, 0)
+    lock = Lock(client, "l", timeout=1.5)
+    lock.acquire(token="me")
+    assert lock.extend(2.5) is True
+    assert lock.extend(2.5, True) is True
+    assert lock.reacquire() is True
+    lock.release()
+    assert [said[2:] for said in client.said[1:]] == [
+        [1, "l", b"me", 2500, 0],
+        [1, "l", b"me", 2500, 1],
+        [1, "l", b"me", 1500, 1],
+        [1, "l", b"me"],
+    ]
+    assert {said[0] for said in client.said[1:]} == {"EVALSHA"}
+    with pytest.raises(LockError, match="not held here"):
+        lock.release()
+    with pytest.raises(LockError, match="not held here"):
+        lock.extend(1)
+
+
+def test_what_had_ended_is_said_so_and_is_held_no_more() -> None:
+    client = Answering(b"OK", 0, 0)
+    lock = Lock(client, "l", timeout=1.5)
+    lock.acquire(token="me")
+    with pytest.raises(LockNotOwned, match="has ended"):
+        lock.extend(1)
+    with pytest.raises(LockNotOwned, match="had ended before"):
+        lock.release()
+    assert repr(lock).endswith("not held here>")
+
+
+def test_a_lock_without_an_end_can_get_one_and_not_a_longer_one() -> None:
+    client = Answering(b"OK", 1)
+    lock = Lock(client, "l")
+    lock.acquire(token="me")
+    for prolong in (lock.reacquire, lambda: lock.extend(1)):
+        with pytest.raises(LockError, match="no timeout"):
+            prolong()
+    assert lock.extend(1, replace_ttl=True) is True
+
+
+def test_a_script_is_sent_whole_only_where_it_is_not_known() -> None:
+    for text in ("return 'ü'", "return 'ü'".encode()):
+        client = Answering(7, NoScript("NOSCRIPT", "no"), 8)
+        script = Script(client, text)
+        assert script.sha == hashlib.sha1("return 'ü'".encode()).hexdigest()
+        assert repr(script) == f"<Script {script.sha}>"
+        assert script(["k"], ["a"]) == 7
+        assert script() == 8
+        assert client.said == [["EVALSHA", script.sha, 1, "k", "a"], ["EVALSHA", script.sha, 0], ["EVAL", text, 0]]
+        other = Answering(9)
+        assert script(client=other) == 9
+        assert len(client.said) == 3
+        with pytest.raises(ServerError):
+            Script(Answering(ServerError("MINE", "no")), text)()

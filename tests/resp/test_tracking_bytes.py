@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from resp import Connection, ConnectionLost, RespError
+from resp import Connection, ConnectionLost, InvalidArgument, RespError
 from resp.listening import Upstream
-from resp.tracking import State, Status, Tracking, checked_prefixes
+from resp.tracking import State, Status, Tracking, _Run, checked_prefixes
 from tests.resp.scripted import Exchange, joined
 from tests.resp.test_subscriber import push
 from tests.waiting import wait_until
@@ -141,6 +141,28 @@ def test_prefixes_that_do_not_overlap_are_taken(prefixes: list[str]) -> None:
     assert checked_prefixes(prefixes) == tuple(sorted(each.encode() for each in prefixes if each))
 
 
+def test_what_is_not_said_is_as_the_guide_has_it() -> None:
+    tracking = Tracking(Place(), print)
+    assert (tracking._silence, tracking._patience, tracking.lease) == (2.0, 2.0, 4.0)
+    assert (tracking._retry_first, tracking._retry_most, tracking._retry_unsupported) == (0.05, 5.0, 300.0)
+    assert (tracking.prefixes, tracking._noloop) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "said"),
+    [
+        ("a:", "a collection of prefixes, not one"),
+        (bytearray(b"a"), "a collection of prefixes, not one"),
+        (["a", "b", "ab"], "b'ab' begins with prefix b'a'"),
+        (["", "a"], "b'a' begins with prefix b''"),
+        (["a", "a"], "b'a' begins with prefix b'a'"),
+    ],
+)
+def test_prefixes_that_servers_would_refuse_are_refused_with_the_reason(prefixes: Any, said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        Tracking(Place(), print, prefixes=prefixes)
+
+
 # ---- what the server says --------------------------------------------------------------------------------------------
 
 
@@ -213,6 +235,21 @@ def test_a_refusal_is_unsupported_until_it_is_asked_again(
     assert len(place.said) == 3
     assert "unknown subcommand" in str(tracking.last_error)
     assert caplog.text.count("does not support CLIENT TRACKING") == 1
+
+
+def test_a_server_that_refuses_is_asked_again_seldom(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    tracking = Tracking(Place(b"-ERR unknown\r\n"), heard.invalidated, retry_unsupported=100.0)
+
+    def paused(run: Any, seconds: float) -> None:
+        pauses.append(seconds)
+        run.closing = True
+
+    monkeypatch.setattr(tracking, "_pause", paused)
+    tracking.start()
+    wait_until(lambda: pauses)
+    assert 80 <= pauses[0] <= 100
+    tracking.close()
 
 
 @pytest.mark.parametrize("reply", [b"-LOADING the dataset\r\n", b"-NOAUTH first\r\n", b"-WRONGPASS no\r\n"])
@@ -288,6 +325,26 @@ def test_attempts_get_rarer_and_begin_anew_after_a_connection_that_held(
     place.peers[0].sock.shutdown(2)
     wait_until(lambda: len(place.peers) == 2 and tracking.live)
     assert asked == [0, 1, 2, 3, 4], "it did not hold for long"
+
+
+def test_a_pause_ends_with_its_time_or_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    tracking = Tracking(Place(), print)
+    run = _Run()
+
+    def waited(lines: object, waker: object, seconds: float) -> None:
+        waits.append(seconds)
+        run.closing = len(waits) == 3
+
+    monkeypatch.setattr("resp.tracking.wait", waited)
+    tracking._pause(run, 0.0)
+    assert waits == []
+    tracking._pause(run, 500.0)
+    assert len(waits) == 3, "who is woken for nothing waits for the rest"
+    assert all(400 < seconds <= 500 for seconds in waits)
+    tracking._pause(run, 500.0)
+    assert len(waits) == 3
+    run.waker.close()
 
 
 def test_the_first_loss_of_one_that_held_is_no_reason_to_wait(

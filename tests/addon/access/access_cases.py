@@ -23,16 +23,6 @@ KEY = SigningKey(b"k" * 32, Source.SETTINGS)
 START = 1_700_000_000.0
 
 
-class Clock:
-    """Seconds, moved by hand."""
-
-    def __init__(self, now: float = START) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def lock(
     password: str = SECRET,
     branches_password: str = "",

@@ -41,7 +41,7 @@ from tests.addon.access.access_cases import (
     OTHER,
     QUICK,
     SECRET,
-    Clock,
+    START,
     basic,
     by_sha256,
     cookie_of,
@@ -51,6 +51,7 @@ from tests.addon.access.access_cases import (
     visit,
 )
 from tests.addon.templates.test_templates import document
+from tests.clock import Clock
 from tests.waiting import rounds
 
 HTML = {b"accept": b"text/html,application/xhtml+xml"}
@@ -63,7 +64,7 @@ class Door:
     """An `Access` with a clock, and a count of the passwords that were really hashed."""
 
     def __init__(self, executor: Executor) -> None:
-        self.clock = Clock()
+        self.clock = Clock(START)
         self.hashed = 0
         self.guesses = GuessesInMemory(self.clock)
         self.executor = executor
@@ -644,6 +645,9 @@ async def test_each_decision_has_its_status_and_its_words(door: Door) -> None:
     assert "90 seconds" in document(waits.page).one("form").text
     busy = told(Refused(503, 5))
     assert (busy.status, busy.headers) == (503, ((b"Retry-After", b"5"),))
+    again = told(Refused(429, 5))  # who waits for its own tries is told so, and who waits for others is told that
+    assert document(again.page).one("form").text != document(busy.page).one("form").text
+    assert "Too many" in document(again.page).one("form").text
     assert told(Refused(413)).status == 413
     logged_in = told(LoggedIn("/blog/", (b"a=b", b"c=d")))
     assert logged_in == (
@@ -822,7 +826,7 @@ async def test_what_becomes_of_passwords_is_counted(executor: Executor) -> None:
             raise Unchecked("argon2 failed: MemoryError")
         return by_sha256(hash, password)
 
-    clock = Clock()
+    clock = Clock(START)
     access = Access(KEY, 3600, executor, clocks=Clocks(clock, clock), check_password=check)
 
     async def tried(password: str) -> None:
@@ -882,6 +886,7 @@ async def test_what_runs_is_ended_with_it(executor: Executor) -> None:
     ]
     await rounds(3)
     assert len(access._running) == 3
+    assert [(name, turns.busy, turns.waiting) for name, turns in access.queues.items()] == [("passwords", 1, 2)]
     await access.aclose()
     go.set()
     done, waiting = await asyncio.wait(tasks, timeout=30)

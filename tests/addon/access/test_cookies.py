@@ -28,13 +28,14 @@ from addon.access.locks import Lock, cookie_name, lock_of
 from addon.access.member_cookies import MOST_ROUNDS, ROUND_SECONDS, next_round, too_many, values
 from addon.access.passwords import AccessFault
 from addon.access.signing_key import FILE_NAME, KeyFault, SigningKey, Source, kept_key, signing_key
-from tests.addon.access.access_cases import KEY, OTHER, QUICK, SECRET, START, Clock, cookie_of, lock
+from tests.addon.access.access_cases import KEY, OTHER, QUICK, SECRET, START, cookie_of, lock
+from tests.clock import Clock
 
 DURATION = 3600
 
 
 def cookies(clock: Clock | None = None, key: SigningKey = KEY, duration: int = DURATION) -> LoginCookies:
-    return LoginCookies(key, duration, clock or Clock())
+    return LoginCookies(key, duration, clock or Clock(START))
 
 
 def login_at(which: Lock, base: str = "/", clock: Clock | None = None, key: SigningKey = KEY) -> bytes:
@@ -202,7 +203,7 @@ def browser(set_cookies: tuple[bytes, ...], url: str = "https://alice.pages.exam
 
 
 def test_a_login_is_good_until_it_expires_and_not_a_moment_longer() -> None:
-    clock = Clock()
+    clock = Clock(START)
     header = login_at(lock(), clock=clock)
     for seconds, good in [(0, True), (3599.9, True), (3600, False), (10**9, False)]:
         clock.now = START + seconds
@@ -359,7 +360,7 @@ def test_thousands_of_forged_logins_cost_no_more_than_a_few(monkeypatch: pytest.
 def test_a_login_that_was_good_is_not_signed_again_and_ends_when_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[bytes] = []
     digest = hmac.digest
-    clock, which = Clock(), lock()
+    clock, which = Clock(START), lock()
     checker, header = cookies(clock), login_at(lock())
 
     def counted(key: bytes, message: bytes, how: str) -> bytes:
@@ -630,7 +631,7 @@ async def test_a_key_in_the_store_counts_if_it_is_long_enough(tmp_path: Path, le
 
 
 def test_a_login_is_believed_a_minute_longer_than_the_clock_says_and_no_more() -> None:
-    clock = Clock()
+    clock = Clock(START)
     header = login_at(lock(), clock=clock)
     for early, good in ((60, True), (61, False)):
         clock.now = START - early
@@ -638,7 +639,7 @@ def test_a_login_is_believed_a_minute_longer_than_the_clock_says_and_no_more() -
 
 
 def test_a_login_tells_how_long_it_holds_whether_it_was_remembered_or_not() -> None:
-    clock = Clock()
+    clock = Clock(START)
     header, checker = login_at(lock(), clock=clock), cookies(clock)
     for seconds in (0, 100, 3599):
         clock.now = START + seconds

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from addon.access.guess_limits import LIMITS, Bounded, GuessesInMemory, Limits, wait_after
 from addon.access.visitors import Households, network_of, visitor_of
-from tests.addon.access.access_cases import Clock
+from tests.clock import Clock
 
 SITE = "alice/blog"
 

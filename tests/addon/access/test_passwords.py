@@ -104,7 +104,8 @@ def test_what_is_no_hash_is_a_fault_that_does_not_repeat_it(name: str) -> None:
         ("m=9999999999,t=9999999999,p=9999999", False),
         ("m=1024,t=1,p=9", False),
         ("m=7,t=1,p=1", False),
-        ("m=8,t=1,p=2", False),
+        ("m=15,t=1,p=2", False),
+        ("m=16,t=1,p=2", True),
     ],
 )
 def test_a_hash_may_not_ask_for_more_work_than_a_visitor_is_worth(parameters: str, allowed: bool) -> None:

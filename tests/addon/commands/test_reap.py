@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from addon.settings.schema import Settings
 from addon.shared.domain_records import Claim, SiteDomains, read_record, record_of
 from tests.addon.preview.sites import Site
 from tests.config.traefik_reading import routers
-from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
 from tests.waiting import wait_until
 
@@ -90,11 +89,9 @@ def root(tmp_path: Path, blog: Site) -> Path:
 
 
 @pytest.fixture
-def redis(started: Callable[[str], Server | Cluster]) -> Server:
-    """Valkey alone: what is written there, and on which kinds of servers, is told by the tests of `addon/domains`."""
-    server = started("valkey")
-    assert isinstance(server, Server)
-    return server
+def redis_kind() -> str:
+    """One: what is written there, and on which kinds of servers, is told by the tests of `addon/domains`."""
+    return "valkey"
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from addon.domains import dns as dns_room
 from addon.domains.dns import Dns, DnsSilence
 from addon.domains.dns_proof import DnsProver, Verdict, keyed_proof
 from addon.domains.dns_server import BoundedServer
+from addon.net.turns import on_account
 from addon.settings.schema import Settings
 from addon.shared.mappings import Mapping
 from tests.addon.domains.name_server import NameServer
@@ -27,6 +28,7 @@ DOMAIN = "www.example.org"
 PLAIN = "bovine-pages-verification=" + hashlib.sha256(b"Alice/Blog").hexdigest()
 LOWER = "bovine-pages-verification=" + hashlib.sha256(b"alice/blog").hexdigest()
 KEY = "a long key"
+TIMEOUT = dns_room.TIMEOUT
 
 
 @pytest.fixture(autouse=True)
@@ -290,7 +292,7 @@ async def test_without_addresses_of_ours_nothing_is_known(names: NameServer) -> 
 
 
 def test_questions_have_five_seconds_and_answers_are_bounded() -> None:
-    assert (dns_room.AT_ONCE, dns_room.MOST_REMEMBERED) == (16, 10_000)
+    assert (TIMEOUT, dns_room.AT_ONCE, dns_room.MOST_REMEMBERED) == (5, 16, 10_000)
     assert (dns_room.SILENT_FOR, dns_room.REMEMBERED_FOR) == (3, 15)
 
 
@@ -391,6 +393,29 @@ async def test_an_answer_is_believed_until_its_time_is_over(names: NameServer, t
     assert await asked(0)
     assert not await asked(seconds - 0.1)
     assert await asked(seconds)
+
+
+@pytest.mark.parametrize("name", ["a..example", "x" * 64 + ".example", "\\1.example", "\udcff.example"])
+async def test_what_is_no_name_is_silence(name: str, names: NameServer) -> None:
+    with pytest.raises(DnsSilence):
+        await Dns([names.address]).texts(name)
+    assert names.asked == []
+
+
+async def test_one_party_asks_four_questions_at_a_time_and_others_beside_it(names: NameServer) -> None:
+    names.trouble["*"] = "silent"
+    resolver = Dns([names.address])
+
+    async def asked(number: int, owner: str, visitor: str) -> None:
+        with on_account(owner=owner, visitor=visitor):
+            await resolver.texts(f"{owner}{visitor}{number}.example")
+
+    parties = [("alice", "one"), ("alice", "two"), ("", "one"), ("", "two")]
+    asking = [asyncio.ensure_future(asked(number, *party)) for party in parties for number in range(6)]
+    await until(lambda: len(set(names.asked)) == 12, "four of each party")
+    assert [(name, turns.busy) for name, turns in resolver.queues.items()] == [("dns", 12)]
+    await resolver.aclose()
+    await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def test_where_dnspython_is_missing_dns_is_silent_and_it_is_said_once(

@@ -17,7 +17,7 @@ from addon.domains.report import Report
 from addon.domains.store import DomainStore
 from addon.forgejo.answers import Access, Repository
 from addon.forgejo.errors import Unreachable
-from addon.net.turns import on_account
+from addon.net.turns import Interest, Turns, on_account
 from addon.settings.schema import Settings
 from addon.shared.lookup import DISABLED, EMPTY, Fault, Freshness, Key, Lookup
 from addon.shared.mappings import Mapping as Shown
@@ -397,6 +397,8 @@ async def test_only_what_is_definite_and_of_the_default_branch_is_settled_by_a_v
     for _ in range(3):
         world.registry.notice(lookup)
     assert len(world.registry._workers) == 1
+    await rounds()
+    assert [(name, turns.busy) for name, turns in world.registry.queues.items()] == [("domains", 1)]
     await world.quiet()
     await world.registry.aclose()
     world.registry.again(ALICE)
@@ -408,8 +410,10 @@ async def test_a_push_is_looked_at_though_what_is_known_is_fresh() -> None:
     world.site(HOST)
     await world.settled()
     assert world.sites.looked == []
+    settled = world.registry.report(*ALICE)
     world.registry.again(ALICE)
     await world.quiet()
+    assert world.registry.report(*ALICE) is not settled
     assert world.sites.looked == []
     world.registry.pushed(ALICE)
     await world.quiet()
@@ -432,6 +436,8 @@ async def test_a_purge_of_everything_settles_each_site_again_when_it_is_visited(
     await world.settled()
     world.registry.pushed(None)
     assert world.registry.report(*ALICE) is None
+    assert not world.registry._workers
+    assert not world.registry._forced
     world.registry.notice(world.sites.known[ALICE])
     await world.quiet()
     assert world.registry.report(*ALICE) is not None
@@ -505,6 +511,102 @@ async def test_what_is_to_be_settled_again_while_it_is_settled_is() -> None:
     assert times == 2
 
 
+async def full(world: World) -> asyncio.Event:
+    """As many sites of alice are being settled as may be, until that is set."""
+    go = asyncio.Event()
+
+    async def meanwhile(which: Lookup) -> None:
+        if which.key[1].startswith("busy"):
+            await go.wait()
+
+    world.sites.meanwhile = meanwhile
+    for number in range(2):
+        world.registry.notice(world.site(key=("alice", f"busy{number}")))
+    await until(lambda: world.registry._turns.busy == 2, "two of alice's")
+    return go
+
+
+async def test_who_leaves_takes_nothing_along_that_a_visit_began() -> None:
+    world = World()
+    go = await full(world)
+    lookup = world.site(HOST)
+
+    async def visit() -> None:
+        interest = Interest()
+        interest.bind()
+        with interest.waiting():
+            world.registry.notice(lookup)
+
+    await asyncio.create_task(visit())
+    await rounds(5)
+    go.set()
+    await world.quiet()
+    assert await world.shows(HOST) == SITE
+
+
+async def test_what_was_settled_while_it_waited_is_not_settled_twice() -> None:
+    world = World()
+    go = await full(world)
+    world.registry.notice(world.site(HOST))
+    await rounds(5)
+    report = await world.settled()
+    go.set()
+    await world.quiet()
+    assert world.registry.report(*ALICE) is report
+
+
+async def test_a_site_of_which_nothing_is_known_is_looked_at_and_one_that_is_forgotten_is_no_fault() -> None:
+    world = World()
+    world.registry.again(("nobody", "x"))
+    await world.quiet()
+    assert world.sites.looked == [("nobody", "x")]
+    lookup = world.site(HOST)
+
+    async def meanwhile(which: Lookup) -> None:
+        world.sites.known.clear()
+
+    world.sites.meanwhile = meanwhile
+    world.registry.notice(lookup)
+    (worker,) = world.registry._workers
+    await worker
+    assert await world.shows(HOST) == SITE
+
+
+async def test_who_would_wait_too_long_is_settled_by_a_later_visit() -> None:
+    world = World()
+    lookup = world.site(HOST)
+    world.registry._turns = Turns(1, expected=1e9)
+    async with world.registry._turns.turn(1.0):
+        await rounds(2)
+        for _ in range(2):
+            world.registry.notice(lookup)
+            await rounds(10)
+            assert not world.registry._workers
+            assert not world.registry._waiting
+        assert world.registry.report(*ALICE) is None
+    world.registry.notice(lookup)
+    await world.quiet()
+    assert await world.shows(HOST) == SITE
+
+
+async def test_a_visit_while_a_site_is_settled_for_somebody_begins_nothing() -> None:
+    world = World()
+    lookup = world.site(HOST)
+    begun: list[int] = []
+
+    async def meanwhile(which: Lookup) -> None:
+        world.registry.notice(lookup)
+        begun.append(len(world.registry._workers))
+
+    world.sites.meanwhile = meanwhile
+    await world.settled()
+    assert begun == [0]
+    world.monotonic += 300
+    world.registry.notice(lookup)  # but afterwards it does
+    assert len(world.registry._workers) == 1
+    await world.quiet()
+
+
 async def test_a_fault_of_ours_in_one_site_is_logged_and_settles_the_others(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     bad, good = world.site(HOST), world.site("bob.example", key=("bob", "site"))
@@ -544,8 +646,10 @@ async def test_what_is_gone_is_looked_at_again_when_its_grace_ends(monkeypatch: 
 
     monkeypatch.setattr(loop, "call_later", call_later)
     await world.settled()
+    (first,) = world.registry._timers.values()
     world.now += 30
     await world.settled()
+    assert first.cancelled()
     assert later == pytest.approx([100.1, 70.1])
     assert len(world.registry._timers) == 1
     world.now += 270

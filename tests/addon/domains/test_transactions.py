@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -31,21 +31,6 @@ from tests.waiting import rounds, until
 
 Place = Server | Cluster
 MakeTrips = Callable[[Place], RoundTrips]
-
-
-@pytest.fixture(params=["server", "without scripts", "cluster"])
-def place(request: pytest.FixtureRequest, started: Callable[[str], Place]) -> Iterator[Place]:
-    server = started("cluster" if request.param == "cluster" else "valkey")
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "-eval")
-    yield server
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "+eval")
-
-
-@pytest.fixture
-def server(started: Callable[[str], Place]) -> Place:
-    return started("valkey")
 
 
 @pytest.fixture
@@ -169,6 +154,31 @@ def test_what_was_changed_in_between_is_planned_anew(
         told = transactions.patiently(each, plan, 0.0)
         assert told[0] == 2
         assert [server.ask("GET", name) for name in ("new", "old")] == [b"2", None]
+    finally:
+        server.ask("ACL", "SETUSER", "default", "+eval")
+
+
+def test_what_is_changed_while_a_server_without_scripts_writes_is_planned_anew(
+    server: Place, trips: MakeTrips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.ask("ACL", "SETUSER", "default", "-eval")
+    try:
+        each = trips(server)
+        transaction = each.transaction
+
+        def meddled() -> Any:
+            queue = transaction()
+            multi = queue.multi
+            monkeypatch.setattr(queue, "multi", lambda: (server.ask("SET", "read", "x"), multi()))
+            return queue
+
+        with monkeypatch.context() as patched:
+            patched.setattr(each, "transaction", meddled)
+            assert transactions.swap(each, writing(new=b"3"), 0.0) is None
+        assert server.ask("GET", "new") is None
+        assert transactions.swap(each, writing(new=b"3"), 0.0) is not None
+        assert transactions.swap(each, lambda view: ({"blind": b"4"}, None), 0.0) is not None
+        assert server.ask("MGET", "new", "blind") == [b"3", b"4"]
     finally:
         server.ask("ACL", "SETUSER", "default", "+eval")
 
@@ -313,8 +323,9 @@ async def test_a_thousand_keys_are_listed_each_once(server: Place, store_of: Mak
 
 
 async def test_what_was_seen_is_known_while_redis_is_away_as_it_was_changed_since(
-    shared_at: SharedAt, server: Place
+    shared_at: SharedAt, server: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "addon.domains.store")
     shared = shared_at(server, redisTimeout="60s")
     each = DomainStore(shared)
     server.ask("MSET", "a", "1", "b", "2")
@@ -336,6 +347,11 @@ async def test_what_was_seen_is_known_while_redis_is_away_as_it_was_changed_sinc
     assert server.ask("MGET", "a", "b", "c", "d", "e") == [b"5", b"2", None, b"6", None]
     assert await each.read(["b"]) == {"b": b"2"}
     assert each._own == {}
+    assert each._paying is not None
+    await each._paying
+    assert [record.getMessage() for record in caplog.records if record.name == "addon.domains.store"] == [
+        "the domain changes that waited for Redis are written"
+    ]
     await each.aclose()
 
 
@@ -502,6 +518,20 @@ async def test_a_proof_that_is_missing_for_three_days_frees_its_domain(caplog: p
         "alice/blog: three.example is freed, for its proof has been missing for three days",
     ]
     assert await world.store.get("three.example") is None
+
+
+async def test_what_was_released_while_dns_was_asked_is_none_to_note(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+
+    class Slow(Noted):
+        async def proof(self, domain: str, owner: str, repository: str, repository_id: int, before: str = "") -> Word:
+            await world.registry.release(domain)
+            return Word(False)
+
+    await recorded(world, Claim("due.example", None, 0.0, "TXT", 0.0))
+    assert await Rechecks(world.store, Slow(), world.registry, now=lambda: world.now).round() == 0
+    assert await world.store.record("alice", "blog") is None
+    assert not caplog.records
 
 
 async def test_proofs_are_looked_at_each_half_hour(monkeypatch: pytest.MonkeyPatch) -> None:

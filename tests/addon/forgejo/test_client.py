@@ -20,11 +20,12 @@ from addon.forgejo.client import (
 from addon.forgejo.errors import Unreachable
 from addon.preview.forge import Forge
 from addon.preview.settings import Token
-from tests.addon.conftest import Clock, Connect, StartForge
+from tests.addon.conftest import Connect, StartForge
 from tests.addon.forgejo.lying_forge import blog_tree, streamed
 from tests.addon.preview.running import TOKENS
 from tests.addon.preview.running import start_forge as start_over
 from tests.addon.preview.sites import Site
+from tests.clock import Clock
 
 # Repositories
 

@@ -16,7 +16,7 @@ from addon.forgejo.client import (
     NotFound,
     TooManyFiles,
 )
-from tests.addon.conftest import Clock, Connect
+from tests.addon.conftest import Connect
 from tests.addon.forgejo.lying_forge import (
     BLOBS,
     BRANCH,
@@ -41,6 +41,7 @@ from tests.addon.forgejo.lying_forge import (
     stream_large,
 )
 from tests.addon.net.scripted import HTML, TEXT, Seen, always, api_error, as_json, http, in_turn, scripted
+from tests.clock import Clock
 
 # Lies about the repository and its branch
 

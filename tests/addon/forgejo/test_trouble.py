@@ -24,7 +24,7 @@ from addon.forgejo.client import (
     ServerTrouble,
     Unreachable,
 )
-from tests.addon.conftest import Clock, Connect
+from tests.addon.conftest import Connect
 from tests.addon.forgejo.lying_forge import (
     KNOWN,
     QUESTIONS,
@@ -47,6 +47,7 @@ from tests.addon.net.scripted import (
     scripted,
     silence,
 )
+from tests.clock import Clock
 
 TOKEN = "5ec7e7" * 6 + "abcd"
 

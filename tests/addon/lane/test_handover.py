@@ -8,7 +8,8 @@ import pytest
 
 from addon.lane.handover import HandedOver, hand_over
 from addon.lane.lane import Lane
-from tests.addon.lane.wire import PEER, Clock, WireTransport, clock, wired_lane
+from tests.addon.lane.wire import PEER, WireTransport, clock, wired_lane
+from tests.clock import Clock
 from tests.waiting import rounds, until
 
 __all__ = ["clock"]

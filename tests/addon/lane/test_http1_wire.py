@@ -10,10 +10,13 @@ import pytest
 from addon.lane.answers import CLOSE, KEEP_ALIVE
 from addon.lane.http1 import Connection
 from addon.lane.http1_bodies import CHUNK, AnswerWriter
+from addon.lane.http2 import frames
+from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
 from tests.addon.lane.lane_running import BIG, FORGEJO, LAST, Pages, answers, get
-from tests.addon.lane.wire import PEER, Clock, WireTransport, clock, wired_lane
+from tests.addon.lane.wire import PEER, WireTransport, clock, slow_pages, wired_lane
+from tests.clock import Clock
 from tests.waiting import rounds, until
 
 __all__ = ["clock"]
@@ -107,14 +110,8 @@ async def test_the_bodies_of_ready_answers_count_as_others_do() -> None:
 
 async def test_a_turn_is_two_milliseconds(clock: Clock) -> None:
     with wired_lane() as (lane, pages, _):
-        made = pages._made
         for milliseconds, first in ((0.9, 3), (1.1, 2), (2.1, 1)):
-
-            def slow(request: Request, milliseconds: float = milliseconds) -> Answer:
-                clock.now += milliseconds / 1000
-                return made(request)
-
-            pages._made = slow  # type: ignore[method-assign]
+            slow_pages(pages, clock, milliseconds)
             transport, connection = connected(lane)
             before = lane.answered
             transport.receive(get("/hit") * 8)
@@ -600,3 +597,91 @@ async def test_what_a_stream_has_sent_is_counted_and_waits_to_be_taken(path: str
         await until(lambda: log.lines)
         assert log.lines[0]["nbytes"] == sent
         assert pages.open_streams == 0
+
+
+async def test_without_a_log_all_is_answered() -> None:
+    with wired_lane(maxHeadSize=1024) as (lane, pages, log):
+        lane.log = None
+        pages.with_basis = True
+        transport, _ = connected(lane)
+        for _ in range(3):
+            transport.receive(get("/hit"))
+        transport.receive(get("/miss") + get("/stream?1000") + get("/" + "a" * 2000))
+        await until(lambda: transport.said)
+        assert [status for status, _, _ in answers(bytes(transport.written))] == [200] * 5 + [431]
+        assert log.lines == []
+
+
+# Over TLS, and HTTP/2.
+
+
+@pytest.mark.parametrize("alpn", [None, "http/1.1", "h2"])
+async def test_a_handshake_says_which_protocol_it_is_and_begins_the_time(clock: Clock, alpn: str | None) -> None:
+    with wired_lane(idleTimeout="70s") as (lane, pages, log):
+        pages.with_basis = True
+        transport, connection = connected(lane)
+        clock.now += 60
+        connection.secured(alpn)
+        if alpn == "h2":
+            assert isinstance(transport.protocol, Http2Connection)
+            assert list(lane._connections) == [transport.protocol]
+            assert lane.connections_of(PEER[0]) == 1
+            connection.buffer_updated(5)  # which it does not take any more
+            return
+        assert transport.protocol is connection
+        connection.check(clock.now + 70)
+        assert transport.said == []
+        for _ in range(3):
+            transport.receive(get("/hit"))
+        assert len(pages.seen) == 1
+        assert [len(lane.repeats.known(secure, None).http1) for secure in (True, False)] == [1, 0]
+        other, _ = connected(lane)
+        for _ in range(3):
+            other.receive(get("/hit"))
+        assert [line["seen"].tls for line in log.lines] == [True] * 3 + [False] * 3
+        assert [len(lane.repeats.known(secure, None).http1) for secure in (True, False)] == [1, 1]
+
+
+async def test_who_is_not_let_in_speaks_no_http2() -> None:
+    with wired_lane(maxConnectionsPerAddress=1) as (lane, _, _):
+        connected(lane)
+        transport, connection = connected(lane)
+        connection.secured("h2")
+        assert (transport.protocol, bytes(transport.written), len(lane)) == (connection, b"", 1)
+
+
+async def test_who_is_sent_to_https_gets_nothing_that_is_ready_for_others() -> None:
+    with wired_lane(redirectHTTPS=True) as (lane, pages, _):
+        pages.with_basis = True
+        transport, connection = connected(lane)
+        for _ in range(3):
+            transport.receive(get("/hit"))
+        assert len(pages.seen) == 3
+        connection.secured(None)
+        for _ in range(3):
+            transport.receive(get("/hit"))
+        assert len(pages.seen) == 3  # what was made by plain HTTP is ready for others
+        assert [len(lane.repeats.known(secure, None).http1) for secure in (True, False)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("before", "secure", "wanted", "understood"),
+    [(b"", False, True, True), (b"", False, False, False), (b"", True, True, False), (get("/hit"), False, True, False)],
+)
+async def test_http2_that_begins_by_itself_is_understood_at_the_beginning_where_it_is_wanted(
+    before: bytes, secure: bool, wanted: bool, understood: bool
+) -> None:
+    with wired_lane(http2Plain=wanted) as (lane, _, _):
+        transport, connection = connected(lane)
+        if secure:
+            connection.secured(None)
+        transport.receive(before)
+        transport.written.clear()
+        opening = frames.PREFACE + frames.settings(())
+        transport.receive(opening + frames.ping(b"01234567"))
+        if understood:
+            assert isinstance(transport.protocol, Http2Connection)
+            assert transport.written.endswith(frames.ping(b"01234567", ack=True))
+        else:
+            assert transport.written.startswith(b"HTTP/1.1 400 ")
+            assert lane.handed_over == 0

@@ -2,21 +2,29 @@
 # Copyright (C) 2026 the contributors
 """HTTP/2 of the lane without a socket: how long a turn is, who waits for how long, what is sent again and to whom."""
 
+import hashlib
+import hmac
+import json
+import socket
 from typing import Any
 
 import hpack
 import pytest
 
+from addon.admin.webhook import Webhook
 from addon.lane import http2_answering
 from addon.lane.http2 import frames
 from addon.lane.http2.frames import END_HEADERS, END_STREAM, ErrorCode, frame, ping, rst_stream, settings, window_update
+from addon.lane.http2_answering import Http2Answering
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
+from addon.settings.schema import Settings
 from addon.web.prepared_answers import Basis
 from tests.addon.lane.http2.talking import OPENING, Frame, connection_error, data_of, parsed, stream_error
 from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages
-from tests.addon.lane.wire import PEER, Clock, WireTransport, clock, wired_lane
+from tests.addon.lane.wire import PEER, WireTransport, clock, slow_pages, wired_lane
+from tests.clock import Clock
 from tests.waiting import rounds, until
 
 __all__ = ["clock"]
@@ -116,14 +124,8 @@ async def test_a_turn_is_about_a_hundred_answers_written_by_sixteen() -> None:
 
 async def test_a_turn_is_two_milliseconds(clock: Clock) -> None:
     with wired_lane() as (lane, pages, _):
-        made = pages._made
         for milliseconds, first in ((0.9, 3), (1.1, 2), (2.1, 1)):
-
-            def slow(request: Request, milliseconds: float = milliseconds) -> Answer:
-                clock.now += milliseconds / 1000
-                return made(request)
-
-            pages._made = slow  # type: ignore[method-assign]
+            slow_pages(pages, clock, milliseconds)
             client = Speaking(lane)
             before = lane.answered
             client.transport.receive(b"".join(client.head("/hit") for _ in range(8)))
@@ -240,15 +242,16 @@ async def test_the_log_has_no_duration_of_what_was_ready_and_that_of_what_was_se
     with wired_lane() as (lane, pages, log):
         pages.with_basis = True
         client = Speaking(lane, wide=False)
-        client.get("/hit")
-        clock.now += 0.25
-        client.get("/hit")
+        for _ in range(4):
+            client.get("/hit")
+            clock.now += 0.25
         client.say(client.head("/stream?70000"))
         await rounds(20)
         clock.now += 4
         client.say(window_update(0, 10_000) + window_update(client.number, 10_000))
-        await until(lambda: len(log.lines) == 3)
-        assert [line["seconds"] for line in log.lines] == [0.0, 0.0, 4.0]
+        await until(lambda: len(log.lines) == 5)
+        assert [line["seconds"] for line in log.lines] == [0.0] * 4 + [4.0]
+        assert [line["nbytes"] for line in log.lines] == [8] * 4 + [70_000]
 
 
 @pytest.mark.parametrize(
@@ -270,7 +273,7 @@ async def test_what_is_begun_has_its_time(clock: Clock, said: bytes, code: Error
 
 
 async def test_each_beginning_has_its_own_time(clock: Clock) -> None:
-    with wired_lane(headerTimeout="20s", idleTimeout="70s") as (lane, _, _):
+    with wired_lane(headerTimeout="20s", idleTimeout="700s") as (lane, _, _):
         client = Speaking(lane)
         one = ping(bytes(8))
         for _ in range(4):
@@ -283,6 +286,7 @@ async def test_each_beginning_has_its_own_time(clock: Clock) -> None:
         client.check(clock.now)
         client.say(one[:-1])
         assert client.check(clock.now + 20) == []
+        assert connection_error(client.check(clock.now + 20.1)) is ErrorCode.PROTOCOL_ERROR
 
 
 async def test_a_reader_has_two_minutes_for_the_next_byte_it_takes(clock: Clock) -> None:
@@ -356,6 +360,44 @@ async def test_a_body_has_thirty_seconds(clock: Clock, fields: tuple[tuple[str, 
         client.say(frame(frames.DATA, 0, 1, b"more"))
         await rounds(3)
         assert pages.asked == []
+
+
+async def test_a_form_that_did_not_come_in_time_is_not_read_any_more(clock: Clock) -> None:
+    with wired_lane() as (lane, pages, _):
+        client = Speaking(lane, wide=False)
+        client.say(settings([(frames.INITIAL_WINDOW_SIZE, 0)]))  # it does not take the answer
+        client.say(client.head("/miss", FORM, method="POST", ends=False) + frame(frames.DATA, 0, 1, b"a="))
+        assert client.read(client.check(clock.now + 30.1))[0] == "408"
+        client.say(frame(frames.DATA, END_STREAM, 1, b"b"))
+        await rounds(3)
+        assert pages.asked == []
+
+
+async def test_who_is_being_answered_may_send_as_slowly_as_it_likes(clock: Clock) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane)
+        client.say(client.head("/miss", ("content-length", "90000"), method="POST", ends=False))
+        await until(lambda: pages.asked)
+        assert client.check(clock.now + 500) == []
+
+
+@pytest.mark.parametrize("waits", [0, 500])
+async def test_an_answer_has_its_time_from_when_it_begins(clock: Clock, waits: int) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane, wide=False)
+        client.say(settings([(frames.INITIAL_WINDOW_SIZE, 0)]))
+        client.say(client.head("/miss"))
+        await until(lambda: pages.asked)
+        if waits:
+            clock.now += waits
+            assert client.check(clock.now) == []
+        pages.release.set()
+        await until(lambda: client.transport.written)
+        client.heard()
+        assert client.check(clock.now + 120) == []
+        assert stream_error(client.check(clock.now + 120.1), 1) is ErrorCode.CANCEL
 
 
 # The end.
@@ -475,6 +517,7 @@ async def test_what_is_prepared_is_made_once_for_all_connections_of_a_kind(secur
         times(Speaking(lane, secure=not secure))
         assert len(seen) == 1  # it was prepared, and is known there from the second time on
         assert lane.answered == 9
+        assert [len(lane.repeats.known(kind, None).http2) for kind in (True, False)] == [1, 1]
 
 
 async def test_who_is_sent_to_https_gets_nothing_that_is_ready_for_others() -> None:
@@ -484,6 +527,39 @@ async def test_who_is_sent_to_https_gets_nothing_that_is_ready_for_others() -> N
         assert len(seen) == 1
         times(Speaking(lane, secure=False))
         assert len(seen) == 4
+        assert [len(lane.repeats.known(kind, None).http2) for kind in (True, False)] == [1, 0]
+
+
+async def test_what_is_prepared_is_for_who_sends_cookies_as_well() -> None:
+    with wired_lane() as (lane, pages, _):
+        seen = prepared(pages)
+        client = Speaking(lane)
+        times(client, ("cookie", "a=b"))
+        times(client, ("cookie", "c=d"))
+        times(client)
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize("how", ["another fact", "another fact elsewhere", "not fresh any more"])
+async def test_what_a_prepared_answer_rests_on_is_looked_at(clock: Clock, how: str) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.with_basis = True
+        pages.fresh_until = clock.now + 10
+        client = Speaking(lane)
+        for _ in range(3):
+            client.get("/hit")
+        known = lane.repeats.known(True, None).http2
+        assert (len(pages.seen), len(known)) == (1, 1)
+        pages.with_basis = False
+        if how == "not fresh any more":
+            clock.now += 9.9
+            client.get("/hit")
+            assert len(pages.seen) == 1
+            clock.now += 0.2
+        else:
+            pages.facts.put(("site", "alice", "x" if how == "another fact" else "y"), object(), 0)
+        client.get("/hit")
+        assert (len(pages.seen), len(known)) == ((1, 1) if how == "another fact elsewhere" else (2, 0))
 
 
 async def test_what_a_cookie_opened_is_ready_for_that_cookie_alone() -> None:
@@ -682,3 +758,193 @@ async def test_a_stream_that_fails_holds_nothing_of_others(clock: Clock) -> None
         answer = client.say(client.head("/fault"))
         assert client.read(answer)[0] == "500"
         assert lane.faults == 1
+
+
+async def test_what_is_taken_is_not_counted_any_more() -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+        client.say(client.head("/big"))
+        assert lane.untaken == len(BIG)
+        await until(lambda: not client.connection.busy)
+        assert (lane.untaken, client.connection._answering.ended) == (0, 1)
+
+
+@pytest.mark.parametrize("fields", [(FORM,), ()])
+async def test_of_a_body_that_is_too_large_no_more_is_allowed(fields: tuple[tuple[str, str], ...]) -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane)
+        client.say(client.head("/miss", *fields, method="POST", ends=False))
+        answer = client.say(frame(frames.DATA, 0, 1, bytes(16 * KIB)) * 5)
+        assert [each.stream for each in answer if each.kind == frames.WINDOW_UPDATE] == [0, 1, 0]
+        client.say(frame(frames.DATA, END_STREAM, 1, b"x"))
+        pages.release.set()
+        assert client.read(await client.ended([])) == ("200", b"POST /miss")
+        assert pages.forms == [None]
+
+
+async def test_without_a_log_all_is_answered() -> None:
+    with wired_lane(maxHeadSize=1024) as (lane, pages, log):
+        lane.log = None
+        pages.with_basis = True
+        client = Speaking(lane)
+        for _ in range(3):
+            assert client.get("/hit")[0] == "200"
+        assert (await client.got("/miss"))[0] == "200"
+        assert (await client.got("/stream?1000"))[0] == "200"
+        assert client.get("/hit", ("x", "y" * 3_000))[0] == "431"
+        assert stream_error(client.say(client.head("/cut?1000")) + await _later(client), client.number) is not None
+        client.say(client.head("/never"))
+        client.say(rst_stream(client.number, 8))
+        assert client.get("/hit")[0] == "200"
+        assert log.lines == []
+
+
+async def _later(client: Speaking) -> list[Frame]:
+    await rounds(20)
+    return client.heard()
+
+
+async def test_a_webhook_reads_what_comes_and_is_told_the_end() -> None:
+    settings_of_it = Settings.from_mapping(
+        {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "webhookSecret": "s" * 32},
+        environ={"HOME": "/nowhere"},
+    )
+    purged: list[Any] = []
+
+    async def purge(key: Any) -> None:
+        purged.append(key)
+
+    body = json.dumps({"repository": {"full_name": "Alice/Blog"}}).encode()
+    signature = hmac.new(b"s" * 32, body, hashlib.sha256).hexdigest()
+    fields = (("x-forgejo-signature", signature), ("x-forgejo-event", "push"))
+    with wired_lane() as (lane, _, _):
+        lane.webhook = hook = Webhook(settings_of_it, purge)
+        client = Speaking(lane)
+        path = settings_of_it.webhook_path
+        said = client.head(path, *fields, method="POST", host="pages.test", ends=False)
+        answer = client.say(said + frame(frames.DATA, 0, 1, body[:10]) + frame(frames.DATA, 0, 1, body[10:]))
+        await rounds(5)
+        assert purged == []
+        answer += client.say(frame(frames.DATA, END_STREAM, 1))
+        assert client.read(await client.ended(answer))[0] == "202"
+        await until(lambda: purged == [("alice", "blog")])
+        for fields_of, status in ((fields[:1], "4"), ((), "4")):
+            said = client.head(path, *fields_of, method="POST", host="pages.test")
+            assert client.read(await client.ended(client.say(said)))[0].startswith(status)
+        client.say(client.head(path, *fields, method="POST", host="pages.test", ends=False))
+        await until(lambda: len(hook._reading) == 1)
+        client.say(rst_stream(client.number, 8))
+        await until(lambda: len(hook._reading) == 0)
+        assert purged == [("alice", "blog")]
+
+
+async def test_an_answer_that_ends_between_two_looks_begins_the_silence(clock: Clock) -> None:
+    with wired_lane(idleTimeout="70s") as (lane, pages, _):
+        pages.release.clear()
+        client = Speaking(lane)
+        client.say(client.head("/miss"))
+        await until(lambda: pages.asked)
+        client.check(clock.now)
+        clock.now += 60
+        pages.release.set()
+        await client.ended([])
+        assert client.check(clock.now) == []
+        assert client.check(clock.now + 70) == []
+        assert client.check(clock.now + 70.1) != []
+
+
+@pytest.mark.parametrize(("sizes", "waits"), [((524_288, 524_287), False), ((524_288, 524_288), True)])
+async def test_while_all_leave_too_much_a_client_may_leave_a_mib(sizes: tuple[int, int], waits: bool) -> None:
+    with wired_lane() as (lane, pages, _):
+        lane.most_untaken = 1
+        bodies = {f"/{number}": BIG[number : number + size] for number, size in enumerate((*sizes, 100_000))}
+
+        def recall(request: Request) -> Answer:
+            return Answer(200, [], bodies[request.path])
+
+        pages.recall = recall  # type: ignore[method-assign]
+        client = Speaking(lane, wide=False)
+        for path in bodies:
+            client.say(client.head(path))
+        streams = client.connection._protocol.streams
+        assert [streams[number].responding for number in (1, 3, 5)] == [True, True, not waits]
+        client.say(client.head("/0") + client.head("/1"))  # what is held already costs nothing more
+        assert [streams[number].responding for number in (7, 9)] == [True, True]
+        client.connection.connection_lost(None)
+        await rounds(3)
+        assert lane.untaken == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "reset"),
+    [
+        ("/late", "502", b"late", None),
+        ("/stream?0", "200", b"", None),
+        ("/stream?5", "200", BIG[:5], None),
+        ("/unknown", "200", BIG[:200_000], None),
+        ("/unknown?cut", "200", BIG[:100_000], ErrorCode.INTERNAL_ERROR),
+        ("/short?10", "200", BIG[:9], ErrorCode.INTERNAL_ERROR),
+        ("/long?10", "200", b"", ErrorCode.INTERNAL_ERROR),
+        ("/miss-fault", "500", None, None),
+        ("/bad-header", "500", None, None),
+    ],
+)
+async def test_a_stream_is_sent_as_it_comes_and_its_end_is_what_was_said(
+    path: str, status: str, body: bytes | None, reset: ErrorCode | None
+) -> None:
+    with wired_lane() as (lane, pages, log):
+        client = Speaking(lane)
+        answer = client.say(client.head(path))
+        await until(lambda: log.lines)
+        answer += client.heard()
+        found = client.read(answer)
+        assert found[0] == status
+        assert body is None or found[1] == body
+        assert stream_error(answer, 1) is reset
+        assert any(each.flags & END_STREAM for each in answer if each.kind != frames.SETTINGS) is (reset is None)
+        assert pages.open_streams == 0
+        assert (lane.answered, log.lines[0]["status"]) == (1, 500 if reset is not None else int(status))
+        assert not client.connection.busy
+
+
+async def test_the_first_look_counts_from_the_beginning_and_from_what_was_said(clock: Clock) -> None:
+    with wired_lane(idleTimeout="70s") as (lane, _, _):
+        client = Speaking(lane)
+        assert [each.kind for each in client.check(clock.now + 70.1)] == [frames.GOAWAY]
+        client = Speaking(lane)
+        client.say(frame(frames.PUSH_PROMISE, 4, 1, bytes(4)))
+        client.check(clock.now + 2.1)
+        assert client.said == ["eof", "abort"]
+        client = Speaking(lane)
+        client.connection.abort()
+        assert client.said == ["abort"]
+
+
+async def test_the_kernel_holds_half_a_mib_unsent_at_most() -> None:
+    with wired_lane() as (lane, _, _), socket.socket() as sock:
+        Http2Connection(lane, WireTransport(sock=sock), PEER[0], True)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 512 * KIB
+
+
+async def test_who_sends_on_after_its_answer_is_told_to_stop_a_second_later(clock: Clock) -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+        said = client.head("/hit", ("content-length", "90000"), method="POST", ends=False)
+        assert client.read(client.say(said)) == ("200", b"POST /hit")
+        assert client.check(clock.now + 0.9) == []
+        assert stream_error(client.check(clock.now + 1), 1) is ErrorCode.NO_ERROR
+
+
+async def test_a_fault_of_ours_ends_the_connection_and_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+
+        def fails(*_: object) -> None:
+            raise RuntimeError("made up")
+
+        monkeypatch.setattr(Http2Answering, "at_once", fails)
+        assert connection_error(client.say(client.head("/hit"))) is ErrorCode.INTERNAL_ERROR
+        assert (lane.faults, client.said, len(caplog.records)) == (1, ["eof"], 1)

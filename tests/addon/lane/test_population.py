@@ -73,3 +73,52 @@ def test_the_soft_limit_of_files_is_raised_to_the_hard_one(monkeypatch: pytest.M
     assert limits[-1] == (8192, 8192)
     assert file_limit.raised() == 8192
     assert len(limits) == 2
+
+
+def test_what_connections_may_have_is_what_the_others_leave() -> None:
+    """160 for files and the like, two for each call to Forgejo, and Redis's own; a quarter at least, and sixteen."""
+    others = 160 + 2 * SETTINGS.forgejo_connections + SETTINGS.redis_max_connections
+    assert most_connections(65_536, SETTINGS) == 65_536 - others
+    least = 4 * others // 3
+    assert most_connections(least + 40, SETTINGS) == least + 40 - others
+    assert most_connections(others, SETTINGS) == others // 4
+    assert most_connections(65, SETTINGS) == 16
+    assert most_connections(68, SETTINGS) == 17
+
+
+@pytest.mark.parametrize(("idle", "go"), [(1, 1), (63, 1), (64, 1), (127, 1), (128, 2), (192, 3)])
+def test_one_in_sixty_four_goes_at_one_time(idle: int, go: int) -> None:
+    population = Population(idle, 0, nobody)
+    connections = [Connection(float(idle - number)) for number in range(idle)]
+    assert population.admit("192.0.2.1", idle, lambda: connections)
+    assert [each.cut for each in connections] == [False] * (idle - go) + [True] * go
+    assert (population.evicted, population.refused) == (go, 0)
+
+
+def test_there_is_room_up_to_the_last_place() -> None:
+    population = Population(3, 0, nobody)
+    assert population.admit("192.0.2.1", 2, list)
+    assert not population.admit("192.0.2.1", 3, list)
+    assert not population.admit("192.0.2.1", 4, list)
+    assert (population.refused, population.evicted, population.of("192.0.2.1")) == (2, 0, 1)
+
+
+def test_who_has_no_address_is_let_in_and_counts_for_nobody() -> None:
+    population = Population(10, 1, nobody)
+    for _ in range(3):
+        assert population.admit("", 0, list)
+    population.lost("")
+    assert population._counts == {}
+    population.lost("192.0.2.1")
+    assert population._counts == {}
+    assert population.admit("192.0.2.1", 0, list)
+    assert population._counts == {"192.0.2.1": 1}
+    population.lost("192.0.2.1")
+    assert population._counts == {}
+    assert Population(10, 0, nobody).most == 10
+
+
+def test_without_a_limit_a_household_may_have_any_number() -> None:
+    population = Population(1_000, 0, nobody)
+    assert all(population.admit("192.0.2.1", 0, list) for _ in range(500))
+    assert population.of("192.0.2.1") == 500

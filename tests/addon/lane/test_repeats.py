@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from addon.lane.http2.answers import Http2Repeat
+from addon.lane.http2.heads import Commons, Head
 from addon.lane.repeats import Known, Repeats
 from addon.net.certificates import Certificates, ShownNames
 from addon.web.prepared_answers import NOTHING, Basis, PreparedAnswer, Tally
@@ -71,3 +73,46 @@ def test_all_of_it_is_bounded(shown: list[ShownNames]) -> None:
         assert asked(repeats, kinds[number % 3], OWN, b"%d" % number, 2_000)
         assert sum(len(each.http1) for each in kinds) <= 22
     assert not asked(repeats, kinds[0], OWN, b"large", 64_000)
+
+
+@pytest.mark.parametrize(("size", "data", "kept"), [(31_000, 1_518, True), (31_000, 1_519, False), (0, 32_518, True)])
+def test_what_is_known_costs_twice_its_bytes_and_500_and_at_most_64_kib(size: int, data: int, kept: bool) -> None:
+    repeats = Repeats(1 << 20)
+    known = repeats.known(False, None)
+    assert asked(repeats, known, OWN, b"x" * data, size) is kept
+    assert repeats._used == (2 * size + 2 * data + 500 if kept else 0)
+
+
+def test_all_is_forgotten_when_one_more_has_no_room_and_that_one_is_known() -> None:
+    repeats = Repeats(3 * (500 + 2 * 1 + 2 * 10))
+    known, other = repeats.known(False, None), repeats.known(True, None)
+    assert asked(repeats, known, OWN, b"1")
+    assert asked(repeats, known, OWN, b"2")
+    assert asked(repeats, other, OWN, b"3")
+    assert [*known.http1, *other.http1] == [b"1", b"2", b"3"]
+    assert asked(repeats, known, OWN, b"4")
+    assert [*known.http1, *other.http1] == [b"4"]
+    assert repeats._used == 522
+
+
+def test_a_head_of_http2_counts_with_its_block_and_long_fields_are_not_known(shown: list[ShownNames]) -> None:
+    repeats = Repeats(1 << 20)
+    known = repeats.known(True, None)
+    commons = Commons()
+
+    def head(size: int) -> Head:
+        pseudo = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", OWN.encode()), (b":path", b"/a")]
+        return commons.head([*pseudo, (b"x", b"v" * size)])
+
+    for extra, kept in ((4_096, True), (4_097, False)):
+        found = head(extra - sum(map(len, (b":method", b"GET", b":scheme", b"https", b":authority", b"a.test", b"x"))))
+        assert found.common.nbytes == extra
+        before = repeats._used
+        repeat = Http2Repeat((b"", b""), prepared(), found.common.fields, Tally())
+        repeats.remember_http2(known, found, repeat)
+        assert (found in known.http2) is kept
+        assert repeats._used - before == (2 + extra + repeat.cost + 500 if kept else 0)
+    of_other = repeats.known(True, shown[1])
+    found = head(10)
+    repeats.remember_http2(of_other, found, Http2Repeat((b"", b""), prepared(), found.common.fields, Tally()))
+    assert of_other.http2 == {}  # it is of another certificate

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -17,22 +18,13 @@ import pytest
 from addon.admin.access_log import AccessLog
 from addon.lane import handover, http1, http1_log, http2_answering, http2_connection
 from addon.lane.lane import Lane
-from addon.serving.server import PagesServer
+from addon.serving.server import Answer, PagesServer, Request
 from addon.settings.schema import Settings
 from addon.web.forwarding import Forwarding
 from tests.addon.lane.lane_running import FORGEJO, Pages, RecordedLog
+from tests.clock import Clock
 
 PEER = ("192.0.2.7", 4711)
-
-
-class Clock:
-    """The time of what is on the wire."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -44,11 +36,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def slow_pages(pages: Pages, clock: Clock, milliseconds: float) -> None:
+    """Let each answer take so long."""
+    made = Pages._made
+
+    def slow(request: Request) -> Answer:
+        clock.now += milliseconds / 1000
+        return made(pages, request)
+
+    pages._made = slow  # type: ignore[method-assign]
+
+
 class WireTransport(asyncio.Transport):
     """Keeps what is written. takes: whether it is taken at once; what is not counts as in the buffer."""
 
-    def __init__(self, *, half_closes: bool = True, peer: tuple[str, int] | str = PEER) -> None:
-        super().__init__({"peername": peer})
+    def __init__(
+        self, *, half_closes: bool = True, peer: tuple[str, int] | str = PEER, sock: socket.socket | None = None
+    ) -> None:
+        super().__init__({"peername": peer, "socket": sock})
         self.protocol: Any = None
         self.written = bytearray()
         self.writes: list[int] = []

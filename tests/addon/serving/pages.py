@@ -34,6 +34,13 @@ TODAY = EPOCH + 1000 * DAY
 """The time of day for visitors: after every commit that `Site` makes."""
 
 
+def fields(answer: Answer) -> dict[bytes, bytes]:
+    """The header fields of an answer by their names in lower case; each is there once."""
+    found = {name.lower(): value for name, value in answer.headers}
+    assert len(found) == len(answer.headers)
+    return found
+
+
 @dataclass
 class Clock:
     """Monotonic seconds that pass when they are told to."""

@@ -4,18 +4,7 @@
 
 import pytest
 
-from addon.forgejo.errors import (
-    BadAnswer,
-    DeadlineExceeded,
-    ForgejoError,
-    NotFound,
-    Overloaded,
-    RateLimited,
-    Refused,
-    ServerTrouble,
-    TooManyFiles,
-    Unreachable,
-)
+from addon.forgejo import errors
 from addon.serving.answers import (
     REASONS,
     UNREAD,
@@ -32,38 +21,33 @@ from addon.serving.answers import (
     trouble_page,
 )
 from addon.web.prepared_answers import NOTHING, About
+from tests.addon.serving.pages import fields
 
 
 def asked(method: str = "GET", query: str | None = None) -> Request:
     return Request(method, "a.test", "/x", query, UNREAD.header, UNREAD.visitor)
 
 
-def fields(answer: Answer) -> dict[bytes, bytes]:
-    found = {name.lower(): value for name, value in answer.headers}
-    assert len(found) == len(answer.headers)
-    return found
-
-
 @pytest.mark.parametrize(
     ("trouble", "status", "retry", "reason"),
     [
         (None, 502, b"5", "forgejo"),
-        (Unreachable("x"), 502, b"5", "forgejo"),
-        (ServerTrouble("x"), 502, b"5", "forgejo"),
-        (BadAnswer("x"), 502, b"5", "forgejo"),
-        (DeadlineExceeded("x"), 504, b"5", "forgejo"),
-        (Overloaded("x"), 503, b"1", "busy"),
-        (Overloaded("x", retry_after=7), 503, b"7", "busy"),
-        (Overloaded("x", retry_after=0), 503, b"1", "busy"),
-        (RateLimited("x", retry_after=30), 503, b"30", "rationed"),
-        (RateLimited("x", retry_after=0), 503, b"1", "rationed"),
-        (Refused("x"), 403, None, "forbidden"),
-        (NotFound("x"), 404, None, "no file"),
-        (TooManyFiles(5), 500, None, "fault"),
+        (errors.Unreachable("x"), 502, b"5", "forgejo"),
+        (errors.ServerTrouble("x"), 502, b"5", "forgejo"),
+        (errors.BadAnswer("x"), 502, b"5", "forgejo"),
+        (errors.DeadlineExceeded("x"), 504, b"5", "forgejo"),
+        (errors.Overloaded("x"), 503, b"1", "busy"),
+        (errors.Overloaded("x", retry_after=7), 503, b"7", "busy"),
+        (errors.Overloaded("x", retry_after=0), 503, b"1", "busy"),
+        (errors.RateLimited("x", retry_after=30), 503, b"30", "rationed"),
+        (errors.RateLimited("x", retry_after=0), 503, b"1", "rationed"),
+        (errors.Refused("x"), 403, None, "forbidden"),
+        (errors.NotFound("x"), 404, None, "no file"),
+        (errors.TooManyFiles(5), 500, None, "fault"),
     ],
 )
 def test_trouble_is_a_page_that_says_when_to_come_again(
-    trouble: ForgejoError | None, status: int, retry: bytes | None, reason: str
+    trouble: errors.ForgejoError | None, status: int, retry: bytes | None, reason: str
 ) -> None:
     answer = trouble_page(asked(), trouble)
     assert answer.status == status

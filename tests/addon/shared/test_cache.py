@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
+import resp
 from addon.forgejo.answers import Access, Repository
-from addon.net.turns import on_account
+from addon.net.turns import Dropped, TooLate, on_account
 from addon.settings.schema import Settings
 from addon.shared import cache, records, writes
 from addon.shared.cache import MOST_PENDING, Shared, client_of
 from addon.shared.lookup import Fault, Lookup
 from addon.shared.reads import Epoch, Held
-from addon.shared.round_trips import RoundTrips
+from addon.shared.round_trips import NoAnswer, RoundTrips
 from tests.addon.conftest import SharedAt
+from tests.ports import free_port
 from tests.resp.servers import Server
 from tests.waiting import until
 
@@ -283,6 +285,26 @@ async def test_what_a_commit_is_is_kept_where_every_proxy_would_say_the_same(
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
+class Jobs:
+    """Jobs that are asked of Redis, and go on when `go` is set. under_way: on whose account those that began are."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.under_way: list[str] = []
+        self.go = threading.Event()
+        self._shared = shared
+
+    def ask(self, owner: str, visitor: str, number: int = 1) -> list[asyncio.Task[bool | None]]:
+        return [asyncio.create_task(self._asked(owner, visitor)) for _ in range(number)]
+
+    async def _asked(self, owner: str, visitor: str) -> bool | None:
+        def job(trips: RoundTrips) -> bool:
+            self.under_way.append(visitor or owner)
+            return self.go.wait(60)
+
+        with on_account(owner=owner, visitor=visitor):
+            return await self._shared.run(job)
+
+
 @pytest.mark.parametrize(
     ("connections", "at_once", "of_one"), [(1, 1, 1), (3, 3, 3), (4, 4, 3), (8, 8, 6), (40, 16, 12)]
 )
@@ -290,23 +312,14 @@ async def test_as_many_ask_redis_at_once_as_there_are_connections_and_one_visito
     shared_at: SharedAt, redis: Server, connections: int, at_once: int, of_one: int
 ) -> None:
     shared = shared_at(redis, redisTimeout="60s", redisMaxConnections=connections)
-    under_way: list[str] = []
-    go = threading.Event()
-
-    def job(visitor: str, trips: RoundTrips) -> bool:
-        under_way.append(visitor)
-        return go.wait(60)
-
-    async def asked(visitor: str) -> bool | None:
-        with on_account(owner="alice", visitor=visitor):
-            return await shared.run(partial(job, visitor))
-
-    jobs = [asyncio.ensure_future(asked("one")) for _ in range(20)]
-    await until(lambda: len(under_way) >= of_one and shared.turns.waiting == 20 - of_one, "those of one visitor")
-    jobs += [asyncio.ensure_future(asked(str(number))) for number in range(20)]
-    await until(lambda: len(under_way) >= at_once and shared.turns.waiting == 40 - at_once, "as many as there may be")
-    assert (len(under_way), under_way.count("one")) == (at_once, of_one)
-    go.set()
+    held = Jobs(shared)
+    jobs = held.ask("alice", "one", 20)
+    await until(lambda: len(held.under_way) >= of_one and shared.turns.waiting == 20 - of_one, "one visitor's")
+    for number in range(20):
+        jobs += held.ask("alice", str(number))
+    await until(lambda: len(held.under_way) >= at_once and shared.turns.waiting == 40 - at_once, "all there may be")
+    assert (len(held.under_way), held.under_way.count("one")) == (at_once, of_one)
+    held.go.set()
     assert await asyncio.gather(*jobs) == [True] * 40
 
 
@@ -318,22 +331,12 @@ async def test_questions_are_taken_to_be_quick_until_they_were_measured(shared_a
 
 async def test_what_an_owner_causes_and_no_visitor_asked_for_is_that_owners(shared_at: SharedAt, redis: Server) -> None:
     shared = shared_at(redis, redisTimeout="60s", redisMaxConnections=4)
-    under_way: list[str] = []
-    go = threading.Event()
-
-    def job(owner: str, trips: RoundTrips) -> bool:
-        under_way.append(owner)
-        return go.wait(60)
-
-    async def asked(owner: str) -> bool | None:
-        with on_account(owner=owner, visitor=""):
-            return await shared.run(partial(job, owner))
-
-    jobs = [asyncio.ensure_future(asked("alice")) for _ in range(8)]
-    await until(lambda: len(under_way) == 3, "those of one owner")
-    jobs.append(asyncio.ensure_future(asked("bob")))
-    await until(lambda: under_way[3:] == ["bob"], "that of another")
-    go.set()
+    held = Jobs(shared)
+    jobs = held.ask("alice", "", 8)
+    await until(lambda: len(held.under_way) == 3, "those of one owner")
+    jobs += held.ask("bob", "")
+    await until(lambda: held.under_way[3:] == ["bob"], "that of another")
+    held.go.set()
     await asyncio.gather(*jobs)
 
 
@@ -353,6 +356,64 @@ async def test_a_job_is_measured_by_whether_it_came_to_an_answer(shared_at: Shar
     assert shared._under_way == 0
     assert shared.trips == 1
     assert not shared.away
+
+
+AWAY = "; pages come from memory and Forgejo until it answers"
+
+
+@pytest.mark.parametrize(
+    ("error", "away", "refuses", "said"),
+    [
+        (resp.ConnectionLost("gone"), True, False, ["gone" + AWAY]),
+        (resp.Timeout("late"), True, False, ["late" + AWAY]),
+        (resp.AuthenticationError("WRONGPASS", "no"), True, False, ["WRONGPASS" + AWAY]),
+        (resp.TemporaryError("LOADING", "soon"), True, False, ["LOADING" + AWAY]),
+        (resp.NoPermission("NOPERM", "no"), False, False, ["it does not permit what we need"]),
+        (resp.ProtocolError("noise"), False, False, ["noise"]),
+        (resp.WritesRefused("OOM", "full"), False, True, ["it refuses to write: OOM"]),
+        (resp.ReadOnly("READONLY", "a replica"), False, True, ["it refuses to write: READONLY"]),
+        (resp.ServerError("ERR", "something"), False, False, ["ServerError"]),
+        (NoAnswer(), False, False, []),
+        (TooLate(1.0), False, False, []),
+        (Dropped(), False, False, []),
+    ],
+)
+async def test_what_goes_wrong_with_redis_is_said_and_no_fault_of_who_asked(
+    error: Exception,
+    away: bool,
+    refuses: bool,
+    said: list[str],
+    shared_at: SharedAt,
+    redis: Server,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shared = shared_at(redis, redisTimeout="5s")
+    failed: list[bool] = []
+
+    def job(trips: RoundTrips) -> bool:
+        raise error
+
+    assert await shared._run(job, lambda: failed.append(True)) is None
+    assert (shared.away, shared.refuses_writes, failed) == (away, refuses, [True])
+    assert [record.getMessage() for record in caplog.records] == [f"redisHost: {each}" for each in said]
+    if away:  # now nobody asks, and what was to be done is failed at once
+        assert await shared._run(job, lambda: failed.append(False)) is None
+        assert failed == [True, False]
+        await until(lambda: not shared.away, "an answer")
+    assert await shared.run(lambda trips: trips.ask("PING")) == b"PONG"
+
+
+async def test_who_gets_no_answer_in_time_goes_on_and_redis_counts_as_away(
+    shared_at: SharedAt, redis: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = shared_at(redis, redisTimeout="50ms")
+    go = threading.Event()
+    assert await shared.run(lambda trips: go.wait(30)) is None
+    assert shared.away
+    assert [record.getMessage() for record in caplog.records] == [f"redisHost: no answer within 0.05 s{AWAY}"]
+    go.set()
+    await until(lambda: not shared.away, "an answer")
+    await until(lambda: not shared._under_way, "the end of the job")
 
 
 async def test_each_reason_is_complained_of_now_and_then(
@@ -482,3 +543,62 @@ async def test_a_ref_stays_a_minute_longer_than_anybody_may_use_it(
     shared_at: SharedAt, redis: Server, stale: int, ttl: int, life: float
 ) -> None:
     assert shared_at(redis, staleTTL=stale, cacheTTL=ttl).life == life
+
+
+def test_many_servers_are_asked_for_as_the_settings_name_them() -> None:
+    sentinels = {"redisSentinels": ["127.0.0.1:5001", "127.0.0.1:5002"], "redisSentinelMaster": "mine"}
+    watched = client_of(settings(**sentinels))
+    by_address = client_of(settings(redisURL="redis://pages:secret@redis.test:7001/4"))
+    cluster = client_of(settings(redisHost="redis.test", redisCluster=True))
+    assert watched is not None
+    assert by_address is not None
+    assert cluster is not None
+    assert "127.0.0.1:5001" in repr(watched)
+    where = by_address.endpoint
+    assert (where.host, where.port, where.db, where.username) == ("redis.test", 7001, 4, "pages")
+    assert (watched.clustered, by_address.clustered, cluster.clustered) == (False, False, True)
+
+
+def test_a_client_has_as_many_connections_as_the_settings_say_and_no_breaker_of_its_own() -> None:
+    client = client_of(settings(redisHost="redis.test", redisPoolSize=3, redisMaxConnections=7))
+    assert client is not None
+    stats = client.stats()
+    assert (stats.pool_size, stats.max_connections, stats.breaker) == (3, 7, "off")
+
+
+async def test_a_redis_that_is_away_is_knocked_at_after_longer_and_longer(
+    shared_at: SharedAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (cache._TOUCH_SECONDS, cache._COMPLAIN_SECONDS, cache._REFUSED_SEEN) == (30, 30, 30)
+    shared = shared_at(("127.0.0.1", free_port()), redisTimeout="5s")
+    slept: list[float] = []
+    original = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await original(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert await shared.locked(BLOG) is None
+    while len(slept) < 8:
+        await original(0.001)
+    assert slept[:8] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+    assert shared.away
+    await shared.aclose()
+
+
+async def test_a_turn_has_to_come_in_half_of_the_time_for_an_answer(
+    shared_at: SharedAt, redis: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = shared_at(redis, redisTimeout="8s")
+    asked: list[tuple[float, bool]] = []
+    turn = shared.turns.turn
+
+    def noted(patience: float, **more: Any) -> Any:
+        asked.append((patience, more["kept"]))
+        return turn(patience, **more)
+
+    monkeypatch.setattr(shared.turns, "turn", noted)
+    await shared.run(lambda trips: trips.ask("PING"))
+    await shared.look(BLOG, None, None)  # for nobody, it is not asked
+    assert asked == [(4.0, True), (4.0, False)]

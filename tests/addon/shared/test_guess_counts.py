@@ -13,8 +13,9 @@ from addon.access.control import Access
 from addon.access.guess_limits import LIMITS
 from addon.access.signing_key import SigningKey, Source
 from addon.shared.guess_counts import PREFIX, GuessesShared
-from tests.addon.access.access_cases import KEY, Clock, by_sha256
+from tests.addon.access.access_cases import KEY, by_sha256
 from tests.addon.conftest import SharedAt
+from tests.clock import Clock
 from tests.resp.servers import Server
 
 SITE = "alice/blog"

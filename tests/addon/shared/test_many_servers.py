@@ -23,12 +23,13 @@ from addon.shared.cache import Shared
 from addon.shared.guess_counts import GuessesShared
 from addon.shared.lookup import Lookup
 from addon.shared.round_trips import RoundTrips
-from tests.addon.access.access_cases import KEY, SECRET, Clock
+from tests.addon.access.access_cases import KEY, SECRET
 from tests.addon.conftest import SharedAt
 from tests.addon.preview.sites import Site
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import Node, options_of
 from tests.addon.shared.visits import BLOG, Load, recovered, two
+from tests.clock import Clock
 from tests.resp.fleets import Cluster, Watched, clustered, watched
 from tests.resp.servers import ConsoleError, Server
 from tests.waiting import becomes, until, wait_until

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +21,9 @@ from addon.sites import rules
 from addon.sites.findings import Finding
 from addon.sites.links import Links
 from addon.sites.pages_file import PagesFile
+from addon.sites.rules import Rules
 from addon.sites.site import Site, files_below
+from addon.sites.tree import Tree
 
 COMMIT = "c" * 40
 OID = "a" * 40
@@ -109,6 +113,7 @@ def test_what_was_written_of_a_commit_is_read() -> None:
         ("site.notes", None),
         ("site.notes.0", "note"),
         ("site.notes.0", ["_headers", 2, "nothing", "remove it"]),
+        ("site.notes.0", ["_headers", 2, "nothing", "remove it", False, None]),
         ("site.notes.0.0", 1),
         ("site.notes.0.1", "2"),
         ("site.notes.0.2", None),
@@ -204,3 +209,132 @@ def test_an_error_among_replies_is_raised() -> None:
     assert checked_replies(replies[:2]) == replies[:2]
     with pytest.raises(resp.ServerError):
         checked_replies(replies)
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        (b"~pages:ref:alice/blog@main", ("~pages:ref:", ("alice", "blog@main"))),
+        (b"~pages:ref:alice/blog@feature/x", ("~pages:ref:", ("alice", "blog@feature/x"))),
+        (b"~pages:repo:alice/blog", ("~pages:repo:", ("alice", "blog"))),
+        (b"~pages:epoch:alice/blog", ("~pages:epoch:", ("alice", "blog"))),
+        (b"~pages:epoch:", ("~pages:epoch:", None)),
+        (b"password:Alice:Blog", ("password:", ("alice", "blog"))),
+        (b"password:alice/blog", None),
+        (b"password:", None),
+        (b"~pages:ref:", None),
+        (b"~pages:repo:", None),
+        (b"~pages:repo:alice", None),
+        (b"~pages:epoch:alice", None),
+        (b"~pages:blob:a", None),
+        (b"~pages:lock:alice/blog", None),
+        (b"custom_domain:blog.example", None),
+        (b"x~pages:repo:alice/blog", None),
+        (b"~pages:repo:\xff/blog", ("~pages:repo:", ("\ufffd", "blog"))),
+        (b"", None),
+    ],
+)
+def test_a_key_that_changes_tells_whose_it_is(name: bytes, subject: object) -> None:
+    assert records.subject_of_key(name) == subject
+
+
+def test_keys_are_as_documented() -> None:
+    key, branch = ("alice", "blog"), ("alice", "blog@dev")
+    assert records.repository_key(branch) == "~pages:repo:alice/blog@dev"
+    assert [records.ref_key(each, "main") for each in (key, branch)] == [
+        "~pages:ref:alice/blog@main",
+        "~pages:ref:alice/blog@dev",
+    ]
+    assert [records.epoch_key(each) for each in (None, key, branch)] == [
+        "~pages:epoch:",
+        "~pages:epoch:alice/blog",
+        "~pages:epoch:alice/blog",
+    ]
+    assert records.site_key(branch, "c") == "~pages:site:alice/blog@c"
+    assert records.object_key(branch, "o") == "~pages:lfs:alice/blog:o"
+    assert (records.blob_key("b"), records.lock_key(branch)) == ("~pages:blob:b", "~pages:lock:alice/blog@dev")
+    assert records.password_key("Alice", "Blog") == "password:alice:Blog"
+    told = [records.told_password_key("Alice", "Blog", clustered=each) for each in (False, True)]
+    assert told == ["~pages:password:alice:Blog", "~pages:{password:alice:Blog}"]
+    assert records.password_place(REPOSITORY) == ("alice", "blog")
+
+
+def test_a_life_is_more_than_nothing_and_less_than_ten_years() -> None:
+    record = records.repository_record(LOOKUP, "e.1", 30.0)
+    for life in (0.001, 1, 10 * 365 * 86400 - 1):
+        assert records.read_repository(_changed(record, "life", life)).life == life
+    for life in (0, -1, 10 * 365 * 86400, 2.0**63, float("nan"), True):
+        with pytest.raises(Broken):
+            records.read_repository(_changed(record, "life", life))
+    assert records.read_repository(_changed(record, "life", None)).life is None
+
+
+@pytest.mark.parametrize("field", ["owner", "name", "branch", "id", "public", "archived", "object_format", "access"])
+def test_what_a_record_of_a_repository_lacks_makes_it_none(field: str) -> None:
+    told = json.loads(records.repository_record(LOOKUP, "e.1", 30.0))
+    del told[field]
+    with pytest.raises(Broken):
+        records.read_repository(json.dumps(told).encode())
+
+
+def test_what_was_made_by_hand_needs_no_more_than_it_says() -> None:
+    for name in ("epoch", "life", "at", "updated", "commit"):
+        told = json.loads(records.repository_record(LOOKUP, "e.1", 30.0))
+        del told[name]
+        found = records.read_repository(json.dumps(told).encode())
+        assert found.repository is not None
+        assert found.commit == (None if name == "commit" else COMMIT)
+    hand = records.read_ref(json.dumps({"v": 1, "commit": COMMIT}).encode())
+    assert hand == records.RefRecord(COMMIT, None, None, None, None)
+    assert records.read_repository(_changed(records.repository_record(LOOKUP, "e", 1.0), "commit", "x")).commit is None
+
+
+def test_a_record_says_when_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1700000000.6)
+    assert records.read_repository(records.repository_record(LOOKUP, "e", 1.0)).at == 1700000001.0
+    assert records.read_ref(records.ref_record(LOOKUP, "e", 1.0)).at == 1700000001.0
+
+
+def test_what_a_look_did_not_find_is_no_repository() -> None:
+    bare = Lookup(("a", "b"), 1.0, fault=Fault.TOO_LARGE)
+    with pytest.raises(Broken):
+        records.read_repository(records.repository_record(bare, "e", 1.0))
+    refused = replace(LOOKUP, fault=Fault.REFUSED)
+    assert records.read_repository(records.repository_record(refused, "e", 1.0)).repository is None
+
+
+@pytest.mark.parametrize("fault", [Fault.UNCONFIGURED, Fault.BROKEN])
+def test_why_a_commit_is_no_site_is_read(fault: Fault) -> None:
+    lookup = replace(LOOKUP, site=None, fault=fault, line=3, reason="a reason", uses_lfs=True)
+    found = records.read_site(records.site_record(lookup), COMMIT)
+    assert found == records.Contents(fault, None, True, 3, "a reason")
+    assert records.site_record_size(lookup) == 1000
+    for other in (Fault.ABSENT, Fault.REFUSED, Fault.TOO_LARGE):
+        with pytest.raises(Broken):
+            records.read_site(records.site_record(replace(lookup, fault=other)), COMMIT)
+
+
+def test_what_a_record_will_take_is_the_sum_of_its_parts() -> None:
+    tree = files_below([(f"public/{number}{'x' * 150}", 0o100644, OID, 3) for number in range(400)])
+    pages = PagesFile(custom_domains=tuple(f"{'x' * 100}{number}" for number in range(600)))
+    written = rules.read({"_redirects": b"".join(b"/a%d /b%d\n" % (n, n * n) for n in range(900))})
+    links = {f"l{number}": "x" * 1000 for number in range(60)}
+
+    def size(**parts: Any) -> int:
+        bare: dict[str, Any] = {"pages_file": PagesFile(), "tree": Tree([]), "links": None, "rules": Rules()} | parts
+        site = Site("alice", "blog", COMMIT, 1.0, bare["pages_file"], bare["tree"], bare["links"], rules=bare["rules"])
+        lookup = replace(LOOKUP, site=site)
+        if "rules" not in parts:  # of which the text is packed in memory
+            assert len(records.site_record(lookup)) <= records.site_record_size(lookup)
+        return records.site_record_size(lookup)
+
+    bare = size()
+    assert 2_000 < bare < 5_000
+    assert size(tree=tree) - bare == tree.json_nbytes - Tree([]).json_nbytes
+    assert size(pages_file=pages) - bare == pages.nbytes - PagesFile().nbytes
+    assert size(rules=written) - bare == written.nbytes - Rules().nbytes
+    assert size(tree=tree, links=Links(tree, links)) - size(tree=tree) == 4 * sum(map(len, [*links, *links.values()]))
+    all_of_it = size(tree=tree, pages_file=pages, rules=written, links=Links(tree, links))
+    assert all_of_it - bare == sum(
+        size(**part) - bare for part in ({"tree": tree}, {"pages_file": pages}, {"rules": written})
+    ) + 4 * sum(map(len, [*links, *links.values()]))

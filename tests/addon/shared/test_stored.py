@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -85,21 +85,6 @@ class Trips(RoundTrips):
 MakeTrips = Callable[..., Trips]
 
 
-@pytest.fixture(params=["server", "without scripts", "cluster"])
-def place(request: pytest.FixtureRequest, started: Callable[[str], Place]) -> Iterator[Place]:
-    server = started("cluster" if request.param == "cluster" else "valkey")
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "-eval")
-    yield server
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "+eval")
-
-
-@pytest.fixture
-def server(started: Callable[[str], Place]) -> Place:
-    return started("valkey")
-
-
 @pytest.fixture
 async def trips(shared_at: SharedAt) -> MakeTrips:
     """`trips(place, key=…)`: those of one more proxy."""
@@ -165,7 +150,10 @@ def test_a_look_takes_as_many_trips_as_what_it_asks_depends_on(
 
 def test_of_what_is_not_there_nothing_is_known(place: Place, trips: MakeTrips) -> None:
     each = trips(place)
-    assert each.looked() == Held(Epoch())
+    nothing = each.looked()
+    assert nothing == Held(Epoch())
+    assert (nothing.trusted, nothing.others, nothing.outdated, nothing.foreign) == (True, False, False, False)
+    assert (nothing.age, nothing.left, nothing.blobs, nothing.added) == (0.0, 0.0, {}, "")
     assert each.made == 1
     each.stored(found())
     place.ask("DEL", REF)
@@ -216,6 +204,27 @@ def test_what_was_read_before_a_purge_is_not_stored_after_it(epoch: str, place: 
     assert each.looked().outdated
     place.ask("DEL", epoch)
     assert each.looked().outdated
+
+
+def test_a_purge_while_a_server_without_scripts_writes_comes_first(
+    server: Place, trips: MakeTrips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.ask("ACL", "SETUSER", "default", "-eval")
+    try:
+        each = trips(server)
+        transaction = each.transaction
+
+        def meddled() -> Any:
+            queue = transaction()
+            multi = queue.multi
+            monkeypatch.setattr(queue, "multi", lambda: (server.ask("SET", EPOCH, "a word"), multi()))
+            return queue
+
+        monkeypatch.setattr(each, "transaction", meddled)
+        assert each.stored(found()) is False
+        assert REPO not in names(server)
+    finally:
+        server.ask("ACL", "SETUSER", "default", "+eval")
 
 
 def test_a_ref_alone_that_is_older_than_a_purge_is_outdated(server: Place, trips: MakeTrips) -> None:
@@ -283,7 +292,7 @@ def test_what_a_commit_is_is_written_once_and_lives_on(place: Place, trips: Make
     assert place.ask("GET", SITE_KEY) == written
     usual = each.made - made
     place.ask("DEL", SITE_KEY)  # evicted
-    assert each.stored(found(), held)
+    assert each.stored(found(), held, work={records.blob_key(blob_id(PAGE)): PAGE})
     assert place.ask("GET", SITE_KEY) == written
     assert left(place, SITE_KEY) > WEEK - 60_000
     assert each.made - made == 2 * usual + 1
@@ -357,6 +366,7 @@ def test_of_what_others_say_of_a_commit_only_that_it_is_no_site_is_believed(serv
     contents = ours.looked().contents
     assert contents is not None
     assert (contents.fault, contents.site) == (Fault.UNCONFIGURED, None)
+    assert not ours.looked().foreign_contents
 
 
 # --- ages -------------------------------------------------------------------------------------------------------------
@@ -569,15 +579,58 @@ def test_when_the_time_is_over_nothing_is_asked(server: Place, trips: MakeTrips)
     assert 0 < each.left <= 60
     assert each.everywhere("DBSIZE") == 0
     assert each.run([("SET", "a", "b"), ("GET", "a")])[1] == b"b"
-    assert each.made == 2
+    assert each.ask("GET", "a") == each.told("GET", "a") == b"b"
+    assert isinstance(each.ask("NOSUCH"), resp.ServerError)
+    with pytest.raises(resp.ServerError):
+        each.told("NOSUCH")
+    assert each.made == 6
     with each.transaction():
-        assert each.made == 4
+        assert each.made == 8
     each._deadline = time.monotonic() - 1
     assert each.left < 0
     for ask in (lambda: each.run([("PING",)]), lambda: each.everywhere("PING")):
         with pytest.raises(NoAnswer):
             ask()
-    assert each.made == 4
+    assert each.made == 8
+
+
+class Pipe:
+    """A pipeline whose replies a test tells; none is had of a server without its being away."""
+
+    def __init__(self, *replies: Any) -> None:
+        self.replies = list(replies)
+
+    def __enter__(self) -> Pipe:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def execute_command(self, *command: Any) -> None: ...
+
+    def execute(self, *, raise_on_error: bool) -> list[Any]:
+        return self.replies
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (resp.ConnectionLost("of one node"), True),
+        (resp.TemporaryError("LOADING", "soon"), True),
+        (resp.AuthenticationError("NOAUTH", "no"), True),
+        (resp.ServerError("ERR", "something"), False),
+        (resp.ReadOnly("READONLY", "a replica"), False),
+    ],
+)
+def test_where_there_is_no_answer_to_one_command_there_is_none_to_all(
+    error: resp.RespError, raised: bool, server: Place, trips: MakeTrips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = trips(server)
+    monkeypatch.setattr(each._client, "pipeline", lambda transaction: Pipe(b"x", error, b"y"))
+    if raised:
+        with pytest.raises(type(error)):
+            each.run([("GET", "a")] * 3)
+    else:
+        assert each.run([("GET", "a")] * 3) == [b"x", error, b"y"]
 
 
 def test_an_error_of_one_command_stands_in_its_place(server: Place, trips: MakeTrips) -> None:

@@ -226,6 +226,14 @@ def test_what_stands_before_the_plugin_stays_there_once_and_in_order(number: int
         assert chain(held) == [*own, b"pages-server@file"]
 
 
+def test_of_more_middlewares_than_the_plugin_makes_a_hundred_and_one_are_kept() -> None:
+    own = [b"m%d@file" % each for each in range(102)]
+    for number in (101, 102):
+        held = with_chain(*own[:number])
+        held.apply(made().written(held, HOST))
+        assert chain(held) == [*own[:101], b"pages-server@file"]
+
+
 def test_middlewares_behind_a_gap_are_no_part_of_the_chain() -> None:
     held = Held({f"{ROUTER}/middlewares/0": b"a@file", f"{ROUTER}/middlewares/5": b"f@file"})
     held.apply(made().written(held, HOST))
@@ -314,7 +322,9 @@ def test_a_router_keeps_the_name_that_it_has() -> None:
 
 
 def test_a_rule_of_ours_tells_its_host() -> None:
-    assert Routers.host_of(b"Host(`www.example.net`)") == "www.example.net"
+    assert (
+        Routers.host_of(b"Host(`www.example.net`)") == made().host_of(b"Host(`www.example.net`)") == "www.example.net"
+    )
     for other in (None, b"", b"Host(`a`) || Host(`b`)", b"Path(`/`)", b"Host(`\xff`)"):
         assert Routers.host_of(other) is None
 

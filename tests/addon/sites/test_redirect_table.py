@@ -136,6 +136,30 @@ def test_a_path_with_names_or_stars_may_have_32_parts(path: str, parts: int, fit
     assert pattern_of("/a" * 40).least == 40
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a%00",
+        "/a%1f",
+        "/a%7F",
+        "/%2e%2e/a",
+        "/a/./b",
+        "/a//b",
+        "/a%2fb",
+        "/a%zz",
+        "/a%2",
+        "/a?b",
+        "/a#b",
+        "/*a",
+        "/*/*",
+    ],
+)
+def test_a_path_that_nobody_can_ask_for_is_refused(path: str) -> None:
+    with pytest.raises(Unfit) as refused:
+        pattern_of(path)
+    assert refused.value.reason
+
+
 @pytest.mark.parametrize(("parts", "meets"), [(99, True), (100, False)])
 def test_of_a_query_the_first_hundred_parts_are_looked_at(parts: int, meets: bool) -> None:
     query = "&".join(f"x{number}=1" for number in range(parts)) + "&a=b"

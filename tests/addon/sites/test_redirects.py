@@ -50,6 +50,7 @@ def asked(
         ("/a /b 302 # why", "/a", "302 /b"),
         ("/a /b # why", "/a", "301 /b"),
         ("# /a /b", "/a", None),
+        ("# why\n/a /b", "/a", "301 /b"),
         ("/a /b#part", "/a", "301 /b#part"),
         # the trailing slash makes no difference, the case does
         ("/a /b", "/a/", "301 /b"),
@@ -236,6 +237,10 @@ def test_a_placeholder_that_nothing_fills_is_told_and_stays() -> None:
     table, findings = redirects.read(b"/a/:x /b/:y/:x")
     assert asked(table, "/a/1") == "301 /b/:y/1"
     assert [(finding.line, finding.lost) for finding in findings] == [(1, False)]
+    _, findings = redirects.read(f"/a/:x /b/:{'y' * 50}".encode())
+    assert f"`:{'y' * 40}`" in findings[0].reason
+    _, findings = redirects.read(b"/a /b soon later")
+    assert findings[0].reason == "`soon` is no status"
 
 
 def test_what_is_above_a_limit_is_left_out_and_told() -> None:

@@ -2,6 +2,8 @@
 # Copyright (C) 2026 the contributors
 """What an owner is told of rules that can never come true, each with its line and what to do."""
 
+from dataclasses import replace
+
 import pytest
 
 from addon.sites import report, rules
@@ -45,10 +47,18 @@ def a_site(redirects: str, pages_file: PagesFile | None = None, **others: str) -
         ("/* /index.html 200", {}),
         ("/x/* /:splat/y.html 200", {}),
         ("/x https://e.example/\n/y //z", {2: "another host"}),
+        ("/b/* /about\n/a/:x /page", {}),
+        ("/a/* /about\n/b/:x /page", {}),
+        ("/a /about.html 200\n/about.html /a 301!", {}),
+        ("/a x=1 /a", {1: "leads to itself"}),
+        ("/a x=:y /a", {1: "leads to itself"}),
+        ("# one of many\n" * 300 + "/old /about", {}),
+        ("/c/* /about\n/a /nothing 200\n/b/:x /nothing 200\n/d /nothing 200", dict.fromkeys((2, 3, 4), "there is no")),
     ],
 )
 def test_a_rule_that_cannot_come_true_is_told(redirects: str, told: dict[int, str]) -> None:
     found = report.findings(a_site(redirects))
+    assert [finding.line for finding in found] == sorted(told)
     assert {finding.line for finding in found} == set(told)
     for finding in found:
         assert finding.line is not None
@@ -70,6 +80,10 @@ def test_all_files_are_told_of_and_the_report_is_bounded() -> None:
     assert str(found[0]).startswith(".pages: line 1: unknown name")
     assert len(found) == 1 + MOST + 1
     assert found[-1].reason == "and 50 more like these"
+    plugins = replace(a_site(""), rules=rules.read({".redirects": b"index.html:about.html\nx:x\n"}))
+    assert [(finding.file, finding.line) for finding in report.findings(plugins)] == [(".redirects", 2)]
+    noted = replace(plugins, rules=rules.read({}), notes=(Finding("", None, "x"), Finding("public/", None, "y")))
+    assert [finding.file for finding in report.findings(noted)] == ["the site", "public/"]
     both = a_site("/a /about", None, **{".redirects": "a:b", "_headers": "X: y"})
     assert [finding.file for finding in report.findings(both)] == [".redirects", "_headers"]
     assert str(Finding("_headers", 3, "what", "do")) == "_headers, line 3: what; do"

@@ -3,6 +3,7 @@
 """The packed tree: it answers as a dict would, and takes a fraction of its memory."""
 
 import gc
+import json
 import random
 import tracemalloc
 
@@ -147,3 +148,18 @@ def test_a_file_takes_few_bytes_a_link_some_more_and_both_are_accounted_for(link
     assert taken * 0.95 < tree.nbytes < taken * 1.25
     if not links:
         assert taken < 10_000 * most
+
+
+@pytest.mark.parametrize("name", ["plain", 'quo"ted', "back\\slash", "tab\t\x01", "é\U0001f600"])
+@pytest.mark.parametrize("digits", [40, 64])
+def test_what_its_rows_take_as_json_is_known_before_they_are_written(name: str, digits: int) -> None:
+    rows = [(f"{name * 3}/{number}", FILE, f"{number:0{digits}x}", 1_000 + number) for number in range(1_000)]
+    tree = Tree(rows)
+    taken = len(json.dumps(list(tree.rows()), ensure_ascii=False, separators=(",", ":")).encode())
+    assert taken < tree.json_nbytes < 1.5 * taken
+
+
+def test_what_is_no_link_is_none() -> None:
+    tree = Tree([("a", MODE_LINK, "a" * 40, 1), ("b", 0o160000, "a" * 40, 1), ("c", FILE, "a" * 40, 1)])
+    assert [tree.is_link(path) for path in "abcd"] == [True, False, False, False]
+    assert [path for path, _ in tree.links()] == ["a"]

@@ -126,3 +126,54 @@ def test_no_two_names_of_one_place_have_one_label() -> None:
     parts = {f"{repository_part(name, owner)}--{owner_part(owner)}" for name in repositories for owner in ("a", "x-a")}
     assert len(parts) == 2 * len(repositories)
     assert not any("--" in str(owner_part(name)) for name in owners)
+
+
+@pytest.mark.parametrize(
+    ("repository", "owner", "shortened"),
+    [
+        ("r" * 41, "alice", False),
+        ("r" * 42, "alice", True),
+        ("r" * 45, "a", False),
+        ("r" * 46, "a", True),
+        ("r" * 9, "a" * 40, False),
+        ("r" * 10, "a" * 40, True),
+        ("r" * 9, "a" * 37, False),
+        ("r" * 10, "a" * 37, True),
+        ("r" * 10, "a" * 36, False),
+        ("0" + "a" * 8, "alice", True),  # which looks shortened
+        ("0" + "a" * 7, "alice", False),
+        ("x-y", "alice", False),
+    ],
+)
+def test_a_repository_has_the_room_that_its_owner_and_a_pull_request_leave(
+    repository: str, owner: str, shortened: bool
+) -> None:
+    part = repository_part(repository, owner)
+    assert part is not None
+    assert (re.fullmatch(r"(?:[a-z0-9-]+-)?0[a-z2-7]{8}", part) is not None) is shortened
+    if not shortened and not repository.startswith("x-"):
+        assert part == repository
+    label = pull_label(1_234_567_890, repository, owner)
+    assert (label is None) is (len(owner) + len(part) + 4 + 13 > LONGEST)
+
+
+def test_an_owner_has_room_for_forty_characters_however_they_are_written() -> None:
+    sizes = set()
+    for count in range(20, 41):
+        for owner in ("a" * count, "a." * (count // 2) + "a", "a" * (count - 2) + ".b"):
+            coded = owner if owner.isalnum() else "x-" + owner.replace(".", "\x81").encode("punycode").decode()
+            part = owner_part(owner)
+            sizes.add(len(coded))
+            assert part == (coded if len(coded) <= 40 else None)
+    assert {40, 41} <= sizes
+
+
+@pytest.mark.parametrize(("length", "whole"), [(54, True), (55, False)])
+def test_a_branch_has_the_room_that_is_left(length: int, whole: bool) -> None:
+    branch = "x" * length
+    part = branch_part(branch, "repo", "a")
+    assert part is not None
+    assert (part == branch) is whole
+    label = branch_label(branch, "repo", "a")
+    assert label is not None
+    assert len(label) <= 63
