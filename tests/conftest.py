@@ -3,7 +3,7 @@
 """The order of the tests: files that take long come first, so that no process is left alone with one at the end.
 
 Several processes share the tests file by file (`--dist loadfile`; see the command in README.md). Which files take long
-is said by `--durations=0`. Eleven thousand tests are many objects that live as long as the process: the garbage
+is said by `--durations=0`. So many tests are many objects that live as long as the process: the garbage
 collector looks at none of them.
 """
 
@@ -24,7 +24,6 @@ LONGEST: Final = (
     "integration/test_slow_readers.py",
     "integration/test_start.py",
     "addon/test_untrusted_text.py",
-    "integration/test_custom_domains.py",
     "resp/test_failures_mixups.py",
     "addon/shared/test_domains.py",
     "resp/test_sentinel.py",
@@ -34,6 +33,7 @@ LONGEST: Final = (
     "integration/test_upstream_trouble.py",
     "addon/lane/test_faces_domains.py",
     "integration/test_preview.py",
+    "integration/test_custom_domains.py",
     "integration/test_outages_under_load.py",
     "integration/test_http2_clients.py",
     "integration/test_silence.py",

@@ -69,7 +69,10 @@ class Mutant:
         if self.operator == DROP:
             changed = _dropped(source, self.occurrence)
         else:
-            changed = _cosmic("mutating").mutate_code(source, _operator(self.operator), self.occurrence)
+            try:
+                changed = _cosmic("mutating").mutate_code(source, _operator(self.operator), self.occurrence)
+            except AttributeError:  # its replacer of exceptions, of `except (package.A, package.B)`
+                return None
         try:
             if changed is None or ast.dump(ast.parse(changed)) == ast.dump(ast.parse(source)):
                 return None
