@@ -38,10 +38,12 @@ __all__ = ["Access", "AccessFault", "Decision", "Lock", "Visit", "lock_of", "pri
 logger = logging.getLogger(__name__)
 
 MAX_FORM = 16 * 1024
+"""Bytes of a form that are read; callers need not collect more."""
+MAX_PASSWORD = 4096
+"""Bytes of a password in a form up to which its escapes are undone: to do so for 16 KiB holds others up."""
 # Each letter as it is, or escaped: a form may have thousands of fields, and none but this one is decoded.
 _LETTERS = b"".join(b"(?:%c|%%(?i:%02x))" % (letter, letter) for letter in b"password")
 _PASSWORD_FIELD = re.compile(rb"(?:\A|&)" + _LETTERS + rb"=([^&]*+)")
-"""Bytes of a form that are read; callers need not collect more."""
 REMEMBERED = 4096
 """Basic logins that are remembered."""
 AT_ONCE = 1
@@ -353,7 +355,9 @@ def return_target(path: str, query: str | None) -> str:
 def form_password(body: bytes) -> bytes | None:
     """The first field `password` of an urlencoded form; None where it has none."""
     found = _PASSWORD_FIELD.search(body)
-    return None if found is None else unquote_to_bytes(found[1].replace(b"+", b" "))
+    if found is None or len(found[1]) > MAX_PASSWORD:
+        return None if found is None else found[1]
+    return unquote_to_bytes(found[1].replace(b"+", b" "))
 
 
 def basic_password(authorization: bytes | None) -> bytes | None:

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 TURN_ANSWERS = 32
 TURN_BYTES = 256 * 1024
-TURN_SECONDS = 0.002
+TURN_SECONDS = 0.001
 """What one connection is answered before others have their turn. Unlimited, a pipelining client held everybody up for
 0.1 to 0.3 s; so, for 1 to 3 ms."""
 LINGER = 2.0

@@ -28,7 +28,7 @@ PIECE_FRAMES = 4
 """Frames of bodies that are encrypted and written at one time: what stays in the processor's caches on that way."""
 PIECE_ANSWERS = 16
 """Requests that are answered before the answers are written: about a TLS record of small files."""
-TURN_SECONDS = 0.002
+TURN_SECONDS = 0.001
 """How long requests are dealt with until others have their turn. One request takes at most about as long."""
 UNSENT = 512 * 1024
 """Bytes that the kernel may hold unsent: what is urgent waits behind these."""

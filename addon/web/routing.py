@@ -18,6 +18,8 @@ from urllib.parse import quote, unquote_to_bytes
 from addon.web.content_types import has_known_extension
 
 PROFILE = ".profile"
+LONGEST_PATH = 8192
+"""Bytes of a path as it is sent: what other servers take, and more than any file of a site needs."""
 OWN_PREFIX = ".pages"
 """First path segment that is ours on every host, never site content."""
 
@@ -194,6 +196,8 @@ def parse_path(raw: str) -> Path | CleanPath | Refusal:
     raw: as it came; bytes that are no UTF-8 as surrogate escapes. Percent-decoding happens once. A byte that is no
     UTF-8 becomes U+FFFD, each by itself: that is how Forgejo lists such a file (Go's encoding/json).
     """
+    if len(raw) > LONGEST_PATH:
+        return Refusal(414, f"The path is longer than {LONGEST_PATH} bytes.")
     try:
         data = raw.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

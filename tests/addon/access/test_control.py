@@ -403,6 +403,8 @@ def test_a_form_gives_back_every_octet_of_a_password(password: bytes) -> None:
         (b"password", None),
         (b"passwords=a", None),
         (b"a=password=b", None),
+        (b"password=" + b"+" * 4096 + b"&b", b" " * 4096),
+        (b"password=" + b"+" * 4097, b"+" * 4097),
         (b"", None),
     ],
 )

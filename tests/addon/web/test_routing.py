@@ -314,6 +314,12 @@ def test_a_path_that_needs_cleaning_is_sent_to_its_clean_form(raw: str, location
     assert parse_path(raw) == CleanPath(location)
 
 
+def test_a_path_is_read_up_to_its_greatest_length() -> None:
+    assert parse_path("/" + "a" * 8191) == Path(("a" * 8191,), False)
+    refused = parse_path("/" + "a" * 8192)
+    assert (type(refused), refused.status) == (Refusal, 414)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
