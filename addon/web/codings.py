@@ -23,7 +23,7 @@ SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}  # of files that lie bes
 
 _PIECE = 64 * 1024
 _ZSTD = zstd.find()
-_MOST = 1024  # members of a list that are read: a head has room for eight times as many
+_MOST = 128  # members of a list that are read; there are not half as many codings
 
 _CODING = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")
 

@@ -63,11 +63,8 @@ def _named(
     condition: bytes, accepted: Sequence[str], selected: FormAnswers, representation: Representation, *, weak: bool
 ) -> FormAnswers | None:
     """The form whose entity tag the list names: the selected one, else the best other that the client accepts."""
-    tags = {tag for is_weak, tag in _ENTITY_TAGS.findall(condition) if weak or not is_weak}
-    if selected.etag in tags:
-        return selected
-    for coding in accepted:
-        form = representation.of(coding)
-        if form is not None and form.etag in tags:
-            return form
-    return None
+    forms = [selected, *(form for coding in accepted if (form := representation.of(coding)) is not None)]
+    # A list may have thousands of tags: it is taken apart where one that is looked for stands in it.
+    forms = [form for form in forms if form.etag in condition]
+    tags = {tag for is_weak, tag in _ENTITY_TAGS.findall(condition) if weak or not is_weak} if forms else ()
+    return next((form for form in forms if form.etag in tags), None)

@@ -8,13 +8,15 @@ the library's table; a test holds both beside each other.
 """
 
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 _END: Final = 256
 """EOS: a symbol that must not come whole; its first bits, all ones, fill the last byte."""
 _LONGEST_PADDING: Final = 7
+
+_Row = list[tuple[bytes | None, Any]]
 
 
 class HuffmanFault(Exception):
@@ -58,36 +60,35 @@ def _halves(nodes: list[list[int]]) -> list[list[tuple[int, bytes | None]]]:
     return table
 
 
-def _steps() -> tuple[bytes, list[bytes | None], frozenset[int]]:
-    """For each node and byte (`node << 8 | byte`): the node that follows, and the symbols. And the nodes at an end."""
+def _rows() -> tuple[list[_Row], frozenset[int]]:
+    """For each node a row: for each byte the symbols, None for EOS, and the row of the node that follows. And the rows
+    at which a string may end, by `id`."""
     nodes, endings = _tree()
     halves = _halves(nodes)
-    follows = bytearray()
-    symbols: list[bytes | None] = []
+    rows: list[_Row] = [[] for _ in nodes]
     one: dict[bytes, bytes] = {}  # each text once
-    for row in halves:
-        for middle, first in row:
+    for row, of_node in zip(rows, halves, strict=True):
+        for middle, first in of_node:
             for node, second in halves[middle]:
-                follows.append(node)
                 text = None if first is None or second is None else first + second
-                symbols.append(text if text is None else one.setdefault(text, text))
-    return bytes(follows), symbols, frozenset(endings)
+                row.append((text if text is None else one.setdefault(text, text), rows[node]))
+    return rows, frozenset(id(rows[node]) for node in endings)
 
 
-_FOLLOWS, _SYMBOLS, _ENDINGS = _steps()
+_ROWS, _ENDINGS = _rows()
 
 
 def decode(data: bytes) -> bytes:
     """What a string stands for. Raises HuffmanFault."""
-    node = 0
-    follows, symbols = _FOLLOWS, _SYMBOLS
-    found: list[bytes] = []
+    row = _ROWS[0]
+    found: list[Any] = []
+    add = found.append
     for byte in data:
-        step = node << 8 | byte
-        if (text := symbols[step]) is None:
-            raise HuffmanFault("the end of the code inside a string")
-        found.append(text)
-        node = follows[step]
-    if node not in _ENDINGS:
+        text, row = row[byte]
+        add(text)
+    if id(row) not in _ENDINGS:
         raise HuffmanFault("a string that ends inside a symbol")
-    return b"".join(found)
+    try:
+        return b"".join(found)
+    except TypeError:
+        raise HuffmanFault("the end of the code inside a string") from None

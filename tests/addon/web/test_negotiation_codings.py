@@ -58,8 +58,8 @@ from tests.addon.web.negotiation_cases import BLOB, BR, HTML, IMAGE, MODIFIED, P
         ("\tgzip\t,\t", "gzip"),
         (",,gzip,,", "gzip"),
         ("gzip;q=1.", "gzip"),
-        ("a," * 1023 + "gzip", "gzip"),  # of thousands of members the first ones count
-        ("a," * 1024 + "gzip", IDENTITY),
+        ("a," * 127 + "gzip", "gzip"),  # of thousands of members the first ones count
+        ("a," * 128 + "gzip", IDENTITY),
         ("gzip;q=0.", IDENTITY),
         # Not as the grammar has it: that member is passed over.
         ("gzip;q=2", IDENTITY),
