@@ -41,18 +41,28 @@ FORM = "application/x-www-form-urlencoded"
 LOCK = hashlib.sha256(b"open sesame").hexdigest().encode()
 
 PROBE = """
-import asyncio, json, os, time
+import asyncio, gc, json, time
 
 kept = open("steps.jsonl", "a", buffering=1)
 run = asyncio.Handle._run
+collected = [0.0, 0.0]
+
+def collecting(phase, about):
+    if phase == "start":
+        collected[1] = time.thread_time()
+    else:
+        collected[0] += time.thread_time() - collected[1]
+
+gc.callbacks.append(collecting)
 
 def timed(handle):
     what, wall, began = getattr(handle, "_callback", None), time.perf_counter(), time.thread_time()
+    collected[0] = 0.0
     run(handle)
     took = time.thread_time() - began
     if took > 0.0005:
         wall = time.perf_counter() - wall
-        kept.write(json.dumps([took * 1000, wall * 1000, repr(what)[:300]]) + "\\n")
+        kept.write(json.dumps([took * 1000, wall * 1000, f"{collected[0] * 1000:.1f} ms of it collecting garbage, {what!r}"[:300]]) + "\\n")
 
 asyncio.Handle._run = timed
 """
