@@ -148,35 +148,37 @@ class Domains:
         try:
             for _ in range(_ATTEMPTS):
                 generation, changes, live, began = self._generation, self._changes[host], self._told(), self._clock()
-                found = await self._look(host, seek)
+                found, certain = await self._look(host, seek)
                 spoiled = generation is not self._generation or changes != self._changes[host]
                 if not spoiled:
                     break
-            return self._hold(Resolved(host, found, began + self._life(found, live), generation, spoiled, seek))
+            life = self._life(found, live) if certain else UNANSWERED_TTL
+            return self._hold(Resolved(host, found, began + life, generation, spoiled, seek))
         finally:
             del self._changes[host]
 
-    async def _look(self, host: str, seek: bool) -> Mapping | NoAnswer | None:
+    async def _look(self, host: str, seek: bool) -> tuple[Mapping | NoAnswer | None, bool]:
+        """What a host shows; and whether that is what Redis says, not only what it said last."""
         known = self._held(host)
         mapping = known.mapping if known is not None and isinstance(known.mapping, Mapping) else None
         found = await self._store.get(host)
         if found is not NO_ANSWER:
             self._silent = None
         elif mapping is not None:
-            return mapping
+            return mapping, False
         else:
             found = await self._once_more(host)
             if found is NO_ANSWER:
-                return found
+                return found, True
         if found is None and mapping is not None and self.claims is not None and await self.claims(host, mapping):
             self.lost(host, mapping)
-            return mapping
+            return mapping, False  # another proxy may have released it, for a commit that is not known here yet
         if found is None and seek and self.finder is not None:
             try:
-                return await self.finder(host)
+                return await self.finder(host), True
             except Exception:  # what strangers' DNS says must not be more than a "no" for them
                 logger.exception("resolving the domain %s failed", host)
-        return found
+        return found, True
 
     async def _once_more(self, host: str) -> Mapping | NoAnswer | None:
         """What is registered of a host, if Redis says so again before its silence counts as an outage."""

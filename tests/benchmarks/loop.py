@@ -62,7 +62,8 @@ def timed(handle):
     took = time.thread_time() - began
     if took > 0.0005:
         wall = time.perf_counter() - wall
-        kept.write(json.dumps([took * 1000, wall * 1000, f"{collected[0] * 1000:.1f} ms of it collecting garbage, {what!r}"[:300]]) + "\\n")
+        what = f"{collected[0] * 1000:.1f} ms of it collecting garbage, {what!r}"
+        kept.write(json.dumps([took * 1000, wall * 1000, what[:300]]) + "\\n")
 
 asyncio.Handle._run = timed
 """

@@ -183,6 +183,27 @@ async def test_a_mapping_that_redis_lost_is_served_on_where_its_site_names_the_h
     assert lost == ([(HOST, SITE)] if names_it else [])
 
 
+@pytest.mark.parametrize("answer", [None, NO_ANSWER], ids=["gone", "no answer"])
+async def test_what_redis_does_not_say_itself_is_soon_asked_for_again(answer: NoAnswer | None) -> None:
+    """Another proxy has released it, and told of that before this one knows the commit that says so."""
+    world = World(SITE, answer, None)
+    names_it = True
+
+    async def claims(host: str, mapping: Mapping) -> bool:
+        return names_it
+
+    world.domains.claims = claims
+    await world.shown()
+    world.domains.changed(HOST)
+    assert await world.shown() == SITE
+    names_it = False
+    world.now += 0.49
+    assert world.peeked()
+    world.now += 0.02
+    assert not world.peeked()
+    assert await world.shown() is None
+
+
 async def test_of_a_host_that_nobody_has_only_who_seeks_asks_further() -> None:
     world = World(None)
     sought: list[str] = []
