@@ -63,29 +63,26 @@ async def test_bytes_are_fetched_only_where_they_are_sent(
 
 
 def test_each_status_has_one_reason() -> None:
-    reasons = {status: reason_of(status, NOTHING) for status in range(400, 600)}
-    assert {status: reason for status, reason in reasons.items() if reason != "other"} == {
-        400: "request",
-        401: "login",
-        403: "forbidden",
-        404: "no file",
-        405: "method",
-        408: "request",
-        410: "gone",
-        412: "condition",
-        413: "too large",
-        414: "too large",
-        416: "condition",
-        421: "wrong server",
-        429: "guesses",
-        431: "too large",
-        499: "client left",
-        500: "fault",
-        501: "method",
-        502: "forgejo",
-        503: "busy",
-        504: "forgejo",
-        508: "loop",
+    statuses: dict[str, list[int]] = {}
+    for status in range(400, 600):
+        statuses.setdefault(reason_of(status, NOTHING), []).append(status)
+    del statuses["other"]
+    assert statuses == {
+        "request": [400, 408],
+        "login": [401],
+        "forbidden": [403],
+        "no file": [404],
+        "method": [405, 501],
+        "gone": [410],
+        "condition": [412, 416],
+        "too large": [413, 414, 431],
+        "wrong server": [421],
+        "guesses": [429],
+        "client left": [499],
+        "fault": [500],
+        "forgejo": [502, 504],
+        "busy": [503],
+        "loop": [508],
     }
 
 
