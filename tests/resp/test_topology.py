@@ -36,7 +36,8 @@ from resp.node import Node
 from resp.slot_map import Address
 from resp.source import Batch
 from resp.topology import Topology
-from resp.tracking import State, Status
+from resp.tracking import State
+from tests.resp.hearing import Heard
 from tests.resp.scripted import Exchange
 from tests.waiting import wait_until
 
@@ -459,21 +460,6 @@ def test_sharded_channels_are_where_their_slots_are_and_others_anywhere(fleet: F
 
 
 # ---- tracking --------------------------------------------------------------------------------------------------------
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-        self.refused: list[Any] = []
-
-    def invalidated(self, key: bytes | None) -> None:
-        self.events.append(key)
-        if key in self.refused:
-            self.refused.remove(key)
-            raise ValueError
-
-    def changed(self, status: Status) -> None:
-        self.events.append(status.state)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 
 from resp import Connection, ConnectionLost, InvalidArgument, RespError
 from resp.listening import Upstream
-from resp.tracking import State, Status, Tracking, _Run, checked_prefixes
+from resp.tracking import State, Tracking, _Run, checked_prefixes
+from tests.resp.hearing import Heard
 from tests.resp.scripted import Exchange, joined
 from tests.resp.test_subscriber import push
 from tests.waiting import wait_until
@@ -60,23 +61,6 @@ class Place(Upstream):
 
     def tell(self, ring: Callable[[], None]) -> None:
         self.rings.append(ring)
-
-
-class Heard:
-    """What tracking says: keys, None for everything, and states."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-        self.refused: list[Any] = []
-
-    def invalidated(self, key: bytes | None) -> None:
-        self.events.append(key)
-        if key in self.refused:
-            self.refused.remove(key)
-            raise ValueError
-
-    def changed(self, status: Status) -> None:
-        self.events.append(status.state)
 
 
 @pytest.fixture
