@@ -16,8 +16,9 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from typing import NamedTuple
 
-from addon.admin.access_formats import FORMATS, NOTHING, Entry, Seen, network_of
+from addon.admin.access_formats import FORMATS, NOTHING, Entry, Parts, Seen, network_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,16 @@ _MOST_AT_ONCE = 500
 _COLLECT_SECONDS = 0.02
 
 
+class Again(NamedTuple):
+    """One request more that was answered as before; its fields are those of `Entry`, and what the lines share."""
+
+    at: float
+    client: str
+    seconds: float
+    parts: Parts
+    dropped_before: int
+
+
 class AccessLog:
     """Writes a line for each request to standard error or to a file, which may be rotated by renaming it."""
 
@@ -36,13 +47,13 @@ class AccessLog:
         address only its network is written. Raises OSError if the file cannot be opened.
         """
         self._path = path
-        self._line = FORMATS[form]
+        self._form = FORMATS[form]
         self._anonymous = anonymous
         self._dropped = 0
         self.trouble = ""
         """Why the last lines could not be written; "" where they were."""
         self.lost = 0
-        self._entries: deque[Entry] = deque()
+        self._waiting: deque[Entry | Again] = deque()
         self._some = threading.Event()
         self._closed = False
         self._file = sys.stderr.fileno() if path is None else _opened(path)
@@ -66,11 +77,11 @@ class AccessLog:
         reason: str = "",
     ) -> None:
         """Note one request; the parameters are the fields of `Entry`."""
-        if len(self._entries) > _MOST_WAITING:
+        if len(self._waiting) > _MOST_WAITING:
             self._dropped += 1
             return
         dropped, self._dropped = self._dropped, 0
-        self._entries.append(
+        self._waiting.append(
             Entry(
                 *(time.time(), client, method, host, path, status, nbytes, seconds, cache, seen, dropped),
                 *(site, commit, reason),
@@ -79,8 +90,26 @@ class AccessLog:
         if not self._some.is_set():
             self._some.set()
 
-    def _text(self, entry: Entry) -> str:
-        return self._line(entry._replace(client=network_of(entry.client)) if self._anonymous else entry)
+    def parts(self, entry: Entry) -> Parts:
+        """What the lines of a request have in common that comes again and gets the same answer, for `record_again`."""
+        return self._form.parts(entry)
+
+    def record_again(self, parts: Parts, client: str, seconds: float) -> None:
+        """Note one request that was answered as before. This is most of the traffic."""
+        waiting = self._waiting
+        if len(waiting) > _MOST_WAITING:
+            self._dropped += 1
+            return
+        waiting.append(Again(time.time(), client, seconds, parts, self._dropped))
+        if self._dropped:
+            self._dropped = 0
+        if not self._some.is_set():
+            self._some.set()
+
+    def _text(self, entry: Entry | Again) -> str:
+        client = network_of(entry.client) if self._anonymous else entry.client
+        parts = entry.parts if isinstance(entry, Again) else self._form.parts(entry)
+        return self._form.line(entry.at, client, entry.seconds, parts, entry.dropped_before)
 
     def close(self) -> None:
         """Write what is waiting, at most two seconds long."""
@@ -92,7 +121,7 @@ class AccessLog:
         checked = time.monotonic()
         # A pipe takes only so much in one piece (PIPE_BUF); a file takes any number of lines.
         most = 1 if self._path is None else _MOST_AT_ONCE
-        while not (self._closed and not self._entries):
+        while not (self._closed and not self._waiting):
             self._some.wait()
             if not self._closed:
                 time.sleep(_COLLECT_SECONDS)  # to be woken for each line costs more than the line
@@ -101,7 +130,7 @@ class AccessLog:
                 checked = time.monotonic()
                 with contextlib.suppress(OSError):
                     self._reopen(self._path)
-            while entries := [self._entries.popleft() for _ in range(min(most, len(self._entries)))]:
+            while entries := [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]:
                 rest = "".join(f"{self._text(entry)}\n" for entry in entries).encode("ascii")
                 try:
                     while rest:

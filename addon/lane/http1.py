@@ -31,12 +31,12 @@ from addon.lane.answers import (
 )
 from addon.lane.handover import Handler, hand_over
 from addon.lane.http1_bodies import AnswerWriter
-from addon.lane.http1_log import log_answer, log_refusal, shown
 from addon.lane.http1_request_body import RequestBody, answering
 from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.lane.repeats import Known
+from addon.lane.request_log import log_again, log_answer, log_refusal, shown
 from addon.lane.stalling import end_writing, untaken
 from addon.net.certificates import ShownNames
 from addon.net.tls_transport import shown_names
@@ -270,8 +270,8 @@ class Connection(asyncio.BufferedProtocol):
         self._since = now
         self._transport.write(again.wire)
         if lane.log is not None:
-            answer = again.answer
-            self._record(answer.line, again.fields, answer.status, answer.nbytes, now, answer.cache, answer.about)
+            protocol = "HTTP/1.1" if again.answer.line.http11 else "HTTP/1.0"
+            log_again(lane, self._client, self._secure, again, protocol, now)
         return True
 
     def _turn(self) -> None:

@@ -24,7 +24,6 @@ from addon.admin.answer_meter import HTTP1, HTTP2, LANE
 from addon.admin.webhook import Delivery
 from addon.forgejo.errors import ForgejoError
 from addon.lane.answers import LARGEST, Asked, about_of, answer_bytes, may_be_ready, ready_answer
-from addon.lane.http1_log import log_refusal
 from addon.lane.http2.answering import Wire
 from addon.lane.http2.answers import Http2Repeat, block_of
 from addon.lane.http2.frames import ErrorCode
@@ -34,6 +33,7 @@ from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
 from addon.lane.repeats import Known
+from addon.lane.request_log import log_again, log_refusal
 from addon.net.certificates import ShownNames
 from addon.serving.answers import UNREAD, Answer, Request, misshapen, reason_of
 from addon.web.control_data import control_fault, divided
@@ -148,8 +148,7 @@ class Http2Answering:
             return None
         repeat.tally.count += 1
         if lane.log is not None:
-            answer = repeat.answer
-            self._record(head, answer.status, answer.nbytes, 0.0, answer.cache, answer.about)
+            log_again(lane, self._client, self._secure, repeat, "HTTP/2.0", now)
         return wire
 
     def asked(self, stream: Stream) -> None:

@@ -80,15 +80,22 @@ class Repeats:
         if known.takes(repeat.fields) and self._is_room(len(head.target) + common.nbytes + repeat.cost):
             known.http2[head] = repeat
 
+    def grown(self, nbytes: int) -> None:
+        """What is known has become so many bytes larger."""
+        self._count(nbytes)
+
     def _is_room(self, nbytes: int) -> bool:
         """Whether one more is worth its bytes, which are counted if so."""
         nbytes += _COST
         if nbytes > _LARGEST:
             return False
+        self._count(nbytes)
+        return True
+
+    def _count(self, nbytes: int) -> None:
         self._used += nbytes
         if self._used > self._capacity:
             for each in (self._plain, self._secure, *self._by_shown.values()):
                 each.http1.clear()
                 each.http2.clear()
             self._used = nbytes
-        return True

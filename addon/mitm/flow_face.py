@@ -21,8 +21,8 @@ from addon.admin.access_formats import seen
 from addon.admin.access_log import ABORTED, AccessLog
 from addon.admin.answer_meter import HTTP1, HTTP2, MITMPROXY, AnswerMeter
 from addon.admin.webhook import Delivery, Webhook, written
-from addon.lane.http1_log import log_refusal
 from addon.lane.lane import GRACE_SECONDS
+from addon.lane.request_log import log_refusal
 from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
 from addon.mitm.flows import Counted, has_body, is_form, nothing, request_of, respond, status_of_failure

@@ -96,16 +96,17 @@ class Repeat:
 
     It may be sent until `until` (monotonic seconds), as long as `seen` is the number of the memory's changes: between
     two of these, nothing that it was made from can have become another, and to look would be most of its costs.
-    tally: counts it.
+    tally: counts it. logged: what the lines of it in the access log have in common, once there was one.
     """
 
-    __slots__ = ("answer", "date", "fields", "key", "seen", "tally", "until")
+    __slots__ = ("answer", "date", "fields", "key", "logged", "seen", "tally", "until")
 
     def __init__(self, key: Key, answer: PreparedAnswer, fields: Fields, tally: Tally) -> None:
         self.key = key
         self.answer = answer
         self.fields = fields
         self.tally = tally
+        self.logged: tuple[str, str] | None = None
         self.date = b""
         self.seen = -1
         self.until = 0.0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from addon.admin.access_formats import FORMATS, Entry, Seen, as_caddy, as_combined, as_json, network_of, seen
+from addon.admin.access_formats import FORMATS, Entry, Seen, network_of, seen
 from addon.admin.access_log import AccessLog
 from tests.waiting import wait_until
 
@@ -41,7 +41,7 @@ def record(log: AccessLog, **changed: Any) -> None:
 
 
 def test_ours_has_what_is_known() -> None:
-    assert json.loads(as_json(ENTRY)) == {
+    assert json.loads(FORMATS["json"].of(ENTRY)) == {
         "time": "2027-01-15T08:00:00.250+00:00",
         "client": "192.0.2.77",
         "method": "GET",
@@ -60,7 +60,9 @@ def test_ours_has_what_is_known() -> None:
 
 
 def test_ours_names_what_answered_and_why_it_is_no_page() -> None:
-    line = json.loads(as_json(ENTRY._replace(status=404, site="alice/blog", commit="ab12", reason="no file")))
+    line = json.loads(
+        FORMATS["json"].of(ENTRY._replace(status=404, site="alice/blog", commit="ab12", reason="no file"))
+    )
     assert (line["site"], line["commit"], line["reason"]) == ("alice/blog", "ab12", "no file")
 
 
@@ -77,7 +79,7 @@ def test_lines_that_cannot_be_written_are_counted_and_said_once(caplog: pytest.L
 
 
 def test_combined_is_as_apache_writes_it() -> None:
-    assert as_combined(ENTRY) == (
+    assert FORMATS["combined"].of(ENTRY) == (
         '192.0.2.77 - - [15/Jan/2027:08:00:00 +0000] "GET /blog/ HTTP/2.0" 200 1234'
         ' "https://example.org/a" "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"'
     )
@@ -87,7 +89,7 @@ def test_combined_is_as_apache_writes_it() -> None:
 @pytest.mark.parametrize("form", list(FORMATS))
 def test_what_a_client_chooses_ends_neither_line_nor_field(form: str, evil: str) -> None:
     octets = evil.encode("utf-8", "surrogateescape")
-    line = FORMATS[form](ENTRY._replace(path=f"/{evil}", seen=SEEN._replace(agent=octets, referer=octets)))
+    line = FORMATS[form].of(ENTRY._replace(path=f"/{evil}", seen=SEEN._replace(agent=octets, referer=octets)))
     assert line.isprintable()
     assert line.isascii()
     if form == "combined":
@@ -103,7 +105,7 @@ def test_what_is_noted_of_header_fields_has_an_end() -> None:
 
 @pytest.mark.parametrize("given", [b"", b"00-nonsense", TRACE[:-1], TRACE.upper(), TRACE + b"-more"])
 def test_only_a_trace_is_noted_as_one(given: bytes) -> None:
-    assert "trace" not in json.loads(as_json(ENTRY._replace(seen=SEEN._replace(traceparent=given))))
+    assert "trace" not in json.loads(FORMATS["json"].of(ENTRY._replace(seen=SEEN._replace(traceparent=given))))
 
 
 @pytest.mark.parametrize(
@@ -149,6 +151,39 @@ def test_a_file_that_is_renamed_is_followed_by_a_new_one_and_no_line_is_lost(tmp
     assert all(line.startswith("192.0.2.0 - - [") for line in written)
 
 
+@pytest.mark.parametrize("anonymous", [False, True])
+@pytest.mark.parametrize("form", list(FORMATS))
+def test_what_is_answered_again_has_the_line_that_it_had(
+    form: str, anonymous: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: AT)
+    log = AccessLog(path := tmp_path / "requests.log", form, anonymous=anonymous)
+    entry = ENTRY._replace(site="alice/blog", commit="ab12")
+    record(log, site="alice/blog", commit="ab12")
+    log.record_again(log.parts(entry._replace(at=0.0, client="", seconds=0.0)), "192.0.2.77", 0.0125)
+    log.record_again(log.parts(entry), "2001:db8:1:2::3", 0.5)
+    log.close()
+    once, again, other = lines_of(path, 3)
+    assert again == once == FORMATS[form].of(entry._replace(client="192.0.2.0") if anonymous else entry)
+    assert ("2001:db8:1::" if anonymous else "2001:db8:1:2::3") in other
+
+
+def test_who_is_too_far_behind_drops_what_comes_again_and_says_how_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("addon.admin.access_log._MOST_WAITING", 3)
+    monkeypatch.setattr("addon.admin.access_log._COLLECT_SECONDS", 0.5)
+    log = AccessLog(path := tmp_path / "requests.log")
+    for _ in range(10):
+        log.record_again(log.parts(ENTRY), "192.0.2.77", 0.0125)
+    assert len(lines_of(path, 4)) == 4
+    log.record_again(log.parts(ENTRY), "192.0.2.77", 0.0125)
+    assert json.loads(lines_of(path, 5)[4])["dropped_before"] == 6
+    log.record_again(log.parts(ENTRY), "192.0.2.77", 0.0125)
+    log.close()
+    assert "dropped_before" not in json.loads(lines_of(path, 6)[5])
+
+
 @pytest.mark.skipif(shutil.which("goaccess") is None and "CI" not in os.environ, reason="goaccess is not there")
 @pytest.mark.parametrize(("form", "name"), [("combined", "COMBINED"), ("caddy", "CADDY")])
 def test_goaccess_reads_it_without_more_options(form: str, name: str, tmp_path: Path) -> None:
@@ -171,7 +206,7 @@ def test_goaccess_reads_it_without_more_options(form: str, name: str, tmp_path: 
 
 
 def test_a_caddy_line_has_the_fields_that_its_readers_need() -> None:
-    told = json.loads(as_caddy(ENTRY))
+    told = json.loads(FORMATS["caddy"].of(ENTRY))
     assert told["ts"] == AT
     assert told["request"]["client_ip"] == "192.0.2.77"
     assert told["request"]["headers"]["User-Agent"] == [AGENT]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from addon.admin.access_formats import Entry, Parts
 from addon.admin.access_log import AccessLog
 from addon.forgejo.errors import ServerTrouble
 from addon.lane.http1 import Connection
@@ -43,8 +44,19 @@ class RecordedLog:
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
 
+        self._again: dict[Parts, dict[str, Any]] = {}
+
     def record(self, **line: Any) -> None:
         self.lines.append(line)
+
+    def parts(self, entry: Entry) -> Parts:
+        line = entry._asdict()
+        del line["at"], line["dropped_before"]
+        self._again[parts := (f"line {len(self._again)}", "")] = line
+        return parts
+
+    def record_again(self, parts: Parts, client: str, seconds: float) -> None:
+        self.lines.append({**self._again[parts], "client": client, "seconds": seconds})
 
 
 @dataclass(slots=True)

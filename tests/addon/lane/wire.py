@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from addon.admin.access_log import AccessLog
-from addon.lane import handover, http1, http1_log, http2_answering, http2_connection
+from addon.lane import handover, http1, http2_answering, http2_connection, request_log
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, PagesServer, Request
 from addon.settings.schema import Settings
@@ -31,7 +31,7 @@ PEER = ("192.0.2.7", 4711)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that stands still, unless it is told."""
     clock = Clock()
-    for module in (handover, http1, http1_log, http2_answering, http2_connection):
+    for module in (handover, http1, request_log, http2_answering, http2_connection):
         monkeypatch.setattr(module, "monotonic", clock)
     return clock
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What the access log is told of a request over HTTP/1.1, and how a request is named where something went wrong."""
+"""What the access log is told of a request, and how one over HTTP/1.1 is named where something went wrong."""
 
 from time import monotonic
 
-from addon.admin.access_formats import seen
+from addon.admin.access_formats import Entry, seen
 from addon.admin.access_log import AccessLog
 from addon.lane.lane import Lane
 from addon.serving.answers import reason_of
-from addon.web.prepared_answers import NOTHING, About
+from addon.web.prepared_answers import NOTHING, About, Repeat
 from addon.web.request_head import Fields, RequestLine
 
 
@@ -40,6 +40,24 @@ def log_answer(
         commit=about.commit,
         reason=reason_of(status, about),
     )
+
+
+def log_again(lane: Lane, client: str, secure: bool, again: Repeat, protocol: str, began: float) -> None:
+    """A line for an answer that was given before to the same request; only where there is a log. protocol: its name."""
+    assert lane.log is not None
+    parts = again.logged
+    if parts is None:
+        line, fields, answer = again.answer.line, again.fields, again.answer
+        nbytes = 0 if line.method == "HEAD" else answer.nbytes
+        parts = again.logged = lane.log.parts(
+            Entry(
+                *(0.0, "", line.method, fields.host, line.path, answer.status, nbytes, 0.0, answer.cache),
+                seen(protocol, secure, fields.values.get),
+                *(0, answer.about.site, answer.about.commit, reason_of(answer.status, answer.about)),
+            )
+        )
+        lane.repeats.grown(sum(map(len, parts)))
+    lane.log.record_again(parts, lane.visitor(again.fields, client, secure).address, monotonic() - began)
 
 
 def log_refusal(log: AccessLog, client: str, status: int) -> None:
