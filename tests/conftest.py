@@ -10,6 +10,7 @@ collector looks at none of them.
 from __future__ import annotations
 
 import gc
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,14 @@ LONGEST: Final = (
 )
 
 gc.disable()  # until they are collected
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-rerunfailures says two small things over TCP for each test, of which the second waited 40 ms (Nagle)."""
+    connection = getattr(getattr(config, "failures_db", None), "sock", None)
+    if isinstance(connection, socket.socket):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
