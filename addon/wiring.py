@@ -27,15 +27,15 @@ from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
 from addon.admin.component_health import HealthMonitor
+from addon.admin.component_metrics import MeteredComponents
 from addon.admin.explaining import Explaining
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
-from addon.admin.part_numbers import Parts
-from addon.admin.process_numbers import own_process
+from addon.admin.process_metrics import own_process
 from addon.admin.push_times import PushTimes
 from addon.admin.warming import Warmed, Warming
 from addon.admin.webhook import Webhook
-from addon.domains.desired import Prover
+from addon.domains.desired_domains import Prover
 from addon.domains.dns import Dns
 from addon.domains.dns_proof import DnsProver
 from addon.domains.names import DomainNames
@@ -49,7 +49,7 @@ from addon.library.preview_reports import PreviewReports
 from addon.library.reading_rights import Readers
 from addon.net import spans, tracing
 from addon.net.clocks import SYSTEM, Clock, Clocks
-from addon.net.thread_priority import stand_behind
+from addon.net.thread_priority import lower_priority
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
 from addon.serving.acme_challenges import Challenges
@@ -217,7 +217,7 @@ def open_sources(
 
 def open_executor(stack: AsyncExitStack, threads: int, *, behind: bool = False) -> ThreadPoolExecutor:
     """The threads for work that would hold up the loop. behind: the loop goes first where cores are few."""
-    executor = ThreadPoolExecutor(threads, "pages", initializer=stand_behind if behind else None)
+    executor = ThreadPoolExecutor(threads, "pages", initializer=lower_priority if behind else None)
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     return executor
 
@@ -522,7 +522,7 @@ async def open_admin(
     settings, worker, domains = app.settings, app.worker, app.custom_domains
     sources, registry = app.sources, domains.registration.registry
     core = (app.meter, sources.library, sources.forgejo, sources.shared, app.access, registry)
-    parts = Parts(*core, domains.dns, app.webhook, app.pushes, certificates)
+    parts = MeteredComponents(*core, domains.dns, app.webhook, app.pushes, certificates)
     health = HealthMonitor(lambda: operations.every())
     warming = Warming(settings, sources.library, sources.clocks.monotonic)
     app.bus.works["warm"] = lambda key: warming.warm(key, _WARM_BEHIND)

@@ -20,7 +20,7 @@ from addon.forgejo.errors import ForgejoError, NotFound, Refused
 from addon.forgejo.pulls import PullRequests
 from addon.library.deploy_previews import DeployPreviews, Preview, PreviewCommit, PreviewTable, site_key
 from addon.net.background import ended
-from addon.net.turns import on_account
+from addon.net.fair_queue import on_account
 from addon.shared.cache import Shared
 from addon.shared.lookup import Fault, Lookup
 

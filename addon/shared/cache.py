@@ -22,8 +22,8 @@ from typing import Any, Final, TypeVar
 
 import resp
 from addon.net.call_meter import CallMeter
+from addon.net.fair_queue import Dropped, FairQueue, Party, TooLate, account
 from addon.net.tracing import question
-from addon.net.turns import Dropped, Party, TooLate, Turns, account
 from addon.settings.schema import Settings
 from addon.shared import added_locks, reads, records, writes
 from addon.shared.lookup import Key, Lookup, Wanted
@@ -116,7 +116,7 @@ class Shared:
         """What the client counts of commands, where it is one of the settings."""
         self.trips = 0
         """Round trips made so far."""
-        self.turns = Turns(threads, most_each=-(-3 * threads // 4), expected=0.002)
+        self.turns = FairQueue(threads, most_each=-(-3 * threads // 4), expected=0.002)
         """Where jobs wait for a thread: a visitor alone, however much it asks for, leaves some to the others."""
         self._threads = ThreadPoolExecutor(threads, "pages-redis")
         self._under_way = 0

@@ -22,7 +22,7 @@ from addon.lane.http2.frames import (
     StreamFault,
     frame_head,
 )
-from addon.lane.http2.priorities import Turns
+from addon.lane.http2.priorities import Scheduler
 from addon.lane.http2.streams import Stream
 
 RUN_FRAME = MAX_FRAME - HEAD_SIZE
@@ -45,7 +45,7 @@ class Outgoing:
         self.out: list[bytes | memoryview] = []
         self.window = DEFAULT_WINDOW
         self.initial_window = DEFAULT_WINDOW
-        self.turns = Turns()
+        self.turns = Scheduler()
 
     def block(self, number: int, block: bytes, flags: int) -> None:
         """A whole header block, in as many frames as it takes."""

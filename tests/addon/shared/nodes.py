@@ -113,7 +113,7 @@ class Node:
         name = host if "." in host else f"{host}.{PAGES_DOMAIN}"
         request = Request(method, name, path, None, lambda _: None, lambda: VISITOR)
         began = time.monotonic()
-        answer = self.server.recall(request)
+        answer = self.server.answer_from_memory(request)
         at_once = answer is not None
         if answer is None:
             answer = await self.server.answer(request)

@@ -15,7 +15,7 @@ import pytest
 
 import resp
 from addon.forgejo.answers import Access, Repository
-from addon.net.turns import Dropped, TooLate, on_account
+from addon.net.fair_queue import Dropped, TooLate, on_account
 from addon.settings.schema import Settings
 from addon.shared import cache, records, writes
 from addon.shared.cache import MOST_PENDING, Shared, client_of
@@ -349,7 +349,7 @@ async def test_a_job_is_measured_by_whether_it_came_to_an_answer(shared_at: Shar
 
     for _ in range(2):
         assert await shared.run(broken) is None
-    told = shared.meter.told()["job"]
+    told = shared.meter.collect()["job"]
     assert isinstance(told, dict)
     assert told["outcomes"] == {"2xx": 1, "no answer": 2}
     assert 0 < told["seconds"] < 60

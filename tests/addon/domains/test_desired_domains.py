@@ -9,7 +9,7 @@ import dataclasses
 import pytest
 
 from addon.domains.claims import DesiredDomain
-from addon.domains.desired import DesiredDomains
+from addon.domains.desired_domains import DesiredDomains
 from addon.domains.names import DomainNames
 from addon.forgejo.answers import Access, Repository
 from addon.forgejo.errors import NotFound, Unreachable
