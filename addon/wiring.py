@@ -26,8 +26,8 @@ from addon.access.signing_key import KeyFault, SigningKey, Source, kept_key, sig
 from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
+from addon.admin.component_health import HealthMonitor
 from addon.admin.explaining import Explaining
-from addon.admin.lights import Lights
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
 from addon.admin.part_numbers import Parts
@@ -523,7 +523,7 @@ async def open_admin(
     sources, registry = app.sources, domains.registration.registry
     core = (app.meter, sources.library, sources.forgejo, sources.shared, app.access, registry)
     parts = Parts(*core, domains.dns, app.webhook, app.pushes, certificates)
-    lights = Lights(lambda: operations.every())
+    health = HealthMonitor(lambda: operations.every())
     warming = Warming(settings, sources.library, sources.clocks.monotonic)
     app.bus.works["warm"] = lambda key: warming.warm(key, _WARM_BEHIND)
 
@@ -546,7 +546,7 @@ async def open_admin(
         purge=app.changes.purge,
         process=lambda: own_process(worker, app.loop_watch),
         parts=parts,
-        lights=lights,
+        health=health,
         access_log=app.access_log,
         forwarding=app.forwarding,
         sites=lambda: app.bus.ask("sites"),
@@ -561,8 +561,8 @@ async def open_admin(
     may_have = domains.registration.registry.may_have_certificate
     explaining = Explaining(app.server, lambda: cold_server(app), domains.dns, domains.prover, may_have)
     admin = Admin(operations, explaining, settings.admin_token, settings.admin_hosts)
-    stack.push_async_callback(lights.aclose)
-    lights.start()
+    stack.push_async_callback(health.aclose)
+    health.start()
     stack.push_async_callback(admin.aclose)
     try:
         await admin.start(settings.admin_listen, worker)

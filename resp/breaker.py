@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 from resp.errors import BreakerOpen, InvalidArgument
-from resp.forks import Survivors
+from resp.forks import AfterFork
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"
@@ -122,4 +122,4 @@ class Breaker:
             self._until = self._clock()
 
 
-_breakers: Final = Survivors(Breaker.after_fork)
+_breakers: Final = AfterFork(Breaker.after_fork)

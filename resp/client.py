@@ -16,13 +16,14 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from resp.arguments import Convert, Key
+from resp.argument_types import Convert, Key
 from resp.breaker import Breaker
-from resp.commands import B, Composed
+from resp.command_arguments import result
+from resp.command_kinds import changes_connection, split
+from resp.commands import B, ClientCommands
 from resp.encoding import Argument
 from resp.endpoint import Credentials, Endpoint, parse_url, tls_context, unknown_option
 from resp.errors import InvalidArgument, WatchError
-from resp.kinds import changes_connection, split
 from resp.observed import Observed
 from resp.observer import Observer
 from resp.pipeline import Pipeline, Transaction, pauses
@@ -31,7 +32,6 @@ from resp.retry import Retry
 from resp.source import Source, Stats
 from resp.sources import Addresses, Fleet, source_of
 from resp.tracking_status import Reporter
-from resp.words import result
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
@@ -69,7 +69,7 @@ class Options(Fleet, total=False):
     max_elements: int
 
 
-class Client(Composed[B]):
+class Client(ClientCommands[B]):
     """A client for one Redis or Valkey server, to be shared by all threads of a program.
 
     host, port, or unix_socket_path: where the server listens. db: number of the database. username, password: for

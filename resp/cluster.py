@@ -4,8 +4,9 @@
 
 What a node says of a slot (MOVED, ASK, TRYAGAIN, CLUSTERDOWN, LOADING) is followed, at most five times and within the
 one deadline of the call; a node that fails is left for its successor if the command certainly was not executed.
-Commands without keys go to any node, or to all that they concern (`resp.spread`). Surprising: the cursor of SCAN has
-two halves, the lowest slot of the node it is at and that node's own cursor, so that one number leads through all nodes.
+Commands without keys go to any node, or to all that they concern (`resp.multi_node_commands`). Surprising: the cursor
+of SCAN has two halves, the lowest slot of the node it is at and that node's own cursor, so that one number leads
+through all nodes.
 
 Not as on one server: MGET, DEL, UNLINK, EXISTS and TOUCH of several slots are several commands; SCAN may miss keys that
 change their node meanwhile; a write that was acknowledged is lost if its primary fails before a replica has it.
@@ -22,6 +23,7 @@ from typing import Any, Final
 from resp.cluster_batches import exchange, pause
 from resp.cluster_listening import ClusterUpstream
 from resp.cluster_tracking import ClusterTracking
+from resp.command_kinds import is_read, is_script
 from resp.connection import Connection
 from resp.encoding import Request, encode_argument, encode_command, encode_request
 from resp.endpoint import Endpoint
@@ -43,12 +45,11 @@ from resp.errors import (
     TryAgain,
 )
 from resp.keys import ONE_KEY, slot_of
-from resp.kinds import is_read, is_script
 from resp.listening import Upstream
+from resp.multi_node_commands import parts, policy, together
 from resp.node import HeldConnection, Node
 from resp.slots import LAST_SLOT, key_slot
 from resp.source import Args, Batch, Stats
-from resp.spread import parts, policy, together
 from resp.topology import Topology
 from resp.tracking_status import Reporter
 from resp.values import Value
@@ -62,7 +63,7 @@ _CURSOR_BITS: Final = 64
 _BRACE: Final = ord("{")
 
 
-class CopyConnection(Connection):
+class ReplicaConnection(Connection):
     """A connection to a replica, which serves reads only after READONLY."""
 
     __slots__ = ()
@@ -199,7 +200,7 @@ class ClusterSource:
             return (target, False) if hop < AGREED or pause(hop, deadline) else None
         if isinstance(outcome, TryAgain | ClusterDown | Loading) and not is_script(args[0]):
             if not isinstance(outcome, TryAgain):
-                topology.rounds.suspect()
+                topology.poller.suspect()
             return (topology.owner(slot), False) if pause(hop, deadline) else None
         if isinstance(outcome, ReadOnly) and not is_script(args[0]):
             # A primary that became a replica a moment ago, and nobody told us yet.
@@ -207,16 +208,16 @@ class ClusterSource:
             return (other, False) if other is not None else None
         if isinstance(outcome, ServerError) or not not_executed(outcome, topology):
             if isinstance(outcome, ConnectionLost | Timeout):
-                topology.rounds.suspect()
+                topology.poller.suspect()
             return None
         other = topology.another(slot, node, deadline)
         return (other, False) if other is not None else None
 
     def _from_copy(self, args: Args, slot: int, deadline: float | None) -> tuple[Value] | None:
         """What a replica answers, if there is one that does."""
-        copies = self.topology.copies(self.topology.owner(slot))
-        random.shuffle(copies)
-        for node in copies[:2]:
+        replicas = self.topology.replicas(self.topology.owner(slot))
+        random.shuffle(replicas)
+        for node in replicas[:2]:
             left = None if deadline is None else max(0.001, deadline - monotonic())
             try:
                 reply = node.call(args, left)
@@ -281,7 +282,7 @@ class ClusterSource:
                 replies = node.exchange(batch, left)
             except (ConnectionLost, Timeout, BreakerOpen) as error:
                 if not not_executed(error, self.topology):
-                    self.topology.rounds.suspect()
+                    self.topology.poller.suspect()
                     raise
                 other = self.topology.another(slot, node, deadline)
                 if other is None or hop == MOST_HOPS:
@@ -376,7 +377,7 @@ class ClusterHeld:
 def not_executed(error: object, topology: Topology) -> bool:
     """True if this exception says that the server has not run the command, and another node may be asked."""
     if isinstance(error, ClientClosed):
-        return not topology.rounds.closed  # the node left the map during the call
+        return not topology.poller.closed  # the node left the map during the call
     if isinstance(error, BreakerOpen):
         return True
     return isinstance(error, ConnectionLost | Timeout) and not error.maybe_executed

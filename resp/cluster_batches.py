@@ -15,6 +15,7 @@ import time as _time
 from time import monotonic
 from typing import Final
 
+from resp.command_kinds import is_read, is_script
 from resp.encoding import Request, encode_command
 from resp.errors import (
     Ask,
@@ -28,7 +29,6 @@ from resp.errors import (
     Timeout,
     TryAgain,
 )
-from resp.kinds import is_read, is_script
 from resp.node import Exchange, Node
 from resp.source import Batch
 from resp.topology import Topology
@@ -114,7 +114,7 @@ def _again(
             following = (target, False)
         elif isinstance(result, TryAgain | ClusterDown | Loading):
             if not isinstance(result, TryAgain):
-                topology.rounds.suspect()
+                topology.poller.suspect()
             if not is_script(batch.names[place]):
                 following = (topology.owner(slot), False)
         elif isinstance(result, BreakerOpen | ConnectionLost | Timeout):
@@ -123,7 +123,7 @@ def _again(
                 following = (other, False) if other is not None else None
                 waited.add(node)
             else:
-                topology.rounds.suspect()
+                topology.poller.suspect()
         if following is None:
             if not isinstance(result, RespError) or isinstance(result, ServerError):
                 executed.add(slot)

@@ -37,7 +37,7 @@ class ClusterUpstream(Upstream):
         try:
             connection = Connection(node.endpoint).connect()
         except RespError:
-            self._topology.rounds.suspect()
+            self._topology.poller.suspect()
             raise
         self._node = node
         return connection
@@ -45,8 +45,8 @@ class ClusterUpstream(Upstream):
     def moved(self) -> bool:
         return self._node not in self._topology.primaries
 
-    def tell(self, ring: Callable[[], None]) -> None:
-        self._topology.tell(ring)
+    def on_moved(self, callback: Callable[[], None]) -> None:
+        self._topology.on_moved(callback)
 
     def shard(self, channel: bytes) -> Upstream:
         self._topology.ready(monotonic() + _READY_SECONDS)
@@ -54,8 +54,8 @@ class ClusterUpstream(Upstream):
         return self._shards.setdefault(node, ShardUpstream(self._topology, node))
 
     def refresh(self) -> None:
-        self._topology.rounds.doubt = True
-        self._topology.rounds.wait(monotonic() + PATIENCE)
+        self._topology.poller.doubt = True
+        self._topology.poller.wait(monotonic() + PATIENCE)
 
 
 class ShardUpstream(Upstream):
@@ -69,11 +69,11 @@ class ShardUpstream(Upstream):
         try:
             return Connection(self.node.endpoint).connect()
         except RespError:
-            self._topology.rounds.suspect()
+            self._topology.poller.suspect()
             raise
 
     def moved(self) -> bool:
         return self.node not in self._topology.primaries
 
-    def tell(self, ring: Callable[[], None]) -> None:
-        self._topology.tell(ring)
+    def on_moved(self, callback: Callable[[], None]) -> None:
+        self._topology.on_moved(callback)

@@ -19,7 +19,7 @@ from typing import Any, Final
 from resp.cluster_listening import ShardUpstream
 from resp.encoding import Argument
 from resp.errors import ConnectionLost, InvalidArgument, RespError
-from resp.forks import Survivors
+from resp.forks import AfterFork
 from resp.listening import Waker, wait
 from resp.node import Node
 from resp.topology import Topology
@@ -64,7 +64,7 @@ class ClusterTracking(Reporter):
                 return
             self._waker = waker = Waker()
             self._generation_seen = -1  # no line is there, whichever map they were made for in an earlier life
-            self._topology.tell(waker.ring)
+            self._topology.on_moved(waker.wake)
             self._set(State.LOST, None)
             self._thread = threading.Thread(target=self._run, args=(waker,), name="resp-tracking", daemon=True)
         self._thread.start()
@@ -74,7 +74,7 @@ class ClusterTracking(Reporter):
             waker, self._waker = self._waker, None
             thread, self._thread = self._thread, None
         if waker is not None:
-            waker.ring()
+            waker.wake()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
         with self._condition:
@@ -89,7 +89,7 @@ class ClusterTracking(Reporter):
             while self._waker is waker:
                 waker.clear()
                 if monotonic() - topology.confirmed > self.lease / 3:
-                    topology.rounds.wait(monotonic() + self.lease / 3)
+                    topology.poller.wait(monotonic() + self.lease / 3)
                 if self._waker is waker:
                     self._follow(waker)
                     self._judge(waker)
@@ -134,7 +134,7 @@ class ClusterTracking(Reporter):
         if not status.live:
             # At once, in the thread of the line, before it says "everything".
             self._enter(waker, State.UNSUPPORTED if status.state is State.UNSUPPORTED else State.LOST, status.error)
-        waker.ring()
+        waker.wake()
 
     def _judge(self, waker: Waker) -> None:
         """Live if every line is, the map is the one they were made for, and it was confirmed."""
@@ -142,7 +142,7 @@ class ClusterTracking(Reporter):
         members = list(self._members.values())
         stale = monotonic() - topology.confirmed > self.lease
         if stale or not members or topology.generation != self._generation_seen:
-            error: RespError | None = topology.rounds.error or ConnectionLost("the map of the cluster is not confirmed")
+            error: RespError | None = topology.poller.error or ConnectionLost("the map of the cluster is not confirmed")
             if stale or not self.live:
                 self._lose(waker, error)
             return
@@ -186,4 +186,4 @@ class ClusterTracking(Reporter):
             self._next_generation()
 
 
-_alive: Final = Survivors(ClusterTracking._after_fork)
+_alive: Final = AfterFork(ClusterTracking._after_fork)

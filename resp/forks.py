@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What a fork breaks and the child makes whole again: `Survivors`.
+"""What a fork breaks and the child makes whole again: `AfterFork`.
 
 A child has the parent's memory, but only the thread that forked: a lock may be held by nobody that could give it back,
 listeners are gone, sockets belong to both. Surprising: nothing is done before the fork. A lock that is taken for it
@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Survivors(Generic[T]):
+class AfterFork(Generic[T]):
     """Objects, held weakly, on each of which `renew` is called in a child; those of sets made earlier come first."""
 
     def __init__(self, renew: Callable[[T], object]) -> None:

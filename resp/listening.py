@@ -34,7 +34,7 @@ _Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Waker:
-    """Ends a `wait` from any thread; stays rung until `clear`."""
+    """Ends a `wait` from any thread; stays awake until `clear`."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -44,8 +44,8 @@ class Waker:
     def fileno(self) -> int:
         return self._reader.fileno()
 
-    def ring(self) -> None:
-        # Full means that it rings already; closed, that nobody waits any more.
+    def wake(self) -> None:
+        # Full means that it is awake already; closed, that nobody waits any more.
         with contextlib.suppress(OSError):
             self._writer.send(b"!")
 
@@ -59,23 +59,23 @@ class Waker:
         self._writer.close()
 
 
-class Bells:
+class Callbacks:
     """Those who want to know of a change: bound methods, held weakly."""
 
     def __init__(self) -> None:
-        self._rings: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._callbacks: list[weakref.WeakMethod[Callable[[], None]]] = []
 
-    def add(self, ring: Callable[[], None]) -> None:
-        self._rings.append(weakref.WeakMethod(ring))
+    def add(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(weakref.WeakMethod(callback))
 
-    def ring(self) -> None:
+    def call(self) -> None:
         """Call all of them that are still there."""
-        for reference in list(self._rings):
-            ring = reference()
-            if ring is None:
-                self._rings.remove(reference)
+        for reference in list(self._callbacks):
+            callback = reference()
+            if callback is None:
+                self._callbacks.remove(reference)
             else:
-                ring()
+                callback()
 
 
 class Line:
@@ -230,8 +230,8 @@ class Upstream(Protocol):
         """True if what `connect` returned last is no longer the place to listen at."""
         return False
 
-    def tell(self, ring: Callable[[], None]) -> None:
-        """Call `ring` (a bound method, held weakly, that does not block) when `moved` may have become true."""
+    def on_moved(self, callback: Callable[[], None]) -> None:
+        """Call `callback` (a bound method, held weakly, that does not block) when `moved` may have become true."""
         return
 
     def shard(self, channel: bytes) -> Upstream:
@@ -261,7 +261,7 @@ def upstream_of(server: Endpoint | Callable[[], Connection] | Upstream) -> Upstr
 
 
 def wait(lines: Sequence[Line], waker: Waker | None, seconds: float) -> None:
-    """Wait until something arrives on one of `lines`, the waker rings, or `seconds` have passed."""
+    """Wait until something arrives on one of `lines`, the waker wakes, or `seconds` have passed."""
     if any(line.more for line in lines):
         return
     with _Selector() as selector:

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from resp.breaker import CLOSED, Breaker
+from resp.command_kinds import is_blocking, is_read, is_script
 from resp.connection import Connection
 from resp.encoding import Argument, Request, chunks, encode_request
 from resp.endpoint import Endpoint
@@ -34,7 +35,6 @@ from resp.errors import (
     TemporaryError,
     Timeout,
 )
-from resp.kinds import is_blocking, is_read, is_script
 from resp.listening import Upstream, upstream_of
 from resp.observer import logger
 from resp.pool import Pool

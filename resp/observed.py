@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
+from resp.command_kinds import command_name
 from resp.encoding import Argument
 from resp.endpoint import Endpoint
 from resp.errors import RespError, ServerError
-from resp.kinds import command_name
 from resp.listening import Upstream
 from resp.observer import Observer, tell
 from resp.source import Args, Batch, Held, Source, Stats

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resp.arguments import Convert, Key
+from resp.argument_types import Convert, Key
+from resp.command_arguments import converted, result
+from resp.command_kinds import changes_connection, command_name, split
 from resp.commands import MayAnswer
 from resp.encoding import Argument, encode_request
 from resp.errors import ExecAborted, InvalidArgument, ProtocolError, ServerError, WatchError
-from resp.kinds import changes_connection, command_name, split
 from resp.source import Batch, Held, Source, errors_in
 from resp.values import Value, text
-from resp.words import converted, result
 
 if TYPE_CHECKING:
     from typing import Self

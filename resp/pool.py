@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 from resp.connection import Connection
 from resp.endpoint import Endpoint
 from resp.errors import ClientClosed, Desynchronised, InvalidArgument, PoolExhausted, RespError
-from resp.forks import Survivors
+from resp.forks import AfterFork
 from resp.observer import Observer, logger, tell
 
 #: Seconds of idleness after which a connection is checked for late bytes and for its end before it is used.
@@ -384,4 +384,4 @@ class Pool:
         self._reset()
 
 
-_pools: Final = Survivors(Pool.after_fork)
+_pools: Final = AfterFork(Pool.after_fork)

@@ -22,7 +22,7 @@ from resp.connection import Connection
 from resp.encoding import Argument, encode_argument
 from resp.endpoint import Endpoint
 from resp.errors import ClientClosed, ConnectionLost, InvalidArgument, Moved, RespError
-from resp.forks import Survivors
+from resp.forks import AfterFork
 from resp.listening import Fixed, Upstream, Waker, upstream_of, wait
 from resp.pubsub_thread import PubSubThread
 from resp.subscriber import CONFIRMATIONS, DATA, KINDS, Handler, Message, Subscriber
@@ -71,7 +71,7 @@ class PubSub:
         self._reading = threading.RLock()
         self._waiting: deque[Message | RespError] = deque()
         self._waker = Waker()
-        self._upstream.tell(self._waker.ring)
+        self._upstream.on_moved(self._waker.wake)
         self._closed = False
         _alive.add(self)
 
@@ -173,7 +173,7 @@ class PubSub:
             for upstream, found in self._homes(kind, wanted).items():
                 self._subscriber(upstream).subscribe(kind, found)
         # Someone may be waiting for a socket that now also wants to be written, or for one that is gone.
-        self._waker.ring()
+        self._waker.wake()
 
     def _homes(self, kind: str, names: Iterable[bytes]) -> dict[Upstream, list[bytes]]:
         """Where these names are subscribed."""
@@ -200,7 +200,7 @@ class PubSub:
                 self._handlers[kind].pop(name, None)
             for each in self._subscribers.values():
                 each.unsubscribe(kind, gone)
-        self._waker.ring()
+        self._waker.wake()
 
     # ---- messages ----------------------------------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class PubSub:
         """
         thread = PubSubThread(
             lambda stopped: self._next(None, False, stopped),
-            lambda: self._waker.ring(),
+            lambda: self._waker.wake(),
             daemon,
             handler,
             exception_handler,
@@ -285,12 +285,12 @@ class PubSub:
             for each in self._subscribers.values():
                 if each.line is not None and each.line.asked is None:
                     each.line.heard = float("-inf")
-            self._waker.ring()
+            self._waker.wake()
 
     def close(self) -> None:
         """Close the connection; a `get_message` that waits raises ClientClosed, `listen` ends."""
         self._closed = True
-        self._waker.ring()
+        self._waker.wake()
         # Who reads must have left poll() before the descriptor can become another one; who connects may take longer.
         alone = self._reading.acquire(timeout=1.0)
         try:
@@ -385,7 +385,7 @@ class PubSub:
         self._lock, self._reading = threading.RLock(), threading.RLock()
         self._waker.close()
         self._waker = Waker()
-        self._upstream.tell(self._waker.ring)
+        self._upstream.on_moved(self._waker.wake)
         if self._closed:
             self._waker.close()
         for each in self._subscribers.values():
@@ -409,4 +409,4 @@ class PubSub:
         return self._handlers[kind].get(name) if isinstance(name, bytes) else None
 
 
-_alive: Final = Survivors(PubSub._after_fork)
+_alive: Final = AfterFork(PubSub._after_fork)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, overload
 
-from resp.arguments import Key, Keys, Number, Pattern, Seconds, Weighted
+from resp.argument_types import Key, Keys, Number, Pattern, Seconds, Weighted
 from resp.commands import CommandGroup, Commands, MayAnswer
 from resp.commands.bitmaps import BitField
 from resp.commands.options import AddOptions, AnyRange, ClaimOptions, Ids, Scoring, SetOptions

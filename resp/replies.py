@@ -2,10 +2,10 @@
 # Copyright (C) 2026 the contributors
 """What replies mean: from the values of the protocol to the results that methods promise.
 
-Pure functions, each for one form of reply and the same over RESP2 (flat lists) and RESP3 (maps, pairs, doubles).
-They may raise whatever a reply of another form makes them raise: `resp.words.converted` turns it into a ProtocolError.
-Surprising: they see replies after `decode=True` made `str` of them, so that texts come as either; what must be one of
-the two in any case (names of settings, a dump) is made so here.
+Pure functions, each for one form of reply and the same over RESP2 (flat lists) and RESP3 (maps, pairs, doubles). They
+may raise whatever a reply of another form makes them raise: `resp.command_arguments.converted` turns it into a
+ProtocolError. Surprising: they see replies after `decode=True` made `str` of them, so that texts come as either; what
+must be one of the two in any case (names of settings, a dump) is made so here.
 """
 
 from __future__ import annotations

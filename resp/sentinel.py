@@ -21,6 +21,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, TypeVar
 
+from resp.command_kinds import is_read, is_script
 from resp.connection import Connection
 from resp.endpoint import Endpoint
 from resp.errors import (
@@ -32,11 +33,10 @@ from resp.errors import (
     TemporaryError,
     Timeout,
 )
-from resp.kinds import is_read, is_script
-from resp.listening import Bells, Line, Upstream
+from resp.listening import Callbacks, Line, Upstream
 from resp.node import HeldConnection, Node
 from resp.observer import tell
-from resp.rounds import Rounds
+from resp.poller import Poller
 from resp.sentinels import ASK_SECONDS, Address, Sentinels, as_text, hints, is_hint, is_master
 from resp.source import Args, Batch, Retired, Stats
 from resp.tracking import Tracking
@@ -47,7 +47,7 @@ logger = logging.getLogger("resp.sentinel")
 
 _T = TypeVar("_T")
 
-#: Seconds between two rounds of questions while the master is in doubt, and without a reason.
+#: Seconds between two polls while the master is in doubt, and without a reason.
 _DOUBTFUL_EVERY: Final = 0.1
 _EVERY: Final = 3.0
 #: Seconds a call that failed waits for a round of questions, to see whether there is a new master to go to.
@@ -94,14 +94,14 @@ class SentinelSource:
         self._retired = Retired()
         #: How often another server became the master.
         self.generation = 0
-        self._bells = Bells()
-        self.rounds = Rounds(
+        self._callbacks = Callbacks()
+        self.poller = Poller(
             self._find,
             "resp-sentinel",
             every=_EVERY,
             doubtful_every=_DOUBTFUL_EVERY,
-            ear=self._ear,
-            heed=self._heed,
+            open_line=self._open_line,
+            is_hint=self._is_hint,
         )
 
     # ---- calls -----------------------------------------------------------------------------------------------------
@@ -136,10 +136,10 @@ class SentinelSource:
         try:
             result = send(node, timeout)
         except (ConnectionLost, Timeout, BreakerOpen) as error:
-            if self.rounds.closed:
+            if self.poller.closed:
                 raise
             if getattr(error, "maybe_executed", False):
-                self.rounds.suspect()
+                self.poller.suspect()
                 raise
             if not self._another(node, deadline):
                 raise
@@ -151,7 +151,7 @@ class SentinelSource:
                 replies: Any = result
                 if type(replies) is list and any(isinstance(reply, ReadOnly) for reply in replies):
                     # Of a batch some may have been executed: that is for the caller, whom the errors tell which not.
-                    self.rounds.suspect()
+                    self.poller.suspect()
                 return result
         return send(self._current(deadline), None if deadline is None else max(0.001, deadline - monotonic()))
 
@@ -173,19 +173,19 @@ class SentinelSource:
 
     def _current(self, deadline: float | None) -> Node:
         """The master; waits for the first answer if there was none yet."""
-        self.rounds.start()
+        self.poller.start()
         node = self._node
         if node is not None:
             return node
-        if self.rounds.closed:
+        if self.poller.closed:
             raise ClientClosed
         end = monotonic() + len(self._sentinels.endpoints) * 2 * ASK_SECONDS + 2.0
-        self.rounds.wait(end if deadline is None else min(end, deadline))
+        self.poller.wait(end if deadline is None else min(end, deadline))
         node = self._node
         if node is None:
-            if self.rounds.closed:
+            if self.poller.closed:
                 raise ClientClosed
-            reason = self.rounds.error or f"no answer yet of who the master {self._sentinels.master!r} is"
+            reason = self.poller.error or f"no answer yet of who the master {self._sentinels.master!r} is"
             raise ConnectionLost(str(reason), maybe_executed=False)
         return node
 
@@ -193,20 +193,20 @@ class SentinelSource:
         """True if by now another server is the master; the first who asks waits for one round of questions."""
         if self._node is not node:
             return True
-        if self.rounds.doubt:
-            self.rounds.suspect()
+        if self.poller.doubt:
+            self.poller.suspect()
             return False
-        self.rounds.doubt = True
+        self.poller.doubt = True
         end = monotonic() + _PATIENCE
-        self.rounds.wait(end if deadline is None else min(end, deadline))
+        self.poller.wait(end if deadline is None else min(end, deadline))
         return self._node is not node
 
     # ---- who asks ----------------------------------------------------------------------------------------------------
 
-    def _ear(self) -> Line | None:
+    def _open_line(self) -> Line | None:
         return hints(self._sentinels)
 
-    def _heed(self, item: Any) -> bool:
+    def _is_hint(self, item: Any) -> bool:
         """A sentinel said something: True if it is a reason to ask anew."""
         return is_hint(item, self._sentinels.master)
 
@@ -255,15 +255,15 @@ class SentinelSource:
         if node.pool.observer is not None:
             tell(node.pool.observer.moved, before.endpoint, node.endpoint)
         self._retired.add(before)
-        self._bells.ring()
+        self._callbacks.call()
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
     def upstream(self) -> Upstream:
         return MasterUpstream(self)
 
-    def tell(self, ring: Callable[[], None]) -> None:
-        self._bells.add(ring)
+    def on_moved(self, callback: Callable[[], None]) -> None:
+        self._callbacks.add(callback)
 
     def tracking(self, invalidated: Callable[[bytes | None], object], **options: Any) -> Reporter:
         tracking = Tracking(self.upstream(), invalidated, **options)
@@ -275,7 +275,7 @@ class SentinelSource:
         return self._retired.and_of(self._all())
 
     def close(self) -> None:
-        self.rounds.close()
+        self.poller.close()
         for node in self._all():
             node.close()
 
@@ -298,11 +298,11 @@ class MasterUpstream(Upstream):
         try:
             return MasterConnection(node.endpoint).connect()
         except RespError:
-            source.rounds.suspect()
+            source.poller.suspect()
             raise
 
     def moved(self) -> bool:
         return self._generation != self._source.generation
 
-    def tell(self, ring: Callable[[], None]) -> None:
-        self._source.tell(ring)
+    def on_moved(self, callback: Callable[[], None]) -> None:
+        self._source.on_moved(callback)

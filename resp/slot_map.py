@@ -16,7 +16,7 @@ Address = tuple[str, int]
 
 
 class Shard(NamedTuple):
-    """The server that is written to, and its copies."""
+    """The server that is written to, and its replicas."""
 
     primary: Address
     replicas: tuple[Address, ...]

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from resp.command_kinds import is_read
 from resp.encoding import Argument, Request, encode_command, encode_request
 from resp.endpoint import Endpoint
 from resp.errors import RespError
-from resp.kinds import is_read
 from resp.listening import Upstream
 from resp.tracking_status import Reporter
 from resp.values import Value

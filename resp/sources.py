@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, TypedDict
 
 from resp.breaker import Breaker
-from resp.cluster import ClusterSource, CopyConnection
+from resp.cluster import ClusterSource, ReplicaConnection
 from resp.connection import Connection
 from resp.endpoint import PORT, SENTINEL_PORT, Endpoint, hosts
 from resp.errors import InvalidArgument
@@ -91,7 +91,7 @@ def source_of(
         seeds = [(endpoint.host, endpoint.port)] if fleet["cluster"] is True else hosts(fleet["cluster"], PORT)
         topology = Topology(
             seeds,
-            lambda address, copy: node(address, CopyConnection if copy else Connection),
+            lambda address, replica: node(address, ReplicaConnection if replica else Connection),
             translate=fleet["translate"],
         )
         return ClusterSource(topology, read_from=fleet["read_from"])

@@ -207,9 +207,9 @@ class Subscriber:
             self.lose(error)
             return
         for item in items:
-            self._heed(item)
+            self._is_hint(item)
 
-    def _heed(self, item: Any) -> None:
+    def _is_hint(self, item: Any) -> None:
         """Turn one thing that the server said into a message, or into an error to raise."""
         if isinstance(item, ServerError):
             self._refused(item)

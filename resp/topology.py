@@ -17,10 +17,10 @@ from time import monotonic
 from typing import Final
 
 from resp.errors import ClientClosed, ConnectionLost, RespError, ServerError
-from resp.listening import Bells
+from resp.listening import Callbacks
 from resp.node import Node
 from resp.observer import tell
-from resp.rounds import Rounds
+from resp.poller import Poller
 from resp.slot_map import Address, Shard, SlotRange, parse_shards, parse_slots
 from resp.slots import SLOTS
 from resp.source import Retired, Stats
@@ -50,7 +50,7 @@ def _map_of(node: Node) -> tuple[SlotRange, ...]:
 
 
 class Topology:
-    """seeds: where to ask first. node_at: makes a node; the second argument is whether it is a copy to read from."""
+    """seeds: where to ask first. node_at: makes a node; the second argument is whether it is a replica to read from."""
 
     def __init__(
         self,
@@ -67,17 +67,17 @@ class Topology:
         #: The primaries, in the order of their lowest slots, which `lowest` has.
         self.primaries: list[Node] = []
         self.lowest: dict[Node, int] = {}
-        self._copies: dict[Node, list[Address]] = {}
+        self._replicas: dict[Node, list[Address]] = {}
         self._nodes: dict[tuple[Address, bool], Node] = {}
         self._map: tuple[SlotRange, ...] = ()
         self._hints: list[Address] = []
         self._retired = Retired()
-        self._bells = Bells()
+        self._callbacks = Callbacks()
         #: Grows with each change of who owns what.
         self.generation = 0
         #: When the map was last confirmed (monotonic).
         self.confirmed = float("-inf")
-        self.rounds = Rounds(self._find, "resp-cluster", every=EVERY, doubtful_every=0.1)
+        self.poller = Poller(self._find, "resp-cluster", every=EVERY, doubtful_every=0.1)
 
     # ---- who it is -------------------------------------------------------------------------------------------------
 
@@ -85,31 +85,31 @@ class Topology:
         """Wait for the first map. Raises ConnectionLost if there is none, ClientClosed."""
         if self._map:
             return
-        if self.rounds.closed:
+        if self.poller.closed:
             raise ClientClosed
         end = monotonic() + 2 * _ASK_SECONDS * max(2, len(self.seeds))
-        self.rounds.wait(end if deadline is None else min(end, deadline))
+        self.poller.wait(end if deadline is None else min(end, deadline))
         if not self._map:
-            if self.rounds.closed:
+            if self.poller.closed:
                 raise ClientClosed
-            reason = self.rounds.error or "no node answered in time"
+            reason = self.poller.error or "no node answered in time"
             raise ConnectionLost(f"no map of the cluster: {reason}", maybe_executed=False)
 
     def owner(self, slot: int | None) -> Node:
         """The node to write to; any primary where there is no slot. Raises ConnectionLost if nobody owns it."""
         node = self.owners[slot] if slot is not None else random.choice(self.primaries) if self.primaries else None
         if node is None:
-            self.rounds.suspect()
+            self.poller.suspect()
             raise ConnectionLost(f"no node of the cluster owns slot {slot}", maybe_executed=False)
         return node
 
-    def copies(self, node: Node) -> list[Node]:
+    def replicas(self, node: Node) -> list[Node]:
         """The replicas of a primary, as nodes to read from."""
-        return [self._node(address, copy=True) for address in self._copies.get(node, ())]
+        return [self._node(address, replica=True) for address in self._replicas.get(node, ())]
 
     def everywhere(self) -> list[Node]:
         """Every node of the map, primaries first."""
-        return [*self.primaries, *(copy for node in self.primaries for copy in self.copies(node))]
+        return [*self.primaries, *(replica for node in self.primaries for replica in self.replicas(node))]
 
     def at(self, host: str, port: int, asked: Node) -> Node:
         """The node that a redirection names; an empty host is that of the node that was asked."""
@@ -121,7 +121,7 @@ class Topology:
             self.owners[slot] = node
             self._hints = [(node.endpoint.host, node.endpoint.port)]
             self._changed()
-        self.rounds.suspect()
+        self.poller.suspect()
 
     def another(self, slot: int | None, node: Node, deadline: float | None, *, wait: bool = True) -> Node | None:
         """The node to go to instead of this one, which failed; waits for a new map if it is the first to notice, and
@@ -130,21 +130,21 @@ class Topology:
         now = self.owners[slot] if slot is not None else None
         if now is not None and now is not node:
             return now
-        if wait and not self.rounds.doubt:
-            self.rounds.doubt = True
+        if wait and not self.poller.doubt:
+            self.poller.doubt = True
             end = monotonic() + PATIENCE
-            self.rounds.wait(end if deadline is None else min(end, deadline))
+            self.poller.wait(end if deadline is None else min(end, deadline))
         else:
-            self.rounds.suspect()
+            self.poller.suspect()
         if slot is None:
             others = [other for other in self.primaries if other is not node]
             return random.choice(others) if others else None
         now = self.owners[slot]
         return now if now is not node else None
 
-    def tell(self, ring: Callable[[], None]) -> None:
-        """Call `ring` (a bound method, held weakly) whenever the generation has changed."""
-        self._bells.add(ring)
+    def on_moved(self, callback: Callable[[], None]) -> None:
+        """Call `callback` (a bound method, held weakly) whenever the generation has changed."""
+        self._callbacks.add(callback)
 
     # ---- finding out -----------------------------------------------------------------------------------------------
 
@@ -176,15 +176,15 @@ class Topology:
     def _take(self, found: tuple[SlotRange, ...]) -> None:
         owners: list[Node | None] = [None] * SLOTS
         lowest: dict[Node, int] = {}
-        copies: dict[Node, list[Address]] = {}
+        replicas: dict[Node, list[Address]] = {}
         for first, last, shard in found:
             node = self._node(self._where(shard.primary))
             owners[first : last + 1] = [node] * (last - first + 1)
             lowest.setdefault(node, first)
-            copies[node] = [self._where(place) for place in shard.replicas]
+            replicas[node] = [self._where(place) for place in shard.replicas]
         same = owners == self.owners
         changes = {(old, new) for old, new in zip(self.owners, owners) if old is not new and old and new}
-        self.owners, self.lowest, self._copies = owners, lowest, copies
+        self.owners, self.lowest, self._replicas = owners, lowest, replicas
         self.primaries = list(lowest)
         first_time, self._map = not self._map, found
         if not same:
@@ -198,24 +198,24 @@ class Topology:
 
     def _changed(self) -> None:
         self.generation += 1
-        self._bells.ring()
+        self._callbacks.call()
 
     def _forget(self, found: tuple[SlotRange, ...]) -> None:
-        """Close the nodes that are in the map no more; a node that came down to a copy keeps nothing for writing."""
+        """Close the nodes that are in the map no more; a node that came down to a replica keeps nothing for writing."""
         shards: set[Shard] = {row.shard for row in found}
         primaries = {self._where(shard.primary) for shard in shards}
         members = primaries | {self._where(place) for shard in shards for place in shard.replicas}
-        for (place, copy), node in list(self._nodes.items()):
-            if place not in members or (copy and place in primaries):
-                del self._nodes[place, copy]
+        for (place, replica), node in list(self._nodes.items()):
+            if place not in members or (replica and place in primaries):
+                del self._nodes[place, replica]
                 self._retired.add(node)
-            elif not copy and place not in primaries:
+            elif not replica and place not in primaries:
                 node.pool.renew()
 
-    def _node(self, place: Address, *, copy: bool = False) -> Node:
-        node = self._nodes.get((place, copy))
+    def _node(self, place: Address, *, replica: bool = False) -> Node:
+        node = self._nodes.get((place, replica))
         if node is None:
-            node = self._nodes.setdefault((place, copy), self._node_at(place, copy))
+            node = self._nodes.setdefault((place, replica), self._node_at(place, replica))
         return node
 
     def _where(self, place: Address) -> Address:
@@ -227,6 +227,6 @@ class Topology:
         return self._retired.and_of(list(self._nodes.values()))
 
     def close(self) -> None:
-        self.rounds.close()
+        self.poller.close()
         for node in list(self._nodes.values()):
             node.close()

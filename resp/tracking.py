@@ -35,7 +35,7 @@ from resp.errors import (
     ServerError,
     TemporaryError,
 )
-from resp.forks import Survivors
+from resp.forks import AfterFork
 from resp.listening import Line, Upstream, Waker, backoff, upstream_of, wait
 from resp.tracking_status import Reporter, State, Status
 from resp.values import Push
@@ -115,7 +115,7 @@ class Tracking(Reporter):
                 return
             run = self._run_now = _Run()
             run.thread = threading.Thread(target=self._run, args=(run,), name="resp-tracking", daemon=True)
-            self._upstream.tell(run.waker.ring)
+            self._upstream.on_moved(run.waker.wake)
             self._set(State.LOST, None)
         run.thread.start()
 
@@ -129,7 +129,7 @@ class Tracking(Reporter):
             if run is not None:
                 run.closing = True
         if run is not None:
-            run.waker.ring()
+            run.waker.wake()
             if run.thread is not threading.current_thread():
                 run.thread.join(timeout)
         with self._condition:
@@ -225,12 +225,12 @@ class Tracking(Reporter):
             for line in lines:
                 for item in line.items():
                     heard = True
-                    self._heed(run, item)
+                    self._is_hint(run, item)
             # The callbacks may have taken long, and the answer to a PING may wait by now: look again before judging.
             if not heard:
                 wait(lines, run.waker, min(line.probe(self._silence, self._patience) for line in lines))
 
-    def _heed(self, run: _Run, item: Any) -> None:
+    def _is_hint(self, run: _Run, item: Any) -> None:
         """Act on one thing that the server said."""
         if isinstance(item, ServerError):
             if not isinstance(item, TemporaryError):
@@ -306,4 +306,4 @@ def _accepted(reply: Any) -> Any:
     return reply
 
 
-_alive: Final = Survivors(Tracking._after_fork)
+_alive: Final = AfterFork(Tracking._after_fork)

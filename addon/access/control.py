@@ -28,7 +28,7 @@ from addon.access.guess_limits import Bounded, Guesses, GuessesInMemory
 from addon.access.locks import Lock, lock_of
 from addon.access.passwords import AccessFault, PasswordHash, Unchecked, cost, verify
 from addon.access.signing_key import SigningKey
-from addon.access.visitors import Households, network_of, visitor_of
+from addon.access.visitors import ClientNetworks, network_of, visitor_of
 from addon.net.clocks import SYSTEM, Clocks
 from addon.net.turns import Dropped, Interest, Party, TooLate, Turns
 from addon.web.request_head import is_embedded
@@ -168,8 +168,8 @@ class Access:
         self._turns = Turns(AT_ONCE, most_each=1, expected=0.2, clock=clock)
         self.outcomes: Counter[str] = Counter()
         """How many passwords that were tried were right, wrong, not looked at (limited), or came too late (busy)."""
-        self._households = Households(clock)
-        self._knew: Bounded[tuple[str, str], None] = Bounded(REMEMBERED)  # households by the tally of a site
+        self._client_networks = ClientNetworks(clock)
+        self._knew: Bounded[tuple[str, str], None] = Bounded(REMEMBERED)  # clients by the tally of a site
         self._remembered: Bounded[bytes, float] = Bounded(REMEMBERED)
         self._running: dict[bytes, tuple[asyncio.Task[_Verdict | Refused], Interest]] = {}
         self.adopted: Callable[[], object] = lambda: None
@@ -253,10 +253,10 @@ class Access:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _decide(self, lock: Lock, household: str, attempt: Attempt, interest: Interest) -> _Verdict | Refused:
+    async def _decide(self, lock: Lock, network: str, attempt: Attempt, interest: Interest) -> _Verdict | Refused:
         interest.bind()
-        knew = (lock.tally, household) in self._knew
-        visitor = household if knew else self._households.visitor(lock.tally, household)
+        knew = (lock.tally, network) in self._knew
+        visitor = network if knew else self._client_networks.visitor(lock.tally, network)
         admission = await self.guesses.admit(lock.tally, visitor)
         if admission.wait > 0:
             logger.debug("%s: %s has to wait before the next try", lock.tally, visitor)
@@ -283,9 +283,9 @@ class Access:
             if not checked:
                 await self.guesses.withdrawn(lock.tally, visitor)
         if not right:
-            self._households.failed(lock.tally, household)
+            self._client_networks.failed(lock.tally, network)
             return _Verdict.WRONG
-        self._knew.put((lock.tally, household), None)
+        self._knew.put((lock.tally, network), None)
         await self.guesses.succeeded(lock.tally, visitor)
         return _Verdict.RIGHT
 

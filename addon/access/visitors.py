@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Whom an address stands for. One IPv4 address, or one IPv6 /64, for that is what one household has, until it fails.
+"""Whom an address stands for. One IPv4 address, or one IPv6 /64, for that is what one client has, until it fails.
 
 Who holds a /48 has 65 536 times a /64, each of which looks like a fresh visitor. So failures are counted by /56 and by
 /48 as well, and where there are too many, the larger network is the visitor. State: those tallies, bounded in number.
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 UNKNOWN: Final = "unknown"
 _LARGER: Final = ((56, 10.0), (48, 20.0))
-"""Prefix lengths, and how many failures of different households make one visitor of all of them."""
+"""Prefix lengths, and how many failures of different clients make one visitor of all of them."""
 _RATE: Final = 1 / 60
 """Failures forgotten in a second."""
 _REMEMBERED: Final = 20_000
@@ -33,7 +33,7 @@ def visitor_of(address: str) -> str:
 
 
 def network_of(visitor: str) -> str:
-    """The largest network that one customer may have, of a visitor as `visitor_of` or `Households.visitor` says."""
+    """The largest network that one customer may have, of a visitor as `visitor_of` or `ClientNetworks.visitor` says."""
     networks = _networks(visitor)
     return networks[-1][0] if networks else visitor
 
@@ -43,7 +43,7 @@ class _Level(NamedTuple):
     since: float
 
 
-class Households:
+class ClientNetworks:
     """Which network is the visitor, after what came from it. For one place at a time, such as a site."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -51,17 +51,17 @@ class Households:
         self._clock = clock
         self._levels: OrderedDict[tuple[str, str], _Level] = OrderedDict()
 
-    def visitor(self, place: str, household: str) -> str:
-        """A household as `visitor_of` says, or the network that stands for it here."""
-        chosen = household
-        for network, most in _networks(household):
+    def visitor(self, place: str, client_network: str) -> str:
+        """A client as `visitor_of` says, or the network that stands for it here."""
+        chosen = client_network
+        for network, most in _networks(client_network):
             if self._level(place, network) >= most:
                 chosen = network
         return chosen
 
-    def failed(self, place: str, household: str) -> None:
+    def failed(self, place: str, client_network: str) -> None:
         """Something went wrong that may be a guess, or part of a flood."""
-        for network, most in _networks(household):
+        for network, most in _networks(client_network):
             level = min(self._level(place, network) + 1, 2 * most)
             self._levels[place, network] = _Level(level, self._clock())
             self._levels.move_to_end((place, network))
@@ -73,8 +73,8 @@ class Households:
         return 0.0 if found is None else max(0.0, found.level - (self._clock() - found.since) * _RATE)
 
 
-def _networks(household: str) -> list[tuple[str, float]]:
-    address, slash, _ = household.partition("/")
+def _networks(client_network: str) -> list[tuple[str, float]]:
+    address, slash, _ = client_network.partition("/")
     if not slash or ":" not in address:
         return []
     number = int(ipaddress.IPv6Address(address))

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from addon.admin import lights, site_list
+from addon.admin import component_health, site_list
 from addon.admin.access_log import AccessLog
-from addon.admin.lights import Lights
+from addon.admin.component_health import HealthMonitor
 from addon.admin.listener import Purged
 from addon.admin.part_numbers import Parts
 from addon.admin.process_numbers import Numbers, Section, added_up, shown
@@ -47,7 +47,7 @@ _MOST_REFUSALS = 50
 _MOST_SITES = 20
 _MOST_ERRORS = 20
 _UNTOLD = frozenset({"errors", "Webhook", "Proxy in front", "Disk"})
-"""Sections that the lights speak for."""
+"""Sections that the components' health speaks for."""
 STANDING: Final = 5000.0
 """Milliseconds of lag from which on a process is not well."""
 
@@ -82,7 +82,7 @@ class PagesOperations:
         certifiable: Callable[[str], Awaitable[bool]],
         process: Callable[[], Section],
         parts: Parts,
-        lights: Lights,
+        health: HealthMonitor,
         access_log: AccessLog | None = None,
         forwarding: Forwarding,
         sites: Callable[[], Awaitable[Mapping[int, Sequence[Row]]]],
@@ -111,7 +111,7 @@ class PagesOperations:
         self._certifiable = certifiable
         self._process = process
         self._parts = parts
-        self._lights = lights
+        self._health = health
         self._access_log = access_log
         self._forwarding = forwarding
         self._sibling_sites = sites
@@ -219,7 +219,7 @@ class PagesOperations:
         sections = added_up(every)
         if self._library.shared_looks is not None:
             sections["Redis or Valkey"]["latency_ms"] = await self._latency()
-        told["Parts"] = lights.told(self._lights.look(every))
+        told["Parts"] = component_health.as_json(self._health.check(every))
         told |= {name: rows for name, rows in sections.items() if name not in _UNTOLD}
         told["Processes"] = shown(numbers["process"] for numbers in every)
         refused = self._refusals(_MOST_REFUSALS)

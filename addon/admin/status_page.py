@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from addon.admin.lights import GREEN, RED
+from addon.admin.component_health import GREEN, RED
 from addon.templates import StatusPage
 from addon.templates.names import size_text
 from addon.templates.wording import time_text
@@ -30,9 +30,9 @@ def page(told: Mapping[str, Mapping[str, Any]], *, still: bool, every: int, now:
     now = time.time() if now is None else now
     parts = told["Parts"]
     order = {RED: 0, "yellow": 1, GREEN: 2}
-    lights = sorted(parts.items(), key=lambda item: order[item[1]["light"]])
-    wrong = [part for part, light in lights if light["light"] != GREEN]
-    broken = [part for part, light in lights if light["light"] == RED]
+    components = sorted(parts.items(), key=lambda item: order[item[1]["light"]])
+    wrong = [part for part, component in components if component["light"] != GREEN]
+    broken = [part for part, component in components if component["light"] == RED]
     headline = f"{_listed(broken)}: broken" if broken else f"{_listed(wrong)}: worth a look" if wrong else "All is well"
     server = told["Server"]
     return StatusPage(
@@ -42,7 +42,7 @@ def page(told: Mapping[str, Mapping[str, Any]], *, still: bool, every: int, now:
         f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC, version {server['version']}",
         every,
         still,
-        [_light(part, light, now) for part, light in lights],
+        [_component(part, component, now) for part, component in components],
         [_site(row) for row in told["Sites"].values()],
         [{"host": host, **row} for host, row in told["Domains that need something"].items()],
         [_error(error, now) for error in told["Last errors"]["errors"]],
@@ -50,16 +50,16 @@ def page(told: Mapping[str, Mapping[str, Any]], *, still: bool, every: int, now:
     )
 
 
-def _light(part: str, light: Mapping[str, Any], now: float) -> dict[str, str]:
-    colour = str(light["light"])
-    since = f"for {time_text(max(0, int(now - light['since'])))}"
+def _component(part: str, component: Mapping[str, Any], now: float) -> dict[str, str]:
+    colour = str(component["light"])
+    since = f"for {time_text(max(0, int(now - component['since'])))}"
     return {
         "part": part,
         "colour": colour,
         "word": _WORDS[colour],
-        "says": str(light["says"]),
+        "says": str(component["says"]),
         "since": since,
-        "remedy": str(light.get("remedy", "")),
+        "remedy": str(component.get("remedy", "")),
     }
 
 

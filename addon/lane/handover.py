@@ -63,7 +63,7 @@ class HandedOver(asyncio.StreamReaderProtocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._peer = (str(peer[0]), int(peer[1]))
-        self._lane.welcome(self._peer, self)
+        self._lane.add_handed_over(self._peer, self)
         self._wait()
 
     def _wait(self) -> None:
@@ -71,7 +71,7 @@ class HandedOver(asyncio.StreamReaderProtocol):
         assert self._own is not None
         self._waiting = True
         self._own.pause_reading()
-        self._lane.pace.begin(self._lane.population.household(self._client), self._go)
+        self._lane.pace.begin(self._lane.connection_limits.client_network(self._client), self._go)
 
     def _go(self) -> None:
         """It has its turn."""
@@ -113,7 +113,7 @@ class HandedOver(asyncio.StreamReaderProtocol):
         self._lost = True
         if self._made:
             super().connection_lost(exc)
-        self._lane.leave(self._peer, self)
+        self._lane.remove_handed_over(self._peer, self)
         self._lane.lost(self._client)
 
     # What the lane calls.

@@ -35,9 +35,9 @@ from addon.lane.http1_request_body import RequestBody, answering
 from addon.lane.http2.frames import PREFACE_LINE
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
-from addon.lane.repeats import Known
+from addon.lane.repeated_requests import KnownRequests
 from addon.lane.request_log import log_again, log_answer, log_refusal, shown
-from addon.lane.stalling import end_writing, untaken
+from addon.lane.send_queue import end_writing, unacknowledged
 from addon.net.certificates import ShownNames
 from addon.net.tls_transport import shown_names
 from addon.serving.server import Answer, Request
@@ -96,7 +96,7 @@ class Connection(asyncio.BufferedProtocol):
         self._secure = False  # over TLS
         self._shown: ShownNames | None = None  # where other hosts have other certificates
         self._bare = lane.redirects_plain
-        self._known = Known() if self._bare else lane.repeats.known(False, None)
+        self._known = KnownRequests() if self._bare else lane.repeated_requests.known(False, None)
         # What was read, and how much of it has been dealt with.
         self._held = b""
         self._at = 0
@@ -134,7 +134,7 @@ class Connection(asyncio.BufferedProtocol):
         self._secure = True
         self._bare = False
         self._shown = shown_names(self._transport)
-        self._known = self._lane.repeats.known(True, self._shown)
+        self._known = self._lane.repeated_requests.known(True, self._shown)
         self._since = monotonic()
         if alpn == "h2" and not self._ended:
             self._become_http2(b"")
@@ -214,7 +214,7 @@ class Connection(asyncio.BufferedProtocol):
     def check(self, now: float) -> None:
         """Close what has waited too long; now: monotonic seconds."""
         lane, transport = self._lane, self._transport
-        left = untaken(transport) if self._ended or transport.get_write_buffer_size() else 0
+        left = unacknowledged(transport) if self._ended or transport.get_write_buffer_size() else 0
         if left:
             # Progress is what the client takes; unchanged in all three, it took nothing.
             sent = self._sent + (self._writer.sent if self._writer is not None else 0)
@@ -332,7 +332,7 @@ class Connection(asyncio.BufferedProtocol):
             connection = CLOSE if last else b"" if parsed.http11 else KEEP_ALIVE
             if ready is not None:
                 if start == 0 and at == len(data) and connection == b"":
-                    lane.repeats.remember(self._known, data, key, ready, fields)
+                    lane.repeated_requests.remember(self._known, data, key, ready, fields)
                 out += (ready.start, lane.date, connection, ready.rest)
                 nbytes += ready.nbytes
                 ready.tally.count += 1

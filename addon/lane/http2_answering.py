@@ -4,8 +4,9 @@
 
 What is prepared is answered within the read that brought it, as in HTTP/1.1; what memory has, at once as well, with a
 view of the body; for the rest each stream has a task, which ends with its stream: one that is reset, or whose client is
-gone, closes what it has open at Forgejo. A large body waits, unheld, while the client leaves others untaken, for what a
-stream sends memory cannot let go of. Of a request's body, forms and webhooks are read; others are not waited for.
+gone, closes what it has open at Forgejo. A large body waits, unheld, while the client leaves others unacknowledged, for
+what a stream sends memory cannot let go of. Of a request's body, forms and webhooks are read; others are not waited
+for.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ from addon.lane.http2.heads import Common, Head
 from addon.lane.http2.protocol import ServerProtocol
 from addon.lane.http2.streams import Stream
 from addon.lane.lane import Lane
-from addon.lane.repeats import Known
+from addon.lane.repeated_requests import KnownRequests
 from addon.lane.request_log import log_again, log_refusal
 from addon.net.certificates import ShownNames
 from addon.serving.answers import UNREAD, Answer, Request, misshapen, reason_of
@@ -46,8 +47,8 @@ logger = logging.getLogger(__name__)
 SMALL = 64 * 1024
 """Bytes of a body that never waits: a hundred of them are no more than a few large ones."""
 MOST_LARGE = 16
-"""Larger bodies that a client may leave untaken, such as films that are paused, before the next one waits."""
-UNTAKEN = 1024 * 1024
+"""Larger bodies that a client may leave unacknowledged, such as films that are paused, before the next one waits."""
+UNACKNOWLEDGED = 1024 * 1024
 """Bytes of them, instead, while all clients together leave too much."""
 BODY_SECONDS = 30.0
 """How long a body that is wanted may take."""
@@ -106,7 +107,7 @@ class Http2Answering:
         self._secure = secure
         self._shown = shown
         self._bare = lane.redirects_plain and not secure
-        self._known = Known() if self._bare else lane.repeats.known(secure, shown)
+        self._known = KnownRequests() if self._bare else lane.repeated_requests.known(secure, shown)
         self._flush = flush
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.protocol = ServerProtocol(self, lane.commons, lane.most_head, monotonic())
@@ -220,7 +221,7 @@ class Http2Answering:
                 if repeat is None or repeat.answer is not ready:
                     tally = lane.meter.tally(LANE, HTTP2, ready.status, ready.cache, ready.about.site)
                     repeat = Http2Repeat(key, ready, fields, tally)
-                    lane.repeats.remember_http2(self._known, head, repeat)
+                    lane.repeated_requests.remember_http2(self._known, head, repeat)
                 repeat.tally.count += 1
                 job.status, job.cache, job.about = ready.status, ready.cache, ready.about
                 self.protocol.respond(stream, repeat.block + lane.date_field, repeat.body)
@@ -390,11 +391,11 @@ class Http2Answering:
                 held[id(whole)] = len(each.body)
         if id(body) in held:
             return False
-        return sum(held.values()) >= UNTAKEN if self._lane.crowded else len(held) >= MOST_LARGE
+        return sum(held.values()) >= UNACKNOWLEDGED if self._lane.under_memory_pressure else len(held) >= MOST_LARGE
 
     def _let_go(self, job: Job) -> None:
         """Of an answer, nothing is held any more."""
-        self._lane.untaken -= job.large
+        self._lane.unacknowledged -= job.large
         job.large = 0
 
     async def _room(self) -> None:
@@ -452,7 +453,7 @@ class Http2Answering:
         bodiless = job.request.method == "HEAD" or answer.status in (204, 304)
         if len(answer.body) > SMALL and not bodiless:
             job.large = len(answer.body)
-            self._lane.untaken += job.large
+            self._lane.unacknowledged += job.large
         self.protocol.respond(stream, block + self._date_field(), b"" if bodiless else answer.body)
 
     def _count(self, job: Job, answer: Answer) -> None:

@@ -17,7 +17,7 @@ from addon.lane.http2.frames import MAX_FRAME, ConnectionFault, ErrorCode
 from addon.lane.http2.protocol import TURN_ANSWERS
 from addon.lane.http2_answering import Http2Answering
 from addon.lane.lane import Lane
-from addon.lane.stalling import end_writing, untaken
+from addon.lane.send_queue import end_writing, unacknowledged
 from addon.net.tls_transport import shown_names
 
 logger = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class Http2Connection(asyncio.BufferedProtocol):
         """As `Connected`."""
         lane, transport, protocol = self._lane, self._transport, self._protocol
         if transport.get_write_buffer_size() or protocol.closed:
-            progress = (protocol.requests, untaken(transport))
+            progress = (protocol.requests, unacknowledged(transport))
             if progress != self._progress:
                 self._progress = progress
                 self._since = now

@@ -16,10 +16,10 @@ from typing import Protocol
 from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import LANE, AnswerMeter
 from addon.admin.webhook import Webhook
+from addon.lane.connection_limits import ConnectionLimits, Idle, most_connections
 from addon.lane.http2.header_encoder import date_field
 from addon.lane.http2.heads import Commons
-from addon.lane.population import Idle, Population, most_connections
-from addon.lane.repeats import Repeats, belongs
+from addon.lane.repeated_requests import RepeatedRequests, belongs
 from addon.net.certificates import ShownNames
 from addon.net.file_limit import raised
 from addon.net.pacing import Pace
@@ -67,7 +67,7 @@ class Connected(Idle, Protocol):
         """Close if nothing is under way; what is under way is answered, and told that it was the last."""
 
 
-class Guest(Idle, Protocol):
+class HandedOverConnection(Idle, Protocol):
     """A connection that was handed over."""
 
     def check(self, now: float) -> None:
@@ -114,7 +114,7 @@ class Lane:
         self.log = log
         self.facts = facts
         self.ready = PreparedAnswers(facts, prepared_share(settings) - prepared_share(settings) // 4)
-        self.repeats = Repeats(prepared_share(settings) // 4)
+        self.repeated_requests = RepeatedRequests(prepared_share(settings) // 4)
         self.redirects_plain = settings.redirect_https
         """Whether who comes by plain HTTP is sent to HTTPS, and so gets nothing that is ready for others."""
         self.http2_plain = settings.http2_plain
@@ -135,15 +135,15 @@ class Lane:
         self.handed_over = 0
         self.meter = meter if meter is not None else AnswerMeter()
         most = most_connections(file_limit if file_limit is not None else raised(), settings)
-        self.population = Population(most, settings.max_connections_per_address, through.trusts)
+        self.connection_limits = ConnectionLimits(most, settings.max_connections_per_address, through.trusts)
         self.pace = Pace(self.loop)
         """Of what others than the lane have to begin."""
-        self._guests: dict[tuple[str, int], Guest] = {}
+        self._handed_over: dict[tuple[str, int], HandedOverConnection] = {}
         self._visitor = lru_cache(4096)(self._named_visitor)
         self._connections: dict[Connected, None] = {}
-        self.untaken = 0
+        self.unacknowledged = 0
         """Bytes of large answers over HTTP/2 that their clients have not taken; of one that several send, each time."""
-        self.most_untaken = settings.memory_cache_size // 2
+        self.most_unacknowledged = settings.memory_cache_size // 2
         self.webhook = webhook
         self.commons = Commons()
         self._blocks: dict[bytes, Fields | None] = {}
@@ -158,9 +158,9 @@ class Lane:
         return self.meter.answered(LANE)
 
     @property
-    def crowded(self) -> bool:
-        """Whether clients leave more untaken than is good for memory."""
-        return self.untaken >= self.most_untaken
+    def under_memory_pressure(self) -> bool:
+        """Whether clients leave more unacknowledged than is good for memory."""
+        return self.unacknowledged >= self.most_unacknowledged
 
     # What connections ask.
 
@@ -249,8 +249,8 @@ class Lane:
 
     def admit(self, connection: Connected, address: str) -> bool:
         """Whether the address may have one connection more, which is counted if so."""
-        weight = len(self._connections) + 2 * len(self._guests)
-        if not self.population.admit(address, weight, self._all):
+        weight = len(self._connections) + 2 * len(self._handed_over)
+        if not self.connection_limits.admit(address, weight, self._all):
             return False
         self._connections[connection] = None
         self._none_left.clear()
@@ -274,7 +274,7 @@ class Lane:
 
     def lost(self, address: str) -> None:
         """The address has one connection fewer."""
-        self.population.lost(address)
+        self.connection_limits.lost(address)
 
     def _remove(self, connection: Connected) -> None:
         self._connections.pop(connection, None)
@@ -282,40 +282,40 @@ class Lane:
             self._none_left.set()
 
     def connections_of(self, address: str) -> int:
-        """How many connections the household of an address has, those handed over included."""
-        return self.population.of(address)
+        """How many connections the client of an address has, those handed over included."""
+        return self.connection_limits.of(address)
 
     def _all(self) -> list[Idle]:
-        return [*self._connections, *self._guests.values()]
+        return [*self._connections, *self._handed_over.values()]
 
     # Who was handed over.
 
-    def welcome(self, peer: tuple[str, int], guest: Guest) -> None:
-        """Look after a connection that another serves, until `leave`. peer: its address and port."""
-        self._guests[peer] = guest
+    def add_handed_over(self, peer: tuple[str, int], connection: HandedOverConnection) -> None:
+        """Look after a connection that another serves, until `remove_handed_over`. peer: its address and port."""
+        self._handed_over[peer] = connection
 
-    def leave(self, peer: tuple[str, int], guest: Guest) -> None:
+    def remove_handed_over(self, peer: tuple[str, int], connection: HandedOverConnection) -> None:
         """It is gone."""
-        if self._guests.get(peer) is guest:
-            del self._guests[peer]
+        if self._handed_over.get(peer) is connection:
+            del self._handed_over[peer]
 
     def serving(self, peer: tuple[str, int], busy: bool) -> None:
         """Of a connection that was handed over, a request has begun to be answered, or the last one is."""
-        guest = self._guests.get(peer)
-        if guest is not None:
-            guest.serving(busy)
+        connection = self._handed_over.get(peer)
+        if connection is not None:
+            connection.serving(busy)
 
     def forwarded(self, peer: tuple[str, int]) -> None:
         """What is being answered there, is Forgejo's to answer."""
-        guest = self._guests.get(peer)
-        if guest is not None:
-            guest.forwarded()
+        connection = self._handed_over.get(peer)
+        if connection is not None:
+            connection.forwarded()
 
     def received(self, peer: tuple[str, int]) -> None:
         """Of what is being answered there, all has come."""
-        guest = self._guests.get(peer)
-        if guest is not None:
-            guest.received()
+        connection = self._handed_over.get(peer)
+        if connection is not None:
+            connection.received()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -328,10 +328,10 @@ class Lane:
     # Time.
 
     def _check(self) -> None:
-        self._check_some([*self._connections, *self._guests.values()], 0)
+        self._check_some([*self._connections, *self._handed_over.values()], 0)
         self._timer = self.loop.call_later(self._interval, self._check)
 
-    def _check_some(self, connections: "list[Connected | Guest]", at: int) -> None:
+    def _check_some(self, connections: "list[Connected | HandedOverConnection]", at: int) -> None:
         now = time.monotonic()
         for connection in connections[at : at + _SLICE]:
             try:

@@ -56,7 +56,7 @@ def log_again(lane: Lane, client: str, secure: bool, again: Repeat, protocol: st
                 *(0, answer.about.site, answer.about.commit, reason_of(answer.status, answer.about)),
             )
         )
-        lane.repeats.grown(sum(map(len, parts)))
+        lane.repeated_requests.count_bytes(sum(map(len, parts)))
     lane.log.record_again(parts, lane.visitor(again.fields, client, secure).address, monotonic() - began)
 
 

@@ -40,7 +40,7 @@ CALLBACK_PATH = "/.pages/login/callback"
 TICKET_LIFE = 60
 MOST_BEGUN = 10_000
 MOST_BEGUN_EACH = 50
-"""Logins under way, in all and of one household."""
+"""Logins under way, in all and of one client."""
 _LONGEST_PATH = 1500
 _MOST_FIELDS = 12
 _REMEMBERED = 2048  # Cookie fields that name a session: to find one again takes 0.3 µs, to check it 12

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from addon import templates
 from addon.access.control import basic_password, return_target
 from addon.access.guess_limits import Guesses
-from addon.access.visitors import Households, visitor_of
+from addon.access.visitors import ClientNetworks, visitor_of
 from addon.forgejo.answers import Repository
 from addon.forgejo.reading_rights import TOKEN, Verdict
 from addon.library.reading_rights import Readers, Right
@@ -52,7 +52,7 @@ class Members:
         self._readers = readers
         self._guesses = guesses
         self._clock, self._now = clocks
-        self._households = Households(clocks.monotonic)
+        self._client_networks = ClientNetworks(clocks.monotonic)
         self._key = secrets.token_bytes(32)
         login.sessions.dropped = readers.session_ended
 
@@ -119,8 +119,8 @@ class Members:
         self, request: Request, repository: Repository, token: str, path: Path, work: Work
     ) -> Answer | Need | Hidden | None:
         tally = f"{repository.owner}/{repository.name}#members".lower()
-        household = visitor_of(request.visitor().address)
-        visitor = self._households.visitor(tally, household)
+        client_network = visitor_of(request.visitor().address)
+        visitor = self._client_networks.visitor(tally, client_network)
         # With the visitor in it: else whoever guesses could ask this memory, uncounted, what somebody else knows.
         name = f"token {hmac.digest(self._key, f'{visitor} {token}'.encode(), 'sha256').hex()}"
         key = ("right", name, str(repository.id))
@@ -131,7 +131,7 @@ class Members:
                 return _too_many(request, wait)
             found = self._readers.known(name, repository)
         if found is None:
-            return Need(key, lambda: self._tried(tally, household, visitor, name, token, repository))
+            return Need(key, lambda: self._tried(tally, client_network, visitor, name, token, repository))
         if isinstance(found, Right):
             if found.verdict is Verdict.YES:
                 return None
@@ -143,7 +143,7 @@ class Members:
         return _too_many(request, float(found) if isinstance(found, float) else 1.0)
 
     async def _tried(
-        self, tally: str, household: str, visitor: str, name: str, token: str, repository: Repository
+        self, tally: str, client_network: str, visitor: str, name: str, token: str, repository: Repository
     ) -> Right | float:
         """What a token is worth, counted; or the seconds to wait."""
         guesses = self._guesses()
@@ -159,7 +159,7 @@ class Members:
         if right.verdict is Verdict.YES:
             await guesses.succeeded(tally, visitor)
         elif right.verdict is Verdict.NO_TOKEN:
-            self._households.failed(tally, household)
+            self._client_networks.failed(tally, client_network)
         return right
 
 

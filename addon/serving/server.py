@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from addon import templates
 from addon.access.control import Access, private
-from addon.access.visitors import Households, visitor_of
+from addon.access.visitors import ClientNetworks, visitor_of
 from addon.domains.resolver import Domains
 from addon.forgejo.errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library.deploy_previews import DeployPreviews
@@ -94,7 +94,7 @@ class PagesServer:
 
         members: None closes sites that are for members. previews: None where there are none.
         """
-        self._households = Households(time.monotonic)
+        self._client_networks = ClientNetworks(time.monotonic)
         self.access = access
         self.members = members
         self.measured: Callable[[Answer, float], object] = lambda answer, seconds: None
@@ -166,7 +166,7 @@ class PagesServer:
     async def _made(self, request: Request, work: Work | None = None) -> Answer:
         work = Work() if work is None else work
         try:
-            household = visitor_of(request.visitor().address)
+            client_network = visitor_of(request.visitor().address)
             with (
                 on_account(visitor=self._visitor(request)),
                 traced(request.header(b"traceparent"), request.method, _traced_as(request)) as outcome,
@@ -176,7 +176,7 @@ class PagesServer:
                     if isinstance(result, Answer):
                         outcome["http.response.status_code"] = result.status
                         if work.fetched and result.status in (404, 503):
-                            self._households.failed("", household)  # many such from a network are one visitor's
+                            self._client_networks.failed("", client_network)  # many from a network are one visitor
                         return result
                     if work.steps is not None:
                         work.steps.fetched.append(" ".join(map(str, result.key[:3])))
@@ -219,7 +219,7 @@ class PagesServer:
             yield chunks
 
     def _visitor(self, request: Request) -> str:
-        return self._households.visitor("", visitor_of(request.visitor().address))
+        return self._client_networks.visitor("", visitor_of(request.visitor().address))
 
     async def _fulfil(self, need: Need, work: Work) -> object:
         work.fetched |= need.from_forgejo

@@ -4,7 +4,7 @@
 
 A record stands in Redis where that took it, else in this process, never in both: so it is taken once, whoever asks, and
 whatever becomes of Redis meanwhile. It is sealed (`access/sealing.py`), so Redis can lose one and make none. All are
-bounded: by their life, by number, and by number for each household and each larger network that puts them, whose own
+bounded: by their life, by number, and by number for each client and each larger network that puts them, whose own
 oldest gives way first; what gives way goes from Redis as well.
 """
 
@@ -20,7 +20,7 @@ from addon.shared.cache import Shared
 from addon.shared.round_trips import RoundTrips, checked_replies
 
 _HOUSEHOLDS = 10
-"""A network may have as much as so many households: else 256 /64s of one customer would push out everybody's."""
+"""A network may have as much as so many clients: else 256 /64s of one customer would push out everybody's."""
 
 
 class _Put(NamedTuple):
@@ -43,7 +43,7 @@ class OneUse:
         most_each: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """life: seconds. most, most_each: records that are kept, in all and of one household."""
+        """life: seconds. most, most_each: records that are kept, in all and of one client."""
         self._prefix = f"{records.PREFIX}{kind}:"
         self._life = life
         self._sealer = sealer
@@ -59,7 +59,7 @@ class OneUse:
         return len(self._put)
 
     async def put(self, id: str, fields: dict[str, Any], party: str) -> None:
-        """Keep a record until it is taken. id: its name, unguessable; party: the household on whose account."""
+        """Keep a record until it is taken. id: its name, unguessable; party: the client on whose account."""
         name = self._prefix + id
         sealed = self._sealer.seal(name, fields)
         parties = tuple(dict.fromkeys((party, network_of(party))))

@@ -405,7 +405,7 @@ def landing(pages_domain: str, forgejo_url: str | None, *, sites: Sequence[str] 
 
 
 class StatusPage(NamedTuple):
-    """What the operator's page shows, in words. lights, sites, domains, errors: rows by the names in the template.
+    """What the operator's page shows, in words. components, sites, domains, errors: rows by the names in the template.
 
     headline: how all is, in a sentence; worst: the same for the window's title; at: when. still: it is not asked for
     again by itself; every: else, after so many seconds. sections: numbers by title.
@@ -417,7 +417,7 @@ class StatusPage(NamedTuple):
     at: str
     every: int
     still: bool
-    lights: Sequence[Mapping[str, str]]
+    components: Sequence[Mapping[str, str]]
     sites: Sequence[Mapping[str, object]]
     domains: Sequence[Mapping[str, object]]
     errors: Sequence[Mapping[str, object]]

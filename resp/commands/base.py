@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
-from resp.arguments import Convert
+from resp.argument_types import Convert
 from resp.encoding import Argument
 
 if TYPE_CHECKING:

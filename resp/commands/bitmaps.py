@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from resp.arguments import Key
+from resp.argument_types import Key
+from resp.command_arguments import at_least_one, one_of
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import is_ok
-from resp.words import at_least_one, one_of
 
 
 class BitField:

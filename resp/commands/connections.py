@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from resp.command_arguments import at_least_one
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
@@ -23,7 +24,6 @@ from resp.replies import (
     plain_map,
     text_or_none,
 )
-from resp.words import at_least_one
 
 
 class Connections(CommandGroup[B]):

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from resp.arguments import Key, Number
+from resp.argument_types import Key, Number
+from resp.command_arguments import at_least_one, conditions, one_of, option
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import as_float, as_places, located
-from resp.words import at_least_one, conditions, one_of, option
 
 
 class Geo(CommandGroup[B]):

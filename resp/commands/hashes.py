@@ -7,13 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack, overload
 
-from resp.arguments import Key, Keys, Moment, Number, Pattern, Seconds
-from resp.commands.base import B, CommandGroup
-from resp.commands.options import Conditions, Lifetime
-from resp.encoding import Argument
-from resp.errors import InvalidArgument
-from resp.replies import as_couples, as_float, as_pairs, as_scan, as_scan_pairs, is_ok
-from resp.words import (
+from resp.argument_types import Key, Keys, Moment, Number, Pattern, Seconds
+from resp.command_arguments import (
     at_least_one,
     conditions,
     counted,
@@ -27,6 +22,11 @@ from resp.words import (
     some_of,
     words,
 )
+from resp.commands.base import B, CommandGroup
+from resp.commands.options import Conditions, Lifetime
+from resp.encoding import Argument
+from resp.errors import InvalidArgument
+from resp.replies import as_couples, as_float, as_pairs, as_scan, as_scan_pairs, is_ok
 
 
 class Hashes(CommandGroup[B]):

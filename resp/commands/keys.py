@@ -6,12 +6,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from resp.arguments import Key, Keys, Moment, Number, Pattern, Seconds
+from resp.argument_types import Key, Keys, Moment, Number, Pattern, Seconds
+from resp.command_arguments import (
+    at_least_one,
+    conditions,
+    limited,
+    milliseconds,
+    moment,
+    one_of,
+    scan_words,
+    seconds,
+    words,
+)
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import as_bytes, as_scan, in_groups, is_ok
-from resp.words import at_least_one, conditions, limited, milliseconds, moment, one_of, scan_words, seconds, words
 
 
 class Keyspace(CommandGroup[B]):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import overload
 
-from resp.arguments import Key, Keys, Number
+from resp.argument_types import Key, Keys, Number
+from resp.command_arguments import at_least_one, numkeys_of, one_of, option, words
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.replies import as_taken, is_ok
-from resp.words import at_least_one, numkeys_of, one_of, option, words
 
 
 class Lists(CommandGroup[B]):

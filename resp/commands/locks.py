@@ -22,7 +22,7 @@ from dataclasses import InitVar, dataclass
 from types import TracebackType
 from typing import Any, Final
 
-from resp.arguments import Key
+from resp.argument_types import Key
 from resp.commands.scripting import Script
 from resp.commands.strings import Strings
 from resp.errors import InvalidArgument, LockError, LockNotOwned

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from resp.arguments import Moment, Number, Seconds
+from resp.argument_types import Moment, Number, Seconds
 from resp.encoding import Argument
 from resp.replies import Cast
 

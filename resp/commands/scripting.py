@@ -14,11 +14,11 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+from resp.command_arguments import at_least_one, one_of
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.errors import NoScript
 from resp.replies import as_bools, as_bytes, as_function_stats, as_libraries, as_text, is_ok
-from resp.words import at_least_one, one_of
 
 
 class Scripting(CommandGroup[B]):

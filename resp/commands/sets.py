@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import overload
 
-from resp.arguments import Key, Keys, Number, Pattern
+from resp.argument_types import Key, Keys, Number, Pattern
+from resp.command_arguments import at_least_one, numkeys_of, option, scan_words, words
 from resp.commands.base import B, CommandGroup
 from resp.encoding import Argument
 from resp.replies import as_scan
-from resp.words import at_least_one, numkeys_of, option, scan_words, words
 
 
 class Sets(CommandGroup[B]):

@@ -11,7 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack, overload
 
-from resp.arguments import Key, Keys, Number, Pattern, Weighted
+from resp.argument_types import Key, Keys, Number, Pattern, Weighted
+from resp.command_arguments import (
+    at_least_one,
+    conditions,
+    counted,
+    limited,
+    numkeys_of,
+    one_of,
+    option,
+    scan_words,
+    some_of,
+    weighted,
+    words,
+)
 from resp.commands.base import B, CommandGroup
 from resp.commands.options import AddOptions, Scored, ScoredRange, Unscored, UnscoredRange
 from resp.encoding import Argument
@@ -26,19 +39,6 @@ from resp.replies import (
     ranked,
     scan_scored,
     scored,
-)
-from resp.words import (
-    at_least_one,
-    conditions,
-    counted,
-    limited,
-    numkeys_of,
-    one_of,
-    option,
-    scan_words,
-    some_of,
-    weighted,
-    words,
 )
 
 

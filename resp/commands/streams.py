@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack, overload
 
-from resp.arguments import Key, Number
+from resp.argument_types import Key, Number
+from resp.command_arguments import at_least_one, flat, one_of, option
 from resp.commands.base import B, CommandGroup
 from resp.commands.options import ClaimOptions, Ids
 from resp.encoding import Argument
@@ -26,7 +27,6 @@ from resp.replies import (
     as_streams,
     is_ok,
 )
-from resp.words import at_least_one, flat, one_of, option
 
 
 class Streams(CommandGroup[B]):

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack, overload
 
-from resp.arguments import Key, Keys, Moment, Seconds
+from resp.argument_types import Key, Keys, Moment, Seconds
+from resp.command_arguments import comparison, conditions, expiry, flat, milliseconds, seconds, words
 from resp.commands.base import B, CommandGroup
 from resp.commands.options import SetOptions
 from resp.encoding import Argument
 from resp.errors import InvalidArgument
 from resp.replies import as_common, as_float, is_ok, ok_or_none
-from resp.words import comparison, conditions, expiry, flat, milliseconds, seconds, words
 
 
 class Strings(CommandGroup[B]):

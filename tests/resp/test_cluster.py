@@ -61,7 +61,7 @@ KEYS = [f"key:{number}" for number in range(60)]
 def test_another_node_is_asked_if_this_one_cannot_have_run_the_command(
     error: object, closed: bool, expected: bool
 ) -> None:
-    topology: Any = SimpleNamespace(rounds=SimpleNamespace(closed=closed))
+    topology: Any = SimpleNamespace(poller=SimpleNamespace(closed=closed))
     assert not_executed(error, topology) is expected
 
 

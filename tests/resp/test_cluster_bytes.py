@@ -108,7 +108,7 @@ def test_keys_of_several_slots_are_taken_apart_and_put_together(fleet: Fleet, so
 
 
 @pytest.mark.parametrize(
-    ("command", "replies", "expected", "copies"),
+    ("command", "replies", "expected", "replicas"),
     [
         (("DBSIZE",), [b":1\r\n", b":2\r\n", b":4\r\n"], 7, False),
         (("KEYS", "*"), [b"*1\r\n+a\r\n", b"*0\r\n", b"*2\r\n+b\r\n+c\r\n"], [b"a", b"b", b"c"], False),
@@ -124,13 +124,13 @@ def test_keys_of_several_slots_are_taken_apart_and_put_together(fleet: Fleet, so
     ],
 )
 def test_what_concerns_all_nodes_is_asked_of_all_of_them(
-    fleet: Fleet, source: ClusterSource, command: Any, replies: list[bytes], expected: Any, copies: bool
+    fleet: Fleet, source: ClusterSource, command: Any, replies: list[bytes], expected: Any, replicas: bool
 ) -> None:
     for port, reply in zip((1, 2, 3), replies):
         fleet.server(port).replies = {command[0].encode(): [reply]}
     assert source.call(command, FAR) == expected
     assert all(len(asked(fleet, port)) == 1 for port in (1, 2, 3))
-    assert all(len(asked(fleet, port)) == int(copies) for port in (4, 5, 6))
+    assert all(len(asked(fleet, port)) == int(replicas) for port in (4, 5, 6))
     fleet.server(2).replies = {command[0].encode(): [b"-ERR no\r\n"]}
     assert isinstance(source.call(command, None), ServerError)
     assert len(asked(fleet, 3)) == 1, "after an error nobody else is asked"
@@ -168,7 +168,8 @@ def test_what_concerns_several_nodes_is_not_for_a_pipeline(source: ClusterSource
     assert source.slot_of(("PING",)) is None
 
 
-# ---- copies ----------------------------------------------------------------------------------------------------------
+# ---- replicas
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_reads_go_to_copies_that_can_answer_and_all_else_to_primaries(fleet: Fleet) -> None:
@@ -194,14 +195,14 @@ def test_a_lost_node_is_left_for_its_successor_if_it_cannot_have_run_the_command
     command = ("SET", "b", 1) if warm else ("BITOP", "NOT", "b", "b")
     fleet.server(1).die()
     fleet.say((0, 5000, 4), *RANGES[1:])
-    fleet.topology.rounds.doubt = False
+    fleet.topology.poller.doubt = False
     assert source.call(command, FAR) == b"4"
     fleet.server(4).replies = {command[0].encode(): [b""]}
     with pytest.raises(ConnectionLost) as caught:
         source.call(command, FAR)
     assert caught.value.maybe_executed
     fleet.server(4).die()
-    fleet.topology.rounds.doubt = False
+    fleet.topology.poller.doubt = False
     with pytest.raises(ConnectionLost):
         source.call(command, FAR)
 
@@ -214,7 +215,7 @@ def test_who_is_sent_elsewhere_uses_a_connection_like_any_other(
     assert source.call(("SET", "b", 1), timeout) == b"2"
     assert fleet.topology.at("h", 2, fleet.topology.primaries[0]).pool.stats().idle == 1
     fleet.server(2).die()
-    fleet.topology.rounds.doubt = False
+    fleet.topology.poller.doubt = False
     assert source.call(("SET", "b", 1), timeout) == b"1", "by the map, which is asked for"
     assert fleet.topology.at("h", 1, fleet.topology.primaries[0]).pool.stats().idle == 1
 
@@ -224,7 +225,7 @@ def test_a_redirection_is_learned_and_a_permission_is_for_one_command(
     fleet: Fleet, source: ClusterSource, hops: list[int], command: Any
 ) -> None:
     name = command[0].encode()
-    fleet.topology.rounds.close()  # the map is what redirections make of it
+    fleet.topology.poller.close()  # the map is what redirections make of it
     fleet.server(1).replies = {name: [b"-ASK 3300 h:3\r\n", b"-MOVED 3300 h:2\r\n"]}
     assert [source.call(command, FAR) for _ in range(3)] == [b"3", b"2", b"2"]
     assert [said.split()[0] for said in asked(fleet, 3)] == [b"ASKING", name]
@@ -255,7 +256,7 @@ def test_a_primary_that_became_a_copy_is_left_but_not_by_a_script(fleet: Fleet, 
     fleet.say((0, 5000, 4), *RANGES[1:])
     fleet.server(1).replies = {b"SET": [b"-READONLY no\r\n"], b"EVAL": [b"-READONLY no\r\n"]}
     assert isinstance(source.call(("EVAL", "x", 1, "b"), FAR), ReadOnly)
-    fleet.topology.rounds.doubt = False
+    fleet.topology.poller.doubt = False
     assert source.call(("SET", "b", 1), FAR) == b"4"
 
 
@@ -329,7 +330,7 @@ def test_a_transaction_of_a_lost_node_goes_to_its_successor_if_nothing_arrived(
     fleet.server(1).die()
     fleet.server(4).replies = _replies(DONE)
     fleet.say((0, 5000, 4), *RANGES[1:])
-    fleet.topology.rounds.doubt = False
+    fleet.topology.poller.doubt = False
     assert source.exchange(atomic("b"), FAR)[-1] == [b"done"]
 
 
@@ -360,7 +361,7 @@ def test_a_watch_follows_its_slot_and_takes_commands_of_it_alone(
 def test_a_watch_at_a_lost_node_begins_at_its_successor(fleet: Fleet, source: ClusterSource) -> None:
     fleet.server(1).die()
     fleet.say((0, 5000, 4), *RANGES[1:])
-    fleet.topology.rounds.doubt = False
+    fleet.topology.poller.doubt = False
     held, replies = source.hold(("WATCH", "b"), FAR)
     assert replies == [b"4"]
     held.discard()

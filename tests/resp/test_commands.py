@@ -19,7 +19,7 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 
 from resp import Client, InvalidArgument, ServerError, WrongType
-from resp.commands import Commands, Composed
+from resp.commands import ClientCommands, Commands
 from resp.queued import Queued
 from resp.replies import parse_info
 from tests.resp.servers import Server
@@ -663,7 +663,7 @@ def test_a_pipeline_has_for_type_checkers_every_command_and_no_other() -> None:
 
 
 def test_what_needs_several_commands_is_not_in_a_pipeline(valkey: Server) -> None:
-    assert public(Composed) - public(Commands) == {
+    assert public(ClientCommands) - public(Commands) == {
         "hscan_iter",
         "lock",
         "register_script",

@@ -30,11 +30,11 @@ from resp import (
     Transaction,
     WatchError,
 )
+from resp.command_kinds import changes_connection
 from resp.connection import Connection
 from resp.dial import addresses
 from resp.endpoint import Endpoint
 from resp.errors import AuthenticationError, ExecAborted, InvalidArgument, Moved, OutOfMemory
-from resp.kinds import changes_connection
 from resp.replies import parse_info
 from resp.tracking import Tracking
 from tests.resp.chaos import ChaosProxy, Fault

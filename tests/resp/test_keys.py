@@ -11,9 +11,9 @@ import pytest
 
 from resp.errors import CrossSlot, InvalidArgument, ProtocolError
 from resp.keys import keys_of, slot_of
+from resp.multi_node_commands import parts, policy, together
 from resp.slot_map import Shard, SlotRange, parse_shards, parse_slots
 from resp.slots import key_slot
-from resp.spread import parts, policy, together
 from tests.ports import free_port
 from tests.resp.servers import ConsoleError, Server
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What those stand on that listen: lines over pairs of sockets, wakers, bells, waiting."""
+"""What those stand on that listen: lines over pairs of sockets, wakers, callbacks, waiting."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ import time
 import pytest
 
 from resp import Connection, ConnectionLost, Endpoint, ProtocolError, Push, Timeout
-from resp.listening import Bells, Fixed, Line, Waker, backoff, upstream_of, wait
+from resp.listening import Callbacks, Fixed, Line, Waker, backoff, upstream_of, wait
 from tests.resp.scripted import Exchange, joined
 
 FAR = 600.0
@@ -21,13 +21,14 @@ def lined(*, protocol: int = 3) -> tuple[Line, Exchange]:
     return Line(connection), peer
 
 
-# ---- wakers and bells ------------------------------------------------------------------------------------------------
+# ---- wakers and callbacks
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_waker_ends_a_wait_until_it_is_cleared_however_often_it_rang() -> None:
     waker = Waker()
     for _ in range(5000):  # more than the socket takes
-        waker.ring()
+        waker.wake()
     for _ in range(2):
         wait((), waker, FAR)
     waker.clear()
@@ -36,7 +37,7 @@ def test_a_waker_ends_a_wait_until_it_is_cleared_however_often_it_rang() -> None
     assert time.monotonic() - began >= 0.009
     waker.clear()
     waker.close()
-    waker.ring()
+    waker.wake()
     waker.clear()
     assert (waker.fileno(), waker._writer.fileno()) == (-1, -1)
 
@@ -49,18 +50,18 @@ def test_bells_ring_for_all_that_are_still_there() -> None:
         def ring(self) -> None:
             self.heard += 1
 
-    bells, ears = Bells(), [Ear(), Ear(), Ear()]
+    callbacks, ears = Callbacks(), [Ear(), Ear(), Ear()]
     for ear in ears:
-        bells.add(ear.ring)
-    bells.ring()
+        callbacks.add(ear.ring)
+    callbacks.call()
     del ear
     gone = ears.pop(1)
     assert gone.heard == 1
     del gone
-    bells.ring()
-    bells.ring()
+    callbacks.call()
+    callbacks.call()
     assert [ear.heard for ear in ears] == [3, 3]
-    assert len(bells._rings) == 2
+    assert len(callbacks._callbacks) == 2
 
 
 # ---- a line ----------------------------------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ def test_a_fixed_upstream_is_the_same_server_for_everything() -> None:
     assert isinstance(found, Fixed)
     assert found.connect() is connection
     assert (found.moved(), found.shard(b"a")) == (False, found)
-    found.tell(found.refresh)
+    found.on_moved(found.refresh)
     found.refresh()
     assert upstream_of(found) is found
     with pytest.raises(ConnectionLost, match="cannot connect"):

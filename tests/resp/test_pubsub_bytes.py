@@ -32,7 +32,7 @@ class Place(Upstream):
         self.has_moved = False
         self.refreshed = 0
         self.on_refresh: Callable[[], object] = lambda: None
-        self.rings: list[Callable[[], None]] = []
+        self.callbacks: list[Callable[[], None]] = []
 
     def connect(self) -> Connection:
         if self.failures:
@@ -45,8 +45,8 @@ class Place(Upstream):
     def moved(self) -> bool:
         return self.has_moved
 
-    def tell(self, ring: Callable[[], None]) -> None:
-        self.rings.append(ring)
+    def on_moved(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
 
     def shard(self, channel: bytes) -> Upstream:
         found = self.shards.get(channel, self)
@@ -246,7 +246,7 @@ def test_whoever_waits_is_woken_when_the_right_server_is_another_one(make: Make)
     thread = threading.Thread(target=lambda: found.append(pubsub.get_message(timeout=60)))
     thread.start()
     place.has_moved = True
-    place.rings[0]()
+    place.callbacks[0]()
     thread.join(10)
     assert [one["type"] for one in found if one] == ["gap"]
 
@@ -605,7 +605,7 @@ def test_the_child_of_a_fork_begins_anew_whatever_the_parent_held(make: Make) ->
                 assert waker.fileno() == -1
                 assert pubsub._waker.fileno() != -1
                 assert closed._waker.fileno() == -1
-                assert place.rings[-1].__self__ is pubsub._waker  # type: ignore[attr-defined]  # a bound method
+                assert place.callbacks[-1].__self__ is pubsub._waker  # type: ignore[attr-defined]  # a bound method
                 assert (pubsub.connected, str(pubsub.last_error)) == (False, "the process forked")
                 assert closed.last_error is None
                 code = 0

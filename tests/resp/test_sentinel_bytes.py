@@ -251,7 +251,7 @@ class Bench:
         return Node(endpoint, Pool(endpoint), Breaker(), Retry(0))
 
     def found(self) -> None:
-        self.source.rounds.wait(time.monotonic() + 30)
+        self.source.poller.wait(time.monotonic() + 30)
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def test_another_master_is_followed_and_told(
     old, new = fleet.server("master"), fleet.server("master", reply=b"+new\r\n")
     made, ear = bench(), Ear()
     made.sentinels.named = [at(old)]
-    made.source.tell(ear.ring)
+    made.source.on_moved(ear.ring)
     upstream = made.source.upstream()
     made.source.call(("PING",), FAR)
     upstream.connect().close()
@@ -345,7 +345,7 @@ def test_a_refused_write_goes_to_the_new_master_once_there_is_one(fleet: Fleet, 
     made = bench()
     made.sentinels.named = [at(old)]
     assert isinstance(made.source.call(("SET", "k", "v"), FAR), ReadOnly)
-    assert made.source.rounds.doubt is False
+    assert made.source.poller.doubt is False
 
 
 def test_what_may_have_been_executed_is_not_sent_to_another_one(fleet: Fleet, bench: Callable[..., Bench]) -> None:

@@ -132,8 +132,8 @@ class Fleet:
     def server(self, port: int, host: str = "h") -> Server:
         return self.servers.setdefault((host, port), Server(self, (host, port)))
 
-    def node_at(self, place: Address, copy: bool) -> Node:
-        self.made.append((place, copy))
+    def node_at(self, place: Address, replica: bool) -> Node:
+        self.made.append((place, replica))
         endpoint = Endpoint(host=place[0], port=place[1])
         pool = Pool(endpoint, factory=self.server(place[1], place[0]).connection, observer=self.told)
         return Node(endpoint, pool, Breaker(3, 100.0, 100.0), Retry(0))
@@ -156,7 +156,7 @@ def fleet() -> Iterator[Fleet]:
 @pytest.fixture
 def still(fleet: Fleet) -> Fleet:
     """The same without its thread: rounds are those of `find`."""
-    fleet.topology.rounds.close()
+    fleet.topology.poller.close()
     return fleet
 
 
@@ -170,17 +170,21 @@ def test_the_map_says_who_owns_each_slot_and_who_copies_whom(still: Fleet) -> No
     assert still.ports(0, 99, 100, 199, 200, 299, 300, ALL) == [1, 1, 2, 2, None, None, 3, 3]
     assert [node.endpoint.port for node in topology.primaries] == [1, 2, 3]
     assert sorted(topology.lowest.values()) == [0, 100, 300]
-    assert [[copy.endpoint.port for copy in topology.copies(node)] for node in topology.primaries] == [[4], [], [5, 6]]
+    assert [[each.endpoint.port for each in topology.replicas(node)] for node in topology.primaries] == [
+        [4],
+        [],
+        [5, 6],
+    ]
     assert [node.endpoint.port for node in topology.everywhere()] == [1, 2, 3, 4, 5, 6]
-    assert [copy for _, copy in still.made] == [False, False, False, True, True, True]
+    assert [replica for _, replica in still.made] == [False, False, False, True, True, True]
     assert topology.generation == 1
     assert topology.owner(0) is topology.primaries[0]
     assert topology.owner(None) in topology.primaries
-    topology.rounds.doubt = False
+    topology.poller.doubt = False
     with pytest.raises(ConnectionLost, match="owns slot 250") as caught:
         topology.owner(250)
     assert caught.value.maybe_executed is False
-    assert topology.rounds.doubt
+    assert topology.poller.doubt
 
 
 def test_the_same_map_again_changes_nothing_and_is_confirmed(still: Fleet) -> None:
@@ -201,10 +205,10 @@ def test_a_change_of_the_map_is_told_and_who_is_gone_is_closed(still: Fleet, cap
 
     caplog.set_level("INFO", "resp")
     ear = Ear()
-    still.topology.tell(ear.ring)
+    still.topology.on_moved(ear.ring)
     still.find()
     [first, second, third] = still.topology.primaries
-    copies = {copy.endpoint.port: copy for copy in still.topology.everywhere()[3:]}
+    replicas = {replica.endpoint.port: replica for replica in still.topology.everywhere()[3:]}
     first.call(("PING",), FAR)
     second.call(("PING",), FAR)
     created = still.topology.stats().created
@@ -216,8 +220,8 @@ def test_a_change_of_the_map_is_told_and_who_is_gone_is_closed(still: Fleet, cap
     assert caplog.messages == ["the map of the cluster changed: 2 primaries"]
     assert sorted(still.told.moves) == [(1, 4), (2, 4)]
     assert (first.pool.closed, second.pool.closed, third.pool.closed) == (False, True, False)
-    assert first.pool.stats().idle == 0, "a copy by now, over which nobody writes any more"
-    assert (copies[4].pool.closed, copies[5].pool.closed, copies[6].pool.closed) == (True, False, True)
+    assert first.pool.stats().idle == 0, "a replica by now, over which nobody writes any more"
+    assert (replicas[4].pool.closed, replicas[5].pool.closed, replicas[6].pool.closed) == (True, False, True)
     assert still.topology.stats().created >= created, "what those did that are gone counts"
 
 
@@ -263,10 +267,10 @@ def test_who_was_named_by_a_redirection_is_asked_first_and_once(still: Fleet) ->
     topology = still.topology
     node = topology.at("h", 9, topology.primaries[0])
     assert topology.at("", 7, topology.primaries[0]).endpoint.host == "h"
-    generation, topology.rounds.doubt = topology.generation, False
+    generation, topology.poller.doubt = topology.generation, False
     topology.moved(5, node)
     assert still.ports(4, 5, 6) == [1, 9, 1]
-    assert (topology.generation, topology.rounds.doubt) == (generation + 1, True)
+    assert (topology.generation, topology.poller.doubt) == (generation + 1, True)
     topology.moved(5, node)
     topology.moved(-1, node)
     topology.moved(ALL + 1, node)
@@ -326,9 +330,9 @@ def test_instead_of_a_node_that_failed_there_is_the_new_owner_or_any_other_prima
     assert topology.another(150, first, None) is second, "it is not the owner anyway"
     assert topology.another(None, first, time.monotonic() + FAR) in (second, third)
     fleet.say((0, ALL, 3))
-    topology.rounds.doubt = False
+    topology.poller.doubt = False
     assert topology.another(50, first, time.monotonic() + FAR) is third
-    topology.rounds.doubt = False
+    topology.poller.doubt = False
     assert topology.another(50, third, time.monotonic() + FAR) is None
     assert topology.another(None, third, time.monotonic() + FAR) is None
 
@@ -425,7 +429,7 @@ def test_a_lost_node_is_an_error_in_its_places_and_none_in_the_others(fleet: Fle
     assert found[1].maybe_executed
     fleet.server(2).die()
     fleet.say((0, 199, 1), (300, ALL, 3))
-    fleet.topology.rounds.doubt = False
+    fleet.topology.poller.doubt = False
     found = exchanged(fleet, batch_of(("GET a", 7), ("SET b", 150), ("SET c", 160)))
     assert found == [b"1"] * 3, "they certainly did not arrive, and who asks for the map has the new one"
 
@@ -435,11 +439,11 @@ def test_a_pipeline_waits_once_for_the_map_however_many_of_its_commands_are_lost
 ) -> None:
     fleet.topology.ready(None)
     fleet.server(2).die()
-    fleet.topology.rounds.doubt = False
-    rounds = fleet.topology.rounds._done
+    fleet.topology.poller.doubt = False
+    rounds = fleet.topology.poller._done
     found = exchanged(fleet, batch_of(*[(f"SET k{number}", 150) for number in range(200)]))
     assert all(isinstance(error, ConnectionLost) for error in found)
-    assert fleet.topology.rounds._done - rounds < 10
+    assert fleet.topology.poller._done - rounds < 10
 
 
 # ---- listening -------------------------------------------------------------------------------------------------------
@@ -453,9 +457,9 @@ def test_sharded_channels_are_where_their_slots_are_and_others_anywhere(fleet: F
     assert isinstance(shard, ShardUpstream)
     assert shard is upstream.shard(b"x")
     assert not shard.moved()
-    doubt = fleet.topology.rounds._done
+    doubt = fleet.topology.poller._done
     upstream.refresh()
-    assert fleet.topology.rounds._done > doubt
+    assert fleet.topology.poller._done > doubt
     fleet.say((0, ALL, 1))
     fleet.find()
     assert shard.moved() is (shard.node.endpoint.port != 1)
@@ -543,7 +547,7 @@ def test_a_new_primary_is_heard_and_one_that_is_none_any_more_is_not(
     assert tracking.wait(30)
     members = dict(tracking._members)
     fleet.say((0, 199, 1), (300, ALL, 9))
-    fleet.topology.rounds.suspect()
+    fleet.topology.poller.suspect()
     wait_until(lambda: sorted(node.endpoint.port for node in tracking._members) == [1, 9] and tracking.live)
     for node, line in members.items():
         assert (line.status.state is State.CLOSED) is (node.endpoint.port != 1)

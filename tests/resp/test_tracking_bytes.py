@@ -31,7 +31,7 @@ class Place(Upstream):
         self.peers: list[Exchange] = []
         self.said: list[list[list[bytes]]] = []
         self.has_moved = False
-        self.rings: list[Callable[[], None]] = []
+        self.callbacks: list[Callable[[], None]] = []
 
     def connect(self) -> Connection:
         if self.failures:
@@ -59,8 +59,8 @@ class Place(Upstream):
     def moved(self) -> bool:
         return self.has_moved
 
-    def tell(self, ring: Callable[[], None]) -> None:
-        self.rings.append(ring)
+    def on_moved(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_trouble_is_lost_everything_then_everything_and_live_again(
         place.peers[0].send(said)
     else:
         place.has_moved = True
-        place.rings[-1]()
+        place.callbacks[-1]()
     wait_until(lambda: len(heard.events) >= 6)
     assert heard.events == [None, State.LIVE, State.LOST, None, None, State.LIVE]
     assert why in str(tracking.last_error)
@@ -286,7 +286,7 @@ def test_a_fault_of_ours_is_lost_too(
         return False
 
     monkeypatch.setattr(place, "moved", moved)
-    place.rings[-1]()
+    place.callbacks[-1]()
     wait_until(lambda: len(heard.events) >= 6)
     assert heard.events[2:] == [State.LOST, None, None, State.LIVE]
     assert str(tracking.last_error) == "tracking failed (KeyError)"

@@ -454,7 +454,7 @@ async def test_who_is_logged_in_is_not_touched_by_guesses_of_his_own_address(doo
     assert await door.decide(lock(), visit({b"cookie": cookie})) == Granted()
 
 
-async def test_a_visitor_of_ipv6_is_a_household(door: Door) -> None:
+async def test_a_visitor_of_ipv6_is_a_client_network(door: Door) -> None:
     found = [await door.decide(lock(), login(f"g{n}", client=f"2001:db8::{n:x}")) for n in range(10)]
     assert found[5:] == [Refused(429, 1)] * 5
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from addon.access.guess_limits import LIMITS, Bounded, GuessesInMemory, Limits, wait_after
-from addon.access.visitors import Households, network_of, visitor_of
+from addon.access.visitors import ClientNetworks, network_of, visitor_of
 from tests.cases import by_outcome
 from tests.clock import Clock
 
@@ -308,26 +308,26 @@ def test_what_is_touched_last_stays() -> None:
     assert held.items() == [("c", 1)]
 
 
-# --- households -------------------------------------------------------------------------------------------------------
+# --- clients -------------------------------------------------------------------------------------------------------
 
 
-def test_who_fails_from_many_households_of_one_network_is_one_visitor_in_the_end() -> None:
+def test_who_fails_from_many_client_networks_of_one_network_is_one_visitor_in_the_end() -> None:
     clock = Clock()
-    households, guesses = Households(clock), GuessesInMemory(clock)
+    client_networks, guesses = ClientNetworks(clock), GuessesInMemory(clock)
     admitted = 0
     for number in range(4000):
-        household = visitor_of(f"2001:db8:7:{number:x}::1")
-        visitor = households.visitor("alice/blog", household)
+        client_network = visitor_of(f"2001:db8:7:{number:x}::1")
+        visitor = client_networks.visitor("alice/blog", client_network)
         if asyncio.run(guesses.admit("alice/blog", visitor)).wait <= 0:
             admitted += 1
-            households.failed("alice/blog", household)
+            client_networks.failed("alice/blog", client_network)
         clock.now += 0.5
     # 2 000 s of two guesses a second: without this, 2 500 of them, and then every fresh reader had to wait.
     assert admitted < 60
     for fresh in ("2001:db8:8::1", "192.0.2.7"):
-        visitor = households.visitor("alice/blog", visitor_of(fresh))
+        visitor = client_networks.visitor("alice/blog", visitor_of(fresh))
         assert asyncio.run(guesses.admit("alice/blog", visitor)).wait <= 0
-    assert households.visitor("bob/blog", visitor_of("2001:db8:7::1")) == "2001:db8:7::/64"
+    assert client_networks.visitor("bob/blog", visitor_of("2001:db8:7::1")) == "2001:db8:7::/64"
 
 
 @pytest.mark.parametrize(
@@ -336,13 +336,13 @@ def test_who_fails_from_many_households_of_one_network_is_one_visitor_in_the_end
 )
 def test_how_many_failures_make_a_larger_network_the_visitor(failures: int, visitor: str) -> None:
     clock = Clock()
-    households = Households(clock)
+    client_networks = ClientNetworks(clock)
     for number in range(failures):
-        households.failed("alice/blog", f"2001:db8:7:{number:x}::/64")
-    assert households.visitor("alice/blog", "2001:db8:7:1::/64") == visitor
-    assert households.visitor("alice/blog", "192.0.2.7") == "192.0.2.7"
+        client_networks.failed("alice/blog", f"2001:db8:7:{number:x}::/64")
+    assert client_networks.visitor("alice/blog", "2001:db8:7:1::/64") == visitor
+    assert client_networks.visitor("alice/blog", "192.0.2.7") == "192.0.2.7"
     clock.now += 3600
-    assert households.visitor("alice/blog", "2001:db8:7:1::/64") == "2001:db8:7:1::/64"
+    assert client_networks.visitor("alice/blog", "2001:db8:7:1::/64") == "2001:db8:7:1::/64"
 
 
 @pytest.mark.parametrize(
@@ -351,40 +351,40 @@ def test_how_many_failures_make_a_larger_network_the_visitor(failures: int, visi
 )
 def test_a_flood_from_a_network_is_forgotten_as_soon_as_a_few_failures_are(seconds: float, visitor: str) -> None:
     clock = Clock()
-    households = Households(clock)
+    client_networks = ClientNetworks(clock)
     for number in range(1000):
-        households.failed("alice/blog", f"2001:db8:7:{number:x}::/64")
+        client_networks.failed("alice/blog", f"2001:db8:7:{number:x}::/64")
     clock.now += seconds
-    assert households.visitor("alice/blog", "2001:db8:7::/64") == visitor
+    assert client_networks.visitor("alice/blog", "2001:db8:7::/64") == visitor
 
 
 def test_the_part_of_a_network_that_failed_is_the_visitor_before_all_of_it() -> None:
     clock = Clock()
-    households = Households(clock)
+    client_networks = ClientNetworks(clock)
     for _ in range(1000):
-        households.failed("alice/blog", "2001:db8:7::/64")
+        client_networks.failed("alice/blog", "2001:db8:7::/64")
     clock.now += 599
     other = "2001:db8:7:100::/64"  # of the same /48, and of another /56
-    assert households.visitor("alice/blog", other) == "2001:db8:7::/48"
+    assert client_networks.visitor("alice/blog", other) == "2001:db8:7::/48"
     for _ in range(9):
-        households.failed("bob/blog", other)
-    assert households.visitor("bob/blog", other) == other
-    households.failed("bob/blog", other)
-    assert households.visitor("bob/blog", other) == "2001:db8:7:100::/56"
-    assert households.visitor("bob/blog", "2001:db8:7::/64") == "2001:db8:7::/64"
+        client_networks.failed("bob/blog", other)
+    assert client_networks.visitor("bob/blog", other) == other
+    client_networks.failed("bob/blog", other)
+    assert client_networks.visitor("bob/blog", other) == "2001:db8:7:100::/56"
+    assert client_networks.visitor("bob/blog", "2001:db8:7::/64") == "2001:db8:7::/64"
 
 
 def test_networks_that_failed_longest_ago_are_forgotten_first() -> None:
-    households = Households(Clock())
+    client_networks = ClientNetworks(Clock())
     first = "2001:db8:7::/64"
     for place in ("one", "other"):
         for _ in range(10):
-            households.failed(place, first)
+            client_networks.failed(place, first)
     for number in range(9_998):  # two networks each
-        households.failed(str(number), first)
-    assert households.visitor("one", first) == "2001:db8:7::/56"
-    households.failed("other", first)  # the same two once more, which are no others
-    assert households.visitor("one", first) == "2001:db8:7::/56"
-    households.failed("9998", first)
-    assert households.visitor("one", first) == first
-    assert households.visitor("other", first) == "2001:db8:7::/56"
+        client_networks.failed(str(number), first)
+    assert client_networks.visitor("one", first) == "2001:db8:7::/56"
+    client_networks.failed("other", first)  # the same two once more, which are no others
+    assert client_networks.visitor("one", first) == "2001:db8:7::/56"
+    client_networks.failed("9998", first)
+    assert client_networks.visitor("one", first) == first
+    assert client_networks.visitor("other", first) == "2001:db8:7::/56"

@@ -83,8 +83,8 @@ TOLD: dict[str, Any] = {
 def test_the_page_has_words_for_what_is_wrong_first() -> None:
     shown = page(TOLD, still=True, every=10, now=100.0)
     assert shown.headline == "Forgejo: broken"
-    assert [light["part"] for light in shown.lights] == ["Forgejo", "Redis", "Processes"]
-    assert shown.lights[0]["since"] == "for 90 seconds"
+    assert [each["part"] for each in shown.components] == ["Forgejo", "Redis", "Processes"]
+    assert shown.components[0]["since"] == "for 90 seconds"
     assert [site["bad"] for site in shown.sites] == [True, True]
     assert shown.sites[0]["repository"] == "a/b"
     assert dict(shown.sections[1][1]) == {

@@ -38,7 +38,7 @@ class Other:
 def over(lane: Lane, other: Other, rest: bytes = REQUEST, eof: bool = False) -> tuple[WireTransport, HandedOver]:
     """A connection that is handed over now; rest: what was read of it."""
     transport = WireTransport()
-    lane.population.admit(PEER[0], 0, list)
+    lane.connection_limits.admit(PEER[0], 0, list)
     hand_over(lane, transport, PEER[0], other, rest, eof)
     assert isinstance(transport.protocol, HandedOver)
     return transport, transport.protocol
@@ -65,8 +65,8 @@ async def test_each_waits_for_its_turn_and_is_not_read_until_then(clock: Clock) 
         assert [transport.is_reading() for transport, _ in wires] == [True, False, False]
         wires[1][0].protocol.data_received(b"+")  # it was on its way
         clock.now += 500.0
-        for _, guest in wires:
-            guest.check(clock.now)  # who waits for us has time
+        for _, connection in wires:
+            connection.check(clock.now)  # who waits for us has time
         assert [transport.said for transport, _ in wires] == [["abort"], [], []]
         await until(lambda: all(other.read for other in others))
         assert [other.read for other in others] == [b"0", b"1+", b"2"]
@@ -92,21 +92,21 @@ async def test_who_is_gone_before_its_turn_never_begins(clock: Clock) -> None:
 
 async def test_it_is_looked_after_and_counted_until_it_is_gone(clock: Clock) -> None:
     with wired_lane() as (lane, _, _):
-        transport, guest = over(lane, Other())
+        transport, connection = over(lane, Other())
         assert lane.connections_of(PEER[0]) == 1
-        assert list(lane._guests) == [PEER]
-        assert lane._all() == [guest]
+        assert list(lane._handed_over) == [PEER]
+        assert lane._all() == [connection]
         lane.serving(PEER, True)
         clock.now += 7
-        since = [guest.idle_since]
+        since = [connection.idle_since]
         lane.serving(PEER, False)
-        assert [*since, guest.idle_since] == [None, clock.now]
-        guest.abort()
+        assert [*since, connection.idle_since] == [None, clock.now]
+        connection.abort()
         assert transport.said == ["abort"]
         transport.protocol.connection_lost(None)
         assert (lane.connections_of(PEER[0]), lane._all()) == (0, [])
         lane.serving(PEER, True)
-        assert guest.idle_since is not None
+        assert connection.idle_since is not None
 
 
 async def test_the_next_request_of_a_connection_waits_for_its_turn_too(clock: Clock) -> None:
@@ -140,34 +140,34 @@ async def test_the_next_request_of_a_connection_waits_for_its_turn_too(clock: Cl
 async def test_a_head_has_its_time_and_silence_another(clock: Clock, begun: bool, timeout: str) -> None:
     with wired_lane(headerTimeout="20s", idleTimeout="70s") as (lane, _, _):
         other = Other()
-        transport, guest = over(lane, other)
+        transport, connection = over(lane, other)
         if not begun:
             lane.serving(PEER, True)
             clock.now += 3
-            guest.check(clock.now + 1_000)
+            connection.check(clock.now + 1_000)
             await rounds(3)
             assert not other.ended()
             lane.serving(PEER, False)
         seconds = getattr(lane, timeout)
         assert seconds == (20.0 if begun else 70.0)
-        guest.check(clock.now + seconds)
+        connection.check(clock.now + seconds)
         assert transport.said == []
-        guest.check(clock.now + seconds + 0.1)
+        connection.check(clock.now + seconds + 0.1)
         assert transport.said == ["abort"]
         transport.protocol.connection_lost(None)
 
 
 async def test_while_the_last_answer_is_taken_nobody_is_silent(clock: Clock) -> None:
     with wired_lane(idleTimeout="70s") as (lane, _, _):
-        transport, guest = over(lane, Other())
+        transport, connection = over(lane, Other())
         lane.serving(PEER, True)
         lane.serving(PEER, False)
         transport.left = 1
-        guest.check(clock.now + 500)
+        connection.check(clock.now + 500)
         transport.left = 0
-        guest.check(clock.now + 570)
+        connection.check(clock.now + 570)
         assert transport.said == []
-        guest.check(clock.now + 570.1)
+        connection.check(clock.now + 570.1)
         assert transport.said == ["abort"]
         transport.protocol.connection_lost(None)
 
@@ -193,13 +193,13 @@ async def test_who_has_ended_before_it_was_handed_over_is_heard_first(clock: Clo
         if waiting:
             over(lane, Other())
         other = Other()
-        _, guest = over(lane, other, REQUEST, eof=True)
+        _, connection = over(lane, other, REQUEST, eof=True)
         await until(lambda: bool(other.read))
         await rounds(3)
         assert (other.read, other.ended()) == (REQUEST, False)
-        guest.serving(True)
-        guest.serving(False)
-        guest.check(clock.now)
+        connection.serving(True)
+        connection.serving(False)
+        connection.check(clock.now)
         await rounds(3)
         assert other.ended()
 
@@ -216,14 +216,14 @@ async def test_who_ends_in_its_turn_is_heard_to_the_end(clock: Clock) -> None:
     with wired_lane() as (lane, _, _):
         over(lane, Other())
         other = Other()
-        transport, guest = over(lane, other)
+        transport, connection = over(lane, other)
         assert transport.protocol.eof_received()  # it waits still
         await until(lambda: bool(other.read))
         await rounds(3)
         assert not other.ended()
         lane.serving(PEER, True)
         lane.serving(PEER, False)
-        guest.check(clock.now)
+        connection.check(clock.now)
         await rounds(3)
         assert other.ended()
 
@@ -231,21 +231,21 @@ async def test_who_ends_in_its_turn_is_heard_to_the_end(clock: Clock) -> None:
 async def test_who_ends_and_is_being_answered_is_told_to_the_handler_when_it_was(clock: Clock) -> None:
     with wired_lane() as (lane, _, _):
         other = Other()
-        transport, guest = over(lane, other)
+        transport, connection = over(lane, other)
         lane.serving(PEER, True)
         lane.received(PEER)
         clock.now += 5
         transport.protocol.eof_received()
-        guest.check(clock.now + 30)
+        connection.check(clock.now + 30)
         await rounds(3)
         assert not other.ended()
         lane.serving(PEER, False)
         transport.left = 1  # the answer is not taken yet
-        guest.check(clock.now + 31)
+        connection.check(clock.now + 31)
         await rounds(3)
         assert not other.ended()
         transport.left = 0
-        guest.check(clock.now + 31)
+        connection.check(clock.now + 31)
         await rounds(3)
         assert other.ended()
         assert "abort" not in transport.said
@@ -260,23 +260,23 @@ async def test_who_ends_in_the_middle_is_given_up_and_who_has_asked_is_waited_fo
         return  # nothing is complete that has not begun to be answered
     with wired_lane(headerTimeout="200s") as (lane, _, _):
         other = Other()
-        transport, guest = over(lane, other)
+        transport, connection = over(lane, other)
         if busy:
             lane.serving(PEER, True)
         if complete:
             lane.received(PEER)
         clock.now += 100
         transport.protocol.eof_received()
-        guest.check(clock.now + patience)
+        connection.check(clock.now + patience)
         await rounds(3)
         assert not other.ended()
         transport.left = 1
-        guest.check(clock.now + patience + 1)  # somebody takes it still
+        connection.check(clock.now + patience + 1)  # somebody takes it still
         await rounds(3)
         assert not other.ended()
         transport.left = 0
         clock.now += 0 if busy else patience + 1  # a buffer that is not empty begins a silence anew
-        guest.check(clock.now + patience + 1)
+        connection.check(clock.now + patience + 1)
         await rounds(3)
         assert other.ended()
         transport.protocol.connection_lost(None)
@@ -285,13 +285,13 @@ async def test_who_ends_in_the_middle_is_given_up_and_who_has_asked_is_waited_fo
 async def test_each_answer_is_complete_on_its_own(clock: Clock) -> None:
     with wired_lane() as (lane, _, _):
         other = Other()
-        transport, guest = over(lane, other)
+        transport, connection = over(lane, other)
         lane.serving(PEER, True)
         lane.received(PEER)
         lane.serving(PEER, False)
         lane.serving(PEER, True)  # of this one, half has come
         transport.protocol.eof_received()
-        guest.check(clock.now + 2.1)
+        connection.check(clock.now + 2.1)
         await rounds(3)
         assert other.ended()
 
@@ -331,9 +331,9 @@ async def test_what_was_forwarded_says_nothing_of_the_next(clock: Clock) -> None
 
 async def test_a_handler_that_has_heard_of_the_end_and_stays_has_the_idle_time(clock: Clock) -> None:
     with wired_lane(idleTimeout="70s") as (lane, _, _):
-        transport, guest = over(lane, Other(), b"", eof=True)
+        transport, connection = over(lane, Other(), b"", eof=True)
         await rounds(3)
-        guest.check(clock.now + 70.1)
+        connection.check(clock.now + 70.1)
         assert transport.said[-1] == "abort"
 
 
@@ -351,17 +351,17 @@ async def test_who_waits_for_its_turn_may_have_to_make_room(clock: Clock) -> Non
     with wired_lane() as (lane, _, _):
         over(lane, Other())
         clock.now += 5
-        _, guest = over(lane, Other())
-        assert guest.idle_since == clock.now
+        _, connection = over(lane, Other())
+        assert connection.idle_since == clock.now
 
 
 async def test_a_client_without_an_address_of_the_internet_is_looked_after(clock: Clock) -> None:
     with wired_lane() as (lane, _, _):
         transport = WireTransport(peer="")
         hand_over(lane, transport, "", Other(), REQUEST, False)
-        assert list(lane._guests) == [("", 0)]
+        assert list(lane._handed_over) == [("", 0)]
         transport.protocol.connection_lost(None)
-        assert lane._guests == {}
+        assert lane._handed_over == {}
 
 
 async def test_two_that_come_from_one_place_are_not_taken_for_each_other(clock: Clock) -> None:

@@ -436,7 +436,7 @@ async def test_what_is_not_ours_is_handed_over_when_what_was_answered_is_taken()
         transport.taken()
         assert lane.handed_over == 1
         assert transport.protocol is not connection
-        assert lane._guests[PEER] is transport.protocol
+        assert lane._handed_over[PEER] is transport.protocol
         assert len(lane) == 0
 
 
@@ -634,12 +634,12 @@ async def test_a_handshake_says_which_protocol_it_is_and_begins_the_time(clock: 
         for _ in range(3):
             transport.receive(get("/hit"))
         assert len(pages.seen) == 1
-        assert [len(lane.repeats.known(secure, None).http1) for secure in (True, False)] == [1, 0]
+        assert [len(lane.repeated_requests.known(secure, None).http1) for secure in (True, False)] == [1, 0]
         other, _ = connected(lane)
         for _ in range(3):
             other.receive(get("/hit"))
         assert [line["seen"].tls for line in log.lines] == [True] * 3 + [False] * 3
-        assert [len(lane.repeats.known(secure, None).http1) for secure in (True, False)] == [1, 1]
+        assert [len(lane.repeated_requests.known(secure, None).http1) for secure in (True, False)] == [1, 1]
 
 
 async def test_who_is_not_let_in_speaks_no_http2() -> None:
@@ -661,7 +661,7 @@ async def test_who_is_sent_to_https_gets_nothing_that_is_ready_for_others() -> N
         for _ in range(3):
             transport.receive(get("/hit"))
         assert len(pages.seen) == 3  # what was made by plain HTTP is ready for others
-        assert [len(lane.repeats.known(secure, None).http1) for secure in (True, False)] == [1, 0]
+        assert [len(lane.repeated_requests.known(secure, None).http1) for secure in (True, False)] == [1, 0]
 
 
 @pytest.mark.parametrize(

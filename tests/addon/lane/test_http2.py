@@ -400,16 +400,16 @@ async def test_an_answer_that_many_ask_for_is_held_once() -> None:
             await context.__aexit__(None, None, None)
 
 
-@pytest.mark.parametrize(("crowded", "at_once"), [(True, 1), (False, http2_answering.MOST_LARGE)])
-async def test_of_large_answers_that_are_not_taken_the_next_ones_wait_and_come(crowded: bool, at_once: int) -> None:
+@pytest.mark.parametrize(("pressure", "at_once"), [(True, 1), (False, http2_answering.MOST_LARGE)])
+async def test_of_large_answers_that_are_not_taken_the_next_ones_wait_and_come(pressure: bool, at_once: int) -> None:
     async with running_lane() as running, http2_client(running) as client:
-        if crowded:
-            running.lane.most_untaken = 1
+        if pressure:
+            running.lane.most_unacknowledged = 1
         client.takes = False
         parts = [client.ask("/part") for _ in range(at_once + 3)]
         assert (await client.get("/miss")).status == 200  # small ones do not wait
         assert [client.answers[part].status for part in parts] == [200] * at_once + [0] * 3
-        assert running.lane.untaken == at_once * len(BIG)
+        assert running.lane.unacknowledged == at_once * len(BIG)
         client.reset(parts[at_once])
         client.reset(parts[0])
         client.takes = True
@@ -418,7 +418,7 @@ async def test_of_large_answers_that_are_not_taken_the_next_ones_wait_and_come(c
         for part in (*parts[1:at_once], *parts[at_once + 1 :]):
             assert bytes((await client.answer(part)).body) == BIG
         await running.until(lambda: len(running.log.lines) == len(parts) + 1)
-        assert running.lane.untaken == 0
+        assert running.lane.unacknowledged == 0
         assert running.pages.asked.count("/part") >= 2
 
 
@@ -429,9 +429,9 @@ async def test_heads_that_are_long_take_their_share_of_what_is_remembered() -> N
             for size in (3900, 12_000):
                 for number in range(70):
                     await client.get("/hit", ("x", f"{number:0{size}}"))
-        kept = running.lane.repeats.known(True, None).http2
+        kept = running.lane.repeated_requests.known(True, None).http2
         assert kept
-        assert sum(common.nbytes for common, _ in kept) <= running.lane.repeats._capacity
+        assert sum(common.nbytes for common, _ in kept) <= running.lane.repeated_requests._capacity
         assert max(common.nbytes for common, _ in kept) < 4096
 
 
@@ -443,8 +443,8 @@ async def test_what_counts_without_tls_alone_is_known_without_tls_alone() -> Non
             for _ in range(3):
                 assert (await client.get("/hit")).status == 200
         assert len(running.lane.ready) == 1
-        assert running.lane.repeats.known(False, None).http2
-        assert not running.lane.repeats.known(True, None).http2  # a browser's head over TLS may be the same
+        assert running.lane.repeated_requests.known(False, None).http2
+        assert not running.lane.repeated_requests.known(True, None).http2  # a browser's head over TLS may be the same
 
 
 async def test_a_stream_that_fails_is_reset_or_a_page_if_it_had_not_begun() -> None:

@@ -517,7 +517,7 @@ async def test_what_is_prepared_is_made_once_for_all_connections_of_a_kind(secur
         times(Speaking(lane, secure=not secure))
         assert len(seen) == 1  # it was prepared, and is known there from the second time on
         assert lane.answered == 9
-        assert [len(lane.repeats.known(kind, None).http2) for kind in (True, False)] == [1, 1]
+        assert [len(lane.repeated_requests.known(kind, None).http2) for kind in (True, False)] == [1, 1]
 
 
 async def test_who_is_sent_to_https_gets_nothing_that_is_ready_for_others() -> None:
@@ -527,7 +527,7 @@ async def test_who_is_sent_to_https_gets_nothing_that_is_ready_for_others() -> N
         assert len(seen) == 1
         times(Speaking(lane, secure=False))
         assert len(seen) == 4
-        assert [len(lane.repeats.known(kind, None).http2) for kind in (True, False)] == [1, 0]
+        assert [len(lane.repeated_requests.known(kind, None).http2) for kind in (True, False)] == [1, 0]
 
 
 async def test_what_is_prepared_is_for_who_sends_cookies_as_well() -> None:
@@ -548,7 +548,7 @@ async def test_what_a_prepared_answer_rests_on_is_looked_at(clock: Clock, how: s
         client = Speaking(lane)
         for _ in range(3):
             client.get("/hit")
-        known = lane.repeats.known(True, None).http2
+        known = lane.repeated_requests.known(True, None).http2
         assert (len(pages.seen), len(known)) == (1, 1)
         pages.with_basis = False
         if how == "not fresh any more":
@@ -714,7 +714,7 @@ async def test_up_to_64_kib_nobody_waits_for_others_to_be_taken() -> None:
 
         pages.recall = recall  # type: ignore[method-assign]
         client.say(b"".join(client.head(f"/{number}") for number in range(20)))
-        assert lane.untaken == 0
+        assert lane.unacknowledged == 0
         assert len(client.connection._protocol.streams) == 20
         pages.release.clear()
         for number in range(20, 20 + http2_answering.MOST_LARGE + 2):
@@ -722,25 +722,25 @@ async def test_up_to_64_kib_nobody_waits_for_others_to_be_taken() -> None:
         await rounds(3)
         responding = [stream.responding for stream in client.connection._protocol.streams.values()]
         assert responding == [True] * (20 + http2_answering.MOST_LARGE) + [False] * 2
-        assert lane.untaken == http2_answering.MOST_LARGE * (64 * KIB + 1)
+        assert lane.unacknowledged == http2_answering.MOST_LARGE * (64 * KIB + 1)
         client.connection.connection_lost(None)
-        assert lane.untaken == 0
+        assert lane.unacknowledged == 0
 
 
 async def test_what_has_waited_is_asked_for_anew_in_the_order_in_which_it_came() -> None:
     with wired_lane() as (lane, pages, _):
-        lane.most_untaken = 1
+        lane.most_unacknowledged = 1
         client = Speaking(lane, wide=False)
         for _ in range(5):
             client.say(client.head("/part"))
         await rounds(3)
-        assert lane.untaken == len(BIG)
+        assert lane.unacknowledged == len(BIG)
         assert pages.asked == []
         for asked, number in enumerate((1, 3, 5), 1):
             client.say(rst_stream(number, 8))
             await rounds(5)
             assert len(pages.asked) == asked
-            assert lane.untaken == len(BIG)
+            assert lane.unacknowledged == len(BIG)
         responding = [stream.id for stream in client.connection._protocol.streams.values() if stream.responding]
         assert responding == [7]
 
@@ -764,9 +764,9 @@ async def test_what_is_taken_is_not_counted_any_more() -> None:
     with wired_lane() as (lane, _, _):
         client = Speaking(lane)
         client.say(client.head("/big"))
-        assert lane.untaken == len(BIG)
+        assert lane.unacknowledged == len(BIG)
         await until(lambda: not client.connection.busy)
-        assert (lane.untaken, client.connection._answering.ended) == (0, 1)
+        assert (lane.unacknowledged, client.connection._answering.ended) == (0, 1)
 
 
 @pytest.mark.parametrize("fields", [(FORM,), ()])
@@ -857,7 +857,7 @@ async def test_an_answer_that_ends_between_two_looks_begins_the_silence(clock: C
 @pytest.mark.parametrize(("sizes", "waits"), [((524_288, 524_287), False), ((524_288, 524_288), True)])
 async def test_while_all_leave_too_much_a_client_may_leave_a_mib(sizes: tuple[int, int], waits: bool) -> None:
     with wired_lane() as (lane, pages, _):
-        lane.most_untaken = 1
+        lane.most_unacknowledged = 1
         bodies = {f"/{number}": BIG[number : number + size] for number, size in enumerate((*sizes, 100_000))}
 
         def recall(request: Request) -> Answer:
@@ -873,7 +873,7 @@ async def test_while_all_leave_too_much_a_client_may_leave_a_mib(sizes: tuple[in
         assert [streams[number].responding for number in (7, 9)] == [True, True]
         client.connection.connection_lost(None)
         await rounds(3)
-        assert lane.untaken == 0
+        assert lane.unacknowledged == 0
 
 
 @pytest.mark.parametrize(

@@ -174,12 +174,12 @@ async def test_the_next_look_comes_after_the_interval() -> None:
 
 async def test_one_that_was_handed_over_weighs_as_two() -> None:
     with wired_lane(maxConnectionsPerAddress=0) as (lane, _, _):
-        lane.population.most = 4
+        lane.connection_limits.most = 4
         links = [Link(lane), Link(lane)]
-        lane.welcome(("192.0.2.1", 1), cast(Any, links[1]))
-        assert lane.population.refused == lane.population.evicted == 0
+        lane.add_handed_over(("192.0.2.1", 1), cast(Any, links[1]))
+        assert lane.connection_limits.refused == lane.connection_limits.evicted == 0
         Link(lane)
-        assert lane.population.evicted == 1
+        assert lane.connection_limits.evicted == 1
 
 
 async def test_how_many_are_busy_and_crowded_can_be_asked() -> None:
@@ -189,10 +189,10 @@ async def test_how_many_are_busy_and_crowded_can_be_asked() -> None:
         links[0].leave()
         links[0].leave()
         assert (len(lane), lane.busy, lane.connections_of(PEER[0])) == (2, 1, 2)
-        lane.untaken = 32 * 1024 * 1024 - 1
-        assert lane.crowded is False
-        lane.untaken += 1
-        assert lane.crowded is True
+        lane.unacknowledged = 32 * 1024 * 1024 - 1
+        assert lane.under_memory_pressure is False
+        lane.unacknowledged += 1
+        assert lane.under_memory_pressure is True
 
 
 async def test_what_is_held_ahead_has_room_for_a_head() -> None:

@@ -322,7 +322,7 @@ async def test_a_state_of_one_site_and_a_code_of_another_are_no_login(served: Se
     assert "__Host-pages_member" not in bob.cookies["alice.pages.test"]
 
 
-async def test_however_many_logins_one_household_begins_few_are_kept(served: Serving) -> None:
+async def test_however_many_logins_one_client_network_begins_few_are_kept(served: Serving) -> None:
     bob, flood = Browser(served, address="198.51.100.1"), Browser(served)
     mine = await _to_callback(bob)
     login = served.server._hosts._login

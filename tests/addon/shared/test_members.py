@@ -298,7 +298,7 @@ async def test_a_record_is_taken_until_its_life_is_over() -> None:
     assert kept._parties == {}
 
 
-async def test_the_oldest_of_a_household_gives_way_and_then_that_of_all() -> None:
+async def test_the_oldest_of_a_client_network_gives_way_and_then_that_of_all() -> None:
     kept = OneUse("login", 600, SEALER, None, most=4, most_each=2, clock=lambda: 0.0)
     for id, party in (("a1", "192.0.2.1"), ("b1", "192.0.2.2"), ("a2", "192.0.2.1"), ("a3", "192.0.2.1")):
         await kept.put(id, {}, party)

@@ -8,7 +8,7 @@ import pytest
 
 from addon.lane.http2.answers import Http2Repeat
 from addon.lane.http2.heads import Commons, Head
-from addon.lane.repeats import Known, Repeats
+from addon.lane.repeated_requests import KnownRequests, RepeatedRequests
 from addon.net.certificates import Certificates, ShownNames
 from addon.web.prepared_answers import NOTHING, Basis, PreparedAnswer, Tally
 from addon.web.request_head import Fields, RequestLine, derived
@@ -26,7 +26,7 @@ def prepared(size: int = 10) -> PreparedAnswer:
     return PreparedAnswer(b"", bytes(size), Basis((), 1.0), line, 200, size, "HIT", NOTHING, Tally())
 
 
-def asked(repeats: Repeats, known: Known, host: str, data: bytes = b"GET", size: int = 10) -> bool:
+def asked(repeats: RepeatedRequests, known: KnownRequests, host: str, data: bytes = b"GET", size: int = 10) -> bool:
     """Whether a request is known once it was answered."""
     repeats.remember(known, data, (b"", b""), prepared(size), fields(host))
     return data in known.http1
@@ -41,7 +41,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> list[ShownNames]:
 
 
 def test_each_kind_of_connection_knows_its_own(shown: list[ShownNames]) -> None:
-    repeats = Repeats(1 << 20)
+    repeats = RepeatedRequests(1 << 20)
     kinds = [(False, None), (True, None), (True, shown[0]), (True, shown[1])]
     for kind in kinds:
         known = repeats.known(*kind)
@@ -51,7 +51,7 @@ def test_each_kind_of_connection_knows_its_own(shown: list[ShownNames]) -> None:
 
 
 def test_a_host_of_another_certificate_is_known_to_none_of_its_connections(shown: list[ShownNames]) -> None:
-    repeats = Repeats(1 << 20)
+    repeats = RepeatedRequests(1 << 20)
     known = repeats.known(True, shown[0])
     assert not asked(repeats, known, OTHER)
     assert asked(repeats, known, OWN)
@@ -59,7 +59,7 @@ def test_a_host_of_another_certificate_is_known_to_none_of_its_connections(shown
 
 
 def test_what_is_known_goes_with_its_certificates(shown: list[ShownNames]) -> None:
-    repeats = Repeats(1 << 20)
+    repeats = RepeatedRequests(1 << 20)
     passing = ShownNames(shown[0]._own, {})
     assert asked(repeats, repeats.known(True, passing), OWN)
     del passing
@@ -67,7 +67,7 @@ def test_what_is_known_goes_with_its_certificates(shown: list[ShownNames]) -> No
 
 
 def test_all_of_it_is_bounded(shown: list[ShownNames]) -> None:
-    repeats = Repeats(100_000)
+    repeats = RepeatedRequests(100_000)
     kinds = [repeats.known(False, None), repeats.known(True, None), repeats.known(True, shown[0])]
     for number in range(100):
         assert asked(repeats, kinds[number % 3], OWN, b"%d" % number, 2_000)
@@ -77,14 +77,14 @@ def test_all_of_it_is_bounded(shown: list[ShownNames]) -> None:
 
 @pytest.mark.parametrize(("size", "data", "kept"), [(31_000, 1_518, True), (31_000, 1_519, False), (0, 32_518, True)])
 def test_what_is_known_costs_twice_its_bytes_and_500_and_at_most_64_kib(size: int, data: int, kept: bool) -> None:
-    repeats = Repeats(1 << 20)
+    repeats = RepeatedRequests(1 << 20)
     known = repeats.known(False, None)
     assert asked(repeats, known, OWN, b"x" * data, size) is kept
     assert repeats._used == (2 * size + 2 * data + 500 if kept else 0)
 
 
 def test_all_is_forgotten_when_one_more_has_no_room_and_that_one_is_known() -> None:
-    repeats = Repeats(3 * (500 + 2 * 1 + 2 * 10))
+    repeats = RepeatedRequests(3 * (500 + 2 * 1 + 2 * 10))
     known, other = repeats.known(False, None), repeats.known(True, None)
     assert asked(repeats, known, OWN, b"1")
     assert asked(repeats, known, OWN, b"2")
@@ -96,7 +96,7 @@ def test_all_is_forgotten_when_one_more_has_no_room_and_that_one_is_known() -> N
 
 
 def test_a_head_of_http2_counts_with_its_block_and_long_fields_are_not_known(shown: list[ShownNames]) -> None:
-    repeats = Repeats(1 << 20)
+    repeats = RepeatedRequests(1 << 20)
     known = repeats.known(True, None)
     commons = Commons()
 

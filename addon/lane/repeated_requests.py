@@ -3,8 +3,8 @@
 """Requests that were answered before from what is prepared: when one comes again, nothing is parsed or decided anew.
 
 Whether an answer may be sent depends on the connection as well: whether it has TLS, and which certificate it was shown.
-That is the same for all requests of a connection, so each kind of connection has a memory of its own (`Known`), into
-which only that comes which any of its clients may have. All of them together are bounded in bytes.
+That is the same for all requests of a connection, so each kind of connection has a memory of its own (`KnownRequests`),
+into which only that comes which any of its clients may have. All of them together are bounded in bytes.
 """
 
 from weakref import WeakKeyDictionary, ref
@@ -20,7 +20,7 @@ _COST = 500
 _LARGEST = 64 * 1024
 
 
-class Known:
+class KnownRequests:
     """What is asked again on connections of one kind: whole requests of HTTP/1, heads of HTTP/2."""
 
     __slots__ = ("_shown", "http1", "http2")
@@ -45,18 +45,18 @@ def belongs(shown: ShownNames, found: Fields) -> bool:
     return host is None or shown.take(host)
 
 
-class Repeats:
+class RepeatedRequests:
     """State: what is known by kind of connection, and how many bytes that is at most."""
 
     def __init__(self, capacity: int) -> None:
         """capacity: bytes, everything counted."""
         self._capacity = capacity
         self._used = 0
-        self._plain = Known()
-        self._secure = Known()
-        self._by_shown: WeakKeyDictionary[ShownNames, Known] = WeakKeyDictionary()
+        self._plain = KnownRequests()
+        self._secure = KnownRequests()
+        self._by_shown: WeakKeyDictionary[ShownNames, KnownRequests] = WeakKeyDictionary()
 
-    def known(self, secure: bool, shown: ShownNames | None) -> Known:
+    def known(self, secure: bool, shown: ShownNames | None) -> KnownRequests:
         """Of connections of a kind. secure: over TLS. shown: where other hosts have other certificates."""
         if not secure:
             return self._plain
@@ -64,15 +64,15 @@ class Repeats:
             return self._secure
         found = self._by_shown.get(shown)
         if found is None:
-            found = self._by_shown[shown] = Known(shown)
+            found = self._by_shown[shown] = KnownRequests(shown)
         return found
 
-    def remember(self, known: Known, data: bytes, key: Key, answer: PreparedAnswer, found: Fields) -> None:
+    def remember(self, known: KnownRequests, data: bytes, key: Key, answer: PreparedAnswer, found: Fields) -> None:
         """Know a request of HTTP/1, as a whole, the next time it comes."""
         if known.takes(found) and self._is_room(2 * len(data) + 2 * len(answer.rest)):
             known.http1[data] = Http1Repeat(key, answer, found)
 
-    def remember_http2(self, known: Known, head: Head, repeat: Http2Repeat) -> None:
+    def remember_http2(self, known: KnownRequests, head: Head, repeat: Http2Repeat) -> None:
         """The same for a head of HTTP/2."""
         common = head.common
         if common.nbytes > LONGEST_COMMON:
@@ -80,7 +80,7 @@ class Repeats:
         if known.takes(repeat.fields) and self._is_room(len(head.target) + common.nbytes + repeat.cost):
             known.http2[head] = repeat
 
-    def grown(self, nbytes: int) -> None:
+    def count_bytes(self, nbytes: int) -> None:
         """What is known has become so many bytes larger."""
         self._count(nbytes)
 

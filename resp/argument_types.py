@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The types of what callers give: keys, times, numbers of things. What they mean on the wire is in `resp.words`."""
+"""The types of what callers give: keys, times, numbers of things. On the wire: `resp.command_arguments`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The traffic light of each part: green, yellow or red, since when, why, and what to do.
+"""How well each component is: green, yellow or red, since when, why, and what to do.
 
-`judged` is pure: it reads what all processes count. `Lights` remembers since when each part is as it is, and looks
-every few seconds, for it has to be known also of what nobody was watching. The surprise: what hurts no visitor is
-yellow, however broken it is; red is what visitors notice.
+`health_of` is pure: it reads what all processes count. `HealthMonitor` remembers since when each component is so, and
+checks every few seconds, for it has to be known also of what nobody was watching. The surprise: what hurts no visitor
+is yellow, however broken it is; red is what visitors notice.
 """
 
 import asyncio
@@ -56,8 +56,8 @@ _REMEDIES = {
 """What to do, by what is the matter."""
 
 
-class Light(NamedTuple):
-    """One part. says: how it is; remedy: what to do, where it is not green; since: seconds since 1970."""
+class Component(NamedTuple):
+    """One component (`part`). says: how it is; remedy: what to do, where it is not green; since: seconds since 1970."""
 
     part: str
     colour: str
@@ -66,34 +66,34 @@ class Light(NamedTuple):
     since: float = 0.0
 
 
-class Lights:
-    """State: how each part was judged last, and since when."""
+class HealthMonitor:
+    """State: the last health of each component, and since when."""
 
     def __init__(self, every: Callable[[], Awaitable[Sequence[Numbers]]], now: Callable[[], float] = time.time) -> None:
         """every: what each process counts. now: seconds since 1970."""
         self._every = every
         self._now = now
-        self._known: dict[str, Light] = {}
+        self._known: dict[str, Component] = {}
         self._counts: dict[str, tuple[int, float]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Look from now on; on the loop."""
+        """Check from now on; on the loop."""
         self._task = asyncio.ensure_future(self._watch())
 
     async def aclose(self) -> None:
-        """Look no more."""
+        """Check no more."""
         await ended(self._task)
 
-    def look(self, every: Sequence[Numbers]) -> list[Light]:
-        """How the parts are by these numbers; of what has not changed its colour, since it had."""
+    def check(self, every: Sequence[Numbers]) -> list[Component]:
+        """How the components are by these numbers; of what has not changed its colour, since it had."""
         now, found = self._now(), []
         grown = {name: self._grown(name, _total(every, *place), now) for name, place in _COUNTED.items()}
-        for light in judged(every, now, grown):
-            known = self._known.get(light.part)
-            since = known.since if known is not None and known.colour == light.colour else now
-            found.append(light._replace(since=since))
-        self._known = {light.part: light for light in found}
+        for component in health_of(every, now, grown):
+            known = self._known.get(component.part)
+            since = known.since if known is not None and known.colour == component.colour else now
+            found.append(component._replace(since=since))
+        self._known = {component.part: component for component in found}
         return found
 
     def _grown(self, name: str, count: int, now: float) -> float:
@@ -106,12 +106,12 @@ class Lights:
 
     async def _watch(self) -> None:
         while True:
-            self.look(await self._every())
+            self.check(await self._every())
             await asyncio.sleep(EVERY)
 
 
-def judged(every: Sequence[Numbers], now: float, grown: Mapping[str, float]) -> list[Light]:
-    """The parts by what each process counts, of which there is at least one. grown: when counts have last grown."""
+def health_of(every: Sequence[Numbers], now: float, grown: Mapping[str, float]) -> list[Component]:
+    """The components by what each process counts (at least one). grown: when counts have last grown."""
     return [
         *_processes(every, now, grown["faults"]),
         *_forgejo(every),
@@ -129,65 +129,65 @@ def _of(every: Sequence[Numbers], section: str, field: str) -> list[Any]:
     return [numbers[section][field] for numbers in every if field in numbers.get(section, {})]
 
 
-def _processes(every: Sequence[Numbers], now: float, fault_at: float) -> Iterator[Light]:
+def _processes(every: Sequence[Numbers], now: float, fault_at: float) -> Iterator[Component]:
     there, wanted = len(every), int(_of(every, "process", "processes")[0])
     lag = max(_of(every, "process", "worst_event_loop_lag_ms"))
     if there < wanted:
         remedy = _REMEDIES["worker"]
-        yield Light("Processes", RED if there * 2 <= wanted else YELLOW, f"{there} of {wanted} answer", remedy)
+        yield Component("Processes", RED if there * 2 <= wanted else YELLOW, f"{there} of {wanted} answer", remedy)
     elif lag > 1000:
         remedy = _REMEDIES["lag"]
-        yield Light("Processes", YELLOW, f"requests waited for each other, up to {lag / 1000:.1f} s", remedy)
+        yield Component("Processes", YELLOW, f"requests waited for each other, up to {lag / 1000:.1f} s", remedy)
     else:
-        yield Light("Processes", GREEN, f"{there} of {wanted} answer")
+        yield Component("Processes", GREEN, f"{there} of {wanted} answer")
     if now - fault_at < _LATELY:
         says = "this server met a fault of its own within the last hour"
-        yield Light("Faults", YELLOW, says, _REMEDIES["fault"])
+        yield Component("Faults", YELLOW, says, _REMEDIES["fault"])
 
 
-def _forgejo(every: Sequence[Numbers]) -> Iterator[Light]:
+def _forgejo(every: Sequence[Numbers]) -> Iterator[Component]:
     away = [state for state in _of(every, "Forgejo", "state") if state != "answers"]
     refused = any(_of(every, "Forgejo", "token_refused"))
     skews = [skew for skew in _of(every, "Forgejo", "clock_skew_seconds") if skew is not None]
     skew = max(skews, key=abs, default=0.0)
     if away:
         remedy = _REMEDIES["forgejo"]
-        yield Light("Forgejo", RED, str(away[0]), remedy)
+        yield Component("Forgejo", RED, str(away[0]), remedy)
     elif refused:
         remedy = _REMEDIES["token"]
-        yield Light(
+        yield Component(
             "Forgejo", YELLOW, "answers, but refuses forgejoToken: revoked, expired, or of too little scope", remedy
         )
     else:
-        yield Light("Forgejo", GREEN, "answers")
+        yield Component("Forgejo", GREEN, "answers")
     if abs(skew) > _SKEW:
         way = "ahead of" if skew > 0 else "behind"
         remedy = _REMEDIES["clock"]
-        yield Light("Clock", YELLOW, f"ours is {abs(skew):.0f} s {way} Forgejo's", remedy)
+        yield Component("Clock", YELLOW, f"ours is {abs(skew):.0f} s {way} Forgejo's", remedy)
 
 
-def _redis(every: Sequence[Numbers]) -> Iterator[Light]:
+def _redis(every: Sequence[Numbers]) -> Iterator[Component]:
     states = _of(every, "Redis or Valkey", "state")
     if all(state == "none" for state in states):
         return
     if "away" in states:
         remedy = _REMEDIES["redis"]
-        yield Light("Redis", YELLOW, "gives no answer", remedy)
+        yield Component("Redis", YELLOW, "gives no answer", remedy)
     elif any(_of(every, "Redis or Valkey", "refuses_writes")):
         remedy = _REMEDIES["writes"]
-        yield Light("Redis", YELLOW, "answers, but takes no writes: it is full, or no primary", remedy)
+        yield Component("Redis", YELLOW, "answers, but takes no writes: it is full, or no primary", remedy)
     elif not all(_of(every, "Redis or Valkey", "client_tracking")):
         remedy = _REMEDIES["tracking"]
-        yield Light("Redis", YELLOW, "answers, but tells of no changes", remedy)
+        yield Component("Redis", YELLOW, "answers, but tells of no changes", remedy)
     else:
-        yield Light("Redis", GREEN, "answers, and tells of changes")
+        yield Component("Redis", GREEN, "answers, and tells of changes")
     owed = sum(_of(every, "Custom domains", "pending_writes"))
     if owed:
         remedy = _REMEDIES["owed"]
-        yield Light("Domains", YELLOW, f"{owed} changes wait for Redis", remedy)
+        yield Component("Domains", YELLOW, f"{owed} changes wait for Redis", remedy)
 
 
-def _edges(every: Sequence[Numbers], now: float, silent_at: float) -> Iterator[Light]:
+def _edges(every: Sequence[Numbers], now: float, silent_at: float) -> Iterator[Component]:
     ends: dict[str, float] = {}
     for certificates in _of(every, "meters", "certificates"):
         ends |= certificates
@@ -196,23 +196,23 @@ def _edges(every: Sequence[Numbers], now: float, silent_at: float) -> Iterator[L
         days = (ends[name] - now) / _DAY
         remedy = _REMEDIES["certificate"]
         if days < 0:
-            yield Light("Certificates", RED, f"{name} has expired: browsers refuse it", remedy)
+            yield Component("Certificates", RED, f"{name} has expired: browsers refuse it", remedy)
         elif days < 14:
-            yield Light("Certificates", RED if days < 3 else YELLOW, f"{name} ends in {days:.1f} days", remedy)
+            yield Component("Certificates", RED if days < 3 else YELLOW, f"{name} ends in {days:.1f} days", remedy)
         else:
-            yield Light("Certificates", GREEN, f"the first of {len(ends)} ends in {days:.0f} days")
+            yield Component("Certificates", GREEN, f"the first of {len(ends)} ends in {days:.0f} days")
     wrong, right = (max(_of(every, "Webhook", field), default=0.0) for field in ("wrong_at", "accepted_at"))
     if wrong > right and now - wrong < _DAY:
         remedy = _REMEDIES["webhook"]
-        yield Light("Webhook", YELLOW, "deliveries come with a wrong signature", remedy)
+        yield Component("Webhook", YELLOW, "deliveries come with a wrong signature", remedy)
     elif right:
-        yield Light("Webhook", GREEN, f"the last delivery came {_ago(now - right)} ago")
+        yield Component("Webhook", GREEN, f"the last delivery came {_ago(now - right)} ago")
     if now - silent_at < _LATELY:
         remedy = _REMEDIES["proxy"]
-        yield Light("Proxy in front", YELLOW, "forwards requests without saying whether they came by HTTPS", remedy)
+        yield Component("Proxy in front", YELLOW, "forwards requests without saying whether they came by HTTPS", remedy)
 
 
-def _files(every: Sequence[Numbers]) -> Iterator[Light]:
+def _files(every: Sequence[Numbers]) -> Iterator[Component]:
     used = [
         (numbers["process"]["open_files"], numbers["process"]["open_files_limit"], numbers["process"]["number"])
         for numbers in every
@@ -222,14 +222,14 @@ def _files(every: Sequence[Numbers]) -> Iterator[Light]:
     if share > 0.8:
         remedy = _REMEDIES["descriptors"]
         says = f"process {full[2]} has {full[0]} of {full[1]} open"
-        yield Light("File descriptors", RED if share > 0.95 else YELLOW, says, remedy)
+        yield Component("File descriptors", RED if share > 0.95 else YELLOW, says, remedy)
     else:
-        yield Light("File descriptors", GREEN, f"at most {share:.0%} in use")
+        yield Component("File descriptors", GREEN, f"at most {share:.0%} in use")
     for part, field in (("Access log", "access_log"), ("stateDir", "state_dir")):
         troubles = [trouble for trouble in _of(every, "Disk", field) if trouble]
         if troubles:
             remedy = _REMEDIES["disk"]
-            yield Light(part, YELLOW, str(troubles[0]), remedy)
+            yield Component(part, YELLOW, str(troubles[0]), remedy)
 
 
 def _share(used: object, limit: object) -> float:
@@ -243,8 +243,8 @@ def _ago(seconds: float) -> str:
     return f"{max(0, seconds):.0f} seconds"
 
 
-def told(lights: Sequence[Light]) -> dict[str, Mapping[str, object]]:
-    """The lights for JSON, by part."""
+def as_json(components: Sequence[Component]) -> dict[str, Mapping[str, object]]:
+    """The components for JSON, by name."""
     return {
         each.part: {
             "light": each.colour,
@@ -252,5 +252,5 @@ def told(lights: Sequence[Light]) -> dict[str, Mapping[str, object]]:
             "since": round(each.since, 1),
             **({"remedy": each.remedy} if each.remedy else {}),
         }
-        for each in lights
+        for each in components
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NoReturn, TypeVar, overload
 
-from resp.arguments import Key, Number, Pattern
+from resp.argument_types import Key, Number, Pattern
 from resp.commands.base import B
 from resp.commands.bitmaps import Bitmaps
 from resp.commands.connections import Connections
@@ -55,7 +55,7 @@ class Commands(
     __slots__ = ()
 
 
-class Composed(Commands[B]):
+class ClientCommands(Commands[B]):
     """Iterators, `in` and `[]`, scripts and locks, over a client that answers at once."""
 
     __slots__ = ()

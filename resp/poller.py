@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""One thread that finds something out again and again: when asked, quickly while it is in doubt, and now and then.
+"""A thread that polls: finds something out when asked, quickly while it is in doubt, and now and then.
 
 Callers do not do the work themselves; they may wait for a round that began after they asked, so that a hundred who ask
 at once cause one round and not a hundred. Surprising: the thread holds nothing alive. It ends when nobody but itself
@@ -18,22 +18,23 @@ from time import monotonic
 from typing import Any, Final
 
 from resp.errors import ConnectionLost, RespError
-from resp.forks import Survivors
+from resp.forks import AfterFork
 from resp.listening import Line, Waker, wait
 
 logger = logging.getLogger("resp")
 
-#: Least seconds between two rounds, however many ask.
+#: Least seconds between two polls, however many ask.
 _GAP: Final = 0.03
 #: Seconds after which a silent line is asked for a sign of life, and given up after as many more.
 _SILENCE: Final = 5.0
 
 
-class Rounds:
+class Poller:
     """work: a bound method, held weakly, that does one round and raises RespError if it came to nothing.
 
-    every, doubtful_every: seconds between rounds that nobody asked for, and between them while in doubt. ear, heed:
-    bound methods, too; one opens a line to listen to, the other says whether what came over it is a reason for a round.
+    every, doubtful_every: seconds between polls that nobody asked for, and between them while in doubt. open_line,
+    is_hint: bound methods, too; one opens a line to listen to, the other says whether what came over it is a reason for
+    a round.
     """
 
     def __init__(
@@ -43,12 +44,12 @@ class Rounds:
         *,
         every: float,
         doubtful_every: float,
-        ear: Callable[[], Line | None] | None = None,
-        heed: Callable[[Any], bool] | None = None,
+        open_line: Callable[[], Line | None] | None = None,
+        is_hint: Callable[[Any], bool] | None = None,
     ) -> None:
         self._work = weakref.WeakMethod(work)
-        self._ear = None if ear is None else weakref.WeakMethod(ear)
-        self._heed = None if heed is None else weakref.WeakMethod(heed)
+        self._open_line = None if open_line is None else weakref.WeakMethod(open_line)
+        self._is_hint = None if is_hint is None else weakref.WeakMethod(is_hint)
         self._name = name
         self.every = every
         self._doubtful_every = doubtful_every
@@ -78,7 +79,7 @@ class Rounds:
             with self._condition:
                 self._wanted = max(self._wanted, self._done + (2 if self._working else 1))
         self._running()
-        self._waker.ring()
+        self._waker.wake()
 
     def wait(self, end: float) -> None:
         """Wait until a round that began after now is over, or the time is `end` (monotonic)."""
@@ -86,7 +87,7 @@ class Rounds:
             wanted = self._done + (2 if self._working else 1)
             self._wanted = max(self._wanted, wanted)
         self._running()
-        self._waker.ring()
+        self._waker.wake()
         with self._condition:
             self._condition.wait_for(lambda: self._done >= wanted or self.closed, max(0.0, end - monotonic()))
 
@@ -133,18 +134,18 @@ class Rounds:
             except RespError:
                 line.close()
                 return None
-            heed = self._heed() if self._heed is not None else None
-            if heed is not None and any(map(heed, items)):
+            is_hint = self._is_hint() if self._is_hint is not None else None
+            if is_hint is not None and any(map(is_hint, items)):
                 self.doubt = False
                 self.suspect()
-        elif self._ear is not None and self._done and not self.doubt:
-            ear = self._ear()
-            return ear() if ear is not None else None
+        elif self._open_line is not None and self._done and not self.doubt:
+            open_line = self._open_line()
+            return open_line() if open_line is not None else None
         return line
 
     def close(self) -> None:
         self.closed = True
-        self._waker.ring()
+        self._waker.wake()
         with self._condition:
             if self._thread is None:
                 self._waker.close()  # the thread, if there is one, does it when it ends
@@ -154,26 +155,26 @@ class Rounds:
         if self._thread is None:
             self._waker.close()
         else:
-            self._waker.ring()
+            self._waker.wake()
 
 
-def _run(reference: weakref.ref[Rounds], waker: Waker) -> None:
+def _run(reference: weakref.ref[Poller], waker: Waker) -> None:
     next_round = earliest = 0.0
     line: Line | None = None
     try:
         while True:
-            rounds = reference()
-            if rounds is None or rounds.closed or rounds._waker is not waker or rounds._work() is None:
+            poller = reference()
+            if poller is None or poller.closed or poller._waker is not waker or poller._work() is None:
                 return
             waker.clear()
-            line = rounds._listened(line)
+            line = poller._listened(line)
             now = monotonic()
-            if now >= next_round or (rounds._done < rounds._wanted and now >= earliest):
-                next_round = rounds._one()
+            if now >= next_round or (poller._done < poller._wanted and now >= earliest):
+                next_round = poller._one()
                 earliest = monotonic() + _GAP
-            soonest = earliest if rounds._done < rounds._wanted else next_round
+            soonest = earliest if poller._done < poller._wanted else next_round
             pause = max(0.0, soonest - monotonic())
-            del rounds
+            del poller
             wait((line,) if line is not None else (), waker, min(pause, _SILENCE))
     finally:
         if line is not None:
@@ -181,4 +182,4 @@ def _run(reference: weakref.ref[Rounds], waker: Waker) -> None:
         waker.close()
 
 
-_alive: Final = Survivors(Rounds._after_fork)
+_alive: Final = AfterFork(Poller._after_fork)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What each thing that breaks makes of the traffic light, since when it is so, and that a remedy is beside it."""
+"""What each thing that breaks makes of the health of a component, since when, and that a remedy is beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from addon.admin.lights import GREEN, RED, YELLOW, Lights, judged, told
+from addon.admin.component_health import GREEN, RED, YELLOW, HealthMonitor, as_json, health_of
 from tests.addon.admin.test_process_numbers import numbers
 
 NOW = 1_900_000_000.0
@@ -61,32 +61,32 @@ def test_what_breaks_is_seen_with_what_to_do(
 ) -> None:
     each = well()
     each[1][section] = {**each[1][section], field: value}
-    found = {light.part: light for light in judged(each, NOW, QUIET)}
+    found = {component.part: component for component in health_of(each, NOW, QUIET)}
     assert found[part].colour == colour
     assert says in found[part].says
     assert len(found[part].remedy) > 30
-    others = [light for light in found.values() if light.part != part]
-    assert all(light.colour == GREEN for light in others), others
+    others = [component for component in found.values() if component.part != part]
+    assert all(component.colour == GREEN for component in others), others
 
 
 def test_where_all_is_well_all_is_green_and_nothing_is_to_be_done() -> None:
-    found = judged(well(), NOW, QUIET)
+    found = health_of(well(), NOW, QUIET)
     assert len(found) >= 6
-    assert {(light.colour, light.remedy) for light in found} == {(GREEN, "")}
-    assert all(set(each) == {"light", "says", "since"} for each in told(found).values())
+    assert {(component.colour, component.remedy) for component in found} == {(GREEN, "")}
+    assert all(set(each) == {"light", "says", "since"} for each in as_json(found).values())
 
 
 @pytest.mark.parametrize(("left", "colour"), [(2, YELLOW), (1, RED)])
 def test_a_process_that_does_not_answer_is_missed(left: int, colour: str) -> None:
-    (light,) = [light for light in judged(well()[:left], NOW, QUIET) if light.part == "Processes"]
-    assert (light.colour, light.says) == (colour, f"{left} of 3 answer")
+    (component,) = [component for component in health_of(well()[:left], NOW, QUIET) if component.part == "Processes"]
+    assert (component.colour, component.says) == (colour, f"{left} of 3 answer")
 
 
-def test_without_a_redis_there_is_no_light_for_it() -> None:
+def test_without_a_redis_it_is_no_component() -> None:
     each = well()
     for process in each:
         process["Redis or Valkey"] = {"state": "none"}
-    assert "Redis" not in {light.part for light in judged(each, NOW, QUIET)}
+    assert "Redis" not in {component.part for component in health_of(each, NOW, QUIET)}
 
 
 async def test_since_when_is_remembered_until_the_colour_changes() -> None:
@@ -95,11 +95,11 @@ async def test_since_when_is_remembered_until_the_colour_changes() -> None:
     async def every() -> list[dict[str, Any]]:
         return well()
 
-    lights = Lights(every, lambda: now[0])
+    health = HealthMonitor(every, lambda: now[0])
 
     def forgejo(each: list[dict[str, Any]]) -> tuple[str, float]:
-        (light,) = [light for light in lights.look(each) if light.part == "Forgejo"]
-        return light.colour, light.since
+        (component,) = [component for component in health.check(each) if component.part == "Forgejo"]
+        return component.colour, component.since
 
     assert forgejo(well()) == (GREEN, NOW)
     now[0] += 100
@@ -115,11 +115,11 @@ async def test_since_when_is_remembered_until_the_colour_changes() -> None:
 
 def test_what_is_only_counted_is_yellow_for_an_hour_after_it_has_grown() -> None:
     now = [NOW]
-    lights = Lights(lambda: None, lambda: now[0])  # type: ignore[arg-type, return-value]  # which it is not asked
+    health = HealthMonitor(lambda: None, lambda: now[0])  # type: ignore[arg-type, return-value]  # which it is not asked
     each = well()
 
     def parts() -> set[str]:
-        return {light.part for light in lights.look(each) if light.colour == YELLOW}
+        return {component.part for component in health.check(each) if component.colour == YELLOW}
 
     assert parts() == set()
     each[2]["Requests"]["faults"] = 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Whether a client takes what it is sent, which the kernel alone knows; and the end of what is sent.
+"""The send queue of a socket: whether a client takes what it is sent, which the kernel alone knows; and its end.
 
 What a socket has taken, up to some megabytes, may lie in the kernel for minutes: without a look there, a slow reader
 would look like one that has stopped.
@@ -12,7 +12,7 @@ import sys
 import termios
 
 
-def untaken(transport: asyncio.Transport) -> int:
+def unacknowledged(transport: asyncio.Transport) -> int:
     """Bytes written that the client has not acknowledged: in the transport's buffer and in the kernel's."""
     return transport.get_write_buffer_size() + _in_kernel(transport)
 

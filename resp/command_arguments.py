@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""From arguments to the words of a command, and what is known of commands by their names.
+"""From what callers give to the arguments of a command on the wire, and what is known of commands by their names.
 
 Pure functions, the same for every command that needs them: expiry options, times, limits, lists of keys; `resp.replies`
 is the other side. Surprising: a reply of a form that nobody expects becomes a ProtocolError (see `converted`), so that
@@ -13,10 +13,10 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from resp.arguments import Convert, Key, Keys, Moment, Number, Pattern, Seconds
+from resp.argument_types import Convert, Key, Keys, Moment, Number, Pattern, Seconds
+from resp.command_kinds import command_name
 from resp.encoding import Argument
 from resp.errors import InvalidArgument, ProtocolError, RespError, ServerError
-from resp.kinds import command_name
 from resp.values import Value, text
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""How many connections there may be: of one household, and of all together. Knows no protocol and no socket.
+"""How many connections there may be: of one client, and of all together. Knows no protocol and no socket.
 
 All together may have what the file limit leaves when Forgejo, Redis and files have their share; a connection that
 mitmproxy serves counts twice, for it has one to Forgejo behind it. Where there is no room for one more, those that have
@@ -39,16 +39,16 @@ def most_connections(file_limit: int, settings: Settings) -> int:
     return max(file_limit - kept, file_limit // 4, 16)
 
 
-class Population:
-    """Counts. State: how many connections each household has."""
+class ConnectionLimits:
+    """Counts. State: how many connections each client has."""
 
     def __init__(self, most: int, of_one: int, trusts: Callable[[str], bool]) -> None:
-        """most: of all; of_one: of one household, 0 for no limit. trusts: whether an address may have any number."""
+        """most: of all; of_one: of one client, 0 for no limit. trusts: whether an address may have any number."""
         self.most = most
         self.evicted = self.refused = 0
         self._of_one = of_one
         self._trusts = trusts
-        self.household = lru_cache(4096)(visitor_of)
+        self.client_network = lru_cache(4096)(visitor_of)
         """Whose an address is."""
         self._counts: dict[str, int] = {}
 
@@ -57,29 +57,29 @@ class Population:
 
         weight: descriptors that connections have now. connections: those that may have to go for it.
         """
-        household = self.household(address) if address else ""
-        count = self._counts.get(household, 0)
+        client_network = self.client_network(address) if address else ""
+        count = self._counts.get(client_network, 0)
         if (self._of_one and address and count >= self._of_one and not self._trusts(address)) or (
             weight >= self.most and not self._make_room(connections())
         ):
             self.refused += 1
             return False
         if address:
-            self._counts[household] = count + 1
+            self._counts[client_network] = count + 1
         return True
 
     def lost(self, address: str) -> None:
         """The address has one connection fewer."""
-        household = self.household(address) if address else ""
-        count = self._counts.get(household, 0)
+        client_network = self.client_network(address) if address else ""
+        count = self._counts.get(client_network, 0)
         if count > 1:
-            self._counts[household] = count - 1
+            self._counts[client_network] = count - 1
         elif count:
-            del self._counts[household]
+            del self._counts[client_network]
 
     def of(self, address: str) -> int:
-        """How many connections the household of an address has."""
-        return self._counts.get(self.household(address), 0)
+        """How many connections the client of an address has."""
+        return self._counts.get(self.client_network(address), 0)
 
     def _make_room(self, connections: Iterable[Idle]) -> bool:
         idle = [(since, id(each), each) for each in connections if (since := each.idle_since) is not None]

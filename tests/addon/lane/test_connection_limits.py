@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Who may be connected when many want to be: households, all together, and who goes to make room."""
+"""Who may be connected when many want to be: clients, all together, and who goes to make room."""
 
 import resource
 from dataclasses import dataclass
 
 import pytest
 
-from addon.lane.population import Population, most_connections
+from addon.lane.connection_limits import ConnectionLimits, most_connections
 from addon.net import file_limit
 from addon.settings.schema import Settings
 
@@ -29,35 +29,35 @@ def nobody(address: str) -> bool:
     return False
 
 
-def test_a_household_is_one_whatever_its_addresses_are() -> None:
-    population = Population(10_000, 5, nobody)
-    admitted = [population.admit(f"2001:db8:1:2::{number:x}", 0, list) for number in range(50)]
+def test_a_client_network_is_one_whatever_its_addresses_are() -> None:
+    connection_limits = ConnectionLimits(10_000, 5, nobody)
+    admitted = [connection_limits.admit(f"2001:db8:1:2::{number:x}", 0, list) for number in range(50)]
     assert admitted == [True] * 5 + [False] * 45
-    assert population.admit("2001:db8:1:3::1", 0, list)
-    assert population.admit("192.0.2.1", 0, list)
-    assert population.admit("::ffff:192.0.2.1", 0, list)
-    assert population.of("192.0.2.1") == 2
-    population.lost("2001:db8:1:2::49")
-    assert population.admit("2001:db8:1:2::1", 0, list)
+    assert connection_limits.admit("2001:db8:1:3::1", 0, list)
+    assert connection_limits.admit("192.0.2.1", 0, list)
+    assert connection_limits.admit("::ffff:192.0.2.1", 0, list)
+    assert connection_limits.of("192.0.2.1") == 2
+    connection_limits.lost("2001:db8:1:2::49")
+    assert connection_limits.admit("2001:db8:1:2::1", 0, list)
     for number in range(5):
-        population.lost(f"2001:db8:1:2:{number}::")
-    assert population.of("2001:db8:1:2::1") == 0
+        connection_limits.lost(f"2001:db8:1:2:{number}::")
+    assert connection_limits.of("2001:db8:1:2::1") == 0
 
 
 def test_a_trusted_proxy_may_have_any_number() -> None:
-    population = Population(10_000, 1, lambda address: address == "127.0.0.1")
-    assert all(population.admit("127.0.0.1", 0, list) for _ in range(100))
+    connection_limits = ConnectionLimits(10_000, 1, lambda address: address == "127.0.0.1")
+    assert all(connection_limits.admit("127.0.0.1", 0, list) for _ in range(100))
 
 
 def test_without_room_those_idle_longest_go_and_those_at_work_never() -> None:
-    population = Population(300, 0, nobody)
+    connection_limits = ConnectionLimits(300, 0, nobody)
     connections = [Connection(float(number)) for number in range(128)] + [Connection(None) for _ in range(172)]
-    assert population.admit("192.0.2.1", 300, lambda: connections)
+    assert connection_limits.admit("192.0.2.1", 300, lambda: connections)
     assert [number for number, each in enumerate(connections) if each.cut] == [0, 1]
-    assert population.evicted == 2
-    assert not population.admit("192.0.2.1", 300, lambda: connections[128:])
+    assert connection_limits.evicted == 2
+    assert not connection_limits.admit("192.0.2.1", 300, lambda: connections[128:])
     assert not any(each.cut for each in connections[128:])
-    assert population.refused == 1
+    assert connection_limits.refused == 1
 
 
 @pytest.mark.parametrize(("limit", "least", "most"), [(1024, 512, 900), (65_536, 60_000, 65_536), (100, 16, 100)])
@@ -88,37 +88,37 @@ def test_what_connections_may_have_is_what_the_others_leave() -> None:
 
 @pytest.mark.parametrize(("idle", "go"), [(1, 1), (63, 1), (64, 1), (127, 1), (128, 2), (192, 3)])
 def test_one_in_sixty_four_goes_at_one_time(idle: int, go: int) -> None:
-    population = Population(idle, 0, nobody)
+    connection_limits = ConnectionLimits(idle, 0, nobody)
     connections = [Connection(float(idle - number)) for number in range(idle)]
-    assert population.admit("192.0.2.1", idle, lambda: connections)
+    assert connection_limits.admit("192.0.2.1", idle, lambda: connections)
     assert [each.cut for each in connections] == [False] * (idle - go) + [True] * go
-    assert (population.evicted, population.refused) == (go, 0)
+    assert (connection_limits.evicted, connection_limits.refused) == (go, 0)
 
 
 def test_there_is_room_up_to_the_last_place() -> None:
-    population = Population(3, 0, nobody)
-    assert population.admit("192.0.2.1", 2, list)
-    assert not population.admit("192.0.2.1", 3, list)
-    assert not population.admit("192.0.2.1", 4, list)
-    assert (population.refused, population.evicted, population.of("192.0.2.1")) == (2, 0, 1)
+    connection_limits = ConnectionLimits(3, 0, nobody)
+    assert connection_limits.admit("192.0.2.1", 2, list)
+    assert not connection_limits.admit("192.0.2.1", 3, list)
+    assert not connection_limits.admit("192.0.2.1", 4, list)
+    assert (connection_limits.refused, connection_limits.evicted, connection_limits.of("192.0.2.1")) == (2, 0, 1)
 
 
 def test_who_has_no_address_is_let_in_and_counts_for_nobody() -> None:
-    population = Population(10, 1, nobody)
+    connection_limits = ConnectionLimits(10, 1, nobody)
     for _ in range(3):
-        assert population.admit("", 0, list)
-    population.lost("")
-    assert population._counts == {}
-    population.lost("192.0.2.1")
-    assert population._counts == {}
-    assert population.admit("192.0.2.1", 0, list)
-    assert population._counts == {"192.0.2.1": 1}
-    population.lost("192.0.2.1")
-    assert population._counts == {}
-    assert Population(10, 0, nobody).most == 10
+        assert connection_limits.admit("", 0, list)
+    connection_limits.lost("")
+    assert connection_limits._counts == {}
+    connection_limits.lost("192.0.2.1")
+    assert connection_limits._counts == {}
+    assert connection_limits.admit("192.0.2.1", 0, list)
+    assert connection_limits._counts == {"192.0.2.1": 1}
+    connection_limits.lost("192.0.2.1")
+    assert connection_limits._counts == {}
+    assert ConnectionLimits(10, 0, nobody).most == 10
 
 
-def test_without_a_limit_a_household_may_have_any_number() -> None:
-    population = Population(1_000, 0, nobody)
-    assert all(population.admit("192.0.2.1", 0, list) for _ in range(500))
-    assert population.of("192.0.2.1") == 500
+def test_without_a_limit_a_client_network_may_have_any_number() -> None:
+    connection_limits = ConnectionLimits(1_000, 0, nobody)
+    assert all(connection_limits.admit("192.0.2.1", 0, list) for _ in range(500))
+    assert connection_limits.of("192.0.2.1") == 500
