@@ -107,6 +107,8 @@ class ClusterTracking(Reporter):
         if generation == self._generation_seen:
             return
         wanted = list(self._topology.primaries)
+        if any(node not in self._members for node in wanted):  # before it could be asked, not when it is judged
+            self._enter(waker, State.LOST, ConnectionLost("a new primary of the cluster is not heard yet"))
         self._tell_everything(waker)
         for node in [node for node in self._members if node not in wanted]:
             self._members.pop(node).close(0.5)

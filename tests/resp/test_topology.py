@@ -545,13 +545,16 @@ def test_a_new_primary_is_heard_and_one_that_is_none_any_more_is_not(
 ) -> None:
     tracking = tracked(lease=60.0)
     assert tracking.wait(30)
+    wait_until(lambda: heard.events[-1] is State.LIVE)
     members = dict(tracking._members)
+    events = len(heard.events)
     fleet.say((0, 199, 1), (300, ALL, 9))
     fleet.topology.poller.suspect()
     wait_until(lambda: sorted(node.endpoint.port for node in tracking._members) == [1, 9] and tracking.live)
+    assert b"CLIENT TRACKING" in fleet.server(9).asked
+    assert heard.events[events : events + 2] == [State.LOST, None]
     for node, line in members.items():
         assert (line.status.state is State.CLOSED) is (node.endpoint.port != 1)
-    wait_until(lambda: b"CLIENT TRACKING" in fleet.server(9).asked)
 
 
 def test_a_primary_that_refuses_makes_it_unsupported(
