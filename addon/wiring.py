@@ -57,12 +57,12 @@ from addon.serving.member_login import CALLBACK_PATH, MOST_BEGUN, MOST_BEGUN_EAC
 from addon.serving.members import Members
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
+from addon.shared.domain_mappings import Mapping as Mapped
+from addon.shared.domain_mappings import host_of
 from addon.shared.guess_counts import GuessesShared
 from addon.shared.login_key import KeptInStep, KeyInRedis
 from addon.shared.lookup import Key, Lookup, key_of
-from addon.shared.mappings import Mapping as Mapped
-from addon.shared.mappings import host_of
 from addon.shared.member_sessions import MemberSessions
 from addon.shared.one_use import OneUse
 from addon.shared.signatures import FILE_NAME as KEY_FILE
@@ -184,7 +184,7 @@ class Sources:
     settings: Settings
     executor: ThreadPoolExecutor
     forgejo: Forgejo
-    shared: Shared | None
+    shared: SharedCache | None
     library: Library
     clocks: Clocks
 
@@ -192,7 +192,7 @@ class Sources:
 def open_sources(
     stack: AsyncExitStack,
     settings: Settings,
-    shared: Shared | None,
+    shared: SharedCache | None,
     *,
     headers: Sequence[tuple[str, str]] = (),
     unknown_share: int | None = None,
@@ -250,13 +250,13 @@ def open_forgejo(
     return forgejo
 
 
-def shared_of(settings: Settings) -> Shared | None:
+def shared_of(settings: Settings) -> SharedCache | None:
     """What the settings' Redis is reached by; None where they name none. Raises CannotStart.
 
     It opens nothing before it is asked something.
     """
     try:
-        return Shared.of(settings)
+        return SharedCache.of(settings)
     except resp.InvalidArgument as error:
         raise CannotStart(f"Redis: {error}") from None
 
@@ -275,7 +275,7 @@ class CustomDomainParts:
     registration: CustomDomains
 
 
-def open_store(stack: AsyncExitStack, shared: Shared | None) -> DomainStore:
+def open_store(stack: AsyncExitStack, shared: SharedCache | None) -> DomainStore:
     """Where mappings stand: in Redis, or in memory."""
     store = DomainStore(shared)
     stack.push_async_callback(store.aclose)
@@ -347,7 +347,7 @@ def open_registration(
 # ---- locked sites ----------------------------------------------------------------------------------------------------
 
 
-async def settled_key(settings: Settings, shared: Shared | None) -> tuple[SigningKey, KeyInRedis | None]:
+async def settled_key(settings: Settings, shared: SharedCache | None) -> tuple[SigningKey, KeyInRedis | None]:
     """What logins are signed with, and where proxies find it unless the operator named it. Raises CannotStart."""
     secret = settings.auth_secret_key
     place = KeyInRedis(shared) if shared is not None else None

@@ -18,7 +18,7 @@ from addon.domains.registry import Registry
 from addon.forgejo.client import Forgejo
 from addon.library.library import Library
 from addon.net.fair_queue import FairQueue
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 
 QUEUE_FIELDS = ("busy", "waiting", "waits", "waited_seconds", "refused", "dropped")
 
@@ -30,7 +30,7 @@ class MeteredComponents:
     meter: AnswerMeter
     library: Library
     forgejo: Forgejo
-    shared: Shared | None
+    shared: SharedCache | None
     access: Access
     registry: Registry
     dns: Dns
@@ -67,7 +67,7 @@ def _queue(turns: FairQueue) -> list[float]:
     return [turns.busy, turns.waiting, turns.waits, round(turns.waited, 6), turns.refused, turns.dropped]
 
 
-def _commands(shared: Shared | None) -> dict[str, list[float]]:
+def _commands(shared: SharedCache | None) -> dict[str, list[float]]:
     """Of each command to Redis: how often, how many seconds in all, and how often it failed."""
     if shared is None or shared.metrics is None:
         return {}

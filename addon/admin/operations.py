@@ -29,8 +29,8 @@ from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import ForgejoError
 from addon.library.library import Library
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping as Mapped
 from addon.shared.lookup import Key, key_of
-from addon.shared.mappings import Mapping as Mapped
 from addon.shared.round_trips import RoundTrips, checked_replies
 from addon.web.forwarding import Forwarding
 from addon.web.routing import PROFILE, host_name, is_owner_name, is_repository_name, owner_of

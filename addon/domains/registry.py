@@ -33,10 +33,10 @@ from addon.forgejo.errors import ForgejoError
 from addon.net.fair_queue import FairQueue, Interest, TooLate, account, on_account
 from addon.net.rates import Rates
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping as Shown
+from addon.shared.domain_mappings import domains_key, reverse_key
 from addon.shared.domain_records import SiteDomains
 from addon.shared.lookup import DISABLED, Fault, Freshness, Key, Lookup, branch_of
-from addon.shared.mappings import Mapping as Shown
-from addon.shared.mappings import domains_key, reverse_key
 
 logger = logging.getLogger(__name__)
 

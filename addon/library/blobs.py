@@ -26,7 +26,7 @@ from addon.forgejo.lfs import LfsPointer, lfs_pointer
 from addon.library.encoded_streams import EncodedStreams
 from addon.library.memory import Memory, SingleFlight
 from addon.net.fair_queue import Dropped, FairQueue, TooLate
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.lookup import TROUBLE_PAUSE, Blob, Failure, Key, Lookup, without_frames
 from addon.sites.site import File
 from addon.sites.tree import Entry
@@ -91,7 +91,7 @@ class Blobs:
         memory: Memory[tuple[str, ...], object],
         flights: SingleFlight[tuple[str, ...]],
         executor: Executor,
-        shared: Shared | None,
+        shared: SharedCache | None,
         clock: Callable[[], float],
         changed: Callable[[Key], object],
     ) -> None:

@@ -39,7 +39,7 @@ from addon.serving.preview_hosts import PreviewHosts
 from addon.serving.site_page import JSON, PAGE
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.web.request_head import asks_anew
 from addon.web.routing import (
     CleanPath,

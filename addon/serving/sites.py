@@ -22,8 +22,8 @@ from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories, wanted_with
 from addon.serving.site_branches import SiteBranches
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping, shows_branch
 from addon.shared.lookup import Fault, Key, Lookup, key_of
-from addon.shared.mappings import Mapping, shows_branch
 from addon.sites.site import Site
 from addon.web.content_types import is_html
 from addon.web.routing import OWN_PREFIX, Path, SiteRequest, candidates, encode_path, is_owner_name, profile_decides

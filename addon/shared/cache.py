@@ -70,7 +70,7 @@ def client_of(settings: Settings, observer: resp.Observer | None = None) -> resp
         "max_bulk": max(LARGEST_SITE, settings.max_shared_file_size) + 1,
         "client_name": "forgejo-pages",
         "observer": observer,
-        "breaker": False,  # that of `Shared` knows what is owed before anybody asks again
+        "breaker": False,  # that of `SharedCache` knows what is owed before anybody asks again
         "sentinel_username": settings.redis_sentinel_username,
         "sentinel_password": None if watched_by is None else watched_by.reveal(),
     }
@@ -84,7 +84,7 @@ def client_of(settings: Settings, observer: resp.Observer | None = None) -> resp
     return resp.Client((settings.redis_host or "").strip("[]"), settings.redis_port, **options)
 
 
-class Shared:
+class SharedCache:
     """The shared level. All coroutines return None (or False) where Redis gives no answer; lives on the event loop."""
 
     def __init__(
@@ -133,7 +133,7 @@ class Shared:
         self._refused_until = 0.0
 
     @classmethod
-    def of(cls, settings: Settings) -> "Shared | None":
+    def of(cls, settings: Settings) -> "SharedCache | None":
         """The shared level that the settings name, if they name one. Raises resp.InvalidArgument."""
         metrics = resp.Metrics()
         client = client_of(settings, metrics)

@@ -19,8 +19,8 @@ from addon.forgejo.answers import Access, Repository
 from addon.forgejo.errors import Unreachable
 from addon.net.fair_queue import FairQueue, Interest, on_account
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping as Shown
 from addon.shared.lookup import DISABLED, EMPTY, Fault, Freshness, Key, Lookup
-from addon.shared.mappings import Mapping as Shown
 from addon.sites.pages_file import PagesFile
 from tests.addon.domains.registering import Dns, ToldForge
 from tests.waiting import rounds, until

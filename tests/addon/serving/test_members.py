@@ -629,7 +629,7 @@ async def test_domains_and_hosts_of_branches_are_closed_alike(tmp_path: Path) ->
     import hashlib
 
     from addon.domains.store import DomainStore
-    from addon.shared.mappings import Mapping, custom_domain_key, value_of
+    from addon.shared.domain_mappings import Mapping, custom_domain_key, value_of
     from tests.addon.preview.sites import Site
 
     folder = tmp_path / "alice"

@@ -13,7 +13,7 @@ from addon.domains.resolver import Domains
 from addon.library.memory import Memory
 from addon.preview.forge import Forge
 from addon.serving.answers import Request
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.web.forwarding import Visitor
 from tests.addon.conftest import ONE_KIND
 from tests.addon.preview.sites import Site

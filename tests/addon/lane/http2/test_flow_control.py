@@ -6,9 +6,9 @@ import pytest
 
 from addon.lane.http2 import frames
 from addon.lane.http2.ended_streams import EndedStreams
+from addon.lane.http2.flow_control import Outgoing
 from addon.lane.http2.frames import END_HEADERS, END_STREAM, MAX_FRAME, ConnectionFault, StreamFault
 from addon.lane.http2.priorities import DEFAULT, Priority, Scheduler, priority_of
-from addon.lane.http2.sending import Outgoing
 from addon.lane.http2.streams import Stream
 from tests.addon.lane.http2.talking import Frame, parsed
 

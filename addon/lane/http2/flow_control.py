@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What goes to the client: frames that are ready to be written, and bodies that wait for a window and for their turn.
+"""Flow control (RFC 9113 §5.2) of what goes to the client: frames that are ready, bodies that wait for window and turn.
 
 Bodies are cut into frames only when they are about to be written, so that what has become more urgent meanwhile need
 not wait for what was cut before it.
