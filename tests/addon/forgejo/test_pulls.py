@@ -89,16 +89,10 @@ def test_in_doubt_it_is_a_strangers(why: str, fields: dict[str, Any]) -> None:
     assert not found[0].own
 
 
-LIES: list[bytes] = [
-    b"",
-    b"{}",
-    b"[1]",
-    b'[{"head":{},"base":{"repo_id":21}}, 3]',
-    b'[{"head":{},"base":{"repo_id":22}}]',
-]
+ODD_BASES = [b'[{"head":{},"base":{"repo_id":21}}, 3]', b'[{"head":{},"base":{"repo_id":22}}]']
 
 
-@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("lie", [b"", b"{}", b"[1]", *ODD_BASES])
 def test_what_cannot_be_a_list_of_pull_requests_is_a_bad_answer(lie: bytes) -> None:
     with pytest.raises(BadAnswer):
         pull_answers.pulls(lie, PREVIEWS)

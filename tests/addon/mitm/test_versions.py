@@ -8,26 +8,26 @@ import mitmproxy.version
 import pytest
 
 from addon.mitm.versions import OLDEST, OLDEST_PYTHON, TOO_NEW, unsupported
+from tests.cases import by_outcome
 from tests.integration.running import ROOT
 
 
 @pytest.mark.parametrize(
     ("version", "supported"),
-    [
-        ("11.0.2", True),
-        ("11.1.3", True),
-        ("12.0.0", True),
-        ("12.2.9", True),
-        ("12.3.1", True),
-        (mitmproxy.version.VERSION, True),
-        ("12.2.0 (+3, commit 0123456)", True),
-        ("11.0.1", False),
-        ("10.4.2", False),
-        ("9.0.1", False),
-        ("12.4.0", False),
-        ("12.4.0.dev", False),
-        ("13.0.0", False),
-    ],
+    by_outcome(
+        {
+            True: [
+                "11.0.2",
+                "11.1.3",
+                "12.0.0",
+                "12.2.9",
+                "12.3.1",
+                mitmproxy.version.VERSION,
+                "12.2.0 (+3, commit 0123456)",
+            ],
+            False: ["11.0.1", "10.4.2", "9.0.1", "12.4.0", "12.4.0.dev", "13.0.0"],
+        }
+    ),
 )
 def test_a_version_that_does_not_fit_is_named_with_those_that_do(version: str, supported: bool) -> None:
     said = unsupported(version)

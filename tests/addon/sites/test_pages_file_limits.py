@@ -5,6 +5,7 @@
 import pytest
 
 from addon.sites.pages_file import PagesFile, PagesFileError, parse, takes_long
+from tests.cases import by_outcome
 
 
 def line_of(text: str) -> int | None:
@@ -156,18 +157,16 @@ def test_a_private_repository_is_a_site_for_all_or_for_its_members(text: str, pu
 
 @pytest.mark.parametrize(
     ("text", "prefix", "branch"),
-    [
-        ("root: docs", "docs/", None),
-        ("root: ./docs/", "docs/", None),
-        ("root: /a/b/", "a/b/", None),
-        ("root: .", "", None),
-        ("root: ./", "", None),
-        ("root: /", "", None),
-        ("branch: pages", "", "pages"),
-        ("branch: main", "", None),
-        ("branch: pages\nroot: docs", "docs/", "pages"),
-        ("root:", "public/", None),
-    ],
+    by_outcome(
+        {
+            ("docs/", None): ["root: docs", "root: ./docs/"],
+            ("a/b/", None): ["root: /a/b/"],
+            ("", None): ["root: .", "root: ./", "root: /", "branch: main"],
+            ("", "pages"): ["branch: pages"],
+            ("docs/", "pages"): ["branch: pages\nroot: docs"],
+            ("public/", None): ["root:"],
+        }
+    ),
 )
 def test_where_the_site_lies(text: str, prefix: str, branch: str | None) -> None:
     found = parse(text.encode())

@@ -11,6 +11,7 @@ from addon.sites import plugin_redirects, redirects
 from addon.sites.redirect_table import Table, location, mark, unmarked
 from addon.sites.rule_lines import Unfit, host_of, pattern_of
 from tests.addon.sites.test_redirects import asked
+from tests.cases import by_first
 
 
 def read(text: str) -> Table:
@@ -169,25 +170,22 @@ def test_of_a_query_the_first_hundred_parts_are_looked_at(parts: int, meets: boo
 
 @pytest.mark.parametrize(
     ("rules", "url", "to"),
-    [
-        ("/p a=1 b=:c /q/:c", "/p?a=1&b=2", "/q/2"),
-        ("/p b=:c a=1 /q/:c", "/p?a=1&b=2", "/q/2"),
-        ("/p a=1 b=:c /q/:c", "/p?a=2&b=2", None),
-        ("/p a=1 b=:c /q/:c", "/p?a=1", None),
-        ("/p a=1 /q\n/p b=1 /r", "/p?b=1", "/r"),
-        ("/p a=1 /q\n/p b=1 /r", "/p?b=1&a=1", "/q?b=1"),
-        ("/p a=1 /q\n/p /r", "/p", "/r"),
-        ("/p a=:x /q/:x\n/p a=1 /r", "/p?a=1", "/q/1"),
-        ("/p a=1 /q a=2", "/p?a=1", None),
-        ("/p a=1 a=2 /q", "/p?a=2", "/q"),
-        ("/p a=: /q", "/p?a=:", "/q"),
-        ("/p a=1 /q", "/p?a=1&b=%20c&d", "/q?b=%20c&d"),
-        ("/p a=1 /q", "/p?a=1&a=1", "/q"),
-        ("/p a=1 /q", "/p?b=3&a=1&c=4", "/q?b=3&c=4"),
-        ("/p a=1 /q#top", "/p?a=1&c=4", "/q?c=4#top"),
-        ("/p /q#top?x", "/p?c=4", "/q?c=4#top?x"),
-        ("/p /q", "/p?", "/q?"),
-    ],
+    by_first(
+        {
+            "/p a=1 b=:c /q/:c": {"/p?a=1&b=2": "/q/2", "/p?a=2&b=2": None, "/p?a=1": None},
+            "/p b=:c a=1 /q/:c": {"/p?a=1&b=2": "/q/2"},
+            "/p a=1 /q\n/p b=1 /r": {"/p?b=1": "/r", "/p?b=1&a=1": "/q?b=1"},
+            "/p a=1 /q\n/p /r": {"/p": "/r"},
+            "/p a=:x /q/:x\n/p a=1 /r": {"/p?a=1": "/q/1"},
+            "/p a=1 /q a=2": {"/p?a=1": None},
+            "/p a=1 a=2 /q": {"/p?a=2": "/q"},
+            "/p a=: /q": {"/p?a=:": "/q"},
+            "/p a=1 /q": {"/p?a=1&b=%20c&d": "/q?b=%20c&d", "/p?a=1&a=1": "/q", "/p?b=3&a=1&c=4": "/q?b=3&c=4"},
+            "/p a=1 /q#top": {"/p?a=1&c=4": "/q?c=4#top"},
+            "/p /q#top?x": {"/p?c=4": "/q?c=4#top?x"},
+            "/p /q": {"/p?": "/q?"},
+        }
+    ),
 )
 def test_what_a_query_decides_and_what_of_it_goes_along(rules: str, url: str, to: str | None) -> None:
     table, _ = redirects.read(rules.encode())
@@ -196,15 +194,15 @@ def test_what_a_query_decides_and_what_of_it_goes_along(rules: str, url: str, to
 
 @pytest.mark.parametrize(
     ("rules", "host", "to"),
-    [
-        ("https://a.test/x https://b.test/y\n/x /z", "a.test", "https://b.test/y"),
-        ("https://a.test/x https://b.test/y\n/x /z", "c.test", "/z"),
-        ("https://a.test/x /1\nhttps://b.test/x /2", "b.test", "/2"),
-        ("https://a.test/x /1\nhttps://b.test/x /2", "c.test", None),
-        ("https://a.test:8443/x /1", "a.test", "/1"),
-        ("https://a.test /1", "a.test", None),
-        ("https://a.test/* https://b.test/x/:splat", "a.test", "https://b.test/x/x"),
-    ],
+    by_first(
+        {
+            "https://a.test/x https://b.test/y\n/x /z": {"a.test": "https://b.test/y", "c.test": "/z"},
+            "https://a.test/x /1\nhttps://b.test/x /2": {"b.test": "/2", "c.test": None},
+            "https://a.test:8443/x /1": {"a.test": "/1"},
+            "https://a.test /1": {"a.test": None},
+            "https://a.test/* https://b.test/x/:splat": {"a.test": "https://b.test/x/x"},
+        }
+    ),
 )
 def test_a_rule_of_a_host_is_for_that_host(rules: str, host: str, to: str | None) -> None:
     table, findings = redirects.read(rules.encode())
@@ -229,29 +227,27 @@ def test_who_asked_how_they_came_is_asked_only_where_a_rule_depends_on_it() -> N
 
 
 @pytest.mark.parametrize(
-    ("rules", "url", "host", "to"),
-    [
-        # What is sent on is not sent on again, on the host that it is sent to.
-        ("/* /en/:splat 302", "/en", "a.test", None),
-        ("/* /en/:splat 302", "/en/x", "a.test", None),
-        ("/* /en/:splat 302", "/enx", "a.test", "302 /en/enx"),
-        ("/* /en/:splat 200", "/en/x", "a.test", "200 /en/en/x"),
-        ("/* https://b.test/en/:splat 302", "/en/x", "a.test", "302 https://b.test/en/en/x"),
-        ("/* https://b.test/en/:splat 302", "/en/x", "b.test", None),
-        ("/* https://b.test:8443/en/:splat 302", "/en/x", "b.test", None),
-        ("/* /a/b:splat 302", "/a/x", "a.test", None),
-        ("/* /a/b 302", "/a", "a.test", "302 /a/b"),
-        ("/* /a/b 302", "/a/b/c", "a.test", None),
-        ("/a/* /b/:splat 302", "/b/x", "a.test", None),
-        ("/a/* /a/b/:splat 302", "/a/b", "a.test", None),
-        ("/a/* /a/b/:splat 302", "/a/c", "a.test", "302 /a/b/c"),
-        ("/a/x* /a/y/:splat 302", "/a/xy", "a.test", "302 /a/y/y"),
-        ("/* /en?p=:splat 302", "/en", "a.test", None),
-        ("/* /en#:splat 302", "/en/x", "a.test", None),
-    ],
+    ("rules", "address", "to"),
+    by_first(
+        {
+            # What is sent on is not sent on again, on the host that it is sent to.
+            "/* /en/:splat 302": {"a.test/en": None, "a.test/en/x": None, "a.test/enx": "302 /en/enx"},
+            "/* /en/:splat 200": {"a.test/en/x": "200 /en/en/x"},
+            "/* https://b.test/en/:splat 302": {"a.test/en/x": "302 https://b.test/en/en/x", "b.test/en/x": None},
+            "/* https://b.test:8443/en/:splat 302": {"b.test/en/x": None},
+            "/* /a/b:splat 302": {"a.test/a/x": None},
+            "/* /a/b 302": {"a.test/a": "302 /a/b", "a.test/a/b/c": None},
+            "/a/* /b/:splat 302": {"a.test/b/x": None},
+            "/a/* /a/b/:splat 302": {"a.test/a/b": None, "a.test/a/c": "302 /a/b/c"},
+            "/a/x* /a/y/:splat 302": {"a.test/a/xy": "302 /a/y/y"},
+            "/* /en?p=:splat 302": {"a.test/en": None},
+            "/* /en#:splat 302": {"a.test/en/x": None},
+        }
+    ),
 )
-def test_no_rule_sends_on_what_it_has_sent(rules: str, url: str, host: str, to: str | None) -> None:
-    assert asked(read(rules), url, host=host) == to
+def test_no_rule_sends_on_what_it_has_sent(rules: str, address: str, to: str | None) -> None:
+    host, slash, path = address.partition("/")
+    assert asked(read(rules), slash + path, host=host) == to
 
 
 @pytest.mark.parametrize(

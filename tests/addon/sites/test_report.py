@@ -21,38 +21,47 @@ def a_site(redirects: str, pages_file: PagesFile | None = None, **others: str) -
 
 
 @pytest.mark.parametrize(
+    "redirects",
+    [
+        "/old /about",
+        "/about /old 301!",
+        "/a/b /page\n/a/:x /about",
+        "/* id=1 /about\n/old /page",
+        "/a/:x/b /page\n/a/* /about",
+        "/a/:x /about\n/a/:y/* /page",
+        "https://x.example/* /about\n/a/:x /page",
+        "/a /b\n/b /c\n/c /about",
+        "/x /gone.html 410",
+        "/* /index.html 200",
+        "/x/* /:splat/y.html 200",
+        "/b/* /about\n/a/:x /page",
+        "/a/* /about\n/b/:x /page",
+        "/a /about.html 200\n/about.html /a 301!",
+        "# one of many\n" * 300 + "/old /about",
+    ],
+)
+def test_of_a_rule_that_can_come_true_nothing_is_told(redirects: str) -> None:
+    assert not report.findings(a_site(redirects))
+
+
+@pytest.mark.parametrize(
     ("redirects", "told"),
     [
-        ("/old /about", {}),
         ("/about /old", {1: "a file is there"}),
         ("/about.html /old", {1: "a file is there"}),
         ("/dir /old", {1: "a file is there"}),
-        ("/about /old 301!", {}),
         ("/* /new/:splat 302\n/old /about", {2: "line 1 takes this path"}),
         ("/a/:x /about\n/a/b /page", {2: "line 1 takes this path"}),
-        ("/a/b /page\n/a/:x /about", {}),
-        ("/* id=1 /about\n/old /page", {}),
         ("/a/* /about\n/a/:x/b /page", {2: "takes all its paths"}),
-        ("/a/:x/b /page\n/a/* /about", {}),
-        ("/a/:x /about\n/a/:y/* /page", {}),
-        ("https://x.example/* /about\n/a/:x /page", {}),
         ("/a /a", {1: "leads to itself"}),
         ("/a /b\n/b /a", {1: "lines 1, 2", 2: "lines 2, 1"}),
-        ("/a /b\n/b /c\n/c /about", {}),
         ("/a /about\n/about /a 301!", {1: "lines 1, 2", 2: "lines 2, 1"}),
         ("/:x/y /:x/y/z/y 302\n/:x/y/z/y /w/y", {1: "leads", 2: "leads"}),
         ("/:a /b/:a\n/b/:a /:a", {1: "leads", 2: "leads"}),
         ("/x /nothing.html 200", {1: "no `/nothing.html`"}),
-        ("/x /gone.html 410", {}),
-        ("/* /index.html 200", {}),
-        ("/x/* /:splat/y.html 200", {}),
         ("/x https://e.example/\n/y //z", {2: "another host"}),
-        ("/b/* /about\n/a/:x /page", {}),
-        ("/a/* /about\n/b/:x /page", {}),
-        ("/a /about.html 200\n/about.html /a 301!", {}),
         ("/a x=1 /a", {1: "leads to itself"}),
         ("/a x=:y /a", {1: "leads to itself"}),
-        ("# one of many\n" * 300 + "/old /about", {}),
         ("/c/* /about\n/a /nothing 200\n/b/:x /nothing 200\n/d /nothing 200", dict.fromkeys((2, 3, 4), "there is no")),
     ],
 )

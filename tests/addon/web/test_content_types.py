@@ -15,6 +15,7 @@ from addon.web.content_types import (
     is_fallback,
     is_html,
 )
+from tests.cases import by_first, by_outcome
 
 BINARY = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"
@@ -147,27 +148,31 @@ def test_the_name_decides_the_type(name: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "head", "expected"),
-    [
-        ("some-name", b"Hello\nworld\n", TEXT),
-        ("some-name", b"", TEXT),
-        ("some-name", "Grüße".encode(), TEXT),
-        ("some-name", "Grüße".encode()[:3], TEXT),  # the last character is cut off by the end of the head
-        ("some-name", "\ufeffwith a mark".encode(), TEXT),
-        ("some-name", b"\x1b[1mbold\x1b[0m\t\f\r\n", TEXT),
-        ("some-name", b"Gr\xfc\xdfe, Welt", BINARY),
-        ("some-name", b"\x7fELF\x02\x01\x01\x00", BINARY),
-        ("some-name", b"\x00", BINARY),
-        ("v1.2", b"release notes", TEXT),
-        ("page.1", b".TH PAGE 1", TEXT),
-        ("name.", b"text", TEXT),
-        (".dotfile", b"text", TEXT),
-        ("seg.ts", b"\x47\x40\x11\x10" + bytes(184), "video/mp2t"),
-        ("seg.ts", None, "video/mp2t"),
-        ("code.ts", b"export const a: number = 1;\n", TEXT),
-        # The name has said it: content is not asked.
-        ("a.png", b"not a picture", "image/png"),
-        ("data.xyz", b"plain text", BINARY),
-    ],
+    by_outcome(
+        {
+            TEXT: [
+                ("some-name", b"Hello\nworld\n"),
+                ("some-name", b""),
+                ("some-name", "Grüße".encode()),
+                ("some-name", "Grüße".encode()[:3]),  # the last character is cut off by the end of the head
+                ("some-name", "\ufeffwith a mark".encode()),
+                ("some-name", b"\x1b[1mbold\x1b[0m\t\f\r\n"),
+                ("v1.2", b"release notes"),
+                ("page.1", b".TH PAGE 1"),
+                ("name.", b"text"),
+                (".dotfile", b"text"),
+                ("code.ts", b"export const a: number = 1;\n"),
+            ],
+            BINARY: [
+                ("some-name", b"Gr\xfc\xdfe, Welt"),
+                ("some-name", b"\x7fELF\x02\x01\x01\x00"),
+                ("some-name", b"\x00"),
+                ("data.xyz", b"plain text"),  # the name has said it: content is not asked
+            ],
+            "video/mp2t": [("seg.ts", b"\x47\x40\x11\x10" + bytes(184)), ("seg.ts", None)],
+            "image/png": [("a.png", b"not a picture")],  # as here
+        }
+    ),
 )
 def test_the_first_bytes_tell_text_from_binary_where_the_name_says_nothing(
     name: str, head: bytes | None, expected: str
@@ -204,35 +209,40 @@ def test_what_a_mirror_wrote_behind_a_name_says_nothing_of_the_type(name: str, e
 
 @pytest.mark.parametrize(
     ("name", "head", "expected"),
-    [
-        ("a.html", "<p>ü".encode(), "text/html; charset=utf-8"),
-        ("a.html", b"<p>plain", "text/html; charset=utf-8"),
-        ("a.html", "<p>ü".encode("latin-1"), "text/html"),
-        ("a.html", b"<meta charset=iso-8859-1><p>plain", "text/html"),
-        ("a.html", b"<META CHARSET = 'Windows-1252'>", "text/html"),
-        ("a.html", b'<meta http-equiv="Content-Type" content="text/html; charset=shift_jis">', "text/html"),
-        ("a.html", b'<meta charset="UTF-8">', "text/html; charset=utf-8"),
-        ("a.html", b'<meta charset="utf-16">', "text/html; charset=utf-8"),  # HTML takes it for UTF-8
-        ("a.html", b"<!-- <meta charset=latin1> -->", "text/html; charset=utf-8"),
-        ("a.html", b"<meta name=x content=y><p>charset=latin1", "text/html; charset=utf-8"),
-        ("a.html", b" " * 1100 + b"<meta charset=latin1>", "text/html; charset=utf-8"),  # behind what browsers read
-        ("a.html", "<p>ü".encode("utf-16"), "text/html"),
-        ("a.html", "\ufeff<p>ü".encode(), "text/html; charset=utf-8"),
-        ("a.css", b'@charset "iso-8859-1"; a{}', "text/css"),
-        ("a.css", b'@charset "UTF-8"; a{}', "text/css; charset=utf-8"),
-        ("a.txt", "Grüße".encode("latin-1"), "text/plain"),
-        ("a.txt", "Grüße".encode()[:4], "text/plain; charset=utf-8"),  # the last character is cut off
-        ("a.txt", "日本".encode("iso-2022-jp"), "text/plain"),
-        ("a.txt", b"\x1b[31mred\x1b(B", "text/plain; charset=utf-8"),
-        ("LICENSE", "Grüße".encode("latin-1"), "text/plain"),
-        ("a.js", "ü".encode("latin-1"), "text/javascript"),
-        ("a.json", "ü".encode("utf-16-le"), "application/json"),
-        ("a.xml", b"<?xml version='1.0' encoding='iso-8859-1'?>", "application/xml"),
-        ("a.svg", "<svg>ü".encode(), "image/svg+xml"),
-        ("a.xhtml", b"<html/>", "application/xhtml+xml"),
-        ("feed.atom", b"<feed/>", "application/atom+xml"),
-        ("a.html", None, "text/html"),
-    ],
+    by_first(
+        {
+            "a.html": {
+                "<p>ü".encode(): "text/html; charset=utf-8",
+                b"<p>plain": "text/html; charset=utf-8",
+                "<p>ü".encode("latin-1"): "text/html",
+                b"<meta charset=iso-8859-1><p>plain": "text/html",
+                b"<META CHARSET = 'Windows-1252'>": "text/html",
+                b'<meta http-equiv="Content-Type" content="text/html; charset=shift_jis">': "text/html",
+                b'<meta charset="UTF-8">': "text/html; charset=utf-8",
+                b'<meta charset="utf-16">': "text/html; charset=utf-8",  # HTML takes it for UTF-8
+                b"<!-- <meta charset=latin1> -->": "text/html; charset=utf-8",
+                b"<meta name=x content=y><p>charset=latin1": "text/html; charset=utf-8",
+                b" " * 1100 + b"<meta charset=latin1>": "text/html; charset=utf-8",  # behind what browsers read
+                "<p>ü".encode("utf-16"): "text/html",
+                "\ufeff<p>ü".encode(): "text/html; charset=utf-8",
+                None: "text/html",
+            },
+            "a.css": {b'@charset "iso-8859-1"; a{}': "text/css", b'@charset "UTF-8"; a{}': "text/css; charset=utf-8"},
+            "a.txt": {
+                "Grüße".encode("latin-1"): "text/plain",
+                "Grüße".encode()[:4]: "text/plain; charset=utf-8",  # the last character is cut off
+                "日本".encode("iso-2022-jp"): "text/plain",
+                b"\x1b[31mred\x1b(B": "text/plain; charset=utf-8",
+            },
+            "LICENSE": {"Grüße".encode("latin-1"): "text/plain"},
+            "a.js": {"ü".encode("latin-1"): "text/javascript"},
+            "a.json": {"ü".encode("utf-16-le"): "application/json"},
+            "a.xml": {b"<?xml version='1.0' encoding='iso-8859-1'?>": "application/xml"},
+            "a.svg": {"<svg>ü".encode(): "image/svg+xml"},
+            "a.xhtml": {b"<html/>": "application/xhtml+xml"},
+            "feed.atom": {b"<feed/>": "application/atom+xml"},
+        }
+    ),
 )
 def test_text_is_called_utf8_where_it_is_and_does_not_say_otherwise(
     name: str, head: bytes | None, expected: str
@@ -275,18 +285,12 @@ def test_any_name_and_content_have_a_type_that_fits_into_a_header(name: str, hea
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [
-        ("favicon.ico", True),
-        ("about.HTML", True),
-        ("robots.txt", True),
-        ("bundle.js", True),
-        ("alice.org", False),
-        ("tool.py", False),
-        ("v1.2", False),
-        (".profile", False),
-        ("my.site", False),
-        ("blog", False),
-    ],
+    by_outcome(
+        {
+            True: ["favicon.ico", "about.HTML", "robots.txt", "bundle.js"],
+            False: ["alice.org", "tool.py", "v1.2", ".profile", "my.site", "blog"],
+        }
+    ),
 )
 def test_names_of_web_files_are_told_from_names_of_repositories(name: str, expected: bool) -> None:
     assert has_known_extension(name) is expected
@@ -294,34 +298,42 @@ def test_names_of_web_files_are_told_from_names_of_repositories(name: str, expec
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [
-        ("a.html", True),
-        ("a.css", True),
-        ("a.js", True),
-        ("a.json", True),
-        ("a.geojson", True),
-        ("a.svg", True),
-        ("a.xml", True),
-        ("a.txt", True),
-        ("a.wasm", True),
-        ("a.ttf", True),
-        ("a.otf", True),
-        ("a.ico", True),
-        ("a.bmp", True),
-        ("README", True),
-        ("a.png", False),
-        ("a.jpg", False),
-        ("a.webp", False),
-        ("a.woff", False),
-        ("a.woff2", False),
-        ("a.mp4", False),
-        ("a.mp3", False),
-        ("a.zip", False),
-        ("a.gz", False),
-        ("a.pdf", False),
-        ("a.docx", False),
-        ("a.unknown", False),
-    ],
+    by_outcome(
+        {
+            True: [
+                *(
+                    "a.html",
+                    "a.css",
+                    "a.js",
+                    "a.json",
+                    "a.geojson",
+                    "a.svg",
+                    "a.xml",
+                    "a.txt",
+                    "a.wasm",
+                    "a.ttf",
+                    "a.otf",
+                ),
+                *("a.ico", "a.bmp", "README"),
+            ],
+            False: [
+                *(
+                    "a.png",
+                    "a.jpg",
+                    "a.webp",
+                    "a.woff",
+                    "a.woff2",
+                    "a.mp4",
+                    "a.mp3",
+                    "a.zip",
+                    "a.gz",
+                    "a.pdf",
+                    "a.docx",
+                ),
+                "a.unknown",
+            ],
+        }
+    ),
 )
 def test_only_what_shrinks_is_compressed(name: str, expected: bool) -> None:
     assert compressible(content_type(name)) is expected
@@ -329,15 +341,12 @@ def test_only_what_shrinks_is_compressed(name: str, expected: bool) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [
-        ("text/html", True),
-        ("text/html; charset=utf-8", True),
-        ("Text/HTML;charset=latin1", True),
-        ("application/xhtml+xml", True),
-        ("text/plain; charset=utf-8", False),
-        ("text/htmlx", False),
-        ("image/svg+xml", False),
-    ],
+    by_outcome(
+        {
+            True: ["text/html", "text/html; charset=utf-8", "Text/HTML;charset=latin1", "application/xhtml+xml"],
+            False: ["text/plain; charset=utf-8", "text/htmlx", "image/svg+xml"],
+        }
+    ),
 )
 def test_pages_are_told_from_other_files(value: str, expected: bool) -> None:
     assert is_html(value) is expected

@@ -6,25 +6,32 @@ import pytest
 
 from addon.web.content_types import content_type
 from addon.web.encoded_names import encoded_name
+from tests.cases import by_first
 
 
 @pytest.mark.parametrize(
-    ("name", "coding", "inside"),
-    [
-        ("logo.svgz", "gzip", "image/svg+xml"),
-        ("Build/game.framework.js.br", "br", "text/javascript"),
-        ("Build/game.wasm.br", "br", "application/wasm"),
-        ("Build/game.data.br", "br", "application/octet-stream"),
-        ("Build/game.data.gz", "gzip", "application/octet-stream"),
-        ("Build/game.wasm.gz", "gzip", "application/wasm"),
-        ("Build/game.symbols.json.gz", "gzip", "application/json"),
-        ("game.wasmgz", "gzip", "application/wasm"),
-        ("game.jsgz", "gzip", "text/javascript"),
-        ("style.css.br", "br", "text/css"),
-        ("INDEX.HTML.BR", "br", "text/html"),
-    ],
+    ("coding", "name", "inside"),
+    by_first(
+        {
+            "br": {
+                "Build/game.framework.js.br": "text/javascript",
+                "Build/game.wasm.br": "application/wasm",
+                "Build/game.data.br": "application/octet-stream",
+                "style.css.br": "text/css",
+                "INDEX.HTML.BR": "text/html",
+            },
+            "gzip": {
+                "logo.svgz": "image/svg+xml",
+                "Build/game.data.gz": "application/octet-stream",
+                "Build/game.wasm.gz": "application/wasm",
+                "Build/game.symbols.json.gz": "application/json",
+                "game.wasmgz": "application/wasm",
+                "game.jsgz": "text/javascript",
+            },
+        }
+    ),
 )
-def test_what_loaders_ask_for_by_its_own_name(name: str, coding: str, inside: str) -> None:
+def test_what_loaders_ask_for_by_its_own_name(coding: str, name: str, inside: str) -> None:
     found = encoded_name(name)
     assert found is not None
     assert (found.coding, content_type(found.name)) == (coding, inside)
