@@ -4,8 +4,8 @@
 
 It starts closed: `pages.py` has ended mitmproxy's default listener before this is imported; ours is opened when all is
 ready, in `running`. Until then, and where that fails, there is nothing here but a refusal. What all parts are is said
-in `wiring`, what becomes of a request in `mitm.flow_face`; what is opened here stands in the order of `_start`, and is
-closed backwards.
+in `wiring`, what becomes of a request in `mitm.flow_handler`; what is opened here stands in the order of `_start`, and
+is closed backwards.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from addon.admin import log_rates
 from addon.lane.lane import Lane
 from addon.mitm import http1
 from addon.mitm.connection_timeouts import Connections
-from addon.mitm.flow_face import DRAIN_SECONDS, FlowFace
+from addon.mitm.flow_handler import DRAIN_SECONDS, FlowHandler
 from addon.mitm.flows import Closed, tls_of
 from addon.mitm.listening import CannotListen, modes_of, open_listeners, put_lane
 from addon.mitm.options import PARSERS_SAFE, set_options, version
@@ -52,7 +52,7 @@ class Running:
     """All that a connection is served with."""
 
     app: Application
-    flows: FlowFace
+    flows: FlowHandler
     upstream: Upstream
     lane: Lane | None
     certificates: CertificateWatch
@@ -215,7 +215,7 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
     relay = await open_relay(stack)
     connections = Connections(_handlers, settings.forgejo_timeout)
     parts = (settings, app.server, app.forwarding)
-    flows = FlowFace(
+    flows = FlowHandler(
         *parts,
         modes=modes_of(settings),
         relay=relay,
@@ -242,7 +242,7 @@ async def put_together(stack: AsyncExitStack, settings: Settings) -> Running:
     return Running(app, flows, Upstream(settings, connections, relay), lane, certificates)
 
 
-async def _drain(flows: FlowFace, lane: Lane | None, bus: Bus) -> None:
+async def _drain(flows: FlowHandler, lane: Lane | None, bus: Bus) -> None:
     """Let both faces answer what they have under way, at the same time, for as long as the supervisor lets them."""
     patience = DRAIN_SECONDS if bus.patience is None else bus.patience
     faces: asyncio.Future[Any] = asyncio.gather(

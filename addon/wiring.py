@@ -27,15 +27,15 @@ from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
 from addon.admin.changes import Changes
 from addon.admin.component_health import HealthMonitor
+from addon.admin.component_metrics import MeteredComponents
 from addon.admin.explaining import Explaining
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
-from addon.admin.part_numbers import Parts
-from addon.admin.process_numbers import own_process
+from addon.admin.process_metrics import own_process
 from addon.admin.push_times import PushTimes
 from addon.admin.warming import Warmed, Warming
 from addon.admin.webhook import Webhook
-from addon.domains.desired import Prover
+from addon.domains.desired_domains import Prover
 from addon.domains.dns import Dns
 from addon.domains.dns_proof import DnsProver
 from addon.domains.names import DomainNames
@@ -49,7 +49,7 @@ from addon.library.preview_reports import PreviewReports
 from addon.library.reading_rights import Readers
 from addon.net import spans, tracing
 from addon.net.clocks import SYSTEM, Clock, Clocks
-from addon.net.thread_priority import stand_behind
+from addon.net.thread_priority import lower_priority
 from addon.process.loop_watch import LoopWatch
 from addon.process.worker import Bus, Worker
 from addon.serving.acme_challenges import Challenges
@@ -57,12 +57,12 @@ from addon.serving.member_login import CALLBACK_PATH, MOST_BEGUN, MOST_BEGUN_EAC
 from addon.serving.members import Members
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
+from addon.shared.domain_mappings import Mapping as Mapped
+from addon.shared.domain_mappings import host_of
 from addon.shared.guess_counts import GuessesShared
 from addon.shared.login_key import KeptInStep, KeyInRedis
 from addon.shared.lookup import Key, Lookup, key_of
-from addon.shared.mappings import Mapping as Mapped
-from addon.shared.mappings import host_of
 from addon.shared.member_sessions import MemberSessions
 from addon.shared.one_use import OneUse
 from addon.shared.signatures import FILE_NAME as KEY_FILE
@@ -184,7 +184,7 @@ class Sources:
     settings: Settings
     executor: ThreadPoolExecutor
     forgejo: Forgejo
-    shared: Shared | None
+    shared: SharedCache | None
     library: Library
     clocks: Clocks
 
@@ -192,7 +192,7 @@ class Sources:
 def open_sources(
     stack: AsyncExitStack,
     settings: Settings,
-    shared: Shared | None,
+    shared: SharedCache | None,
     *,
     headers: Sequence[tuple[str, str]] = (),
     unknown_share: int | None = None,
@@ -217,7 +217,7 @@ def open_sources(
 
 def open_executor(stack: AsyncExitStack, threads: int, *, behind: bool = False) -> ThreadPoolExecutor:
     """The threads for work that would hold up the loop. behind: the loop goes first where cores are few."""
-    executor = ThreadPoolExecutor(threads, "pages", initializer=stand_behind if behind else None)
+    executor = ThreadPoolExecutor(threads, "pages", initializer=lower_priority if behind else None)
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)
     return executor
 
@@ -250,13 +250,13 @@ def open_forgejo(
     return forgejo
 
 
-def shared_of(settings: Settings) -> Shared | None:
+def shared_of(settings: Settings) -> SharedCache | None:
     """What the settings' Redis is reached by; None where they name none. Raises CannotStart.
 
     It opens nothing before it is asked something.
     """
     try:
-        return Shared.of(settings)
+        return SharedCache.of(settings)
     except resp.InvalidArgument as error:
         raise CannotStart(f"Redis: {error}") from None
 
@@ -275,7 +275,7 @@ class CustomDomainParts:
     registration: CustomDomains
 
 
-def open_store(stack: AsyncExitStack, shared: Shared | None) -> DomainStore:
+def open_store(stack: AsyncExitStack, shared: SharedCache | None) -> DomainStore:
     """Where mappings stand: in Redis, or in memory."""
     store = DomainStore(shared)
     stack.push_async_callback(store.aclose)
@@ -347,7 +347,7 @@ def open_registration(
 # ---- locked sites ----------------------------------------------------------------------------------------------------
 
 
-async def settled_key(settings: Settings, shared: Shared | None) -> tuple[SigningKey, KeyInRedis | None]:
+async def settled_key(settings: Settings, shared: SharedCache | None) -> tuple[SigningKey, KeyInRedis | None]:
     """What logins are signed with, and where proxies find it unless the operator named it. Raises CannotStart."""
     secret = settings.auth_secret_key
     place = KeyInRedis(shared) if shared is not None else None
@@ -522,7 +522,7 @@ async def open_admin(
     settings, worker, domains = app.settings, app.worker, app.custom_domains
     sources, registry = app.sources, domains.registration.registry
     core = (app.meter, sources.library, sources.forgejo, sources.shared, app.access, registry)
-    parts = Parts(*core, domains.dns, app.webhook, app.pushes, certificates)
+    parts = MeteredComponents(*core, domains.dns, app.webhook, app.pushes, certificates)
     health = HealthMonitor(lambda: operations.every())
     warming = Warming(settings, sources.library, sources.clocks.monotonic)
     app.bus.works["warm"] = lambda key: warming.warm(key, _WARM_BEHIND)

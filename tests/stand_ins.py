@@ -51,9 +51,9 @@ def _never(self: Any, *args: Any, **options: Any) -> float:
 
 STAND_INS: Final[dict[str, list[tuple[type, str, Callable[..., Any]]]]] = {
     # Answers 500 to everything.
-    "500": [(PagesServer, "recall", _none), (PagesServer, "answer", _answered)],
+    "500": [(PagesServer, "answer_from_memory", _none), (PagesServer, "answer", _answered)],
     # Answers, but says nothing: no field, no body.
-    "nothing": [(PagesServer, "recall", _none), (PagesServer, "answer", _silent)],
+    "nothing": [(PagesServer, "answer_from_memory", _none), (PagesServer, "answer", _silent)],
     # Registers no domain and gives none up.
     "registry": [(Registry, name, _none) for name in ("notice", "pushed", "again")]
     + [(Registry, name, _none_later) for name in ("discover", "release")],

@@ -30,7 +30,7 @@ from addon.access.passwords import AccessFault, PasswordHash, Unchecked, cost, v
 from addon.access.signing_key import SigningKey
 from addon.access.visitors import ClientNetworks, network_of, visitor_of
 from addon.net.clocks import SYSTEM, Clocks
-from addon.net.turns import Dropped, Interest, Party, TooLate, Turns
+from addon.net.fair_queue import Dropped, FairQueue, Interest, Party, TooLate
 from addon.web.request_head import is_embedded
 
 __all__ = ["Access", "AccessFault", "Decision", "Lock", "Visit", "lock_of", "private", "return_target"]
@@ -165,7 +165,7 @@ class Access:
         self._key = key.derived(b"remembered logins 1")
         self._executor = executor
         self._check_password = check_password
-        self._turns = Turns(AT_ONCE, most_each=1, expected=0.2, clock=clock)
+        self._turns = FairQueue(AT_ONCE, most_each=1, expected=0.2, clock=clock)
         self.outcomes: Counter[str] = Counter()
         """How many passwords that were tried were right, wrong, not looked at (limited), or came too late (busy)."""
         self._client_networks = ClientNetworks(clock)
@@ -219,7 +219,7 @@ class Access:
         return attempt
 
     @property
-    def queues(self) -> dict[str, Turns]:
+    def queues(self) -> dict[str, FairQueue]:
         """Where passwords wait to be checked, by name."""
         return {"passwords": self._turns}
 

@@ -121,7 +121,7 @@ class AnswerMeter:
         """The last answers of 500 and more, the newest first."""
         return list(reversed(self._errors))
 
-    def told(self) -> dict[str, object]:
+    def collect(self) -> dict[str, object]:
         """All of it but the sites, for JSON.
 
         requests: face, protocol, class of status, cache state, and how many. refusals: by reason. durations: by cache

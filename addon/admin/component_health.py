@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from addon.admin.process_numbers import Numbers
+from addon.admin.process_metrics import Numbers
 from addon.net.background import ended
 
 GREEN, YELLOW, RED = "green", "yellow", "red"

@@ -25,7 +25,7 @@ import h11
 from addon import templates
 from addon.admin import metrics, status_page
 from addon.admin.explaining import Asked, Explaining, NoAddress
-from addon.admin.process_numbers import Numbers
+from addon.admin.process_metrics import Numbers
 from addon.admin.site_list import MOST, SORTED_BY, Row
 from addon.admin.warming import Warmed
 from addon.process.worker import Worker

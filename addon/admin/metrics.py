@@ -15,8 +15,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from addon.admin.answer_meter import BOUNDS
-from addon.admin.part_numbers import QUEUE_FIELDS
-from addon.admin.process_numbers import Numbers
+from addon.admin.component_metrics import QUEUE_FIELDS
+from addon.admin.process_metrics import Numbers
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

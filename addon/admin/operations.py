@@ -18,9 +18,9 @@ from typing import Any, Final
 from addon.admin import component_health, site_list
 from addon.admin.access_log import AccessLog
 from addon.admin.component_health import HealthMonitor
+from addon.admin.component_metrics import MeteredComponents
 from addon.admin.listener import Purged
-from addon.admin.part_numbers import Parts
-from addon.admin.process_numbers import Numbers, Section, added_up, shown
+from addon.admin.process_metrics import Numbers, Section, added_up, shown
 from addon.admin.site_list import Row
 from addon.admin.warming import Warmed
 from addon.domains.resolver import Domains
@@ -29,8 +29,8 @@ from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import ForgejoError
 from addon.library.library import Library
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping as Mapped
 from addon.shared.lookup import Key, key_of
-from addon.shared.mappings import Mapping as Mapped
 from addon.shared.round_trips import RoundTrips, checked_replies
 from addon.web.forwarding import Forwarding
 from addon.web.routing import PROFILE, host_name, is_owner_name, is_repository_name, owner_of
@@ -81,7 +81,7 @@ class PagesOperations:
         refusals: Callable[[int], Mapping[str, str]] = lambda most: {},
         certifiable: Callable[[str], Awaitable[bool]],
         process: Callable[[], Section],
-        parts: Parts,
+        parts: MeteredComponents,
         health: HealthMonitor,
         access_log: AccessLog | None = None,
         forwarding: Forwarding,
@@ -110,7 +110,7 @@ class PagesOperations:
         self._refusals = refusals
         self._certifiable = certifiable
         self._process = process
-        self._parts = parts
+        self._metered = parts
         self._health = health
         self._access_log = access_log
         self._forwarding = forwarding
@@ -130,7 +130,7 @@ class PagesOperations:
 
         A process that stands still is replaced by the supervisor, and is left out of the count meanwhile.
         """
-        says = how_well(self._process()["event_loop_lag_ms"], self._parts.meter.only_faults(self._clock()))
+        says = how_well(self._process()["event_loop_lag_ms"], self._metered.meter.only_faults(self._clock()))
         well = says == WELL
         return well, {
             "status": says,
@@ -157,7 +157,7 @@ class PagesOperations:
         looked = memory.hits + memory.misses
         return {
             "process": {**self._process(), "version": self._version, "processes": self._processes},
-            "meters": self._parts.told(),
+            "meters": self._metered.collect(),
             "Requests": dict(self._faces()),
             "Memory": {
                 "used_bytes": memory.used,
@@ -180,19 +180,19 @@ class PagesOperations:
                 "enabled": self._settings.enable_custom_domains,
                 "pending_writes": self._store.owes,
             },
-            "Webhook": {"accepted_at": self._parts.webhook.accepted_at, "wrong_at": self._parts.webhook.wrong_at},
+            "Webhook": {"accepted_at": self._metered.webhook.accepted_at, "wrong_at": self._metered.webhook.wrong_at},
             "Proxy in front": {"silent": self._forwarding.silent},
             "Disk": {
                 "access_log": "" if self._access_log is None else self._access_log.trouble,
                 "access_log_lines_lost": 0 if self._access_log is None else self._access_log.lost,
                 "state_dir": no_room(self._settings.state_dir),
             },
-            "errors": {"last": self._parts.meter.errors()},
+            "errors": {"last": self._metered.meter.errors()},
         }
 
     def own_sites(self) -> list[Row]:
         """The sites that this process holds, those that were asked for most first."""
-        return site_list.rows(self._library, self._parts.meter)
+        return site_list.rows(self._library, self._metered.meter)
 
     async def sites(self, by: str, most: int) -> list[Row]:
         """The sites of all processes, by one of `SORTED_BY`."""
@@ -226,7 +226,7 @@ class PagesOperations:
         if refused:
             told["Refused domains"] = refused
         told["Sites"] = {row["site"]: row for row in await self.sites("hits", _MOST_SITES)}
-        needs = self._parts.registry.needs(_MOST_REFUSALS)
+        needs = self._metered.registry.needs(_MOST_REFUSALS)
         told["Domains that need something"] = {
             host: {"site": site, "state": state, "needs": what} for host, site, state, what in needs
         }

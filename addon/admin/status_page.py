@@ -9,8 +9,8 @@ from typing import Any
 
 from addon.admin.component_health import GREEN, RED
 from addon.templates import StatusPage
+from addon.templates.error_messages import time_text
 from addon.templates.names import size_text
-from addon.templates.wording import time_text
 
 _WORDS = {GREEN: "well", "yellow": "look at it", RED: "broken"}
 _NO_SECTIONS = frozenset({"Parts", "Sites", "Domains that need something", "Last errors"})

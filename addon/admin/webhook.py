@@ -25,7 +25,7 @@ from addon.access.guess_limits import Bounded
 from addon.access.visitors import visitor_of
 from addon.admin.webhook_payload import Event, event_in, form_payload
 from addon.forgejo.answers import is_name
-from addon.net.turns import Party, TooLate, Turns
+from addon.net.fair_queue import FairQueue, Party, TooLate
 from addon.serving.answers import Answer, Request
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key
@@ -91,7 +91,7 @@ class Webhook:
         self._reading: set[Delivery] = set()
         self._strangers: dict[str, Delivery] = {}
         self._looks: set[asyncio.Task[object]] = set()
-        self._turns = Turns(1, expected=0.002)
+        self._turns = FairQueue(1, expected=0.002)
         self.outcomes: Counter[str] = Counter()
         """How many deliveries were accepted, ignored, unsigned, wrong, or not read, and why."""
         self.accepted_at = self.wrong_at = 0.0
@@ -169,7 +169,7 @@ class Webhook:
         return hmac.new(self._secret or b"", digestmod=hashlib.sha256)
 
     @property
-    def queues(self) -> dict[str, Turns]:
+    def queues(self) -> dict[str, FairQueue]:
         """Where large deliveries wait to be read, by name."""
         return {"webhooks": self._turns}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from addon.shared.mappings import Mapping
+    from addon.shared.domain_mappings import Mapping
 
 VARIABLE = "PAGES_CONFIG"
 NAME = "pages.yaml"
@@ -104,7 +104,7 @@ def site(text: str) -> "Mapping":
     """OWNER/REPO or OWNER/REPO@BRANCH; raises ArgumentTypeError."""
     from addon.domains.names import shown
     from addon.forgejo.answers import is_branch
-    from addon.shared.mappings import Mapping
+    from addon.shared.domain_mappings import Mapping
     from addon.web.routing import is_owner_name, is_repository_name
 
     name, at, branch = text.partition("@")

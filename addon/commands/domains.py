@@ -23,9 +23,9 @@ from addon.domains.store import NO_ANSWER, DomainStore, StoreAway, View, Writes,
 from addon.domains.traefik_routers import TraefikRouters
 from addon.domains.transactions import Planned, Value
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping, custom_domain_key, domains_key, mapping_of, reverse_key, value_of
 from addon.shared.domain_records import SiteDomains
-from addon.shared.mappings import Mapping, custom_domain_key, domains_key, mapping_of, reverse_key, value_of
-from addon.shared.traefik_keys import Routers
+from addon.shared.traefik_router_keys import Routers
 from addon.wiring import CannotStart, open_store, shared_of
 
 PATIENCE = 10.0

@@ -86,7 +86,7 @@ class _Preview:
 
     def __init__(self, forge: Any, inner: int, listener: socket.socket, options: argparse.Namespace) -> None:
         from addon.preview.builds import build_of
-        from addon.preview.front import Front
+        from addon.preview.preview_proxy import PreviewProxy
         from addon.preview.settings import Token
 
         self._forge = forge
@@ -97,7 +97,7 @@ class _Preview:
         token = secrets.token_hex(20)
         forge.tokens[token] = Token("preview", admin=True)
         build = build_of(options.directory) if options.directory is not None and options.directory.is_dir() else None
-        self._front = Front(
+        self._proxy = PreviewProxy(
             inner,
             PREVIEW_DOMAIN,
             self._sites,
@@ -110,7 +110,7 @@ class _Preview:
         self._watching: asyncio.Task[None] | None = None
 
     def _sites(self) -> Sequence[Any]:
-        from addon.preview.front import SiteAddress
+        from addon.preview.preview_proxy import SiteAddress
 
         parts = [urlsplit(address) for address in self._forge.addresses(PREVIEW_DOMAIN, 80)]
         return [SiteAddress(each.netloc, each.path) for each in parts]
@@ -134,19 +134,19 @@ class _Preview:
         watch(self._forge, lambda found: print("\n".join(found), flush=True))
 
     async def _start(self) -> None:
-        await self._front.start(self._listener)
+        await self._proxy.start(self._listener)
         self._watching = asyncio.ensure_future(self._watch())
 
     async def _watch(self) -> None:
         before = self._state()
         while True:
-            await asyncio.sleep(POLL_SECONDS if self._front.watched else UNWATCHED_SECONDS)
+            await asyncio.sleep(POLL_SECONDS if self._proxy.watched else UNWATCHED_SECONDS)
             with contextlib.suppress(Exception):  # a file that goes while we look: the next look sees what came of it
                 state = self._state()
                 if state == before:
                     continue
                 before = state
-                self._front.changed()
+                self._proxy.changed()
                 notes = _unpublished(self._forge)
                 for note in notes:
                     if note not in self._notes:
@@ -166,7 +166,7 @@ class _Preview:
         async def ended() -> None:
             if self._watching is not None:
                 self._watching.cancel()
-            await self._front.aclose()
+            await self._proxy.aclose()
 
         if self._forge.loop is not None:
             asyncio.run_coroutine_threadsafe(ended(), self._forge.loop).result(10)

@@ -17,7 +17,7 @@ from addon.domains.names import DomainNames, NameRefused
 from addon.forgejo.answers import Repository
 from addon.forgejo.errors import ForgejoError
 from addon.settings.schema import Settings
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.wiring import open_dns, open_forgejo
 
 

@@ -14,9 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from addon.domains.transactions import Planned, Value, View, Writes
+from addon.shared.domain_mappings import (
+    CUSTOM_DOMAIN,
+    custom_domain_key,
+    domains_key,
+    mapping_of,
+    reverse_key,
+    value_of,
+)
+from addon.shared.domain_mappings import Mapping as Shown
 from addon.shared.domain_records import Claim, SiteDomains, read_record, record_of
-from addon.shared.mappings import CUSTOM_DOMAIN, custom_domain_key, domains_key, mapping_of, reverse_key, value_of
-from addon.shared.mappings import Mapping as Shown
 from addon.shared.records import Broken, Foreign
 
 

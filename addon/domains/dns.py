@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from addon.net.turns import Dropped, Party, TooLate, Turns, account
+from addon.net.fair_queue import Dropped, FairQueue, Party, TooLate, account
 from addon.settings.addresses import split_port
 
 try:
@@ -63,13 +63,13 @@ class Dns:
         self._clock = clock
         self._resolver: dns.asyncresolver.Resolver | None = None
         # Names that nobody answers for hold a place for five seconds: of one party only some do.
-        self._turns = Turns(AT_ONCE, most_each=AT_ONCE // 4, expected=0.1)
+        self._turns = FairQueue(AT_ONCE, most_each=AT_ONCE // 4, expected=0.1)
         self._known: OrderedDict[tuple[str, str], tuple[float, tuple[str, ...] | str]] = OrderedDict()  # str: silence
         self._asking: dict[tuple[str, str], asyncio.Task[tuple[str, ...]]] = {}
         self._said_missing = False
 
     @property
-    def queues(self) -> dict[str, Turns]:
+    def queues(self) -> dict[str, FairQueue]:
         """Where questions wait for their turn, by name."""
         return {"dns": self._turns}
 

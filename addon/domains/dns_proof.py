@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from addon.domains.dns import DnsSilence
 from addon.settings.schema import Network, Settings
-from addon.shared.mappings import Mapping, mapping_of
+from addon.shared.domain_mappings import Mapping, mapping_of
 from addon.web.routing import PROFILE, is_owner_name, is_repository_name, owner_of
 
 PLAIN: Final = "bovine-pages-verification="

@@ -16,7 +16,7 @@ from addon.domains.public_suffixes import is_public_suffix, registrable_domain
 from addon.settings.addresses import host_name
 from addon.settings.options import Expected
 from addon.settings.schema import Settings
-from addon.shared.mappings import branch_label
+from addon.shared.domain_mappings import branch_label
 from addon.sites.pages_file import PagesFile
 
 _SHOWN = 80

@@ -19,9 +19,9 @@ from addon.domains.names import DomainNames, NameRefused
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway, View, Writes, known_record
 from addon.domains.transactions import Planned, Unread
 from addon.forgejo.errors import ForgejoError, Overloaded, RateLimited
+from addon.shared.domain_mappings import Mapping, custom_domain_key, domains_key, mapping_of
 from addon.shared.domain_records import SiteDomains, record_of
 from addon.shared.lookup import DISABLED, Fault, Key, Lookup
-from addon.shared.mappings import Mapping, custom_domain_key, domains_key, mapping_of
 from addon.sites.pages_file import PagesFile
 
 _AT_ONCE = 8

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from addon.domains import claims
-from addon.domains.desired import Prover
+from addon.domains.desired_domains import Prover
 from addon.domains.registry import Registry
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway
 from addon.shared.domain_records import Claim, SiteDomains

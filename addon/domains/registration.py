@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from addon.domains.desired import Forge, Prover
+from addon.domains.desired_domains import Forge, Prover
 from addon.domains.rechecks import Rechecks
 from addon.domains.registry import Registry
 from addon.domains.resolver import Domains

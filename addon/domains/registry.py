@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 from addon.domains import claims
 from addon.domains.claims import DesiredDomain, Outcome
-from addon.domains.desired import DesiredDomains, Forge, Prover
+from addon.domains.desired_domains import DesiredDomains, Forge, Prover
 from addon.domains.names import DomainNames, NameRefused
 from addon.domains.public_suffixes import registrable_domain
 from addon.domains.report import Hosts, Report, Routers, Sites
@@ -30,13 +30,13 @@ from addon.domains.store import NO_ANSWER, DomainStore, StoreAway, known_record
 from addon.domains.transactions import Value
 from addon.forgejo.answers import Repository
 from addon.forgejo.errors import ForgejoError
+from addon.net.fair_queue import FairQueue, Interest, TooLate, account, on_account
 from addon.net.rates import Rates
-from addon.net.turns import Interest, TooLate, Turns, account, on_account
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping as Shown
+from addon.shared.domain_mappings import domains_key, reverse_key
 from addon.shared.domain_records import SiteDomains
 from addon.shared.lookup import DISABLED, Fault, Freshness, Key, Lookup, branch_of
-from addon.shared.mappings import Mapping as Shown
-from addon.shared.mappings import domains_key, reverse_key
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Registry:
         self._now = now
         self._noticed: OrderedDict[Key, _Noticed] = OrderedDict()
         self._waiting: set[Key] = set()
-        self._turns = Turns(_AT_ONCE, most_each=_OF_ONE_OWNER, expected=1.0, clock=clock)
+        self._turns = FairQueue(_AT_ONCE, most_each=_OF_ONE_OWNER, expected=1.0, clock=clock)
         self._strangers = Rates(*_UNKNOWN_HOSTS, clock=clock)
         self._forced: set[Key] = set()  # to be looked at before they are settled
         self._workers: set[asyncio.Task[None]] = set()
@@ -182,7 +182,7 @@ class Registry:
         self._enqueue(key)
 
     @property
-    def queues(self) -> dict[str, Turns]:
+    def queues(self) -> dict[str, FairQueue]:
         """Where sites wait for their domains to be settled, by name."""
         return {"domains": self._turns}
 

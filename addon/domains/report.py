@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from addon.shared.domain_mappings import Mapping as Shown
 from addon.shared.lookup import Freshness, Key, Lookup
-from addon.shared.mappings import Mapping as Shown
 from addon.sites.pages_file import PagesFile
 
 

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from addon.domains.store import NO_ANSWER, NoAnswer
 from addon.library.memory import Memory, SingleFlight
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.web.prepared_answers import Fact
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,17 @@ from typing import Final, Literal, TypeVar
 
 from addon.domains import transactions
 from addon.domains.transactions import Planned, Value, View, Writes, planned
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
+from addon.shared.domain_mappings import (
+    CUSTOM_DOMAIN,
+    DOMAINS,
+    Mapping,
+    custom_domain_key,
+    domains_key,
+    host_of,
+    mapping_of,
+)
 from addon.shared.domain_records import SiteDomains, read_record
-from addon.shared.mappings import CUSTOM_DOMAIN, DOMAINS, Mapping, custom_domain_key, domains_key, host_of, mapping_of
 from addon.shared.records import Broken, Foreign
 from addon.shared.round_trips import RoundTrips
 
@@ -51,7 +59,7 @@ class StoreAway(Exception):
 class DomainStore:
     """Mappings of hosts, and the records of who registered them. Lives on the event loop."""
 
-    def __init__(self, shared: Shared | None) -> None:
+    def __init__(self, shared: SharedCache | None) -> None:
         self._shared = shared
         self._seen: OrderedDict[str, Value] = OrderedDict()  # of Redis
         self._seen_bytes = 0

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from addon.domains.store import NO_ANSWER, DomainStore, View, Writes
 from addon.settings.schema import Settings
-from addon.shared.traefik_keys import Routers
+from addon.shared.traefik_router_keys import Routers
 
 
 class TraefikRouters:

@@ -33,8 +33,8 @@ from addon.forgejo.errors import (
 from addon.forgejo.limits import Breaker, Places, Slots
 from addon.net import http_client
 from addon.net.call_meter import CallMeter
+from addon.net.fair_queue import account
 from addon.net.tracing import TRACE_HEADER, Question, question, trace
-from addon.net.turns import account
 from addon.web.http_dates import parse_http_date
 
 logger = logging.getLogger(__name__)

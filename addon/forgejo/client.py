@@ -37,7 +37,7 @@ from addon.forgejo.oauth import OAuth
 from addon.forgejo.pulls import PullRequests
 from addon.forgejo.reading_rights import Verdict, verdict
 from addon.net.call_meter import CallMeter
-from addon.net.turns import Turns
+from addon.net.fair_queue import FairQueue
 
 __all__ = [
     "Access",
@@ -140,7 +140,7 @@ class Forgejo:
         return self._calls.clock_skew
 
     @property
-    def queues(self) -> dict[str, Turns]:
+    def queues(self) -> dict[str, FairQueue]:
         """Where calls wait for their turn, by name."""
         slots = self._calls.slots
         return {"forgejo": slots.turns, "unknown names": slots.strangers}

@@ -20,7 +20,7 @@ from addon.forgejo.answers import Repository, Tree, TreeEntry, TreePage
 from addon.forgejo.blobs import decoding, empty_blob, finished
 from addon.forgejo.calls import Answer, Calls
 from addon.forgejo.errors import BadAnswer, BlobTooLarge, NotFound, Overloaded, TooManyFiles, TreeTooLarge
-from addon.net.turns import Dropped, Party, TooLate, Turns, account
+from addon.net.fair_queue import Dropped, FairQueue, Party, TooLate, account
 
 # Bodies that we accept, in bytes.
 _TREE_BODY = 8 * 1024 * 1024
@@ -55,7 +55,7 @@ class GitObjects:
         self._executor = executor
         self._clock = clock
         self._side_by_side = side_by_side
-        self._large = Turns(_LARGE_TREES, most_each=1, expected=0.5)
+        self._large = FairQueue(_LARGE_TREES, most_each=1, expected=0.5)
         # How many blobs a batch may have, and until when that is believed.
         self._batch = 0
         self._batch_until = 0.0

@@ -2,10 +2,10 @@
 # Copyright (C) 2026 the contributors
 """How many calls to Forgejo may run, and whether any should be tried at all.
 
-`Slots` gives turns (`net/turns.py`), `Places` what is held for as long as a reader takes; `Breaker` fails fast while
-the forge is away. None knows HTTP. The surprise:
-look-ups of names not known to exist have a small share of the slots, and are on the account of who asks, not of the
-owner that they name: anybody can ask for random names, and each would be an owner of its own.
+`Slots` gives turns (`net/fair_queue.py`), `Places` what is held for as long as a reader takes; `Breaker` fails fast
+while the forge is away. None knows HTTP. The surprise: look-ups of names not known to exist have a small share of the
+slots, and are on the account of who asks, not of the owner that they name: anybody can ask for random names, and each
+would be an owner of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from addon.forgejo.errors import Overloaded, Unreachable
-from addon.net.turns import Dropped, Party, TooLate, Turns, account
+from addon.net.fair_queue import Dropped, FairQueue, Party, TooLate, account
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Slots:
             raise ValueError("the share of unknown names must be between 1 and all slots")
         self.patience = patience
         # One owner alone, however slow what it causes is, leaves places for the others.
-        self.turns = Turns(total, most_each=-(-3 * total // 4))
-        self.strangers = Turns(unknown_share)
+        self.turns = FairQueue(total, most_each=-(-3 * total // 4))
+        self.strangers = FairQueue(unknown_share)
 
     @asynccontextmanager
     async def held(self, owner: str, *, known: bool) -> AsyncIterator[None]:

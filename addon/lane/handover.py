@@ -33,8 +33,8 @@ class HandedOver(asyncio.StreamReaderProtocol):
 
     What it says is not read here. What is known is whether a request is being answered, of which we are told, and when
     the first byte came since the last one was: so long a head may take, and so long it may be silent, as on the lane.
-    Each beginning costs the handler milliseconds of the loop, so these come one at a time (`Pace`). Who half-closes is
-    answered first, for the handler would give up what was asked.
+    Each beginning costs the handler milliseconds of the loop, so these come one at a time (`Throttle`). Who half-closes
+    is answered first, for the handler would give up what was asked.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class HandedOver(asyncio.StreamReaderProtocol):
         assert self._own is not None
         self._waiting = True
         self._own.pause_reading()
-        self._lane.pace.begin(self._lane.connection_limits.client_network(self._client), self._go)
+        self._lane.throttle.begin(self._lane.connection_limits.client_network(self._client), self._go)
 
     def _go(self) -> None:
         """It has its turn."""

@@ -412,7 +412,7 @@ class Connection(asyncio.BufferedProtocol):
         """Answer from memory: how many bytes of body; None where a task has to do it, which has been started."""
         lane = self._lane
         request, asked = self._request(line, fields)
-        answer = lane.server.recall(request)
+        answer = lane.server.answer_from_memory(request)
         if answer is None or answer.stream is not None or len(answer.body) > LARGEST:
             self._write(out)
             self._start(self._work(request, line, fields, answer, connection, began))

@@ -226,7 +226,7 @@ class Http2Answering:
                 job.status, job.cache, job.about = ready.status, ready.cache, ready.about
                 self.protocol.respond(stream, repeat.block + lane.date_field, repeat.body)
                 return
-        answer = server.recall(request)
+        answer = server.answer_from_memory(request)
         if answer is None or answer.stream is not None or self._is_full(answer.body):
             self._start(stream, job, lambda: self._work(stream, job, answer))
             return

@@ -22,7 +22,7 @@ from addon.lane.http2.heads import Commons
 from addon.lane.repeated_requests import RepeatedRequests, belongs
 from addon.net.certificates import ShownNames
 from addon.net.file_limit import raised
-from addon.net.pacing import Pace
+from addon.net.throttle import Throttle
 from addon.serving.server import PagesServer
 from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER, Forwarding, Visitor
@@ -136,7 +136,7 @@ class Lane:
         self.meter = meter if meter is not None else AnswerMeter()
         most = most_connections(file_limit if file_limit is not None else raised(), settings)
         self.connection_limits = ConnectionLimits(most, settings.max_connections_per_address, through.trusts)
-        self.pace = Pace(self.loop)
+        self.throttle = Throttle(self.loop)
         """Of what others than the lane have to begin."""
         self._handed_over: dict[tuple[str, int], HandedOverConnection] = {}
         self._visitor = lru_cache(4096)(self._named_visitor)
@@ -374,7 +374,7 @@ class Lane:
 
     def close(self) -> None:
         """Cut all connections."""
-        self.pace.close()
+        self.throttle.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -25,8 +25,8 @@ from addon.forgejo.errors import BadAnswer, BlobTooLarge, ForgejoError, NotFound
 from addon.forgejo.lfs import LfsPointer, lfs_pointer
 from addon.library.encoded_streams import EncodedStreams
 from addon.library.memory import Memory, SingleFlight
-from addon.net.turns import Dropped, TooLate, Turns
-from addon.shared.cache import Shared
+from addon.net.fair_queue import Dropped, FairQueue, TooLate
+from addon.shared.cache import SharedCache
 from addon.shared.lookup import TROUBLE_PAUSE, Blob, Failure, Key, Lookup, without_frames
 from addon.sites.site import File
 from addon.sites.tree import Entry
@@ -91,7 +91,7 @@ class Blobs:
         memory: Memory[tuple[str, ...], object],
         flights: SingleFlight[tuple[str, ...]],
         executor: Executor,
-        shared: Shared | None,
+        shared: SharedCache | None,
         clock: Callable[[], float],
         changed: Callable[[Key], object],
     ) -> None:
@@ -105,15 +105,15 @@ class Blobs:
         self._changed = changed
         # What is written in Python holds the interpreter: two at once, and never two of one owner, leave the loop its
         # share. Encoders let go of it, and may have the cores.
-        self._computing = Turns(2, most_each=1)
+        self._computing = FairQueue(2, most_each=1)
         cores = os.cpu_count() or 1
-        self._encoding = Turns(cores, most_each=max(1, cores // 2))
+        self._encoding = FairQueue(cores, most_each=max(1, cores // 2))
         self._streams = EncodedStreams(memory, self._encoding, executor)
 
     # What is on hand.
 
     @property
-    def queues(self) -> dict[str, Turns]:
+    def queues(self) -> dict[str, FairQueue]:
         """Where work on files waits for its turn, by name."""
         return {"hashing and sorting": self._computing, "compression": self._encoding}
 
@@ -314,7 +314,7 @@ class Blobs:
         except Dropped:
             raise Overloaded("nobody waits for this work any more") from None
 
-    async def _in_turn(self, turns: Turns, work: Callable[[], T], price: float = 1.0) -> T:
+    async def _in_turn(self, turns: FairQueue, work: Callable[[], T], price: float = 1.0) -> T:
         async with turns.turn(_PATIENCE, price):
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
@@ -384,7 +384,9 @@ class Blobs:
 
         return await self._flights.do(key, fetch_or_tell)
 
-    async def _made(self, key: tuple[str, ...], make: Callable[[], bytes], turns: Turns, price: float = 1.0) -> bytes:
+    async def _made(
+        self, key: tuple[str, ...], make: Callable[[], bytes], turns: FairQueue, price: float = 1.0
+    ) -> bytes:
         async def run() -> bytes:
             made = await self._in_turn(turns, make, price)
             self._memory.put(key, made, len(made) + sum(map(len, key)) + 150)

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager
 
 from addon.library.memory import Memory
-from addon.net.turns import Party, Turns
+from addon.net.fair_queue import FairQueue, Party
 from addon.web.codings import Encoder
 
 AT_ONCE = 8
@@ -34,12 +34,12 @@ _KEPT_SHARE = 16
 class EncodedStreams:
     """Files that are encoded on their way. State: who has a place."""
 
-    def __init__(self, memory: Memory[tuple[str, ...], object], encoding: Turns, executor: Executor) -> None:
+    def __init__(self, memory: Memory[tuple[str, ...], object], encoding: FairQueue, executor: Executor) -> None:
         """encoding: the turns of all encoders."""
         self._memory = memory
         self._encoding = encoding
         self._executor = executor
-        self._places = Turns(AT_ONCE, most_each=AT_ONCE_OF_ONE)
+        self._places = FairQueue(AT_ONCE, most_each=AT_ONCE_OF_ONE)
 
     def room(self, owner: str) -> bool:
         """Whether there is a place for one more file of an owner."""

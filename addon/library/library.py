@@ -24,7 +24,7 @@ from addon.library.refresh import SharedRefresh
 from addon.library.site_loader import SiteLoader
 from addon.net.clocks import SYSTEM, Clocks
 from addon.settings.schema import Settings
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.lookup import EMPTY, Blob, Fault, Freshness, Key, Lookup, Wanted, key_of, repository_of
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import File, Site
@@ -58,7 +58,7 @@ class Library:
         forgejo: Forgejo,
         executor: Executor,
         *,
-        shared: Shared | None = None,
+        shared: SharedCache | None = None,
         clocks: Clocks = SYSTEM,
     ) -> None:
         self._clock = clock = clocks.monotonic

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Generic, TypeVar
 
-from addon.net.turns import Interest
+from addon.net.fair_queue import Interest
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -100,7 +100,8 @@ class Memory(Generic[Key, Value]):
 class SingleFlight(Generic[Key]):
     """Concurrent calls for one key share one run.
 
-    The run goes on when a waiter is cancelled; when the last one is, what it has not begun (`net/turns.py`) is dropped.
+    The run goes on when a waiter is cancelled; when the last one is, what it has not begun (`net/fair_queue.py`) is
+    dropped.
     """
 
     def __init__(self) -> None:

@@ -20,8 +20,8 @@ from addon.forgejo.errors import ForgejoError, NotFound, Refused
 from addon.forgejo.pulls import PullRequests
 from addon.library.deploy_previews import DeployPreviews, Preview, PreviewCommit, PreviewTable, site_key
 from addon.net.background import ended
-from addon.net.turns import on_account
-from addon.shared.cache import Shared
+from addon.net.fair_queue import on_account
+from addon.shared.cache import SharedCache
 from addon.shared.lookup import Fault, Lookup
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class PreviewReports:
         pulls: PullRequests,
         statuses: CommitStatuses,
         previews: DeployPreviews,
-        shared: Shared | None,
+        shared: SharedCache | None,
     ) -> None:
         """domain: of the previews. shared: where proxies agree on who tells."""
         self._domain = domain

@@ -18,9 +18,9 @@ from addon.access.guess_limits import Bounded
 from addon.forgejo.answers import Repository
 from addon.settings.schema import Settings
 from addon.shared import records
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
+from addon.shared.domain_mappings import CUSTOM_DOMAIN
 from addon.shared.lookup import Fault, Freshness, Key, Lookup, Wanted, branch_of, key_of, repository_of
-from addon.shared.mappings import CUSTOM_DOMAIN
 from addon.shared.reads import Held
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site
@@ -76,7 +76,7 @@ class SharedRefresh:
     def __init__(
         self,
         settings: Settings,
-        shared: Shared,
+        shared: SharedCache,
         host: Host,
         *,
         clock: Callable[[], float],

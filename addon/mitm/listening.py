@@ -57,9 +57,9 @@ def put_lane(
     executor: Executor,
     meter: AnswerMeter,
 ) -> tuple[Lane | None, CertificateWatch]:
-    """Put the lane, and TLS, where mitmproxy would listen; raises CannotListen. None: the flow face serves all.
+    """Put the lane, and TLS, where mitmproxy would listen; raises CannotListen. None: the flow handler serves all.
 
-    The lane's end is the caller's affair, for it has to come while the flow face still answers.
+    The lane's end is the caller's affair, for it has to come while the flow handler still answers.
     """
     modes = modes_of(settings)
     try:

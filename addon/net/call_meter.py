@@ -27,7 +27,7 @@ class CallMeter:
         self._buckets.setdefault(kind, [0] * (len(BOUNDS) + 1))[bisect_left(BOUNDS, seconds)] += 1
         self._seconds[kind] += seconds
 
-    def told(self) -> dict[str, object]:
+    def collect(self) -> dict[str, object]:
         """All of it, for JSON: by kind, how many came to what, how many took up to each bound, and the sum of it."""
         return {
             kind: {

@@ -15,7 +15,7 @@ BEHIND = 2
 """Steps of niceness: a little more for the event loop; more would leave passwords unchecked on a busy machine."""
 
 
-def stand_behind() -> None:
+def lower_priority() -> None:
     """Let the present thread stand behind the others of its process; where that cannot be, nothing happens."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):

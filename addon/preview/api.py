@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from addon.preview.answers import Answer, Request, json_answer, no_route, percent, redirect, wrong_method
-from addon.preview.asked import Asked, number
+from addon.preview.api_request import ApiRequest, number
 from addon.preview.credentials import refusal, secrets_of
 from addon.preview.documents import Documents, Json
 from addon.preview.files import content, guessed, stored_elsewhere
@@ -35,7 +35,7 @@ _MESSAGES = {"en": "The target couldn't be found.", "de": "Das Ziel konnte nicht
 class _Route(NamedTuple):
     pattern: re.Pattern[str]
     methods: tuple[str, ...]
-    handler: Callable[[Asked], Answer]
+    handler: Callable[[ApiRequest], Answer]
     writes: bool = False  # it may be written to, by who may write
     scope: str = READ_REPOSITORY  # what a token needs to read it
 
@@ -195,7 +195,13 @@ class Api:
         return no_route()
 
     def _with_repository(
-        self, request: Request, viewer: Viewer, owner: str, name: str, tail: str, handler: Callable[[Asked], Answer]
+        self,
+        request: Request,
+        viewer: Viewer,
+        owner: str,
+        name: str,
+        tail: str,
+        handler: Callable[[ApiRequest], Answer],
     ) -> Answer:
         try:
             place = self.place(request, owner, name, viewer)
@@ -211,7 +217,7 @@ class Api:
         by_id = repository.is_id(tail) or repository.is_id(request.parameter("ref") or "") or handler == self._blobs
         if not by_id:  # A folder's branch moves when its files change; by id everything stays what it was.
             repository.source.refresh()
-        return handler(Asked(request, viewer, place, tail))
+        return handler(ApiRequest(request, viewer, place, tail))
 
     def lacks_scope(self, viewer: Viewer, *scopes: str) -> Answer | None:
         """403 when the viewer's token has not all of the scopes."""
@@ -312,13 +318,13 @@ class Api:
 
     # -- one repository ---------------------------------------------------------------------------------------------
 
-    def _repository(self, asked: Asked) -> Answer:
+    def _repository(self, asked: ApiRequest) -> Answer:
         return json_answer(self.documents.repository(asked.place, asked.viewer))
 
-    def _languages(self, asked: Asked) -> Answer:
+    def _languages(self, asked: ApiRequest) -> Answer:
         return json_answer({})
 
-    def _branches(self, asked: Asked) -> Answer:
+    def _branches(self, asked: ApiRequest) -> Answer:
         repository = asked.place.repository
         branches = repository.branches()
         names = sorted(branches, key=lambda name: (-repository.commit(branches[name]).committer.seconds, name))
@@ -327,12 +333,12 @@ class Api:
         documents = [self.documents.branch(asked.place, name, asked.viewer) for name in shown]
         return json_answer(documents or None, 200, *headers)
 
-    def _branch(self, asked: Asked) -> Answer:
+    def _branch(self, asked: ApiRequest) -> Answer:
         if asked.place.repository.branch(asked.tail) is None:
             return self.not_found(asked.request, f"branch does not exist [name: {asked.tail}]")
         return json_answer(self.documents.branch(asked.place, asked.tail, asked.viewer))
 
-    def _tree(self, asked: Asked) -> Answer:
+    def _tree(self, asked: ApiRequest) -> Answer:
         repository = asked.place.repository
         try:
             oid = repository.resolve(asked.tail)
@@ -347,11 +353,11 @@ class Api:
         total = ("X-Total-Count", str(len(rows)))
         return json_answer(document, 200, ("Access-Control-Expose-Headers", "X-Total-Count"), total)
 
-    def _blob(self, asked: Asked) -> Answer:
+    def _blob(self, asked: ApiRequest) -> Answer:
         found = self._object(asked, asked.tail)
         return found if isinstance(found, Answer) else json_answer(found)
 
-    def _blobs(self, asked: Asked) -> Answer:
+    def _blobs(self, asked: ApiRequest) -> Answer:
         ids = [one for one in (asked.request.parameter("shas") or "").split(",") if one]
         if not ids:
             return self.error("shas not provided", 400)
@@ -363,7 +369,7 @@ class Api:
             documents.append(found)
         return json_answer(documents)
 
-    def _object(self, asked: Asked, oid: str) -> Json | Answer:
+    def _object(self, asked: ApiRequest, oid: str) -> Json | Answer:
         if len(oid) not in (40, 64):
             return self.error(f"length {len(oid)} has no matched object format: {oid}", 400)
         bad = re.search(r"[^0-9a-fA-F]", oid)
@@ -376,7 +382,7 @@ class Api:
         except ObjectMissing:
             return self.error(f"object does not exist [id: {oid.lower()}, rel_path: ]", 400)
 
-    def _commit(self, asked: Asked) -> Answer:
+    def _commit(self, asked: ApiRequest) -> Answer:
         repository = asked.place.repository
         try:
             commit = repository.commit(repository.commit_of(asked.tail))
@@ -385,13 +391,13 @@ class Api:
         verification = asked.flag("verification", True)
         return json_answer(self.documents.commit(asked.place, commit, asked.viewer, verification=verification))
 
-    def _references(self, asked: Asked) -> Answer:
+    def _references(self, asked: ApiRequest) -> Answer:
         wanted = f"refs/{asked.tail}"
         refs = sorted({**asked.place.repository.source.refs(), **references(asked.place.settings.pulls)}.items())
         found = [self.documents.reference(asked.place, name, oid) for name, oid in refs if name.startswith(wanted)]
         return json_answer(found) if found else self.not_found(asked.request)
 
-    def _contents(self, asked: Asked) -> Answer:
+    def _contents(self, asked: ApiRequest) -> Answer:
         repository, path = asked.place.repository, asked.tail.strip("/")
         if repository.is_empty():
             return json_answer([])
@@ -415,10 +421,10 @@ class Api:
         rows = [Row(prefix + one.name, one.mode, one.id) for one in repository.tree(entry.id)]
         return json_answer([self.documents.contents(asked.place, ref, commit, row, whole=False) for row in rows])
 
-    def _not_offered(self, asked: Asked) -> Answer:
+    def _not_offered(self, asked: ApiRequest) -> Answer:
         return self.not_found(asked.request)
 
-    def _permission(self, asked: Asked) -> Answer:
+    def _permission(self, asked: ApiRequest) -> Answer:
         place, viewer, registry = asked.place, asked.viewer, self.registry
         if viewer.user is None:
             return self.error("token is required", 401)
@@ -441,13 +447,13 @@ class Api:
 
     # -- bytes ------------------------------------------------------------------------------------------------------
 
-    def _raw(self, asked: Asked) -> Answer:
+    def _raw(self, asked: ApiRequest) -> Answer:
         return self._file(asked, lfs=False)
 
-    def _media(self, asked: Asked) -> Answer:
+    def _media(self, asked: ApiRequest) -> Answer:
         return self._file(asked, lfs=True)
 
-    def _file(self, asked: Asked, *, lfs: bool) -> Answer:
+    def _file(self, asked: ApiRequest, *, lfs: bool) -> Answer:
         repository, path = asked.place.repository, asked.tail
         ref = asked.request.parameter("ref")
         try:
@@ -475,5 +481,5 @@ class Api:
             return self.not_found(asked.request)
 
 
-def _route(pattern: str, methods: tuple[str, ...], handler: Callable[[Asked], Answer]) -> _Route:
+def _route(pattern: str, methods: tuple[str, ...], handler: Callable[[ApiRequest], Answer]) -> _Route:
     return _Route(re.compile(rf"/repos/(?P<owner>[^/]+)/(?P<name>[^/]+){pattern}"), methods, handler)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from addon.preview.answers import Answer, Request, json_answer
-from addon.preview.asked import Asked
+from addon.preview.api_request import ApiRequest
 from addon.preview.documents import Documents
 from addon.preview.objects import ObjectMissing
 from addon.preview.pull_documents import PullDocuments
@@ -44,7 +44,7 @@ class PullsApi:
         self._page = page
         self._documents = PullDocuments(api.documents)
 
-    def pulls(self, asked: Asked) -> Answer:
+    def pulls(self, asked: ApiRequest) -> Answer:
         """`/pulls`, the newest first."""
         wanted = asked.request.parameter("state") or "open"
         pulls = [one for one in asked.place.settings.pulls if wanted == "all" or one.state == wanted]
@@ -53,14 +53,14 @@ class PullsApi:
         rows = self._documents.pulls(asked.place, pulls[(page - 1) * limit : page * limit], asked.viewer)
         return json_answer(rows, 200, *headers)
 
-    def pull(self, asked: Asked) -> Answer:
+    def pull(self, asked: ApiRequest) -> Answer:
         """`/pulls/{number}`."""
         pull = pull_of(asked.place.settings.pulls, asked.tail)
         if pull is None:
             return self._api.not_found(asked.request)
         return json_answer(self._documents.pull(asked.place, pull, asked.viewer))
 
-    def reviews(self, asked: Asked) -> Answer:
+    def reviews(self, asked: ApiRequest) -> Answer:
         """`/pulls/{number}/reviews`."""
         pull = pull_of(asked.place.settings.pulls, asked.tail)
         if pull is None:
@@ -68,7 +68,7 @@ class PullsApi:
         place, viewer = asked.place, asked.viewer
         return self._listed(asked, pull.reviews, lambda one: self._documents.review(place, pull, one, viewer))
 
-    def timeline(self, asked: Asked) -> Answer:
+    def timeline(self, asked: ApiRequest) -> Answer:
         """`/issues/{number}/timeline`. As in Forgejo's source: its total is that of the page, no rows are null."""
         pull = pull_of(asked.place.settings.pulls, asked.tail)
         if pull is None:
@@ -79,7 +79,7 @@ class PullsApi:
         total = ("X-Total-Count", str(len(documents)))
         return json_answer(documents or None, 200, ("Access-Control-Expose-Headers", "X-Total-Count"), total)
 
-    def commits(self, asked: Asked) -> Answer:
+    def commits(self, asked: ApiRequest) -> Answer:
         """`/commits?sha=&not=`: the history of one without that of the other, the newest first."""
         repository = asked.place.repository
         name = asked.request.parameter("sha") or self._api.documents.default_branch(asked.place)
@@ -105,7 +105,7 @@ class PullsApi:
         ]
         return json_answer(shown, 200, exposed, *headers[1:], *((name, str(value)) for name, value in more.items()))
 
-    def combined(self, asked: Asked) -> Answer:
+    def combined(self, asked: ApiRequest) -> Answer:
         """`/commits/{ref}/status`."""
         try:
             commit = asked.place.repository.commit_of(asked.tail)
@@ -118,7 +118,7 @@ class PullsApi:
         total = ("X-Total-Count", str(document["total_count"]))
         return json_answer(document, 200, ("Access-Control-Expose-Headers", "X-Total-Count"), total)
 
-    def set_status(self, asked: Asked) -> Answer:
+    def set_status(self, asked: ApiRequest) -> Answer:
         """`POST /statuses/{ref}`. Nothing of it is looked at, as in Forgejo."""
         place, user = asked.place, asked.viewer.user
         registry = self._api.registry
@@ -138,7 +138,7 @@ class PullsApi:
         document = self._documents.status(place, commit, len(statuses), statuses[-1], asked.viewer)
         return json_answer(document, 201)
 
-    def _listed(self, asked: Asked, items: Sequence[Any], document: Callable[[Any], Any]) -> Answer:
+    def _listed(self, asked: ApiRequest, items: Sequence[Any], document: Callable[[Any], Any]) -> Answer:
         page, limit, headers = self._page(asked.request, items)
         shown = items[(page - 1) * limit : page * limit]
         return json_answer([document(one) for one in shown], 200, *headers)

@@ -197,7 +197,7 @@ def not_allowed(request: Request) -> Answer:
     return answer
 
 
-def told(request: Request, reply: Reply) -> Answer:
+def reply_answer(request: Request, reply: Reply) -> Answer:
     """What a visitor is told at a lock: the login page, a refusal, or where to go on."""
     answer = own_page(request, reply.status, reply.page)
     answer.headers.extend(reply.headers)

@@ -28,7 +28,7 @@ from addon.serving.answers import (
     own_page,
     plain_text,
     redirect,
-    told,
+    reply_answer,
     trouble_page,
 )
 from addon.serving.error_pages import ErrorPages
@@ -39,7 +39,7 @@ from addon.serving.preview_hosts import PreviewHosts
 from addon.serving.site_page import JSON, PAGE
 from addon.serving.sites import Sites
 from addon.settings.schema import Settings
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.web.request_head import asks_anew
 from addon.web.routing import (
     CleanPath,
@@ -178,7 +178,7 @@ class Hosts:
             return own_page(request, 403, templates.error_page(403, host=host))
         members = self._login is not None
         cookies, secure = request.header(b"cookie"), request.visitor().secure
-        answer = told(request, login.logged_out(cookies, secure, host, members=members))
+        answer = reply_answer(request, login.logged_out(cookies, secure, host, members=members))
         if self._login is not None:
             gone = self._login.log_out(request, host_name(host) or "", work)
             if isinstance(gone, Need):

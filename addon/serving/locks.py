@@ -14,7 +14,7 @@ from typing import NamedTuple
 from addon import templates
 from addon.access import login
 from addon.access.control import Access, AccessFault, Attempt, Granted, Open, Visit, lock_of
-from addon.serving.answers import Answer, Need, Request, Work, own_page, redirect, told
+from addon.serving.answers import Answer, Need, Request, Work, own_page, redirect, reply_answer
 from addon.serving.members import Hidden, Members
 from addon.shared.lookup import Lookup
 from addon.sites.site import Site
@@ -109,7 +109,7 @@ class Locks:
         except AccessFault as fault:
             if work.steps is not None:
                 work.steps.say("visitor", f"nobody may pass: {fault.reason}", passed=False)
-            return told(request, login.closed(fault.reason))
+            return reply_answer(request, login.closed(fault.reason))
         # Most of all visits; who they are by, nobody has to know.
         until = 0.0
         if lock and request.method != "POST":
@@ -146,7 +146,7 @@ class Locks:
         if work.steps is not None:
             work.steps.say("visitor", type(decision).__name__.lower(), passed=reply is None)
         if reply is not None:
-            return told(request, reply)
+            return reply_answer(request, reply)
         if not isinstance(decision, Open | Granted):
             raise RuntimeError(f"an undecided request at the lock of {lookup.key}")
         return Entered(lookup, site)

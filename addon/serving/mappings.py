@@ -11,7 +11,7 @@ from addon.domains.resolver import Domains, Resolved
 from addon.domains.store import NoAnswer
 from addon.serving.answers import Need, Work
 from addon.settings.schema import Settings
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.sites.site import Site
 
 _MOST_TRIED = 3

@@ -48,7 +48,7 @@ class Paths:
 
     def missing(self, at: SitePath) -> Answer | Need | int:
         """What a path gets for which the site has no file; a number is the status of a page that is not the site's."""
-        return self.rules.instead(at)
+        return self.rules.not_found(at)
 
     def path(self, at: SitePath) -> Answer | Need | int | None:
         """What a path gets in a site; None where the site has nothing there."""

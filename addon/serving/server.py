@@ -3,9 +3,9 @@
 """`PagesServer`: a request in, an answer out. Knows nothing of flows, connections or mitmproxy.
 
 What a request gets is said by the steps that follow (`hosts.py` is the first), out of memory alone and without a wait;
-where something is not in memory, they return the `Need` instead. `recall` is one walk, for the event loop; `answer`
-fulfils needs and walks again until there is an answer. So hit and miss, lane and flows, run the same lines in the same
-order.
+where something is not in memory, they return the `Need` instead. `answer_from_memory` is one walk, for the event loop;
+`answer` fulfils needs and walks again until there is an answer. So hit and miss, lane and flows, run the same lines in
+the same order.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from addon.domains.resolver import Domains
 from addon.forgejo.errors import DeadlineExceeded, ForgejoError, Overloaded
 from addon.library.deploy_previews import DeployPreviews
 from addon.library.library import Library
+from addon.net.fair_queue import TooLate, on_account
 from addon.net.tracing import Attributes, Question, noting, traced
-from addon.net.turns import TooLate, on_account
 from addon.serving.acme_challenges import Challenges
 from addon.serving.answers import (
     METHODS,
@@ -134,7 +134,7 @@ class PagesServer:
         """What a request is for; the caller passes on to Forgejo what is a ForgejoRequest, and only that."""
         return self._hosts.route(host, path)
 
-    def recall(self, request: Request) -> Answer | None:
+    def answer_from_memory(self, request: Request) -> Answer | None:
         """The answer, if memory has all it takes; never waits and never raises."""
         try:
             result = self._resolve(request, Work())

@@ -55,7 +55,7 @@ class SiteRules:
         """What a rule says that goes before files: an answer, or the status of an error page; None for nothing."""
         return self._ruled(at, missing=False) if at.entered.site.rules.forced else None
 
-    def instead(self, at: SitePath) -> Answer | Need | int:
+    def not_found(self, at: SitePath) -> Answer | Need | int:
         """What a path gets that the site has no file for: what a rule says, or the app's page, or the 404 page.
 
         A number is the status of an error page that is not the site's.

@@ -20,10 +20,10 @@ from addon.serving.mappings import Mappings
 from addon.serving.members import Hidden
 from addon.serving.paths import Paths
 from addon.serving.repositories import Repositories, wanted_with
-from addon.serving.sources import Sources
+from addon.serving.site_branches import SiteBranches
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping, shows_branch
 from addon.shared.lookup import Fault, Key, Lookup, key_of
-from addon.shared.mappings import Mapping, shows_branch
 from addon.sites.site import Site
 from addon.web.content_types import is_html
 from addon.web.routing import OWN_PREFIX, Path, SiteRequest, candidates, encode_path, is_owner_name, profile_decides
@@ -53,7 +53,7 @@ class Sites:
         self._operators = operators
         self._mappings = mappings
         self._repositories = repositories
-        self._sources = Sources(settings, repositories)
+        self._site_branches = SiteBranches(settings, repositories)
         self._locks = locks
         self._paths = paths
         self._errors = errors
@@ -74,7 +74,7 @@ class Sites:
             lookup = self._repositories.lookup(key_of(owner, candidate.repository), wanted, work, doubts)
             if isinstance(lookup, Need):
                 return lookup
-            shown = self._sources.shown(lookup, wanted, work, doubts)
+            shown = self._site_branches.shown(lookup, wanted, work, doubts)
             if isinstance(shown, Need):
                 return shown
             if shown is None:
@@ -147,7 +147,7 @@ class Sites:
         lookup = self._repositories.lookup(key_of(owner, repository), wanted if branch is None else None, work, doubts)
         if isinstance(lookup, Need):
             return lookup
-        shown = self._sources.shown(lookup, wanted, work, doubts, branch)
+        shown = self._site_branches.shown(lookup, wanted, work, doubts, branch)
         if isinstance(shown, Need):
             return shown
         work.shown = None if shown is None else shown.lookup
@@ -171,7 +171,7 @@ class Sites:
                 there: Lookup | Need = lookup
                 listed = shows_branch(host, branch, rules.custom_domains, rules.enable_branches)
                 if listed:
-                    there = self._sources.branch(lookup, branch, rules.prefix, wanted, work, doubts)
+                    there = self._site_branches.branch(lookup, branch, rules.prefix, wanted, work, doubts)
                 if isinstance(there, Need):
                     return there
                 if listed and there.site is None and there.is_site:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
+from addon.shared.domain_mappings import Mapping as Mapped
 from addon.shared.lookup import Fault, Freshness, Lookup, branch_of
-from addon.shared.mappings import Mapping as Mapped
 from addon.sites.headers import Added, HeaderRules
 from addon.sites.redirect_table import Ruled
 from addon.sites.site import File, Listing, Outcome, Site, ToFile, ToFolder

@@ -22,8 +22,8 @@ from typing import Any, Final, TypeVar
 
 import resp
 from addon.net.call_meter import CallMeter
+from addon.net.fair_queue import Dropped, FairQueue, Party, TooLate, account
 from addon.net.tracing import question
-from addon.net.turns import Dropped, Party, TooLate, Turns, account
 from addon.settings.schema import Settings
 from addon.shared import added_locks, reads, records, writes
 from addon.shared.lookup import Key, Lookup, Wanted
@@ -70,7 +70,7 @@ def client_of(settings: Settings, observer: resp.Observer | None = None) -> resp
         "max_bulk": max(LARGEST_SITE, settings.max_shared_file_size) + 1,
         "client_name": "forgejo-pages",
         "observer": observer,
-        "breaker": False,  # that of `Shared` knows what is owed before anybody asks again
+        "breaker": False,  # that of `SharedCache` knows what is owed before anybody asks again
         "sentinel_username": settings.redis_sentinel_username,
         "sentinel_password": None if watched_by is None else watched_by.reveal(),
     }
@@ -84,7 +84,7 @@ def client_of(settings: Settings, observer: resp.Observer | None = None) -> resp
     return resp.Client((settings.redis_host or "").strip("[]"), settings.redis_port, **options)
 
 
-class Shared:
+class SharedCache:
     """The shared level. All coroutines return None (or False) where Redis gives no answer; lives on the event loop."""
 
     def __init__(
@@ -116,7 +116,7 @@ class Shared:
         """What the client counts of commands, where it is one of the settings."""
         self.trips = 0
         """Round trips made so far."""
-        self.turns = Turns(threads, most_each=-(-3 * threads // 4), expected=0.002)
+        self.turns = FairQueue(threads, most_each=-(-3 * threads // 4), expected=0.002)
         """Where jobs wait for a thread: a visitor alone, however much it asks for, leaves some to the others."""
         self._threads = ThreadPoolExecutor(threads, "pages-redis")
         self._under_way = 0
@@ -133,7 +133,7 @@ class Shared:
         self._refused_until = 0.0
 
     @classmethod
-    def of(cls, settings: Settings) -> "Shared | None":
+    def of(cls, settings: Settings) -> "SharedCache | None":
         """The shared level that the settings name, if they name one. Raises resp.InvalidArgument."""
         metrics = resp.Metrics()
         client = client_of(settings, metrics)

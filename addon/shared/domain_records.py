@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from addon.forgejo.answers import is_branch
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.shared.records import Broken, Foreign
 from addon.web.routing import is_owner_name, is_repository_name
 

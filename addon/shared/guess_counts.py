@@ -16,7 +16,7 @@ from typing import Any, Final
 from addon.access.guess_limits import LIMITS, Admission, GuessesInMemory, Limits
 from addon.access.signing_key import SigningKey
 from addon.shared import records
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.round_trips import RoundTrips
 
 PREFIX: Final = f"{records.PREFIX}guess:"
@@ -82,7 +82,9 @@ _SCRIPT: Final = " ".join(_LINES.split())  # one line, as servers put it into th
 class GuessesShared:
     """The `Guesses` of several processes; lives on the event loop."""
 
-    def __init__(self, shared: Shared, key: SigningKey, clock: Callable[[], float], limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, shared: SharedCache, key: SigningKey, clock: Callable[[], float], limits: Limits = LIMITS
+    ) -> None:
         """key: names are made with it, so it has to be that of all processes. clock: monotonic seconds, for memory."""
         self._shared = shared
         self._memory = GuessesInMemory(clock, limits)

@@ -17,7 +17,7 @@ from typing import Final
 from addon.access.signing_key import SigningKey, Source
 from addon.net.background import ended
 from addon.shared import records
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.round_trips import RoundTrips
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _HEX = re.compile(rb"[0-9a-f]{64,1024}")
 class KeyInRedis:
     """A `SharedKey`: hex, without an expiry. What cannot be a key is left where it is and said once."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: SharedCache) -> None:
         self.shared = shared
         self._complained = False
 

@@ -17,7 +17,7 @@ from addon.access.guess_limits import Bounded
 from addon.access.member_cookies import digest_of
 from addon.access.sealing import Sealer
 from addon.shared import records
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.round_trips import RoundTrips, checked_replies
 
 MOST = 20_000
@@ -42,7 +42,7 @@ class MemberSessions:
     """The sessions that this process knows; lives on the event loop."""
 
     def __init__(
-        self, sealer: Sealer, shared: Shared | None, now: Callable[[], float] = time.time, most: int = MOST
+        self, sealer: Sealer, shared: SharedCache | None, now: Callable[[], float] = time.time, most: int = MOST
     ) -> None:
         """now: seconds since 1970."""
         self._sealer = sealer

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from addon.access.sealing import Sealer
 from addon.access.visitors import network_of
 from addon.shared import records
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.round_trips import RoundTrips, checked_replies
 
 _HOUSEHOLDS = 10
@@ -37,7 +37,7 @@ class OneUse:
         kind: str,
         life: int,
         sealer: Sealer,
-        shared: Shared | None,
+        shared: SharedCache | None,
         *,
         most: int,
         most_each: int,

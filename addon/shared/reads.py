@@ -69,7 +69,7 @@ class Held:
 def look(
     trips: RoundTrips, key: Key, branch: str, known_commit: str | None, wanted: Wanted | None, called: Key | None = None
 ) -> Held:
-    """What Redis holds of a repository; branch: what its default branch probably is. See `Shared.look`.
+    """What Redis holds of a repository; branch: what its default branch probably is. See `SharedCache.look`.
 
     called: where its password stands (`records.password_place`), if that is known: it may have another name by now.
     """

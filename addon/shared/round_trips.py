@@ -2,9 +2,9 @@
 # Copyright (C) 2026 the contributors
 """A round trip to Redis: commands in one go, under one deadline, and what their replies mean.
 
-Everything that is made of it (`reads`, `writes`, `added_locks`, and what domains say) runs on a thread of `Shared` and
-blocks. The surprise: a read that finds a lie (a wrong kind of key, JSON that cannot be ours, bytes of another id) takes
-it away at once, so that the next one is a plain miss; what another version wrote is left alone.
+Everything that is made of it (`reads`, `writes`, `added_locks`, and what domains say) runs on a thread of `SharedCache`
+and blocks. The surprise: a read that finds a lie (a wrong kind of key, JSON that cannot be ours, bytes of another id)
+takes it away at once, so that the next one is a plain miss; what another version wrote is left alone.
 """
 
 import logging
@@ -42,7 +42,7 @@ class RoundTrips:
         touched: set[str],
         record_key: RecordKey,
     ) -> None:
-        """deadline: monotonic seconds. life, largest_file: as in Shared. touched: gets the names of what was used.
+        """deadline: monotonic seconds. life, largest_file: as in SharedCache. touched: gets the names of what was used.
 
         record_key: signs what is written, and tells what of it counts.
         """

@@ -75,7 +75,7 @@ _UNLOCK: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.cal
 
 
 def store(trips: RoundTrips, lookup: Lookup, held: Held, token: str, work: Work, going: Iterable[str]) -> bool:
-    """Write what a look found; see `Shared.store`. work: what else there is to write."""
+    """Write what a look found; see `SharedCache.store`. work: what else there is to write."""
     key = lookup.key
     commands = _writes(work)
     gone = lookup.fault in (Fault.ABSENT, Fault.REFUSED)

@@ -24,16 +24,16 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from addon.templates.names import natural_order, relative_reference, size_text, visible_text
-from addon.templates.wording import (
+from addon.templates.error_messages import (
     DOMAIN_NOT_CONFIGURED,
     FILE_NOT_FOUND,
     INVALID_DOMAIN,
     INVALID_REQUEST,
     REPOSITORY_NOT_FOUND,
+    error_message,
     time_text,
-    wording,
 )
+from addon.templates.names import natural_order, relative_reference, size_text, visible_text
 
 __all__ = [
     "DOMAIN_NOT_CONFIGURED",
@@ -154,7 +154,7 @@ def error_page(
     home: str | None = None,
     link: tuple[str, str] | None = None,
 ) -> bytes:
-    """A calm page for any status; what is not given is said in the words of `wording`.
+    """A calm page for any status; what is not given is said in the words of `error_messages`.
 
     `message` speaks to the visitor, `hint` to the site's owner (backticks mean code), `detail` are lines to be copied,
     such as DNS records. `host` and `path` (decoded) say what was asked for. `home`, a path beginning with one slash,
@@ -162,7 +162,7 @@ def error_page(
     """
     return _ERROR.render(
         status=status,
-        words=wording(status, title, message, hint),
+        words=error_message(status, title, message, hint),
         detail=[line for line in detail if line][:_SHOWN_DETAILS],
         host=host,
         path=path if len(path) <= _SHOWN_PATH else f"{path[:_SHOWN_PATH]}…",

@@ -22,7 +22,7 @@ import pytest
 from addon.forgejo.client import Forgejo
 from addon.preview.forge import Forge
 from addon.settings.schema import Settings
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from tests.addon.domains.name_server import NameServer, name_server
 from tests.addon.lane.faces import Client, Faces
 from tests.addon.preview import running
@@ -58,7 +58,7 @@ class Place(Protocol):
 
 StartForge = Callable[..., Forge]
 Connect = Callable[..., Forgejo]
-SharedAt = Callable[..., Shared]
+SharedAt = Callable[..., SharedCache]
 
 
 class Counting(ThreadPoolExecutor):
@@ -185,9 +185,9 @@ async def shared_at(tmp_path: Path) -> AsyncIterator[SharedAt]:
     """`shared_at(redis, **options)`: what proxies share there, as one more proxy has it."""
     async with contextlib.AsyncExitStack() as stack:
 
-        def make(redis: RedisPlace, **options: Any) -> Shared:
+        def make(redis: RedisPlace, **options: Any) -> SharedCache:
             place = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "stateDir": str(tmp_path)}
-            shared = Shared.of(Settings.from_mapping({**place, **options_of(redis), **options}, environ={}))
+            shared = SharedCache.of(Settings.from_mapping({**place, **options_of(redis), **options}, environ={}))
             assert shared is not None
             stack.push_async_callback(shared.aclose)
             return shared

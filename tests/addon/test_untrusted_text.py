@@ -24,7 +24,7 @@ from addon.admin import webhook, webhook_payload
 from addon.domains.names import DomainNames
 from addon.forgejo import answers, lfs, pull_answers
 from addon.settings.schema import Settings
-from addon.shared import mappings, records, traefik_keys
+from addon.shared import domain_mappings, records, traefik_router_keys
 from addon.sites import pages_file, preview_rules
 from addon.web import codings, http_dates, negotiation, preview_labels, ranges, request_head, routing
 from addon.web.forwarding import Forwarding
@@ -166,12 +166,12 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "a webhook's JSON": lambda text: webhook_payload.event_in(text.encode()),
     "a large webhook's JSON": lambda text: webhook_payload._members(text.encode()),
     "a path at Forgejo": lambda text: webhook.written("POST", text),
-    "a mapping in Redis": mappings.mapping_of,
+    "a mapping in Redis": domain_mappings.mapping_of,
     "Accept-Encoding": lambda text: codings.accepted_codings(text.encode()),
     "Range": lambda text: ranges.byte_range(text.encode()),
     "a date": lambda text: http_dates.parse_http_date(text.encode()),
     "a record in Redis": lambda text: records.read_site(text.encode(), "a" * 40),
-    "a branch's host": mappings.branch_label,
+    "a branch's host": domain_mappings.branch_label,
     "a domain": NAMES.domain,
     "a branch's name": answers.is_branch,
     "a file's path": answers.is_path,
@@ -181,7 +181,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "a branch's part of a label": lambda text: preview_labels.branch_part(text, "blog", "alice"),
     "a pattern of branches": partial(preview_rules.matches, "*a*b*c*"),
     "what happened to a pull request": lambda text: pull_answers.events(text.encode()),
-    "Traefik's rule": lambda text: traefik_keys._RULE.search(text.encode()),
+    "Traefik's rule": lambda text: traefik_router_keys._RULE.search(text.encode()),
 }
 PUMPS = [
     " ",

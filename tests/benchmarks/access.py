@@ -226,7 +226,9 @@ async def in_process(face: str, forge: Forge, rounds: int) -> dict[str, float]:
         asks: dict[str, Callable[[], object]] = {}
         for name in SITES:
             if face == "memory":
-                asks[name] = partial(served.server.recall, served.request(HOST, paths[name][0], cookie=cookie))
+                asks[name] = partial(
+                    served.server.answer_from_memory, served.request(HOST, paths[name][0], cookie=cookie)
+                )
             else:
                 asks[name] = (by_http2 if "h2" in face else by_http1)(lane, paths[name], fields)
         found: dict[str, list[float]] = {name: [] for name in SITES}

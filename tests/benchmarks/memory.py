@@ -107,7 +107,7 @@ async def _measured(url: str, capacity: int, times: int) -> Growth:
 
         async def ask(host: str, path: str) -> None:
             request = Request("GET", f"{host}.{_DOMAIN}", path, None, lambda name: None, lambda: _VISITOR)
-            answer = server.recall(request) or await server.answer(request)
+            answer = server.answer_from_memory(request) or await server.answer(request)
             assert answer.status in (200, 404, 503), answer.status
 
         def kinds(tag: str) -> dict[str, Iterable[tuple[str, str]]]:

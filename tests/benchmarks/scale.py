@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from addon.shared import records
+from addon.shared.domain_mappings import custom_domain_key, domains_key
 from addon.shared.domain_records import Claim, SiteDomains, record_of
-from addon.shared.mappings import custom_domain_key, domains_key
 from addon.shared.signatures import RecordKey
 from resp import Client
 from resp.slots import key_slot

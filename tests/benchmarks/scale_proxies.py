@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from addon.library.refresh import OTHERS_PATIENCE
 from addon.shared import records
-from addon.shared.mappings import CUSTOM_DOMAIN
+from addon.shared.domain_mappings import CUSTOM_DOMAIN
 from resp.encoding import encode_command
 from resp.protocol import Parser
 from resp.values import INCOMPLETE

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from addon.admin import metrics
-from tests.addon.admin.test_process_numbers import numbers
+from tests.addon.admin.test_process_metrics import numbers
 from tests.integration.running import ROOT
 
 DASHBOARD = ROOT / "config" / "grafana" / "dashboard.json"

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from addon.templates.wording import BY_MESSAGE, BY_STATUS
+from addon.templates.error_messages import BY_MESSAGE, BY_STATUS
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "config" / "guides" / "errors.md"

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from addon.commands import preview as preview_command
-from addon.preview.front import FORWARDERS, Front, SiteAddress, with_script
+from addon.preview.preview_proxy import FORWARDERS, PreviewProxy, SiteAddress, with_script
 from tests.integration.browser import browser
 from tests.integration.running import ROOT, Running, spawn
 
@@ -206,7 +206,7 @@ def test_another_machine_is_told_an_address(site: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("domain", FORWARDERS)
 def test_names_of_services_that_forward_ports_are_let_in_and_their_neighbours_are_not(domain: str) -> None:
-    front = Front(1, "pages.localhost", lambda: [SiteAddress("me.pages.localhost", "/")])
+    front = PreviewProxy(1, "pages.localhost", lambda: [SiteAddress("me.pages.localhost", "/")])
     assert front.allows(f"abc-8080.{domain}")
     assert not front.allows(f"abc{domain}.example.com")
 

@@ -45,7 +45,7 @@ def priority_of(value: bytes | None) -> Priority:
     return urgency, incremental
 
 
-class Turns:
+class Scheduler:
     """The streams that have something to send, in the order of their turns."""
 
     __slots__ = ("_count", "_levels")

@@ -11,9 +11,10 @@ no stream is ever made.
 from collections.abc import Callable
 
 from addon.lane.http2 import frame_forms, frames
+from addon.lane.http2.abuse_limits import Budgets
 from addon.lane.http2.answering import Answering
-from addon.lane.http2.budgets import Budgets
 from addon.lane.http2.ended_streams import EndedStreams
+from addon.lane.http2.flow_control import Outgoing
 from addon.lane.http2.frames import (
     ACK,
     DEFAULT_WINDOW,
@@ -34,7 +35,6 @@ from addon.lane.http2.head_reader import HeadReader
 from addon.lane.http2.header_decoder import CompressionFault
 from addon.lane.http2.heads import Commons, Malformed, trailers
 from addon.lane.http2.priorities import priority_of
-from addon.lane.http2.sending import Outgoing
 from addon.lane.http2.streams import Stream
 
 MOST_STREAMS = 100

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from addon.admin.component_health import GREEN, RED, YELLOW, HealthMonitor, as_json, health_of
-from tests.addon.admin.test_process_numbers import numbers
+from tests.addon.admin.test_process_metrics import numbers
 
 NOW = 1_900_000_000.0
 DAY = 86_400.0

@@ -10,7 +10,7 @@ import resource
 import pytest
 
 from addon.admin.operations import STANDING, WELL, how_well
-from addon.admin.process_numbers import own_process
+from addon.admin.process_metrics import own_process
 from addon.process.loop_watch import LoopWatch
 
 

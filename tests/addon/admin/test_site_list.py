@@ -35,7 +35,7 @@ async def test_sites_are_told_with_their_commit_size_hits_and_last_error(tmp_pat
     error = found["bob/broken"]["error"]
     assert (error["at"], error["status"], error["reason"]) == (77.0, 500, "broken site")
     assert "bob/broken/.pages, line" in error["detail"]
-    assert meter.told()["refusals"] == {"no file": 1, "broken site": 1, "no site": 1}
+    assert meter.collect()["refusals"] == {"no file": 1, "broken site": 1, "no site": 1}
 
 
 def row(site: str, **more: Any) -> dict[str, Any]:

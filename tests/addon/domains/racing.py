@@ -15,8 +15,8 @@ import time
 from addon.domains import claims
 from addon.domains.store import NO_ANSWER, DomainStore
 from addon.settings.schema import Settings
-from addon.shared.cache import Shared
-from addon.shared.mappings import Mapping
+from addon.shared.cache import SharedCache
+from addon.shared.domain_mappings import Mapping
 
 HOST = "blog.example.org"
 
@@ -24,7 +24,7 @@ HOST = "blog.example.org"
 async def main(where: str, first: int, count: int) -> None:
     options = {**json.loads(where), "redisTimeout": "20s", "stateDir": tempfile.gettempdir()}
     mapping = {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", **options}
-    shared = Shared.of(Settings.from_mapping(mapping, environ={}))
+    shared = SharedCache.of(Settings.from_mapping(mapping, environ={}))
     store = DomainStore(shared)
 
     async def register(number: int) -> None:

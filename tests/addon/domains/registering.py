@@ -15,7 +15,7 @@ from addon.forgejo.answers import Access, Branch, Repository
 from addon.forgejo.errors import ForgejoError, Unreachable
 from addon.net.clocks import Clocks
 from addon.preview.forge import Forge
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.wiring import open_registration
 from tests.addon.preview.sites import Site
 from tests.addon.shared.nodes import Node, Place

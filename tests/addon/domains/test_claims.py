@@ -13,8 +13,8 @@ import pytest
 from addon.domains import claims
 from addon.domains.claims import DesiredDomain, Outcome
 from addon.domains.transactions import Planned, Value, View, planned
+from addon.shared.domain_mappings import Mapping as Shown
 from addon.shared.domain_records import Claim, SiteDomains, read_record, record_of
-from addon.shared.mappings import Mapping as Shown
 
 NOW = 1_700_000_000.0
 ALICE, BOB = Shown("Alice", "Blog"), Shown("bob", "Site")

@@ -17,9 +17,9 @@ from addon.domains import dns as dns_room
 from addon.domains.dns import Dns, DnsSilence
 from addon.domains.dns_proof import DnsProver, Verdict, keyed_proof
 from addon.domains.dns_server import BoundedServer
-from addon.net.turns import on_account
+from addon.net.fair_queue import on_account
 from addon.settings.schema import Settings
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from tests.addon.domains.name_server import NameServer
 from tests.waiting import until
 

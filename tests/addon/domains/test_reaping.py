@@ -16,9 +16,9 @@ from addon.domains.transactions import View
 from addon.forgejo.answers import Access, Repository
 from addon.forgejo.errors import Overloaded, RateLimited, Unreachable
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping
 from addon.shared.domain_records import Claim, SiteDomains, record_of
 from addon.shared.lookup import DISABLED, Fault, Key, Lookup
-from addon.shared.mappings import Mapping
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site, files_below
 from tests.addon.conftest import SharedAt

@@ -15,8 +15,8 @@ from addon.domains.store import DomainStore
 from addon.library.memory import Memory
 from addon.net.clocks import Clocks
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping
 from addon.shared.lookup import Fault, Key, Lookup
-from addon.shared.mappings import Mapping
 from tests.addon.conftest import SharedAt
 from tests.addon.domains.registering import Dns, ToldForge
 from tests.addon.domains.test_settling import ALICE, HOST, SITE, Sites, World

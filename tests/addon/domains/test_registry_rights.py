@@ -12,7 +12,7 @@ import pytest
 
 from addon.domains.store import DomainStore
 from addon.preview.forge import Forge
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from tests.addon.domains.registering import Dns, MakeProxy, Owners, blog_says, keys_of
 from tests.config.traefik_reading import PLUGIN_REDIS, fill
 from tests.resp.servers import Server

@@ -14,7 +14,7 @@ from addon.domains import resolver
 from addon.domains.resolver import Domains, Resolved
 from addon.domains.store import NO_ANSWER, NoAnswer
 from addon.library.memory import Memory
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from tests.waiting import rounds
 
 HOST = "blog.example"

@@ -17,10 +17,10 @@ from addon.domains.report import Report
 from addon.domains.store import DomainStore
 from addon.forgejo.answers import Access, Repository
 from addon.forgejo.errors import Unreachable
-from addon.net.turns import Interest, Turns, on_account
+from addon.net.fair_queue import FairQueue, Interest, on_account
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping as Shown
 from addon.shared.lookup import DISABLED, EMPTY, Fault, Freshness, Key, Lookup
-from addon.shared.mappings import Mapping as Shown
 from addon.sites.pages_file import PagesFile
 from tests.addon.domains.registering import Dns, ToldForge
 from tests.waiting import rounds, until
@@ -575,7 +575,7 @@ async def test_a_site_of_which_nothing_is_known_is_looked_at_and_one_that_is_for
 async def test_who_would_wait_too_long_is_settled_by_a_later_visit() -> None:
     world = World()
     lookup = world.site(HOST)
-    world.registry._turns = Turns(1, expected=1e9)
+    world.registry._turns = FairQueue(1, expected=1e9)
     async with world.registry._turns.turn(1.0):
         await rounds(2)
         for _ in range(2):

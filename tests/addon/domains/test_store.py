@@ -11,7 +11,7 @@ import pytest
 
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway
 from addon.domains.transactions import OTHER_KIND, Planned, View, Writes
-from addon.shared.mappings import Mapping, custom_domain_key
+from addon.shared.domain_mappings import Mapping, custom_domain_key
 from tests.addon.domains.conftest import MakeStore
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server

@@ -17,9 +17,9 @@ from addon.domains import journal, store, transactions
 from addon.domains.rechecks import EVERY, GRACE, Rechecks
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway
 from addon.domains.transactions import OTHER_KIND, View, Writes, planned
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
+from addon.shared.domain_mappings import Mapping
 from addon.shared.domain_records import Claim, SiteDomains, record_of
-from addon.shared.mappings import Mapping
 from addon.shared.round_trips import NoAnswer, RoundTrips
 from addon.shared.signatures import RecordKey
 from tests.addon.conftest import SharedAt
@@ -536,7 +536,7 @@ async def test_proofs_are_looked_at_each_half_hour(monkeypatch: pytest.MonkeyPat
 
 
 async def test_while_redis_is_away_no_proof_is_looked_at(shared_at: SharedAt, server: Place) -> None:
-    shared: Shared = shared_at(server, redisTimeout="60s")
+    shared: SharedCache = shared_at(server, redisTimeout="60s")
     world, dns = World(store=DomainStore(shared)), Noted()
     await recorded(world, Claim("due.example", None, 0.0, "TXT", 0.0))
     shared.away = True

@@ -330,7 +330,7 @@ async def test_calls_are_counted_by_kind_and_clocks_are_compared(forge: Forge, c
         await forgejo.version()
     with pytest.raises(NotFound):
         await forgejo.repository("alice", "nothing")
-    told = {kind: each["outcomes"] for kind, each in forgejo.meter.told().items() if isinstance(each, dict)}
+    told = {kind: each["outcomes"] for kind, each in forgejo.meter.collect().items() if isinstance(each, dict)}
     assert told["version"] == {"2xx": 1, "no answer": 1}
     assert told["repository"]["4xx"] >= 1
     assert set(told) <= KINDS

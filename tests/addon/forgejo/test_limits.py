@@ -27,7 +27,7 @@ from addon.forgejo.client import (
 )
 from addon.forgejo.limits import Breaker, Places, Slots
 from addon.library.memory import SingleFlight
-from addon.net.turns import on_account
+from addon.net.fair_queue import on_account
 from tests.addon.conftest import Connect, Counting
 from tests.addon.forgejo.lying_forge import BLOBS, COMMIT, FILES, KNOWN, LARGE, WANTED, blob_id, but, honest
 from tests.addon.net.scripted import Answer, Seen, always, api_error, as_json, http, in_turn, scripted, silence

@@ -67,7 +67,7 @@ class Founded(Answer):
 
 
 class Pages:
-    """Answers by path, as a `PagesServer` does: `recall` what it has, `answer` what it has to wait for.
+    """Answers by path, as a `PagesServer` does: `answer_from_memory` what it has, `answer` what it has to wait for.
 
     /hit…, /miss…, /never (a miss that ends with its connection), /fault, /bad-header, /big, /part (as of a range: bytes
     that nobody else gets), /stream?N, /cut, /late, /unknown (a stream of unknown length), /unknown?cut.
@@ -90,7 +90,7 @@ class Pages:
     def route(self, host: str | None, path: str) -> Route:
         return route(host, path, pages_domain="pages.test", forgejo_host=FORGEJO)
 
-    def recall(self, request: Request) -> Answer | None:
+    def answer_from_memory(self, request: Request) -> Answer | None:
         self.seen.append((request.method, request.path))
         if request.path == "/fault":
             raise RuntimeError("made up")

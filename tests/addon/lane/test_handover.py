@@ -84,7 +84,7 @@ async def test_who_is_gone_before_its_turn_never_begins(clock: Clock) -> None:
         transport, _ = over(lane, second)
         transport.protocol.connection_lost(None)
         assert lane.connections_of(PEER[0]) == 1
-        await until(lambda: len(lane.pace) == 0)
+        await until(lambda: len(lane.throttle) == 0)
         await rounds(3)
         assert (first.begun, second.begun) == (1, 0)
         assert not transport.is_reading()
@@ -123,11 +123,11 @@ async def test_the_next_request_of_a_connection_waits_for_its_turn_too(clock: Cl
         assert not transport.is_reading()
         await rounds(2)
         assert other.read == REQUEST + b"of the body"
-        await until(lambda: len(lane.pace) == 0)
+        await until(lambda: len(lane.throttle) == 0)
         await rounds(3)
         assert other.read.endswith(b"next")
         assert transport.is_reading()
-        lane.pace.begin("another", lambda: None)
+        lane.throttle.begin("another", lambda: None)
         transport.receive(b" and")  # the rest of its head waits for nobody
         assert transport.is_reading()
         await rounds(2)

@@ -45,10 +45,10 @@ def told(transport: WireTransport) -> list[bytes]:
 def sized(pages: Pages, size: int) -> None:
     """Each answer has so many bytes."""
 
-    def recall(request: Request) -> Answer:
+    def answer_from_memory(request: Request) -> Answer:
         return Answer(200, [(b"Content-Length", b"%d" % size)], bytes(size), cache="HIT")
 
-    pages.recall = recall  # type: ignore[method-assign]
+    pages.answer_from_memory = answer_from_memory  # type: ignore[method-assign]
 
 
 # Turns.

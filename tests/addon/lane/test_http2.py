@@ -187,7 +187,7 @@ async def test_a_request_of_another_form_comes_to_no_page(
     method: str, path: str, fields: tuple[tuple[str, str], ...], status: int
 ) -> None:
     async with running_lane() as running, http2_client(running) as client:
-        recalled = running.pages.recall
+        recalled = running.pages.answer_from_memory
 
         def refused_where_it_would_be(request: Any) -> Any:
             if request.host is None:
@@ -196,7 +196,7 @@ async def test_a_request_of_another_form_comes_to_no_page(
                 return misshapen()
             return recalled(request)
 
-        running.pages.recall = refused_where_it_would_be  # type: ignore[method-assign]
+        running.pages.answer_from_memory = refused_where_it_would_be  # type: ignore[method-assign]
         answer = await client.get(path, *fields, method=method)
         if status < 0:
             assert answer.reset == ErrorCode.PROTOCOL_ERROR

@@ -154,7 +154,7 @@ async def test_what_fits_into_four_frames_is_written_at_once() -> None:
     with wired_lane() as (lane, pages, _):
         for size, writes in ((16 * KIB, 1), (60_000, 1), (65_000, 1), (70_000, 2)):
             client = Speaking(lane)
-            pages.recall = lambda request, size=size: Answer(200, [], bytes(size))  # type: ignore[method-assign,misc]
+            pages.answer_from_memory = lambda request, size=size: Answer(200, [], bytes(size))  # type: ignore[method-assign,misc]
             client.transport.writes.clear()
             client.transport.receive(client.head("/sized"))
             await until(lambda client=client: not client.connection.busy)  # type: ignore[misc]
@@ -479,7 +479,7 @@ async def test_who_is_gone_is_forgotten_and_its_tasks_are_ended() -> None:
         assert (len(lane), lane.connections_of(PEER[0])) == (0, 0)
         assert [line["status"] for line in log.lines] == [499, 499]
         assert client.heard() == []
-        assert lane.meter.told()["requests"] == [["lane", "HTTP/2", "4xx", "-", 2]]
+        assert lane.meter.collect()["requests"] == [["lane", "HTTP/2", "4xx", "-", 2]]
 
 
 # What is sent again, and to whom.
@@ -490,14 +490,14 @@ def prepared(pages: Pages, *, locked: bool = False, plain_http: bool = False) ->
     seen: list[str] = []
     key = ("site", "alice", "x")
 
-    def recall(request: Request) -> Answer:
+    def answer_from_memory(request: Request) -> Answer:
         seen.append(request.path)
         if locked:
             request.header(b"cookie")
         basis = Basis(((key, pages.facts.get(key)),), float("inf"), plain_http)
         return Answer(200, [], request.path.encode(), cache="HIT", locked=locked, basis=basis)
 
-    pages.recall = recall  # type: ignore[method-assign]
+    pages.answer_from_memory = answer_from_memory  # type: ignore[method-assign]
     return seen
 
 
@@ -708,10 +708,10 @@ async def test_up_to_64_kib_nobody_waits_for_others_to_be_taken() -> None:
         client = Speaking(lane, wide=False)
         bodies = [bytearray(BIG[: 64 * KIB + (number > 19)]) for number in range(60)]
 
-        def recall(request: Request) -> Answer:
+        def answer_from_memory(request: Request) -> Answer:
             return Answer(200, [], bytes(bodies[int(request.path[1:])]))
 
-        pages.recall = recall  # type: ignore[method-assign]
+        pages.answer_from_memory = answer_from_memory  # type: ignore[method-assign]
         client.say(b"".join(client.head(f"/{number}") for number in range(20)))
         assert lane.unacknowledged == 0
         assert len(client.connection._protocol.streams) == 20
@@ -848,10 +848,10 @@ async def test_while_all_leave_too_much_a_client_may_leave_a_mib(sizes: tuple[in
         lane.most_unacknowledged = 1
         bodies = {f"/{number}": BIG[number : number + size] for number, size in enumerate((*sizes, 100_000))}
 
-        def recall(request: Request) -> Answer:
+        def answer_from_memory(request: Request) -> Answer:
             return Answer(200, [], bodies[request.path])
 
-        pages.recall = recall  # type: ignore[method-assign]
+        pages.answer_from_memory = answer_from_memory  # type: ignore[method-assign]
         client = Speaking(lane, wide=False)
         for path in bodies:
             client.say(client.head(path))

@@ -12,7 +12,7 @@ import pytest
 from addon.forgejo.errors import BadAnswer
 from addon.library.encoded_streams import AT_ONCE, AT_ONCE_OF_ONE, PIECE, EncodedStreams
 from addon.library.memory import Memory
-from addon.net.turns import Turns
+from addon.net.fair_queue import FairQueue
 
 KEY = ("form", "id", "gzip")
 TEXT = b"".join(b"%d lines of %x\n" % (n, n * n) for n in range(100_000))
@@ -46,7 +46,7 @@ def streams(
     executor: ThreadPoolExecutor, capacity: int = 1 << 28
 ) -> tuple[EncodedStreams, Memory[tuple[str, ...], object]]:
     memory: Memory[tuple[str, ...], object] = Memory(capacity)
-    return EncodedStreams(memory, Turns(2), executor), memory
+    return EncodedStreams(memory, FairQueue(2), executor), memory
 
 
 async def test_no_more_is_read_of_a_file_than_its_reader_takes_and_places_are_few() -> None:

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from addon.net.thread_priority import BEHIND, stand_behind
+from addon.net.thread_priority import BEHIND, lower_priority
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, threads have no priority of their own")
 def test_only_the_thread_that_asks_for_it_stands_behind() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    with ThreadPoolExecutor(1, initializer=stand_behind) as behind, ThreadPoolExecutor(1) as plain:
+    with ThreadPoolExecutor(1, initializer=lower_priority) as behind, ThreadPoolExecutor(1) as plain:
         found = [each.submit(os.getpriority, os.PRIO_PROCESS, 0).result() for each in (behind, plain)]
     assert found == [min(before + BEHIND, 19), before]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

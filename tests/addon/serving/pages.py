@@ -98,7 +98,7 @@ class Serving:
     async def get(self, host: str, target: str = "/", method: str = "GET", **headers: str) -> Reply:
         """As both faces do it: from memory, else fetched; a stream read to its end."""
         request = self.request(host, target, method, **headers)
-        answer = self.server.recall(request)
+        answer = self.server.answer_from_memory(request)
         if answer is not None:
             return await self.read(answer, recalled=True)
         return await self.read(await self.server.answer(request), recalled=False)

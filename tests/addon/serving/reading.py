@@ -102,7 +102,7 @@ class Browser:
         request = self.served.request(host, target, method, **fields)
         self.served.body = None
         request = _from(request, self.address)
-        answer = self.served.server.recall(request)
+        answer = self.served.server.answer_from_memory(request)
         recalled = answer is not None
         if answer is None:
             answer = await self.served.server.answer(request)

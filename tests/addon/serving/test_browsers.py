@@ -139,7 +139,7 @@ async def test_an_answer_that_is_ready_ends_with_the_hour(forge: Forge, site: Si
         await look_anew(pages)
         target = f"/blog/late.{HASHES[0]}.js"
         await pages.get("alice", target)
-        answer = pages.server.recall(pages.request("alice", target))
+        answer = pages.server.answer_from_memory(pages.request("alice", target))
         assert answer is not None
         assert answer.basis is not None
         assert pages.clock() + 3590 < answer.basis.until <= pages.clock() + 3600

@@ -38,7 +38,7 @@ async def asked(
 ) -> tuple[int, str | None]:
     """Status and Location."""
     request = replace(pages.request(host, target, method, **headers), visitor=lambda: visitor)
-    answer = pages.server.recall(request) or await pages.server.answer(request)
+    answer = pages.server.answer_from_memory(request) or await pages.server.answer(request)
     return answer.status, dict(answer.headers).get(b"Location", b"").decode() or None
 
 
@@ -90,7 +90,7 @@ async def test_with_redirect_https_whoever_comes_to_us_by_plain_http_is(forge: F
         request = replace(
             pages.request("alice", "/blog/"), tls=True, visitor=lambda: pytest.fail("nobody need be asked")
         )
-        answer = pages.server.recall(request)
+        answer = pages.server.answer_from_memory(request)
         assert answer is not None
         assert answer.status == 200
 

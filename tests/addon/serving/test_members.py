@@ -531,7 +531,7 @@ async def test_an_answer_that_is_ready_for_a_member_dies_with_right_and_login(se
         request = served.request("alice", "/handbook/")
         from dataclasses import replace
 
-        answer = served.server.recall(replace(request, header=fields.get))
+        answer = served.server.answer_from_memory(replace(request, header=fields.get))
         assert answer is not None
         assert answer.locked
         assert answer.basis is not None
@@ -546,7 +546,7 @@ async def test_an_answer_that_is_ready_for_a_member_dies_with_right_and_login(se
     assert ready.holds(kept, served.clock())
     await bob.one("https://alice.pages.test/.pages/logout", "POST", b"")
     assert not ready.holds(kept, served.clock())
-    stranger = served.server.recall(served.request("alice", "/handbook/"))
+    stranger = served.server.answer_from_memory(served.request("alice", "/handbook/"))
     assert stranger is None or (stranger.status == 401 and stranger.basis is None)
 
 
@@ -629,7 +629,7 @@ async def test_domains_and_hosts_of_branches_are_closed_alike(tmp_path: Path) ->
     import hashlib
 
     from addon.domains.store import DomainStore
-    from addon.shared.mappings import Mapping, custom_domain_key, value_of
+    from addon.shared.domain_mappings import Mapping, custom_domain_key, value_of
     from tests.addon.preview.sites import Site
 
     folder = tmp_path / "alice"

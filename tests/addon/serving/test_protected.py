@@ -218,7 +218,7 @@ async def test_one_sites_login_opens_no_other(served: Serving, tmp_path: Path) -
 async def test_what_is_ready_for_a_login_ends_with_the_key_that_signed_it(served: Serving) -> None:
     cookie = await cookie_of(served)
     await served.get("alice", "/Members/", cookie=cookie)
-    answer = served.server.recall(served.request("alice", "/Members/", cookie=cookie))
+    answer = served.server.answer_from_memory(served.request("alice", "/Members/", cookie=cookie))
     assert answer is not None
     assert answer.basis is not None
     ready = PreparedAnswers(served.library.memory, 1 << 20)
@@ -310,7 +310,7 @@ async def test_of_a_locked_app_no_page_is_ready_for_who_asks_for_a_script(tmp_pa
                 values = {b"cookie": cookie.encode(), b"sec-fetch-dest": b"document"}
                 fields = derived(b"alice.pages.test", values)
                 asked = Asked(values, lambda: VISITOR)
-                answer = served.server.recall(replace(served.request("alice", path), header=asked.header))
+                answer = served.server.answer_from_memory(replace(served.request("alice", path), header=asked.header))
                 assert answer is not None
                 assert answer.locked
                 assert may_be_ready(line, fields, answer, asked) is ready, path

@@ -22,7 +22,7 @@ from addon.forgejo.errors import Overloaded
 from addon.library import site_loader
 from addon.library.encoded_streams import AT_ONCE, AT_ONCE_OF_ONE
 from addon.library.site_loader import _target
-from addon.net.turns import Party
+from addon.net.fair_queue import Party
 from addon.preview.forge import Forge
 from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
 from addon.serving import paths
@@ -778,7 +778,7 @@ async def test_a_fault_of_ours_is_a_page_and_its_log_is_one_line_of_the_visitors
     async with serving(forge) as pages:
         monkeypatch.setattr(pages.server, "_resolve", lambda request, work: 1 / 0)
         request = pages.request("alice.pages.test", "/x\x1b[2J\nforged line")
-        for answer in (pages.server.recall(request), await pages.server.answer(request)):
+        for answer in (pages.server.answer_from_memory(request), await pages.server.answer(request)):
             assert answer is not None
             assert answer.status == 500
             assert b"ZeroDivision" not in answer.body

@@ -360,7 +360,7 @@ async def test_who_takes_large_files_slowly_leaves_places_for_others(forge: Forg
             count = 0
             while count < 20:
                 request = replace(pages.request("alice", "/blog/film.mp4"), visitor=lambda: Visitor(address, True))
-                answer = pages.server.recall(request) or await pages.server.answer(request)
+                answer = pages.server.answer_from_memory(request) or await pages.server.answer(request)
                 assert answer.stream is not None
                 try:
                     await stack.enter_async_context(answer.stream())

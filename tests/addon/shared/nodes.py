@@ -15,7 +15,7 @@ from addon.library.refresh import SharedRefresh
 from addon.net.clocks import Clocks
 from addon.serving.answers import Request
 from addon.settings.schema import Settings
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.web.forwarding import Visitor
 from addon.wiring import open_access, open_previews, open_resolver, open_server, open_sources, shared_of
 from tests.resp.fleets import MASTER, Cluster, Watched
@@ -89,7 +89,7 @@ class Node:
         return self.library.shared_looks
 
     @property
-    def shared(self) -> Shared:
+    def shared(self) -> SharedCache:
         return self.looks.shared
 
     async def tracked(self) -> Node:
@@ -113,7 +113,7 @@ class Node:
         name = host if "." in host else f"{host}.{PAGES_DOMAIN}"
         request = Request(method, name, path, None, lambda _: None, lambda: VISITOR)
         began = time.monotonic()
-        answer = self.server.recall(request)
+        answer = self.server.answer_from_memory(request)
         at_once = answer is not None
         if answer is None:
             answer = await self.server.answer(request)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import resp
-from addon.net.turns import Turns
+from addon.net.fair_queue import FairQueue
 from addon.preview.forge import Forge
 from addon.shared.added_locks import added_of
 from tests.addon.access.access_cases import OTHER, SECRET
@@ -347,7 +347,7 @@ async def test_a_site_read_while_redis_had_no_time_is_soon_read_again(
 ) -> None:
     redis.ask("SET", NAME, SECRET)
     each = await node(redis).tracked()
-    turns, each.shared.turns = each.shared.turns, Turns(1, expected=60.0)
+    turns, each.shared.turns = each.shared.turns, FairQueue(1, expected=60.0)
     async with each.shared.turns.turn(1.0):  # more is to be asked than Redis answers
         assert await status(each) == 200
     each.shared.turns = turns

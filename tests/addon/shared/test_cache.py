@@ -15,10 +15,10 @@ import pytest
 
 import resp
 from addon.forgejo.answers import Access, Repository
-from addon.net.turns import Dropped, TooLate, on_account
+from addon.net.fair_queue import Dropped, TooLate, on_account
 from addon.settings.schema import Settings
 from addon.shared import cache, records, writes
-from addon.shared.cache import MOST_PENDING, Shared, client_of
+from addon.shared.cache import MOST_PENDING, SharedCache, client_of
 from addon.shared.lookup import Fault, Lookup
 from addon.shared.reads import Epoch, Held
 from addon.shared.round_trips import NoAnswer, RoundTrips
@@ -43,7 +43,7 @@ def held(redis: Server, numbers: range) -> list[int]:
     return [number for number in numbers if redis.ask("EXISTS", f"~pages:blob:{number}") == 1]
 
 
-async def flushed(shared: Shared) -> int:
+async def flushed(shared: SharedCache) -> int:
     """Write all that waits; in how many turns."""
     for turns in range(1000):
         if not shared._pending:
@@ -288,7 +288,7 @@ async def test_what_a_commit_is_is_kept_where_every_proxy_would_say_the_same(
 class Jobs:
     """Jobs that are asked of Redis, and go on when `go` is set. under_way: on whose account those that began are."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: SharedCache) -> None:
         self.under_way: list[str] = []
         self.go = threading.Event()
         self._shared = shared
@@ -349,7 +349,7 @@ async def test_a_job_is_measured_by_whether_it_came_to_an_answer(shared_at: Shar
 
     for _ in range(2):
         assert await shared.run(broken) is None
-    told = shared.meter.told()["job"]
+    told = shared.meter.collect()["job"]
     assert isinstance(told, dict)
     assert told["outcomes"] == {"2xx": 1, "no answer": 2}
     assert 0 < told["seconds"] < 60
@@ -497,8 +497,8 @@ def test_a_job_has_the_name_of_what_it_does() -> None:
     jobs: list[tuple[Callable[..., object], str]] = [
         (writes.touch, "touch"),
         (partial(writes.touch, names=()), "touch"),
-        (Shared.keep_blob, "keep blob"),
-        (Shared._greet, "greet"),
+        (SharedCache.keep_blob, "keep blob"),
+        (SharedCache._greet, "greet"),
         (inner, "inner"),
         (lambda: 0, "test a job has the name of what it does"),
         (eval("lambda: 0"), "job"),
@@ -517,7 +517,7 @@ def settings(**options: Any) -> Settings:
 
 def test_without_a_name_of_a_server_nothing_is_shared(tmp_path: Path) -> None:
     assert client_of(settings()) is None
-    assert Shared.of(settings(stateDir=str(tmp_path))) is None
+    assert SharedCache.of(settings(stateDir=str(tmp_path))) is None
 
 
 def test_a_client_is_what_the_settings_say() -> None:

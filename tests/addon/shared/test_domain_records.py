@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from addon.shared.domain_mappings import Mapping
 from addon.shared.domain_records import Claim, SiteDomains, read_record, record_of
-from addon.shared.mappings import Mapping
 from addon.shared.records import Broken, Foreign
 
 DOMAINS = SiteDomains(

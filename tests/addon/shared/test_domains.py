@@ -13,7 +13,7 @@ from addon.domains.resolver import Domains
 from addon.library.memory import Memory
 from addon.preview.forge import Forge
 from addon.serving.answers import Request
-from addon.shared.mappings import Mapping
+from addon.shared.domain_mappings import Mapping
 from addon.web.forwarding import Visitor
 from tests.addon.conftest import ONE_KIND
 from tests.addon.preview.sites import Site
@@ -364,7 +364,7 @@ async def test_a_hit_on_a_domain_or_a_branch_host_rests_on_its_mapping_and_its_l
     for host, kinds in ((HOST, []), (DEV, ["site"])):
         await served(proxy, host)
         await proxy.settled()
-        answer = proxy.server.recall(_request(host, "/", None))
+        answer = proxy.server.answer_from_memory(_request(host, "/", None))
         assert answer is not None
         assert answer.basis is not None
         assert [key[0] for key, _ in answer.basis.facts] == ["domain", "domains", "site", *kinds]
@@ -375,7 +375,7 @@ async def test_a_hit_on_a_domain_or_a_branch_host_rests_on_its_mapping_and_its_l
         await served(proxy, host)
     claim(redis, HOST, "alice:blog")
     await becomes(lambda: served(proxy, HOST), (200, b"main"))
-    answer = proxy.server.recall(_request(HOST, "/", None))
+    answer = proxy.server.answer_from_memory(_request(HOST, "/", None))
     assert answer is not None
     assert answer.basis is not None
     redis.ask("FLUSHALL")  # of which no single key is told

@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
-from addon.net.turns import Turns, on_account
+from addon.net.fair_queue import FairQueue, on_account
 from addon.shared.round_trips import RoundTrips
 from tests.addon.conftest import ONE_KIND
 from tests.addon.shared.conftest import FIRST, MakeNode
@@ -88,7 +88,7 @@ async def test_questions_to_redis_take_turns_and_too_many_do_not_make_it_away(no
     assert all(await asyncio.gather(*flood))
     assert max(at for at, who in enumerate(order) if who != "192.0.2.66") <= 12
     go.clear()
-    shared.turns = Turns(4, most_each=3, expected=60.0)  # as slow as can be: who comes now would come too late
+    shared.turns = FairQueue(4, most_each=3, expected=60.0)  # as slow as can be: who comes now would come too late
     held = [asyncio.create_task(ask("192.0.2.66")) for _ in range(4)]
     await asyncio.sleep(0)
     refused = shared.turns.refused

@@ -19,7 +19,7 @@ from addon.domains.transactions import Planned, View, Writes
 from addon.preview.forge import Forge
 from addon.settings.schema import Settings
 from addon.shared import reads, records, writes
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.guess_counts import GuessesShared
 from addon.shared.lookup import Lookup
 from addon.shared.round_trips import RoundTrips
@@ -117,12 +117,14 @@ async def test_a_slot_that_moves_takes_what_is_told_with_it(node: MakeNode, clus
 
 
 @pytest.fixture
-def shared(cluster: Cluster, shared_at: SharedAt) -> Callable[[], Shared]:
+def shared(cluster: Cluster, shared_at: SharedAt) -> Callable[[], SharedCache]:
     """`shared()`: the shared level of one more proxy."""
     return lambda: shared_at(cluster, redisTimeout="10s")
 
 
-async def known_and_late(node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]) -> tuple[Lookup, Shared]:
+async def known_and_late(
+    node: MakeNode, cluster: Cluster, shared: Callable[[], SharedCache]
+) -> tuple[Lookup, SharedCache]:
     """What a proxy has found out about the blog, and the shared level of another that comes late."""
     first = await node(cluster, redisTimeout="10s").tracked()
     await first.get("alice", "/blog/")
@@ -133,7 +135,7 @@ async def known_and_late(node: MakeNode, cluster: Cluster, shared: Callable[[], 
 
 
 async def test_a_look_that_began_before_a_purge_counts_for_nobody_however_late_it_is_written(
-    node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]
+    node: MakeNode, cluster: Cluster, shared: Callable[[], SharedCache]
 ) -> None:
     known, late = await known_and_late(node, cluster, shared)
     held = await late.look(BLOG, None, None)
@@ -163,7 +165,7 @@ def _written_anew(trips: RoundTrips, known: Any) -> object:
 
 
 async def test_what_became_known_while_the_cluster_was_away_is_written_where_nothing_is_newer(
-    node: MakeNode, cluster: Cluster, shared: Callable[[], Shared]
+    node: MakeNode, cluster: Cluster, shared: Callable[[], SharedCache]
 ) -> None:
     known, late = await known_and_late(node, cluster, shared)
     there = [cluster.ask("GET", name) for name in (REPO, REF)]
@@ -208,7 +210,7 @@ async def test_a_password_is_told_and_one_that_somebody_adds_locks(
     assert [await each.shared.added_lock(BLOG) for each in (first, second)] == ["", ""]
 
 
-async def test_guesses_through_two_proxies_are_counted_together(shared: Callable[[], Shared]) -> None:
+async def test_guesses_through_two_proxies_are_counted_together(shared: Callable[[], SharedCache]) -> None:
     tallies = [GuessesShared(shared(), KEY, Clock()) for _ in range(2)]
     by_one = [(await tallies[number % 2].admit("alice/blog", "192.0.2.7")).wait == 0 for number in range(40)]
     assert LIMITS.free <= by_one.count(True) < 40

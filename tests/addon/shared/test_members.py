@@ -5,7 +5,7 @@
 from collections.abc import Callable
 
 from addon.access.sealing import Sealer
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.member_sessions import MemberSessions, Session
 from addon.shared.one_use import OneUse
 from tests.addon.conftest import SharedAt
@@ -16,7 +16,7 @@ SEALER = Sealer(b"a key", b"members 1")
 SECRET = "eyJhbGciOi.a-token.of-bob"
 
 
-def one_use(shared: Shared | None, clock: Callable[[], float] = lambda: 0.0, most: int = 10_000) -> OneUse:
+def one_use(shared: SharedCache | None, clock: Callable[[], float] = lambda: 0.0, most: int = 10_000) -> OneUse:
     return OneUse("login", 600, SEALER, shared, most=most, most_each=50, clock=clock)
 
 

@@ -17,7 +17,7 @@ import pytest
 import resp
 from addon.forgejo.answers import Access, Repository
 from addon.shared import reads, records, round_trips, writes
-from addon.shared.cache import Shared
+from addon.shared.cache import SharedCache
 from addon.shared.lookup import Fault, Key, Lookup
 from addon.shared.reads import Epoch, Held
 from addon.shared.round_trips import NoAnswer, RoundTrips, no_scripts, value_of
@@ -65,7 +65,7 @@ REFUSED = Lookup(BLOG, 0.0, fault=Fault.REFUSED)
 class Trips(RoundTrips):
     """Round trips of one proxy."""
 
-    def __init__(self, shared: Shared, key: RecordKey = OURS, largest_file: int = 1000) -> None:
+    def __init__(self, shared: SharedCache, key: RecordKey = OURS, largest_file: int = 1000) -> None:
         super().__init__(
             shared.client,
             time.monotonic() + 60,

@@ -42,8 +42,8 @@ from addon.templates import (
     password_not_usable,
     too_many_files,
 )
+from addon.templates.error_messages import time_text
 from addon.templates.names import natural_order, relative_reference, size_text, visible_text
-from addon.templates.wording import time_text
 
 STATUSES = (400, 403, 404, 405, 410, 412, 416, 421, 431, 500, 502, 503, 504, 508)
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}

@@ -5,7 +5,7 @@
 import pytest
 
 from addon.lane.http2 import frames
-from addon.lane.http2.budgets import FRAMES
+from addon.lane.http2.abuse_limits import FRAMES
 from addon.lane.http2.frames import (
     END_HEADERS,
     END_STREAM,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from addon.lane.http2 import budgets, ended_streams, frames, protocol
+from addon.lane.http2 import abuse_limits, ended_streams, frames, protocol
+from addon.lane.http2.flow_control import Outgoing
 from addon.lane.http2.frames import (
     ACK,
     END_HEADERS,
@@ -23,7 +24,6 @@ from addon.lane.http2.frames import (
     window_update,
 )
 from addon.lane.http2.protocol import MOST_STREAMS
-from addon.lane.http2.sending import Outgoing
 from addon.lane.http2.streams import Stream
 from tests.addon.lane.http2.talking import (
     GET,
@@ -48,7 +48,7 @@ def test_the_frames_that_end_something_are_those_of_the_rfc() -> None:
 
 
 def test_who_spends_more_than_there_is_has_nothing_left_until_it_comes_again() -> None:
-    budget = budgets.Budget(10, 2.0, 0.0)
+    budget = abuse_limits.Budget(10, 2.0, 0.0)
     spent = [(0.0, 8.0, True), (0.0, 5.0, False), (0.0, 1.0, False), (1.0, 3.0, False), (2.0, 2.0, True)]
     assert [budget.spend(now, amount) for now, amount, _ in spent] == [there for _, _, there in spent]
     budget.earn(3.0)
@@ -564,12 +564,12 @@ def test_frames_that_do_nothing_have_a_budget_by_count_and_time(saying: Saying) 
     client = Client()
     said = saying(client)
     once = 1 + (len(said) - 9) / 60 if said[3] == frames.SETTINGS else 1
-    for _ in range(int((budgets.FRAMES - 50) / once)):
+    for _ in range(int((abuse_limits.FRAMES - 50) / once)):
         assert connection_error(client.say(said)) is None
     client.now += 10.0
-    for _ in range(int(budgets.FRAMES_A_SECOND * 9 / once)):
+    for _ in range(int(abuse_limits.FRAMES_A_SECOND * 9 / once)):
         assert connection_error(client.say(said)) is None
-    codes = [connection_error(client.say(said)) for _ in range(int(budgets.FRAMES / once) + 5)]
+    codes = [connection_error(client.say(said)) for _ in range(int(abuse_limits.FRAMES / once) + 5)]
     assert CALM in codes
     assert client.protocol.closed
 
@@ -589,7 +589,9 @@ def test_windows_that_change_all_the_time_are_paid_for_by_each_stream(monkeypatc
     said = settings([(frames.INITIAL_WINDOW_SIZE, value % 2) for value in range(2700)])
     client.say(said + settings([(frames.INITIAL_WINDOW_SIZE, 7)]))
     assert changed == 200
-    codes = [connection_error(client.say(settings([(frames.INITIAL_WINDOW_SIZE, n)]))) for n in range(budgets.FRAMES)]
+    codes = [
+        connection_error(client.say(settings([(frames.INITIAL_WINDOW_SIZE, n)]))) for n in range(abuse_limits.FRAMES)
+    ]
     assert CALM in codes
     assert changed < 12_000
     assert not client.protocol.streams
@@ -614,7 +616,7 @@ def test_empty_data_has_a_budget() -> None:
     """CVE-2019-9518"""
     client = Client()
     client.say(client.headers(1, body(), 4))
-    codes = [connection_error(client.say(frame(frames.DATA, 0, 1))) for _ in range(budgets.FRAMES + 10)]
+    codes = [connection_error(client.say(frame(frames.DATA, 0, 1))) for _ in range(abuse_limits.FRAMES + 10)]
     assert CALM in codes
 
 
@@ -634,7 +636,7 @@ def test_a_body_taken_byte_by_byte_is_not_worth_its_frames() -> None:
     client = Client()
     client.say(settings([(frames.INITIAL_WINDOW_SIZE, 0)]))
     client.say(client.get(1, "/100000"))
-    codes = [connection_error(client.say(window_update(1, 1))) for _ in range(budgets.FRAMES + 100)]
+    codes = [connection_error(client.say(window_update(1, 1))) for _ in range(abuse_limits.FRAMES + 100)]
     assert CALM in codes
 
 
@@ -654,7 +656,9 @@ def test_requests_that_come_to_nothing_have_a_budget_whoever_ends_them(end: Call
 
 def test_a_malformed_request_costs_as_much() -> None:
     client = Client()
-    codes = [connection_error(client.say(client.get(1 + 2 * n, "/", ("A", "b")))) for n in range(budgets.FAILED + 10)]
+    codes = [
+        connection_error(client.say(client.get(1 + 2 * n, "/", ("A", "b")))) for n in range(abuse_limits.FAILED + 10)
+    ]
     assert CALM in codes
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from addon.lane.http2 import frames
-from addon.lane.http2.budgets import Budget, Budgets
+from addon.lane.http2.abuse_limits import Budget, Budgets
 from addon.lane.http2.frames import ConnectionFault, ErrorCode, frame, ping, rst_stream
 from tests.addon.lane.http2.talking import Client, connection_error
 

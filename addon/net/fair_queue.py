@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Costly work in fair turns: each party in turn, then the next of the same party. Knows neither the work nor its owner.
+"""Fair queueing of costly work: each party in turn, then the next of the same party. Knows neither work nor owner.
 
 Deficit round robin: work has a price, each party that waits gets as much as one piece of price 1 in its turn, and saves
 what it could not spend. A queue is bounded by time: who would begin too late is refused at once and told when it would
@@ -44,7 +44,7 @@ class Dropped(Exception):
 class Party(NamedTuple):
     """On whose account work is done. owner: whose site causes it; visitor: who asked for it; "" for nobody.
 
-    Turns go from owner to owner, and within one owner from visitor to visitor.
+    FairQueue go from owner to owner, and within one owner from visitor to visitor.
     """
 
     owner: str = ""
@@ -161,7 +161,7 @@ class _Queue:
         return min(self.backlog, own + others)
 
 
-class Turns:
+class FairQueue:
     """`slots` pieces of work at once, at most `most_each` of them on one owner's account.
 
     State: what runs, a queue for each owner, those of them whose turn comes, and how long a unit of price takes.

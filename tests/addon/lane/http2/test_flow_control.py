@@ -6,9 +6,9 @@ import pytest
 
 from addon.lane.http2 import frames
 from addon.lane.http2.ended_streams import EndedStreams
+from addon.lane.http2.flow_control import Outgoing
 from addon.lane.http2.frames import END_HEADERS, END_STREAM, MAX_FRAME, ConnectionFault, StreamFault
-from addon.lane.http2.priorities import DEFAULT, Priority, Turns, priority_of
-from addon.lane.http2.sending import Outgoing
+from addon.lane.http2.priorities import DEFAULT, Priority, Scheduler, priority_of
 from addon.lane.http2.streams import Stream
 from tests.addon.lane.http2.talking import Frame, parsed
 
@@ -215,7 +215,7 @@ def test_so_much_is_cut_as_there_is_room_for_with_the_heads_of_the_frames() -> N
 
 
 def test_a_turn_is_as_long_as_it_is_said_to_be() -> None:
-    turns = Turns()
+    turns = Scheduler()
     first, second = waiting(1), waiting(3)
     turns.add(first)
     assert turns.room(first) >= 1 << 30  # nobody waits for it
@@ -232,7 +232,7 @@ def test_a_turn_is_as_long_as_it_is_said_to_be() -> None:
 
 
 def test_who_can_use_a_part_has_a_turn_of_one_frame() -> None:
-    turns = Turns()
+    turns = Scheduler()
     first, second = waiting(1, (3, True)), waiting(3, (3, True))
     turns.add(first)
     turns.add(second)
@@ -245,7 +245,7 @@ def test_who_can_use_a_part_has_a_turn_of_one_frame() -> None:
 
 @pytest.mark.parametrize("urgency", [0, 1, 7])
 def test_a_turn_lasts_however_urgent_it_is(urgency: int) -> None:
-    turns = Turns()
+    turns = Scheduler()
     first, second = waiting(1, (urgency, False)), waiting(3, (urgency, False))
     turns.add(first)
     turns.add(second)
@@ -254,7 +254,7 @@ def test_a_turn_lasts_however_urgent_it_is(urgency: int) -> None:
 
 
 def test_who_comes_again_begins_a_turn_anew() -> None:
-    turns = Turns()
+    turns = Scheduler()
     first, second = waiting(1), waiting(3)
     turns.add(first)
     turns.add(second)
@@ -267,7 +267,7 @@ def test_who_comes_again_begins_a_turn_anew() -> None:
 
 
 def test_who_leaves_from_the_middle_takes_no_other_s_place() -> None:
-    turns = Turns()
+    turns = Scheduler()
     senders = [waiting(number) for number in (1, 3, 5, 7)]
     for sender in senders:
         turns.add(sender)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What goes to the client: frames that are ready to be written, and bodies that wait for a window and for their turn.
+"""Flow control (RFC 9113 §5.2) of what goes to the client: frames that are ready, bodies that wait for window and turn.
 
 Bodies are cut into frames only when they are about to be written, so that what has become more urgent meanwhile need
 not wait for what was cut before it.
@@ -22,7 +22,7 @@ from addon.lane.http2.frames import (
     StreamFault,
     frame_head,
 )
-from addon.lane.http2.priorities import Turns
+from addon.lane.http2.priorities import Scheduler
 from addon.lane.http2.streams import Stream
 
 RUN_FRAME = MAX_FRAME - HEAD_SIZE
@@ -45,7 +45,7 @@ class Outgoing:
         self.out: list[bytes | memoryview] = []
         self.window = DEFAULT_WINDOW
         self.initial_window = DEFAULT_WINDOW
-        self.turns = Turns()
+        self.turns = Scheduler()
 
     def block(self, number: int, block: bytes, flags: int) -> None:
         """A whole header block, in as many frames as it takes."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""The flow face: what mitmproxy's hooks do with a request, answered here or passed through to Forgejo's own host.
+"""The flow handler: what mitmproxy's hooks do with a request, answered here or passed through to Forgejo's own host.
 
 Everything is decided in `requestheaders`: a body is never collected, but a login's. It fails closed: an exception is
 answered 500, what came in by another listener is killed, and nothing reaches Forgejo but what `route` calls a
@@ -49,7 +49,7 @@ _LAST = "pages_last"
 """In the metadata of a flow that is the last of its connection."""
 
 
-class FlowFace:
+class FlowHandler:
     """Answers mitmproxy's flows. Lives on the event loop."""
 
     def __init__(
@@ -166,7 +166,7 @@ class FlowFace:
             self._delivered(flow, self._webhook.delivery(request))
         elif is_form(flow.request):
             flow.metadata[_FORM] = True  # few enough bytes to be collected; `request` goes on with them
-        elif (answer := server.recall(request)) is not None:
+        elif (answer := server.answer_from_memory(request)) is not None:
             self._answer(flow, answer)
         elif has_body(flow.request):
             self._relayed(flow, lambda: server.answer(request))  # a body that comes meanwhile must go somewhere

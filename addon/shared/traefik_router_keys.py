@@ -13,7 +13,7 @@ import re
 from typing import Final, Protocol
 
 from addon.settings.schema import Settings
-from addon.shared.mappings import custom_domain_key, mapping_of
+from addon.shared.domain_mappings import custom_domain_key, mapping_of
 
 PLUGIN: Final = b"pages-server@file"
 """The plugin as a middleware, under the name that the plugin itself gave it."""

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addon.shared import mappings
-from addon.shared.mappings import (
+from addon.shared import domain_mappings
+from addon.shared.domain_mappings import (
     Mapping,
     branch_label,
     custom_domain_key,
@@ -173,7 +173,7 @@ def test_a_label_is_as_long_as_dns_allows_and_ends_in_no_hyphen() -> None:
 
 def test_values_are_read_up_to_two_kibibytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything else is looked at, a name of the largest size that a branch may have fits in it."""
-    monkeypatch.setattr(mappings, "is_branch", lambda name: True)
+    monkeypatch.setattr(domain_mappings, "is_branch", lambda name: True)
     for size, read in ((2048, True), (2049, False)):
         value = "alice:blog:" + "b" * (size - len("alice:blog:"))
         assert (mapping_of(value) is not None) == (mapping_of(value.encode()) is not None) == read

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 from typing import Any, cast
 
-from addon.net.pacing import PAUSE, Pace
+from addon.net.throttle import PAUSE, Throttle
 
 
 class Loop:
@@ -37,22 +37,22 @@ class Loop:
 
 def test_the_first_begins_at_once_and_parties_take_turns() -> None:
     loop, done = Loop(), []
-    pace = Pace(cast(Any, loop))
+    throttle = Throttle(cast(Any, loop))
     for name in ("a1", "a2", "a3", "a4", "b1", "c1", "b2"):
-        pace.begin(name[0], lambda name=name: done.append(name))  # type: ignore[misc]
-    assert (done, len(pace)) == (["a1"], 6)
+        throttle.begin(name[0], lambda name=name: done.append(name))  # type: ignore[misc]
+    assert (done, len(throttle)) == (["a1"], 6)
     while loop.timers:
         assert loop.next() == PAUSE
     assert done == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
-    pace.begin("a", lambda: done.append("again"))
+    throttle.begin("a", lambda: done.append("again"))
     assert done[-1] == "again"
 
 
 def test_the_pause_grows_with_what_the_loop_is_late() -> None:
     loop = Loop()
-    pace = Pace(cast(Any, loop))
+    throttle = Throttle(cast(Any, loop))
     for _ in range(4):
-        pace.begin("a", lambda: None)
+        throttle.begin("a", lambda: None)
     waited = [loop.next(late) for late in (0.020, 0.0, 9.0)]
     assert waited == [PAUSE, PAUSE + 0.040, PAUSE]
     assert loop.next() == 0.25
@@ -61,8 +61,8 @@ def test_the_pause_grows_with_what_the_loop_is_late() -> None:
 
 def test_at_the_end_all_that_waits_is_begun() -> None:
     loop, done = Loop(), []
-    pace = Pace(cast(Any, loop))
+    throttle = Throttle(cast(Any, loop))
     for name in ("a1", "a2", "b1"):
-        pace.begin(name[0], lambda name=name: done.append(name))  # type: ignore[misc]
-    pace.close()
-    assert (sorted(done), len(pace)) == (["a1", "a2", "b1"], 0)
+        throttle.begin(name[0], lambda name=name: done.append(name))  # type: ignore[misc]
+    throttle.close()
+    assert (sorted(done), len(throttle)) == (["a1", "a2", "b1"], 0)

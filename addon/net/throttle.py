@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Work on the event loop that cannot be cut into pieces, begun one at a time, so that others have their turn between.
+"""A throttle for work on the event loop that cannot be cut into pieces: it is begun one piece at a time, with pauses.
 
-Parties take turns, as in `turns`; here the work is not waited for, for nobody tells when it is over. So there is a
+Parties take turns, as in `fair_queue`; here the work is not waited for, for nobody tells when it is over. So there is a
 pause after each piece, and a longer one where the loop was late for it: what was begun is not done yet, then. Knows
 neither the work nor whose it is.
 """
@@ -18,7 +18,7 @@ _LATE = 2.0
 _LONGEST = 0.25
 
 
-class Pace:
+class Throttle:
     """State: what each party waits to begin, and the timer of the pause."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pause: float = PAUSE) -> None:

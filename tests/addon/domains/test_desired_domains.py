@@ -9,13 +9,13 @@ import dataclasses
 import pytest
 
 from addon.domains.claims import DesiredDomain
-from addon.domains.desired import DesiredDomains
+from addon.domains.desired_domains import DesiredDomains
 from addon.domains.names import DomainNames
 from addon.forgejo.answers import Access, Repository
 from addon.forgejo.errors import NotFound, Unreachable
 from addon.settings.schema import Settings
+from addon.shared.domain_mappings import Mapping as Shown
 from addon.shared.domain_records import Claim, SiteDomains
-from addon.shared.mappings import Mapping as Shown
 from addon.sites.pages_file import PagesFile
 from tests.addon.domains.registering import Dns, ToldForge, Word
 

@@ -20,7 +20,7 @@ DOMAIN_NOT_CONFIGURED = "Custom domain not configured"
 INVALID_DOMAIN = "Invalid domain"
 
 
-class Wording(NamedTuple):
+class ErrorMessage(NamedTuple):
     """A heading, what it means for the visitor, and what somebody (`reader`) may do about it."""
 
     title: str
@@ -31,34 +31,38 @@ class Wording(NamedTuple):
 
 _LATER = "Nothing is wrong on your side. Please try again in a few minutes."
 
-BY_STATUS: dict[int, Wording] = {
-    400: Wording("This address cannot be read", "Something in the request is not as it should be. Check the address."),
-    401: Wording("Please sign in", "This page is only shown to visitors who know its password."),
-    403: Wording("This page is not public", "The server found what you asked for, but may not show it."),
-    404: Wording("Page not found", "There is nothing at this address. The link may be old, or mistyped."),
-    405: Wording("This page is read-only", "Pages here can be looked at, but nothing can be sent to them."),
-    408: Wording("That took too long", "The request did not arrive in time. Please try again."),
-    410: Wording("This page is gone", "It was here once and has been removed for good."),
-    412: Wording("The page has changed", "It is no longer the version you asked for. Reload to see the present one."),
-    414: Wording("This address is too long", "The server does not read addresses of this length."),
-    416: Wording("That part does not exist", "The file is shorter than the part that was asked for."),
-    421: Wording("Wrong server", "This server does not answer for that name on this connection. Reload the page."),
-    429: Wording("One moment, please", "There were too many requests in a short time. Please wait a little."),
-    431: Wording(
+BY_STATUS: dict[int, ErrorMessage] = {
+    400: ErrorMessage(
+        "This address cannot be read", "Something in the request is not as it should be. Check the address."
+    ),
+    401: ErrorMessage("Please sign in", "This page is only shown to visitors who know its password."),
+    403: ErrorMessage("This page is not public", "The server found what you asked for, but may not show it."),
+    404: ErrorMessage("Page not found", "There is nothing at this address. The link may be old, or mistyped."),
+    405: ErrorMessage("This page is read-only", "Pages here can be looked at, but nothing can be sent to them."),
+    408: ErrorMessage("That took too long", "The request did not arrive in time. Please try again."),
+    410: ErrorMessage("This page is gone", "It was here once and has been removed for good."),
+    412: ErrorMessage(
+        "The page has changed", "It is no longer the version you asked for. Reload to see the present one."
+    ),
+    414: ErrorMessage("This address is too long", "The server does not read addresses of this length."),
+    416: ErrorMessage("That part does not exist", "The file is shorter than the part that was asked for."),
+    421: ErrorMessage("Wrong server", "This server does not answer for that name on this connection. Reload the page."),
+    429: ErrorMessage("One moment, please", "There were too many requests in a short time. Please wait a little."),
+    431: ErrorMessage(
         "The request is too large",
         "Your browser sent more than the server reads: most likely cookies, which a site at a neighbouring address may"
         " have set. It was asked to forget them; please reload the page.",
     ),
-    500: Wording("Something went wrong here", f"The server could not make this page. {_LATER}"),
-    501: Wording("This is not possible here", "The server does not know how to do what was asked."),
-    502: Wording(
+    500: ErrorMessage("Something went wrong here", f"The server could not make this page. {_LATER}"),
+    501: ErrorMessage("This is not possible here", "The server does not know how to do what was asked."),
+    502: ErrorMessage(
         "The source is not answering properly", f"This page is kept on another server, which has a problem. {_LATER}"
     ),
-    503: Wording("Too busy at the moment", f"This page cannot be fetched right now. {_LATER}"),
-    504: Wording(
+    503: ErrorMessage("Too busy at the moment", f"This page cannot be fetched right now. {_LATER}"),
+    504: ErrorMessage(
         "The source is not answering", f"This page is kept on another server, which does not respond. {_LATER}"
     ),
-    508: Wording(
+    508: ErrorMessage(
         "Request loop",
         "This request came back to the server that sent it on, so it was stopped here.",
         "`forgejoHost`, or a proxy in between, leads back to this server.",
@@ -66,33 +70,33 @@ BY_STATUS: dict[int, Wording] = {
     ),
 }
 
-BY_MESSAGE: dict[str, Wording] = {
-    REPOSITORY_NOT_FOUND: Wording(
+BY_MESSAGE: dict[str, ErrorMessage] = {
+    REPOSITORY_NOT_FOUND: ErrorMessage(
         REPOSITORY_NOT_FOUND,
         "There is no site at this address, or it has not been published yet.",
         "A site is a public repository with a file `.pages` on its default branch that does not say `enabled: false`,"
         " and its files in a folder `public`.",
     ),
-    FILE_NOT_FOUND: Wording(
+    FILE_NOT_FOUND: ErrorMessage(
         FILE_NOT_FOUND,
         "This site has no such page. The link may be old, or mistyped.",
     ),
-    INVALID_REQUEST: Wording(
+    INVALID_REQUEST: ErrorMessage(
         INVALID_REQUEST,
         "The server cannot make sense of this address. Check it for stray characters.",
     ),
-    DOMAIN_NOT_CONFIGURED: Wording(
+    DOMAIN_NOT_CONFIGURED: ErrorMessage(
         DOMAIN_NOT_CONFIGURED,
         "This name leads here, but no site has been connected to it.",
     ),
-    INVALID_DOMAIN: Wording(
+    INVALID_DOMAIN: ErrorMessage(
         INVALID_DOMAIN,
         "This server does not answer for that name.",
     ),
 }
 
 
-def wording(status: int, title: str | None, message: str | None, hint: str | None) -> Wording:
+def error_message(status: int, title: str | None, message: str | None, hint: str | None) -> ErrorMessage:
     """What a page says: what the caller gave, and for the rest the tables' words for that message or that status.
 
     One of the origin's messages becomes the heading itself; any other message stands below the status' heading.
@@ -100,7 +104,7 @@ def wording(status: int, title: str | None, message: str | None, hint: str | Non
     known = BY_MESSAGE.get(message) if message is not None else None
     if known is not None and title is None:
         return known._replace(hint=hint or known.hint)
-    usual = BY_STATUS.get(status) or Wording(_phrase(status), "The server could not answer this request.")
+    usual = BY_STATUS.get(status) or ErrorMessage(_phrase(status), "The server could not answer this request.")
     return usual._replace(
         title=title or usual.title, message=message or usual.message, hint=hint or (known or usual).hint
     )

@@ -14,8 +14,8 @@ from addon.domains.claims import DesiredDomain
 from addon.domains.names import DomainNames, NameRefused, shown
 from addon.forgejo.answers import Branch, Repository, is_branch
 from addon.forgejo.errors import ForgejoError, NotFound
+from addon.shared.domain_mappings import Mapping as Shown
 from addon.shared.domain_records import SiteDomains
-from addon.shared.mappings import Mapping as Shown
 from addon.sites.pages_file import PagesFile
 
 MOST_DOMAINS: Final = 100

@@ -11,7 +11,7 @@ import pytest
 
 from addon.domains.transactions import planned
 from addon.settings.schema import Settings
-from addon.shared.traefik_keys import Routers
+from addon.shared.traefik_router_keys import Routers
 from tests.config.traefik_reading import PLUGIN_REDIS, fill, read_tree, routers
 from tests.resp.servers import Server, start_valkey
 

@@ -34,7 +34,7 @@ class Shown(NamedTuple):
         return passed if self.lookup is passed.lookup else passed.at(self.lookup)
 
 
-class Sources:
+class SiteBranches:
     """Where sites' files are."""
 
     def __init__(self, settings: Settings, repositories: Repositories) -> None:

@@ -77,7 +77,7 @@ class SiteAddress(NamedTuple):
     path: str
 
 
-class Front:
+class PreviewProxy:
     """Serves on a socket, in front of a pages server on a port of loopback. Lives on one event loop."""
 
     def __init__(

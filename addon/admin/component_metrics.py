@@ -17,20 +17,20 @@ from addon.domains.dns import Dns
 from addon.domains.registry import Registry
 from addon.forgejo.client import Forgejo
 from addon.library.library import Library
-from addon.net.turns import Turns
-from addon.shared.cache import Shared
+from addon.net.fair_queue import FairQueue
+from addon.shared.cache import SharedCache
 
 QUEUE_FIELDS = ("busy", "waiting", "waits", "waited_seconds", "refused", "dropped")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class MeteredComponents:
     """The parts that count. certificates: when each ends, in seconds since 1970, by the name of its file."""
 
     meter: AnswerMeter
     library: Library
     forgejo: Forgejo
-    shared: Shared | None
+    shared: SharedCache | None
     access: Access
     registry: Registry
     dns: Dns
@@ -38,36 +38,36 @@ class Parts:
     pushes: PushTimes
     certificates: Callable[[], Mapping[str, float]] = dict
 
-    def told(self) -> dict[str, object]:
+    def collect(self) -> dict[str, object]:
         """All that they count."""
         return {
-            **self.meter.told(),
-            "forgejo_calls": self.forgejo.meter.told(),
+            **self.meter.collect(),
+            "forgejo_calls": self.forgejo.meter.collect(),
             "forgejo_breaker_open": self.forgejo.breaker_open,
-            "redis_jobs": {} if self.shared is None else self.shared.meter.told(),
+            "redis_jobs": {} if self.shared is None else self.shared.meter.collect(),
             "redis_commands": _commands(self.shared),
             "memory": {kind: list(held) for kind, held in self.library.memory.kinds().items()},
             "queues": {name: _queue(turns) for name, turns in self._queues().items()},
             "webhooks": dict(self.webhook.outcomes),
-            "pushes": self.pushes.meter.told(),
+            "pushes": self.pushes.meter.collect(),
             "logins": dict(self.access.outcomes),
             "domains": self.registry.states(),
             "certificates": dict(self.certificates()),
         }
 
-    def _queues(self) -> dict[str, Turns]:
+    def _queues(self) -> dict[str, FairQueue]:
         parts = (self.forgejo.queues, self.library.blobs.queues, self.access.queues, self.webhook.queues)
         redis = {} if self.shared is None else {"redis": self.shared.turns}
         every = (*parts, self.registry.queues, self.dns.queues, redis)
         return {name: turns for each in every for name, turns in each.items()}
 
 
-def _queue(turns: Turns) -> list[float]:
+def _queue(turns: FairQueue) -> list[float]:
     """As QUEUE_FIELDS says."""
     return [turns.busy, turns.waiting, turns.waits, round(turns.waited, 6), turns.refused, turns.dropped]
 
 
-def _commands(shared: Shared | None) -> dict[str, list[float]]:
+def _commands(shared: SharedCache | None) -> dict[str, list[float]]:
     """Of each command to Redis: how often, how many seconds in all, and how often it failed."""
     if shared is None or shared.metrics is None:
         return {}

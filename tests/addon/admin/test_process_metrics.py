@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from addon.admin import metrics
 from addon.admin.answer_meter import BOUNDS, HTTP1, HTTP2, LANE, AnswerMeter
-from addon.admin.process_numbers import added_up, own_process, shown
+from addon.admin.process_metrics import added_up, own_process, shown
 from addon.net.call_meter import CallMeter
 from addon.process.loop_watch import LoopWatch
 from addon.serving.answers import Answer
@@ -31,15 +31,15 @@ def meters(meter: AnswerMeter) -> dict[str, Any]:
     trips.measure("job", "200", 0.001)
     pushes = CallMeter()
     pushes.measure("push", "200", 0.2)
-    return meter.told() | {
-        "forgejo_calls": calls.told(),
+    return meter.collect() | {
+        "forgejo_calls": calls.collect(),
         "forgejo_breaker_open": True,
-        "redis_jobs": trips.told(),
+        "redis_jobs": trips.collect(),
         "redis_commands": {"GET": [4, 0.5, 1]},
         "memory": {"site": [2, 4096]},
         "queues": {"passwords": [1, 2, 3, 0.25, 4, 5]},
         "webhooks": {"accepted": 6},
-        "pushes": pushes.told(),
+        "pushes": pushes.collect(),
         "logins": {"wrong": 7},
         "domains": {"registered": 8},
         "certificates": {"site.pem": 2_000_000_000.0},

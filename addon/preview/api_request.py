@@ -14,7 +14,7 @@ _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True", "on"})
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiRequest:
     """What a handler gets: the request, who asks, and the route's parts, decoded."""
 
     request: Request

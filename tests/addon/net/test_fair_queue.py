@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""Turns of costly work: who begins when, who is refused, who is dropped. Time is what the test says; nothing sleeps."""
+"""Fair queueing: who begins when, who is refused, who is dropped. Time is what the test says; nothing sleeps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from addon.net.turns import Dropped, Interest, Party, TooLate, Turns, account, on_account
+from addon.net.fair_queue import Dropped, FairQueue, Interest, Party, TooLate, account, on_account
 from tests.waiting import rounds
 
 
@@ -27,7 +27,7 @@ class Time:
 class Bench:
     """Work that lasts until the test ends it."""
 
-    turns: Turns
+    turns: FairQueue
     time: Time
     begun: list[str] = field(default_factory=list)
     refused: list[tuple[str, float]] = field(default_factory=list)
@@ -67,11 +67,11 @@ class Bench:
 
 def bench(slots: int = 1, most_each: int | None = None, expected: float = 1.0) -> Bench:
     time = Time()
-    return Bench(Turns(slots, most_each=most_each, expected=expected, clock=time), time)
+    return Bench(FairQueue(slots, most_each=most_each, expected=expected, clock=time), time)
 
 
 async def test_a_free_place_is_taken_at_once() -> None:
-    turns = Turns(2)
+    turns = FairQueue(2)
     async with turns.turn(0.0), turns.turn(0.0):
         assert (turns.busy, turns.waiting) == (2, 0)
     assert turns.busy == 0
@@ -192,7 +192,7 @@ async def test_a_task_that_is_cancelled_waits_no_longer_and_gives_its_place_to_t
 
 
 async def test_work_whose_waiters_have_all_left_is_dropped_before_it_begins_and_not_after() -> None:
-    turns, interest, begun = Turns(1), Interest(), []
+    turns, interest, begun = FairQueue(1), Interest(), []
     gate = asyncio.Event()
 
     async def flight() -> None:
@@ -232,7 +232,7 @@ async def test_work_whose_waiters_have_all_left_is_dropped_before_it_begins_and_
 
 
 async def test_what_would_have_to_wait_is_not_begun_for_those_who_have_left_unless_it_must_be_done() -> None:
-    turns, interest, begun = Turns(1), Interest(), []
+    turns, interest, begun = FairQueue(1), Interest(), []
     gate = asyncio.Event()
 
     async def flight() -> None:
@@ -265,7 +265,7 @@ async def test_what_would_have_to_wait_is_not_begun_for_those_who_have_left_unle
     assert (turns.busy, turns.waiting) == (0, 0)
 
 
-async def _once(turns: Turns, party: Party) -> None:
+async def _once(turns: FairQueue, party: Party) -> None:
     async with turns.turn(60.0, party=party):
         pass
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (C) 2026 the contributors
-"""What a client may ask for that is of no use to anybody: so much at once, and so much a second (RFC 9113 §10.5).
+"""Limits on frames that are of no use to anybody: so many at once, and so many a second (RFC 9113 §10.5).
 
 Every kind of frame that costs us and brings nobody anything (SETTINGS, PING, PRIORITY, empty DATA, WINDOW_UPDATE …) is
 paid from one account, because a client that has reason for a thousand of one has none for a thousand of each. What is
