@@ -32,7 +32,7 @@ from resp.errors import Desynchronised
 from resp.node import Exchange as HalfExchange
 from resp.node import NoBreaker, Node, _left
 from resp.source import Batch
-from tests.resp.scripted import Exchange
+from tests.resp.scripted import Exchange, Paired
 from tests.waiting import wait_until
 
 FAR = 600.0
@@ -48,27 +48,17 @@ class Wires:
         self.deadlines: list[float | None] = []
 
     def __call__(self, endpoint: Endpoint) -> Connection:
-        return _Wired(endpoint, self)
+        return Paired(endpoint, self.meet)
 
-
-class _Wired(Connection):
-    __slots__ = ("_wires",)
-
-    def __init__(self, endpoint: Endpoint, wires: Wires) -> None:
-        super().__init__(endpoint)
-        self._wires = wires
-
-    def connect(self, deadline: float | None = None) -> Connection:
-        self._wires.deadlines.append(deadline)
-        if self._wires.failures:
-            raise self._wires.failures.pop(0)
+    def meet(self, deadline: float | None) -> socket.socket:
+        self.deadlines.append(deadline)
+        if self.failures:
+            raise self.failures.pop(0)
         ours, theirs = socket.socketpair()
-        self._use(ours)
-        self.born = time.monotonic()
-        self._wires.peers.append(Exchange(theirs, len(self._wires.peers) + 1))
-        if self._wires.says:
-            theirs.sendall(self._wires.says.pop(0))
-        return self
+        self.peers.append(Exchange(theirs, len(self.peers) + 1))
+        if self.says:
+            theirs.sendall(self.says.pop(0))
+        return ours
 
 
 class Told(Observer):
@@ -167,15 +157,15 @@ def test_a_server_that_speaks_unasked_is_not_used() -> None:
     wires = Wires()
     pool = pool_of(wires)
 
-    class Early(_Wired):
+    class Early(Paired):
         __slots__ = ()
 
-        def connect(self, deadline: float | None = None) -> Connection:
+        def connect(self, deadline: float | None = None) -> Paired:
             super().connect(deadline)
             self.parser.feed(b"+early")
             return self
 
-    pool._factory = lambda endpoint: Early(endpoint, wires)
+    pool._factory = lambda endpoint: Early(endpoint, wires.meet)
     with pytest.raises(Desynchronised):
         taken(pool)
     assert pool.stats().in_use == 0
