@@ -28,6 +28,7 @@ from tests.addon.lane.faces import Client, Faces
 from tests.addon.preview import running
 from tests.addon.preview.fixtures import make_repositories
 from tests.addon.preview.running import TOKENS
+from tests.addon.shared.meddling import without_scripts
 from tests.addon.shared.nodes import Place as RedisPlace
 from tests.addon.shared.nodes import options_of
 from tests.clock import Clock
@@ -162,11 +163,8 @@ def own_redis() -> Iterator[Server]:
 def place(request: pytest.FixtureRequest, started: Callable[[str], Server | Cluster]) -> Iterator[Server | Cluster]:
     """Where records are kept in turn: a server, one on which no script may be run, and a cluster."""
     server = started("cluster" if request.param == "cluster" else "valkey")
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "-eval")
-    yield server
-    if request.param == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "+eval")
+    with without_scripts(server) if request.param == "without scripts" else contextlib.nullcontext():
+        yield server
 
 
 @pytest.fixture

@@ -73,69 +73,37 @@ FOUND = [
     ("alice", "/sixtyfour/", 200, b"sha256"),
     ("alice", "/sixtyfour/a.css", 200, b"a{}"),
     (PAGES_DOMAIN, "/", 200, b"pages.test"),
-    *by_outcome(
-        {
-            (301, b""): [
-                ("alice", "/blog/both"),
-                ("alice", "/blog"),
-                ("alice", "/blog/post"),
-                ("alice", "/blog/linkdir"),
-                ("alice", "/docs"),
-                ("alice", "/Mixed.Case_1"),
-                ("alice", "//blog//post/"),
-                ("alice", "/blog/./post/"),
-                ("alice", "/blog/../docs/"),
-                ("alice", "/blog/%2e%2e/docs/"),
-            ],
-            (404, b"Nothing here"): [
-                ("alice", "/blog/nothing"),
-                ("alice", "/blog/about.html/"),
-                ("alice", "/blog/up.html"),
-                ("alice", "/blog/abs"),
-                ("alice", "/blog/loop-a"),
-                ("alice", "/blog/dangling"),
-                ("alice", "/blog/module/"),
-                ("alice", "/blog/README.md"),
-            ],
-            (404, b"Page not found"): [
-                ("alice", "/blog/.pages"),
-            ],
-            (404, b"File not found"): [
-                ("alice", "/nothing"),
-                ("alice", "/nothing.html"),
-                ("alice", "/nopublic/"),
-            ],
-            (404, b"Repository not found or not configured for pages"): [
-                ("alice", "/nopages/"),
-                ("nobody", "/"),
-                ("nobody", "/blog/"),
-            ],
-            (404, b"not configured for pages"): [
-                ("limited", "/site/"),
-                ("hidden", "/site/"),
-            ],
-            (404, b""): [
-                ("alice", "/.pages/"),
-                ("alice", "/.pages/webhook"),
-                (PAGES_DOMAIN, "/nothing"),
-                (PAGES_DOMAIN, "/.pages/x"),
-            ],
-            (404, b"Custom domain not configured"): [
-                ("www.example.org", "/"),
-                (f"evil{PAGES_DOMAIN}", "/"),
-                ("127.0.0.1", "/"),
-            ],
-            (500, b"alice/broken/.pages"): [
-                ("alice", "/broken/"),
-            ],
-            (400, b""): [
-                ("alice", "/blog%2Findex.html"),
-                ("alice", "/blog/%00"),
-                ("alice", "/blog/%0d%0aX-Evil:%201"),
-                ("alice", "/../etc/passwd"),
-                ("alice", "/blog/%zz"),
-            ],
-        }
+    *(
+        ("alice", *row)
+        for row in by_outcome(
+            {
+                (301, b""): [
+                    *("/blog/both", "/blog", "/blog/post", "/blog/linkdir", "/docs", "/Mixed.Case_1", "//blog//post/"),
+                    *("/blog/./post/", "/blog/../docs/", "/blog/%2e%2e/docs/"),
+                ],
+                (404, b"Nothing here"): [
+                    *("/blog/nothing", "/blog/about.html/", "/blog/up.html", "/blog/abs", "/blog/loop-a"),
+                    *("/blog/dangling", "/blog/module/", "/blog/README.md"),
+                ],
+                (404, b"Page not found"): ["/blog/.pages"],
+                (404, b"File not found"): ["/nothing", "/nothing.html", "/nopublic/"],
+                (404, b"Repository not found or not configured for pages"): ["/nopages/"],
+                (404, b""): ["/.pages/", "/.pages/webhook"],
+                (500, b"alice/broken/.pages"): ["/broken/"],
+                (400, b""): [
+                    *("/blog%2Findex.html", "/blog/%00", "/blog/%0d%0aX-Evil:%201", "/../etc/passwd", "/blog/%zz"),
+                ],
+            }
+        )
+    ),
+    ("nobody", "/", 404, b"Repository not found or not configured for pages"),
+    ("nobody", "/blog/", 404, b"Repository not found or not configured for pages"),
+    ("limited", "/site/", 404, b"not configured for pages"),
+    ("hidden", "/site/", 404, b"not configured for pages"),
+    *((PAGES_DOMAIN, path, 404, b"") for path in ("/nothing", "/.pages/x")),
+    *(
+        (host, "/", 404, b"Custom domain not configured")
+        for host in ("www.example.org", f"evil{PAGES_DOMAIN}", "127.0.0.1")
     ),
 ]
 

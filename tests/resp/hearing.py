@@ -2,9 +2,22 @@
 # Copyright (C) 2026 the contributors
 """What tracking says to whoever listens."""
 
-from typing import Any
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from resp.tracking import Status
+
+
+class _Starts(Protocol):
+    def start(self) -> object: ...
+
+    def close(self) -> object: ...
+
+
+Tracking = TypeVar("Tracking", bound=_Starts)
 
 
 class Heard:
@@ -22,3 +35,17 @@ class Heard:
 
     def changed(self, status: Status) -> None:
         self.events.append(status.state)
+
+
+@contextlib.contextmanager
+def closing_all(make: Callable[..., Tracking]) -> Iterator[Callable[..., Tracking]]:
+    """Calls `make` and starts what it returns, as often as wanted; all of them are closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*args: Any, **options: Any) -> Tracking:
+            made = make(*args, **options)
+            stack.callback(made.close)
+            made.start()
+            return made
+
+        yield start

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -121,6 +122,22 @@ class Scripted:
             thread.join(10)
         if self._failures and error is None:
             raise self._failures[0]
+
+
+class Paired(Connection):
+    """Connects to what `meet(deadline)` returns, our end of a pair of sockets; no handshake."""
+
+    __slots__ = ("_meet",)
+
+    def __init__(self, endpoint: Endpoint, meet: Callable[[float | None], socket.socket], protocol: int = 2) -> None:
+        super().__init__(endpoint)
+        self._meet = meet
+        self.protocol = protocol
+
+    def connect(self, deadline: float | None = None) -> Paired:
+        self._use(self._meet(deadline))
+        self.born = time.monotonic()
+        return self
 
 
 def joined(*, protocol: int = 3, **options: Any) -> tuple[Connection, Exchange]:

@@ -491,26 +491,21 @@ def test_the_large_buffer_is_kept_while_large_replies_come_and_given_back_after_
     with saying(peer, bulk(MIDDLE)):
         asked(connection)
     assert len(parser.buffer) == LARGE_BUFFER
-    small = [b"+OK\r\n", bulk(b"abcd"), b"*9\r\n" + b"$5\r\nabcde\r\n" * 9, b":12\r\n"]
-    for _ in range(50):
-        for data in small:
-            peer.send(data)
-            asked(connection)
-        peer.arrived()
+
+    def small_ones(rounds: int) -> None:
+        for _ in range(rounds):
+            for data in (b"+OK\r\n", bulk(b"abcd"), b"*9\r\n" + b"$5\r\nabcde\r\n" * 9, b":12\r\n"):
+                peer.send(data)
+                asked(connection)
+            peer.arrived()
+
+    small_ones(50)
     assert len(parser.buffer) == LARGE_BUFFER
     with saying(peer, bulk(MIDDLE)):
         assert asked(connection) == MIDDLE
-    for _ in range(63):
-        for data in small:
-            peer.send(data)
-            asked(connection)
-        peer.arrived()
+    small_ones(63)
     assert len(parser.buffer) == LARGE_BUFFER, "a large one lets the count begin anew"
-    for _ in range(2):
-        for data in small:
-            peer.send(data)
-            asked(connection)
-        peer.arrived()
+    small_ones(2)
     assert len(parser.buffer) == SMALL_BUFFER
     assert parser.get() is INCOMPLETE
 

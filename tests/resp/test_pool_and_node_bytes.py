@@ -32,7 +32,7 @@ from resp.errors import Desynchronised
 from resp.node import Exchange as HalfExchange
 from resp.node import NoBreaker, Node, _left
 from resp.source import Batch
-from tests.resp.scripted import Exchange
+from tests.resp.scripted import Exchange, Paired
 from tests.waiting import wait_until
 
 FAR = 600.0
@@ -48,27 +48,17 @@ class Wires:
         self.deadlines: list[float | None] = []
 
     def __call__(self, endpoint: Endpoint) -> Connection:
-        return _Wired(endpoint, self)
+        return Paired(endpoint, self.meet)
 
-
-class _Wired(Connection):
-    __slots__ = ("_wires",)
-
-    def __init__(self, endpoint: Endpoint, wires: Wires) -> None:
-        super().__init__(endpoint)
-        self._wires = wires
-
-    def connect(self, deadline: float | None = None) -> Connection:
-        self._wires.deadlines.append(deadline)
-        if self._wires.failures:
-            raise self._wires.failures.pop(0)
+    def meet(self, deadline: float | None) -> socket.socket:
+        self.deadlines.append(deadline)
+        if self.failures:
+            raise self.failures.pop(0)
         ours, theirs = socket.socketpair()
-        self._use(ours)
-        self.born = time.monotonic()
-        self._wires.peers.append(Exchange(theirs, len(self._wires.peers) + 1))
-        if self._wires.says:
-            theirs.sendall(self._wires.says.pop(0))
-        return self
+        self.peers.append(Exchange(theirs, len(self.peers) + 1))
+        if self.says:
+            theirs.sendall(self.says.pop(0))
+        return ours
 
 
 class Told(Observer):
@@ -167,15 +157,15 @@ def test_a_server_that_speaks_unasked_is_not_used() -> None:
     wires = Wires()
     pool = pool_of(wires)
 
-    class Early(_Wired):
+    class Early(Paired):
         __slots__ = ()
 
-        def connect(self, deadline: float | None = None) -> Connection:
+        def connect(self, deadline: float | None = None) -> Paired:
             super().connect(deadline)
             self.parser.feed(b"+early")
             return self
 
-    pool._factory = lambda endpoint: Early(endpoint, wires)
+    pool._factory = lambda endpoint: Early(endpoint, wires.meet)
     with pytest.raises(Desynchronised):
         taken(pool)
     assert pool.stats().in_use == 0
@@ -443,8 +433,9 @@ def unlooked(node: Node) -> None:
     idle.fresh_until = time.monotonic() + FAR
 
 
-def cut(peer: Exchange, *, part: bytes = b"") -> None:
-    """The server dies with the next command: what it gets is read by nobody."""
+def cut(node: Node, peer: Exchange, *, part: bytes = b"") -> None:
+    """The server of the idle connection dies with the next command: what it gets is read by nobody."""
+    unlooked(node)
     if part:
         peer.send(part)
     peer.sock.shutdown(1)
@@ -458,7 +449,7 @@ def test_only_a_read_without_a_word_of_its_reply_is_sent_again_over_a_new_connec
     wires: Wires, command: str, part: bytes, again: bool
 ) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node), part=part)
+    cut(node, warmed(wires, node), part=part)
     wires.says.append(b"+again\r\n")
     if again:
         assert node.call((command, "k"), FAR) == b"again"
@@ -500,7 +491,7 @@ def test_a_reply_that_cannot_be_trusted_is_asked_for_again_once_if_that_was_a_re
 @pytest.mark.parametrize(("command", "again"), [("GET", True), ("SET", False)])
 def test_a_pipeline_is_sent_again_if_all_of_it_reads(wires: Wires, command: str, again: bool) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node))
+    cut(node, warmed(wires, node))
     batch = Batch()
     batch.add(("GET", "a"))
     batch.add((command, "b"))
@@ -523,7 +514,7 @@ def test_a_pipeline_has_the_time_that_it_is_given(wires: Wires) -> None:
         node.exchange(batch, 0.02)
     wires.says = [b"+a\r\n"]
     assert node.send([b"*1\r\n$4\r\nPING\r\n"], None) == [b"a"]
-    cut(wires.peers[-1])
+    cut(node, wires.peers[-1])
     with pytest.raises(ConnectionLost):
         node.send([b"*1\r\n$4\r\nPING\r\n"], None)
 
@@ -548,7 +539,7 @@ def test_what_is_sent_again_goes_over_a_new_connection_though_others_are_idle(wi
 
 def test_a_read_is_sent_again_once_and_not_twice(wires: Wires) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node))
+    cut(node, warmed(wires, node))
     connection = node.pool._idle[-1]
     assert node._again(ConnectionLost("x"), connection, "GET", FAR, once=False) is False
     assert node._again(ConnectionLost("x"), connection, "GET", FAR) is True
@@ -730,7 +721,7 @@ def test_a_connection_whose_state_was_changed_is_not_given_to_anybody_else(wires
 
 def test_watching_is_asked_for_again_where_the_connection_was_dead(wires: Wires) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node))
+    cut(node, warmed(wires, node))
     wires.says = [b"+OK\r\n"]
     held, replies = node.hold(("WATCH", "k"), None)
     assert (replies, held.open, len(wires.peers)) == ([b"OK"], True, 2)
@@ -772,7 +763,7 @@ def test_an_exchange_in_two_halves_never_raises_an_error_of_a_connection(
     wires: Wires, reads: bool, again: bool
 ) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node))
+    cut(node, warmed(wires, node))
     wires.says = [b"+again\r\n"]
     both = HalfExchange(node, [b"*1\r\n$4\r\nPING\r\n"], time.monotonic() + FAR, reads=reads)
     both.begin()

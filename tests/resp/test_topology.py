@@ -18,7 +18,6 @@ import pytest
 from resp import (
     Breaker,
     ClientClosed,
-    Connection,
     ConnectionLost,
     Endpoint,
     InvalidArgument,
@@ -37,8 +36,8 @@ from resp.slot_map import Address
 from resp.source import Batch
 from resp.topology import Topology
 from resp.tracking import State
-from tests.resp.hearing import Heard
-from tests.resp.scripted import Exchange
+from tests.resp.hearing import Heard, closing_all
+from tests.resp.scripted import Exchange, Paired
 from tests.waiting import wait_until
 
 FAR = 600.0
@@ -56,8 +55,16 @@ class Server:
         self.replies: dict[bytes, list[bytes]] = {}
         self.socks: list[socket.socket] = []
 
-    def connection(self, endpoint: Endpoint) -> Connection:
-        return _To(endpoint, self)
+    def connection(self, endpoint: Endpoint) -> Paired:
+        return Paired(endpoint, self._meet, protocol=3)
+
+    def _meet(self, deadline: float | None) -> socket.socket:
+        if self.away:
+            raise ConnectionLost("away", maybe_executed=False)
+        ours, theirs = socket.socketpair()
+        self.socks.append(theirs)
+        threading.Thread(target=self.serve, args=(theirs,), daemon=True).start()
+        return ours
 
     def serve(self, sock: socket.socket) -> None:
         exchange = Exchange(sock, 1)
@@ -82,25 +89,6 @@ class Server:
         for sock in self.socks:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-
-
-class _To(Connection):
-    __slots__ = ("_server",)
-
-    def __init__(self, endpoint: Endpoint, server: Server) -> None:
-        super().__init__(endpoint)
-        self._server = server
-
-    def connect(self, deadline: float | None = None) -> Connection:
-        if self._server.away:
-            raise ConnectionLost("away", maybe_executed=False)
-        ours, theirs = socket.socketpair()
-        self._use(ours)
-        self.protocol = 3
-        self.born = time.monotonic()
-        self._server.socks.append(theirs)
-        threading.Thread(target=self._server.serve, args=(theirs,), daemon=True).start()
-        return self
 
 
 class Told(Observer):
@@ -478,22 +466,26 @@ def heard() -> Heard:
 def tracked(fleet: Fleet, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ClusterTracking]]:
     """`tracked(…)` tracks the cluster `fleet`; its lines go where the nodes do."""
 
-    def connect(upstream: ShardUpstream) -> Connection:
+    def connect(upstream: ShardUpstream) -> Paired:
         place = (upstream.node.endpoint.host, upstream.node.endpoint.port)
         return fleet.servers[place].connection(upstream.node.endpoint).connect()
 
     monkeypatch.setattr(ShardUpstream, "connect", connect)
-    made: list[ClusterTracking] = []
 
-    def start(**options: Any) -> ClusterTracking:
+    def make(**options: Any) -> ClusterTracking:
         quick = {"retry_first": 0.001, "retry_most": 0.002, "silence": FAR, "patience": FAR}
-        made.append(ClusterTracking(fleet.topology, heard.invalidated, changed=heard.changed, **{**quick, **options}))
-        made[-1].start()
-        return made[-1]
+        return ClusterTracking(fleet.topology, heard.invalidated, changed=heard.changed, **{**quick, **options})
 
-    yield start
-    for one in made:
-        one.close()
+    with closing_all(make) as start:
+        yield start
+
+
+def live(tracked: Callable[..., ClusterTracking], heard: Heard) -> ClusterTracking:
+    """One that hears every primary, and has said so."""
+    tracking = tracked(lease=60.0)
+    assert tracking.wait(30)
+    wait_until(lambda: heard.events[-1] is State.LIVE)
+    return tracking
 
 
 def test_it_is_live_when_each_primary_is_heard(
@@ -527,9 +519,7 @@ def test_it_is_live_when_each_primary_is_heard(
 def test_a_lost_line_is_the_loss_of_all_and_everything(
     fleet: Fleet, heard: Heard, tracked: Callable[..., ClusterTracking]
 ) -> None:
-    tracking = tracked(lease=60.0)
-    assert tracking.wait(30)
-    wait_until(lambda: heard.events[-1] is State.LIVE)
+    tracking = live(tracked, heard)
     events = len(heard.events)
     fleet.server(3).die()
     assert tracking.wait(30, State.LOST)
@@ -543,9 +533,7 @@ def test_a_lost_line_is_the_loss_of_all_and_everything(
 def test_a_new_primary_is_heard_and_one_that_is_none_any_more_is_not(
     fleet: Fleet, heard: Heard, tracked: Callable[..., ClusterTracking]
 ) -> None:
-    tracking = tracked(lease=60.0)
-    assert tracking.wait(30)
-    wait_until(lambda: heard.events[-1] is State.LIVE)
+    tracking = live(tracked, heard)
     members = dict(tracking._members)
     events = len(heard.events)
     fleet.say((0, 199, 1), (300, ALL, 9))

@@ -21,6 +21,7 @@ from resp.errors import AuthenticationError, ConnectionLost, InvalidArgument, No
 from resp.tracking import State, Status, Tracking
 from tests.resp.chaos import ChaosProxy, Fault, TlsFront
 from tests.resp.conftest import Connect, TlsServer
+from tests.resp.hearing import closing_all
 from tests.resp.old_server import OldServer
 from tests.resp.servers import Server
 from tests.waiting import wait_until
@@ -56,23 +57,18 @@ def listener() -> Listener:
 @pytest.fixture
 def track(listener: Listener, connect: Connect) -> Iterator[Callable[..., Tracking]]:
     """`track(address, protocol=3, …)` starts a `Tracking` that reports to `listener`."""
-    running: list[Tracking] = []
 
-    def start(address: tuple[str, int], *, protocol: int = 3, invalidated: Any = None, **options: Any) -> Tracking:
+    def make(address: tuple[str, int], *, protocol: int = 3, invalidated: Any = None, **options: Any) -> Tracking:
         how = {name: options.pop(name) for name in ("tls", "username", "password") if name in options}
-        tracking = Tracking(
+        return Tracking(
             lambda: connect(address, protocol=protocol, **how),
             invalidated or listener.invalidated,
             changed=listener.changed,
             **{**QUICK, **options},
         )
-        running.append(tracking)
-        tracking.start()
-        return tracking
 
-    yield start
-    for tracking in running:
-        tracking.close()
+    with closing_all(make) as start:
+        yield start
 
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [3, 2])

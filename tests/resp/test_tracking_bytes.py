@@ -13,7 +13,7 @@ import pytest
 from resp import Connection, ConnectionLost, InvalidArgument, RespError
 from resp.listening import Upstream
 from resp.tracking import State, Tracking, _Run, checked_prefixes
-from tests.resp.hearing import Heard
+from tests.resp.hearing import Heard, closing_all
 from tests.resp.scripted import Exchange, joined
 from tests.resp.test_subscriber import push
 from tests.waiting import wait_until
@@ -71,18 +71,26 @@ def heard() -> Heard:
 @pytest.fixture
 def track(heard: Heard) -> Iterator[Callable[..., Tracking]]:
     """`track(upstream, …)` starts a `Tracking` that tells `heard`; it is never silent for too long."""
-    made: list[Tracking] = []
 
-    def start(upstream: Any, **options: Any) -> Tracking:
+    def make(upstream: Any, **options: Any) -> Tracking:
         often = {"silence": 600.0, "patience": 600.0, "retry_first": 0.001, "retry_most": 0.002}
-        tracking = Tracking(upstream, heard.invalidated, changed=heard.changed, **{**often, **options})
-        made.append(tracking)
-        tracking.start()
-        return tracking
+        return Tracking(upstream, heard.invalidated, changed=heard.changed, **{**often, **options})
 
-    yield start
-    for tracking in made:
-        tracking.close()
+    with closing_all(make) as start:
+        yield start
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of each attempt that a pause was asked for; no pause takes any time."""
+    asked: list[int] = []
+
+    def backoff(attempt: int, first: float, most: float) -> float:
+        asked.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr("resp.tracking.backoff", backoff)
+    return asked
 
 
 # ---- turning it on ---------------------------------------------------------------------------------------------------
@@ -297,18 +305,16 @@ def test_a_fault_of_ours_is_lost_too(
 
 
 def test_attempts_get_rarer_and_begin_anew_after_a_connection_that_held(
-    track: Callable[..., Tracking], monkeypatch: pytest.MonkeyPatch
+    track: Callable[..., Tracking], attempts: list[int]
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr("resp.tracking.backoff", lambda attempt, first, most: asked.append(attempt) or 0.0)  # type: ignore[func-returns-value]  # for its effect
     place = Place()
     place.failures = [ConnectionLost("refused") for _ in range(4)]
     tracking = track(place, retry_first=1.0, retry_most=600.0)
     assert tracking.wait(30)
-    assert asked == [0, 1, 2, 3]
+    assert attempts == [0, 1, 2, 3]
     place.peers[0].sock.shutdown(2)
     wait_until(lambda: len(place.peers) == 2 and tracking.live)
-    assert asked == [0, 1, 2, 3, 4], "it did not hold for long"
+    assert attempts == [0, 1, 2, 3, 4], "it did not hold for long"
 
 
 def test_a_pause_ends_with_its_time_or_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,17 +338,15 @@ def test_a_pause_ends_with_its_time_or_when_it_is_closed(monkeypatch: pytest.Mon
 
 
 def test_the_first_loss_of_one_that_held_is_no_reason_to_wait(
-    track: Callable[..., Tracking], monkeypatch: pytest.MonkeyPatch
+    track: Callable[..., Tracking], attempts: list[int]
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr("resp.tracking.backoff", lambda attempt, first, most: asked.append(attempt) or 0.0)  # type: ignore[func-returns-value]  # for its effect
     place = Place()
     tracking = track(place, retry_first=0.0, retry_most=0.0)
     for number in range(3):
         wait_until(lambda: len(place.peers) == number + 1 and tracking.live)  # noqa: B023  # called at once
         place.peers[number].sock.shutdown(2)
     wait_until(lambda: len(place.peers) == 4 and tracking.live)
-    assert asked == []
+    assert attempts == []
 
 
 # ---- beginning and end -----------------------------------------------------------------------------------------------

@@ -166,12 +166,17 @@ async def test_what_could_not_be_checked_is_not_counted() -> None:
         await guesses.withdrawn(SITE, "192.0.2.7")
 
 
+async def guessed(guesses: GuessesInMemory, clock: Clock, times: int, apart: float) -> None:
+    """So many guesses at a site by one visitor, so many seconds apart."""
+    for _ in range(times):
+        await guesses.admit(SITE, "192.0.2.7")
+        clock.now += apart
+
+
 async def test_a_day_later_all_is_forgotten() -> None:
     clock = Clock()
     guesses = GuessesInMemory(clock)
-    for _ in range(20):
-        await guesses.admit(SITE, "192.0.2.7")
-        clock.now += 1000
+    await guessed(guesses, clock, 20, apart=1000)
     assert guesses.waiting(SITE, "192.0.2.7") == 0
     assert (await guesses.admit(SITE, "192.0.2.7")).wait == 0
     assert (await guesses.admit(SITE, "192.0.2.7")).wait > 0
@@ -245,9 +250,7 @@ async def test_at_one_site_five_hundred_go_and_fifty_of_who_failed_there_and_the
 async def test_a_failure_is_forgotten_after_a_day_without_another() -> None:
     clock = Clock()
     guesses = GuessesInMemory(clock)
-    for _ in range(6):
-        await guesses.admit(SITE, "192.0.2.7")
-        clock.now += 2
+    await guessed(guesses, clock, 6, apart=2)
     clock.now += 86_400 - 2
     assert await guesses.admit(SITE, "192.0.2.7") == (0.0, False)
     clock.now += 86_400.5

@@ -143,6 +143,12 @@ class Owners:
         return site
 
 
+async def blog_says(node: Proxy, owners: Owners, pages: str | None) -> Report | None:
+    """A push to alice/blog that leaves this `.pages`, and what Forgejo's webhook does after it."""
+    owners.push("alice/blog", pages)
+    return await node.pushed("alice/blog")
+
+
 def keys_of(redis: Server | Cluster) -> dict[str, str]:
     """All that domains leave in Redis, the cache's own keys left out."""
     names = redis.ask("KEYS", "*")
@@ -161,4 +167,4 @@ def keys_of(redis: Server | Cluster) -> dict[str, str]:
 
 MakeProxy = Callable[..., Proxy]
 
-__all__ = ["Dns", "MakeProxy", "Owners", "Proxy", "ToldForge", "Word", "keys_of"]
+__all__ = ["Dns", "MakeProxy", "Owners", "Proxy", "ToldForge", "Word", "blog_says", "keys_of"]

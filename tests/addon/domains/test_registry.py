@@ -10,7 +10,7 @@ import json
 import pytest
 
 from addon.preview.forge import Forge
-from tests.addon.domains.registering import Dns, MakeProxy, Owners, Word, keys_of
+from tests.addon.domains.registering import Dns, MakeProxy, Owners, Word, blog_says, keys_of
 from tests.resp.servers import Server
 from tests.waiting import until
 
@@ -70,21 +70,18 @@ async def test_what_pages_names_no_longer_is_free_at_the_next_look(
     owners.push("alice/blog", f"custom_domain: {HOST}\nenable_branches: [dev, old]\n", branches=("dev", "old"))
     node = proxy(redis)
     await node.visit("alice", "/blog/")
-    owners.push("alice/blog", f"custom_domain: {HOST}\nenable_branches: [dev]\n")
-    report = await node.pushed("alice/blog")
+    report = await blog_says(node, owners, f"custom_domain: {HOST}\nenable_branches: [dev]\n")
     assert report is not None
     assert report.released == (f"old.{HOST}",)
     assert "alice:blog:branch:old" not in keys_of(redis)
-    owners.push("alice/blog", "custom_domain: other.example.org\nenable_branches: [dev]\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "custom_domain: other.example.org\nenable_branches: [dev]\n")
     assert without_record(redis) == {
         "custom_domain:other.example.org": "alice:blog",
         "alice:blog": "other.example.org",
         "custom_domain:dev.other.example.org": "alice:blog:dev",
         "alice:blog:branch:dev": "dev.other.example.org",
     }
-    owners.push("alice/blog", "enabled: true\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "enabled: true\n")
     assert keys_of(redis) == {}
 
 
@@ -94,14 +91,11 @@ async def test_a_site_without_a_pages_file_gives_all_up_and_one_that_is_disabled
     owners.push("alice/blog", f"custom_domain: {HOST}\n")
     node = proxy(redis)
     await node.visit("alice", "/blog/")
-    owners.push("alice/blog", f"enabled: false\ncustom_domain: {HOST}\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, f"enabled: false\ncustom_domain: {HOST}\n")
     assert await node.shows(HOST) == "alice:blog"
-    owners.push("alice/blog", "custom_domain: [unclosed\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "custom_domain: [unclosed\n")
     assert await node.shows(HOST) == "alice:blog"
-    owners.push("alice/blog", None)
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, None)
     assert keys_of(redis) == {}
 
 
@@ -135,8 +129,7 @@ async def test_a_host_that_another_site_was_given_by_hand_stays_there_when_ours_
     node = proxy(redis)
     await node.visit("alice", "/blog/")
     redis.ask("SET", f"custom_domain:{HOST}", "bob:site")
-    owners.push("alice/blog", "enabled: true\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "enabled: true\n")
     assert await node.shows(HOST) == "bob:site"
     assert await node.shows("old.example.org") is None
 
@@ -269,11 +262,9 @@ async def test_what_was_set_by_hand_is_the_operators(redis: Server, proxy: MakeP
     await node.visit("alice", "/blog/")
     await node.visit("bob", "/blog/")
     assert keys_of(redis) == before
-    owners.push("alice/blog", "enabled: true\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "enabled: true\n")
     assert keys_of(redis) == before
-    owners.push("alice/blog", "custom_domain: own.example.org\n")  # and what is theirs is registered as ever
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "custom_domain: own.example.org\n")  # and what is theirs is registered as ever
     assert await node.shows("own.example.org") == "alice:blog"
 
 
@@ -339,8 +330,7 @@ async def test_what_the_plugin_wrote_in_capitals_is_put_right(redis: Server, pro
     node = proxy(redis)
     await node.visit("alice", "/blog/")
     assert without_record(redis) == {f"custom_domain:{HOST}": "alice:blog", "alice:blog": HOST}
-    owners.push("alice/blog", "enabled: true\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "enabled: true\n")
     assert keys_of(redis) == {}
 
 

@@ -13,7 +13,7 @@ import pytest
 from addon.domains.store import DomainStore
 from addon.preview.forge import Forge
 from addon.shared.domain_mappings import Mapping
-from tests.addon.domains.registering import Dns, MakeProxy, Owners, keys_of
+from tests.addon.domains.registering import Dns, MakeProxy, Owners, blog_says, keys_of
 from tests.config.traefik_reading import PLUGIN_REDIS, fill
 from tests.resp.servers import Server
 from tests.waiting import until
@@ -313,8 +313,7 @@ async def test_what_the_plugin_registered_is_adopted_and_released(
         "~pages:domains:alice/redir",
     }
     assert not [name for name in found if name.startswith(router)]
-    owners.push("alice/blog", "enabled: true\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "enabled: true\n")
     left = {name for name in keys_of(redis) if "blog" in name and not name.startswith(("password:", "alice:blog:"))}
     assert left == set()
     assert PLUGIN_REDIS.exists()
@@ -331,8 +330,7 @@ async def test_a_router_is_there_with_its_domain_and_goes_with_it(
     rules = sorted(value for name, value in keys_of(redis).items() if name.endswith("/rule"))
     assert rules == ["Host(`a-b.com`)", "Host(`a.b.com`)", "Host(`pages.test`)"]
     assert keys_of(redis)["traefik/http/services/pages/loadBalancer/servers/0/url"] == "http://10.0.0.1:8080"
-    owners.push("alice/blog", "enabled: true\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "enabled: true\n")
     rules = sorted(value for name, value in keys_of(redis).items() if name.endswith("/rule"))
     assert rules == ["Host(`a.b.com`)", "Host(`pages.test`)"]
 
@@ -393,8 +391,7 @@ async def test_what_another_version_keeps_is_left_alone(redis: Server, proxy: Ma
     before = keys_of(redis)
     node = proxy(redis, releaseGrace=0)
     await node.visit("alice", "/blog/")
-    owners.push("alice/blog", "enabled: true\n")
-    await node.pushed("alice/blog")
+    await blog_says(node, owners, "enabled: true\n")
     assert keys_of(redis) == before
     owners.push("alice/other", "custom_domain: other.example.org\n")
     await node.pushed("alice/other")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ from tests.addon.conftest import SharedAt
 from tests.addon.domains.conftest import MakeStore
 from tests.addon.domains.registering import Dns, Word
 from tests.addon.domains.test_settling import World
+from tests.addon.shared.meddling import set_before_writing, without_scripts
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
 from tests.waiting import rounds, until
@@ -134,9 +136,7 @@ def test_a_plan_that_changes_nothing_gives_the_turn_back(started: Callable[[str]
 def test_what_was_changed_in_between_is_planned_anew(
     kind: str, between: tuple[str, ...], server: Place, trips: MakeTrips
 ) -> None:
-    if kind == "without scripts":
-        server.ask("ACL", "SETUSER", "default", "-eval")
-    try:
+    with without_scripts(server) if kind == "without scripts" else contextlib.nullcontext():
         server.ask("SET", "old", "1")
         each = trips(server)
         times = 0
@@ -154,33 +154,17 @@ def test_what_was_changed_in_between_is_planned_anew(
         told = transactions.patiently(each, plan, 0.0)
         assert told[0] == 2
         assert [server.ask("GET", name) for name in ("new", "old")] == [b"2", None]
-    finally:
-        server.ask("ACL", "SETUSER", "default", "+eval")
 
 
-def test_what_is_changed_while_a_server_without_scripts_writes_is_planned_anew(
-    server: Place, trips: MakeTrips, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.ask("ACL", "SETUSER", "default", "-eval")
-    try:
-        each = trips(server)
-        transaction = each.transaction
-
-        def meddled() -> Any:
-            queue = transaction()
-            multi = queue.multi
-            monkeypatch.setattr(queue, "multi", lambda: (server.ask("SET", "read", "x"), multi()))
-            return queue
-
-        with monkeypatch.context() as patched:
-            patched.setattr(each, "transaction", meddled)
+def test_what_is_changed_while_a_server_without_scripts_writes_is_planned_anew(server: Place, trips: MakeTrips) -> None:
+    each = trips(server)
+    with without_scripts(server):
+        with set_before_writing(each, server, "read", "x"):
             assert transactions.swap(each, writing(new=b"3"), 0.0) is None
         assert server.ask("GET", "new") is None
         assert transactions.swap(each, writing(new=b"3"), 0.0) is not None
         assert transactions.swap(each, lambda view: ({"blind": b"4"}, None), 0.0) is not None
         assert server.ask("MGET", "new", "blind") == [b"3", b"4"]
-    finally:
-        server.ask("ACL", "SETUSER", "default", "+eval")
 
 
 def test_a_key_of_another_kind_is_told_and_may_be_written_over_but_not_compared(place: Place, trips: MakeTrips) -> None:

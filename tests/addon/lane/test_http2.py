@@ -3,23 +3,19 @@
 """What a client over HTTP/2 sees, over real sockets with TLS, in front of pages that are made up."""
 
 import asyncio
-import hashlib
-import hmac
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import h2.settings
 import pytest
 
-from addon.admin.webhook import Webhook
 from addon.lane import http2_answering, http2_connection
 from addon.lane.http2 import frames
 from addon.lane.http2.frames import ErrorCode
 from addon.lane.http2_connection import Http2Connection
 from addon.net.certificates import Certificates
-from addon.settings.schema import Settings
 from addon.web.forwarding import HOP_HEADER
+from tests.addon.lane.delivery import Delivery
 from tests.addon.lane.http2_client import http2_client
 from tests.addon.lane.lane_running import BIG, DEADLINE, FORGEJO, HOST, SECURE, get, resident, running_lane
 from tests.addon.net.tls_wire import make_pair
@@ -280,21 +276,12 @@ async def test_expect_is_answered_where_the_body_is_wanted_and_nowhere_else() ->
 
 
 async def test_a_webhook_is_read() -> None:
-    settings = Settings.from_mapping(
-        {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "webhookSecret": "s" * 32},
-        environ={"HOME": "/nowhere"},
-    )
-    purged: list[Any] = []
-
-    async def purge(key: Any) -> None:
-        purged.append(key)
-
-    body = json.dumps({"repository": {"full_name": "Alice/Blog"}, "filler": "x" * 200_000}).encode()
-    signature = hmac.new(b"s" * 32, body, hashlib.sha256).hexdigest()
-    fields = (("x-forgejo-signature", signature), ("x-forgejo-event", "push"), ("content-length", str(len(body))))
+    delivery = Delivery(filler="x" * 200_000)
+    body, webhook = delivery.body, delivery.webhook
+    fields = (*delivery.fields, ("content-length", str(len(body))))
     async with running_lane() as running, http2_client(running) as client:
-        running.lane.webhook = Webhook(settings, purge)
-        stream = client.ask(settings.webhook_path, *fields, method="POST", body=b"", host="pages.test")
+        running.lane.webhook = webhook
+        stream = client.ask(delivery.path, *fields, method="POST", body=b"", host="pages.test")
         at = 0
         while at < len(body):
             await client.until(lambda: client.h2.local_flow_control_window(stream) > 0)
@@ -303,12 +290,12 @@ async def test_a_webhook_is_read() -> None:
             at += size
         client.send(stream, b"", end=True)
         assert (await client.answer(stream)).status == 202
-        await running.until(lambda: purged == [("alice", "blog")])
+        await running.until(lambda: delivery.purged == [("alice", "blog")])
         # Whose sender goes away is over.
-        stream = client.ask(settings.webhook_path, *fields, method="POST", body=b"", host="pages.test")
-        await running.until(lambda: len(running.lane.webhook._reading) == 1)  # type: ignore[union-attr]
+        stream = client.ask(delivery.path, *fields, method="POST", body=b"", host="pages.test")
+        await running.until(lambda: len(webhook._reading) == 1)
         client.reset(stream)
-        await running.until(lambda: len(running.lane.webhook._reading) == 0)  # type: ignore[union-attr]
+        await running.until(lambda: len(webhook._reading) == 0)
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,12 @@
 # Copyright (C) 2026 the contributors
 """HTTP/2 of the lane without a socket: how long a turn is, who waits for how long, what is sent again and to whom."""
 
-import hashlib
-import hmac
-import json
 import socket
 from typing import Any
 
 import hpack
 import pytest
 
-from addon.admin.webhook import Webhook
 from addon.lane import http2_answering
 from addon.lane.http2 import frames
 from addon.lane.http2.frames import END_HEADERS, END_STREAM, ErrorCode, frame, ping, rst_stream, settings, window_update
@@ -19,8 +15,8 @@ from addon.lane.http2_answering import Http2Answering
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
-from addon.settings.schema import Settings
 from addon.web.prepared_answers import Basis
+from tests.addon.lane.delivery import Delivery
 from tests.addon.lane.http2.talking import OPENING, Frame, connection_error, data_of, parsed, stream_error
 from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages
 from tests.addon.lane.wire import PEER, WireTransport, clock, slow_pages, wired_lane
@@ -102,15 +98,21 @@ class Speaking:
         return self.heard()
 
 
+def known(lane: Lane, pages: Pages) -> Speaking:
+    """A client that has asked for `/hit` twice, so that its answer is ready from now on."""
+    pages.with_basis = True
+    client = Speaking(lane)
+    for _ in range(2):
+        client.get("/hit")
+    return client
+
+
 # Turns.
 
 
 async def test_a_turn_is_about_a_hundred_answers_written_by_sixteen() -> None:
     with wired_lane(maxRequestsPerConnection=0) as (lane, pages, _):
-        pages.with_basis = True
-        client = Speaking(lane)
-        client.get("/hit")
-        client.get("/hit")
+        client = known(lane, pages)
         client.transport.writes.clear()
         client.transport.receive(b"".join(client.head("/hit") for _ in range(250)))
         counts = [lane.answered]
@@ -178,10 +180,7 @@ async def test_while_the_client_takes_nothing_what_comes_is_held_and_then_not_re
 
 async def test_what_is_held_in_a_turn_of_others_is_gone_on_with() -> None:
     with wired_lane(maxRequestsPerConnection=0) as (lane, pages, _):
-        pages.with_basis = True
-        client = Speaking(lane)
-        client.get("/hit")
-        client.get("/hit")
+        client = known(lane, pages)
         client.transport.receive(b"".join(client.head("/hit") for _ in range(120)))
         before = lane.answered
         client.transport.receive(client.head("/hit"))
@@ -806,22 +805,11 @@ async def _later(client: Speaking) -> list[Frame]:
 
 
 async def test_a_webhook_reads_what_comes_and_is_told_the_end() -> None:
-    settings_of_it = Settings.from_mapping(
-        {"pagesDomain": "pages.test", "forgejoHost": "http://127.0.0.1:1", "webhookSecret": "s" * 32},
-        environ={"HOME": "/nowhere"},
-    )
-    purged: list[Any] = []
-
-    async def purge(key: Any) -> None:
-        purged.append(key)
-
-    body = json.dumps({"repository": {"full_name": "Alice/Blog"}}).encode()
-    signature = hmac.new(b"s" * 32, body, hashlib.sha256).hexdigest()
-    fields = (("x-forgejo-signature", signature), ("x-forgejo-event", "push"))
+    delivery = Delivery()
+    path, fields, body, purged = delivery.path, delivery.fields, delivery.body, delivery.purged
     with wired_lane() as (lane, _, _):
-        lane.webhook = hook = Webhook(settings_of_it, purge)
+        lane.webhook = hook = delivery.webhook
         client = Speaking(lane)
-        path = settings_of_it.webhook_path
         said = client.head(path, *fields, method="POST", host="pages.test", ends=False)
         answer = client.say(said + frame(frames.DATA, 0, 1, body[:10]) + frame(frames.DATA, 0, 1, body[10:]))
         await rounds(5)

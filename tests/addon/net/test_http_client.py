@@ -222,13 +222,8 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: Origin, authority: 
 @pytest.mark.parametrize(
     "url",
     [
-        "",
-        "forge.example",
-        "ftp://forge.example",
-        "http://",
-        "http://user:seekrit@forge.example",
-        "http://a:x",
-        "http://[::1",
+        *("", "forge.example", "ftp://forge.example", "http://"),
+        *("http://user:seekrit@forge.example", "http://a:x", "http://[::1"),
     ],
 )
 def test_what_is_no_origin_is_refused_unquoted(url: str) -> None:

@@ -55,22 +55,12 @@ async def cookie_of(served: Serving) -> str:
     return reply.headers["set-cookie"].partition(";")[0]
 
 
-EVERYTHING = [
-    ("GET", "/Members/", {}),
-    ("HEAD", "/Members/", {}),
-    ("OPTIONS", "/Members/", {}),
-    ("DELETE", "/Members/", {}),
-    ("GET", "/Members", {}),
-    ("GET", "/Members/docs", {}),
-    ("GET", "/Members/docs/", {}),
-    ("GET", "/Members/docs/a.txt", {}),
-    ("GET", "/Members/docs/a.txt", {"range": "bytes=0-3"}),
-    ("GET", "/Members/docs/a.txt", {"accept_encoding": "br"}),
-    ("GET", "/Members/link.html", {}),
-    ("GET", "/Members/big.bin", {}),
-    ("GET", "/Members/no/such/file", {}),
-    ("GET", "/Members/404.html", {}),
-    ("GET", "/Members/docs/a.txt", {"if_none_match": "*"}),
+PATHS = ("", "/docs", "/docs/", "/docs/a.txt", "/link.html", "/big.bin", "/no/such/file", "/404.html")
+HEADERS = ({"range": "bytes=0-3"}, {"accept_encoding": "br"}, {"if_none_match": "*"})
+EVERYTHING: list[tuple[str, str, dict[str, str]]] = [
+    *((method, "/Members/", {}) for method in ("GET", "HEAD", "OPTIONS", "DELETE")),
+    *(("GET", f"/Members{path}", {}) for path in PATHS),
+    *(("GET", "/Members/docs/a.txt", headers) for headers in HEADERS),
 ]
 
 

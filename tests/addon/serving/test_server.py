@@ -539,12 +539,8 @@ async def test_the_head_of_a_large_text_says_what_it_is(forge: Forge, root: Path
 
 
 async def test_names_that_mirrors_leave_have_their_types(forge: Forge, root: Path) -> None:
-    names = {
-        "jquery.min.js?ver=3.6.0": "text/javascript; charset=utf-8",
-        "plugin.js@v=2": "text/javascript; charset=utf-8",
-        "css?family=Lato": "text/css; charset=utf-8",
-        "main.js;jsessionid=1": "text/javascript; charset=utf-8",
-    }
+    scripts = ("jquery.min.js?ver=3.6.0", "plugin.js@v=2", "main.js;jsessionid=1")
+    names = dict.fromkeys(scripts, "text/javascript; charset=utf-8") | {"css?family=Lato": "text/css; charset=utf-8"}
     make(root, "alice/blog", {f"public/{name}": b"/* text */" for name in names} | {"public/blob.xyz": b"data"})
     async with serving(forge) as pages:
         for name, kind in names.items():

@@ -25,6 +25,7 @@ from addon.shared.signatures import RecordKey, Signature
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site, files_below
 from tests.addon.conftest import SharedAt
+from tests.addon.shared.meddling import set_before_writing, without_scripts
 from tests.resp.fleets import Cluster
 from tests.resp.servers import Server
 
@@ -206,25 +207,11 @@ def test_what_was_read_before_a_purge_is_not_stored_after_it(epoch: str, place: 
     assert each.looked().outdated
 
 
-def test_a_purge_while_a_server_without_scripts_writes_comes_first(
-    server: Place, trips: MakeTrips, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.ask("ACL", "SETUSER", "default", "-eval")
-    try:
-        each = trips(server)
-        transaction = each.transaction
-
-        def meddled() -> Any:
-            queue = transaction()
-            multi = queue.multi
-            monkeypatch.setattr(queue, "multi", lambda: (server.ask("SET", EPOCH, "a word"), multi()))
-            return queue
-
-        monkeypatch.setattr(each, "transaction", meddled)
+def test_a_purge_while_a_server_without_scripts_writes_comes_first(server: Place, trips: MakeTrips) -> None:
+    each = trips(server)
+    with without_scripts(server), set_before_writing(each, server, EPOCH, "a word"):
         assert each.stored(found()) is False
         assert REPO not in names(server)
-    finally:
-        server.ask("ACL", "SETUSER", "default", "+eval")
 
 
 def test_a_ref_alone_that_is_older_than_a_purge_is_outdated(server: Place, trips: MakeTrips) -> None:

@@ -140,19 +140,8 @@ def test_a_path_with_names_or_stars_may_have_32_parts(path: str, parts: int, fit
 @pytest.mark.parametrize(
     "path",
     [
-        "/a%00",
-        "/a%1f",
-        "/a%7F",
-        "/%2e%2e/a",
-        "/a/./b",
-        "/a//b",
-        "/a%2fb",
-        "/a%zz",
-        "/a%2",
-        "/a?b",
-        "/a#b",
-        "/*a",
-        "/*/*",
+        *("/a%00", "/a%1f", "/a%7F", "/%2e%2e/a", "/a/./b", "/a//b", "/a%2fb", "/a%zz", "/a%2", "/a?b", "/a#b"),
+        *("/*a", "/*/*"),
     ],
 )
 def test_a_path_that_nobody_can_ask_for_is_refused(path: str) -> None:
