@@ -267,6 +267,33 @@ def test_a_reply_that_does_not_come_is_a_timeout_and_what_was_sent_may_have_been
 
 
 @KERNEL
+def test_a_reply_that_is_read_alone_comes_or_raises(kernel: bool) -> None:
+    connection, peer = pair(kernel)
+    peer.send(b"+one\r\n")
+    assert connection.read_reply(time.monotonic() + FAR) == b"one"
+    with pytest.raises(Timeout):
+        connection.read_reply(time.monotonic() + 0.02)
+    assert connection.closed
+    with pytest.raises(ConnectionLost):
+        connection.read_reply(time.monotonic() + FAR)
+
+
+@KERNEL
+def test_a_time_counts_after_a_call_without_one(kernel: bool) -> None:
+    connection, peer = pair(kernel)
+    for timeout in (None, FAR, None, FAR):
+        peer.send(b"+OK\r\n")
+        assert asked(connection, timeout=timeout) == b"OK"
+        left = connection._applied
+        if kernel:
+            assert left is None if timeout is None else left is not None and FAR - 60 < left <= FAR
+    peer.send(b"+OK\r\n")
+    asked(connection, timeout=None)
+    with pytest.raises(Timeout):
+        asked(connection, timeout=0.02)
+
+
+@KERNEL
 def test_a_command_that_cannot_be_sent_in_time_was_not_executed(kernel: bool) -> None:
     connection, _ = pair(kernel)
     request = encode_command("SET", "k", b"x" * 4_000_000)
