@@ -288,6 +288,18 @@ async def test_each_beginning_has_its_own_time(clock: Clock) -> None:
         assert connection_error(client.check(clock.now + 20.1)) is ErrorCode.PROTOCOL_ERROR
 
 
+async def test_what_comes_byte_by_byte_has_no_more_time(clock: Clock) -> None:
+    with wired_lane(headerTimeout="20s", idleTimeout="700s") as (lane, _, _):
+        client = Speaking(lane)
+        one = ping(bytes(8))
+        client.say(one[:3])
+        for at in (3, 4, 5):
+            clock.now += 5
+            client.say(one[at : at + 1])
+        assert client.check(clock.now + 5) == []
+        assert connection_error(client.check(clock.now + 5.1)) is ErrorCode.PROTOCOL_ERROR
+
+
 async def test_a_reader_has_two_minutes_for_the_next_byte_it_takes(clock: Clock) -> None:
     with wired_lane(idleTimeout="70s") as (lane, _, _):
         client = Speaking(lane)
