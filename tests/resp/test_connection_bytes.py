@@ -533,6 +533,9 @@ def test_the_large_buffer_is_kept_while_large_replies_come_and_given_back_after_
     small_ones(2)
     assert len(parser.buffer) == SMALL_BUFFER
     assert parser.get() is INCOMPLETE
+    given = parser.buffer
+    small_ones(70)
+    assert parser.buffer is given, "it is given back once"
 
 
 def test_what_is_taken_out_of_the_buffer_counts_by_its_size() -> None:

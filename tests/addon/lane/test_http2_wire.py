@@ -15,10 +15,9 @@ from addon.lane.http2_answering import Http2Answering
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
-from addon.web.prepared_answers import Basis
 from tests.addon.lane.delivery import Delivery
 from tests.addon.lane.http2.talking import OPENING, Frame, connection_error, data_of, parsed, stream_error
-from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages
+from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages, prepared
 from tests.addon.lane.wire import PEER, WireTransport, clock, slow_pages, wired_lane
 from tests.clock import Clock
 from tests.waiting import rounds, until
@@ -497,25 +496,21 @@ async def test_who_is_gone_is_forgotten_and_its_tasks_are_ended() -> None:
 # What is sent again, and to whom.
 
 
-def prepared(pages: Pages, *, locked: bool = False, plain_http: bool = False) -> list[str]:
-    """Each page is kept ready, or would be; returns what was asked for by now."""
-    seen: list[str] = []
-    key = ("site", "alice", "x")
-
-    def answer_from_memory(request: Request) -> Answer:
-        seen.append(request.path)
-        if locked:
-            request.header(b"cookie")
-        basis = Basis(((key, pages.facts.get(key)),), float("inf"), plain_http)
-        return Answer(200, [], request.path.encode(), cache="HIT", locked=locked, basis=basis)
-
-    pages.answer_from_memory = answer_from_memory  # type: ignore[method-assign]
-    return seen
-
-
 def times(client: Speaking, *fields: tuple[str, str]) -> None:
     for _ in range(3):
         assert client.get("/page", *fields) == ("200", b"/page")
+
+
+async def test_what_follows_a_request_that_is_known_is_dealt_with_in_the_same_turn() -> None:
+    with wired_lane() as (lane, pages, _):
+        seen = prepared(pages)
+        client = Speaking(lane)
+        times(client)
+        for _ in range(2):
+            heard = client.say(client.head("/page") + ping(b"original") + client.head("/page"))
+            kinds = [each.kind for each in heard]
+            assert kinds == [frames.HEADERS, frames.DATA, frames.PING, frames.HEADERS, frames.DATA]
+        assert len(seen) == 1
 
 
 @pytest.mark.parametrize("secure", [True, False])
