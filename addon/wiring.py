@@ -25,15 +25,15 @@ from addon.access.sealing import Sealer
 from addon.access.signing_key import KeyFault, SigningKey, Source, kept_key, signing_key
 from addon.admin.access_log import AccessLog
 from addon.admin.answer_meter import AnswerMeter
+from addon.admin.cache_warming import CacheWarmer, Warmed
 from addon.admin.changes import Changes
 from addon.admin.component_health import HealthMonitor
 from addon.admin.component_metrics import MeteredComponents
-from addon.admin.explaining import Explaining
+from addon.admin.explain import Explainer
 from addon.admin.listener import Admin
 from addon.admin.operations import FaceNumbers, PagesOperations
 from addon.admin.process_metrics import own_process
 from addon.admin.push_times import PushTimes
-from addon.admin.warming import Warmed, Warming
 from addon.admin.webhook import Webhook
 from addon.domains.desired_domains import Prover
 from addon.domains.dns import Dns
@@ -524,11 +524,11 @@ async def open_admin(
     core = (app.meter, sources.library, sources.forgejo, sources.shared, app.access, registry)
     parts = MeteredComponents(*core, domains.dns, app.webhook, app.pushes, certificates)
     health = HealthMonitor(lambda: operations.every())
-    warming = Warming(settings, sources.library, sources.clocks.monotonic)
-    app.bus.works["warm"] = lambda key: warming.warm(key, _WARM_BEHIND)
+    cache_warmer = CacheWarmer(settings, sources.library, sources.clocks.monotonic)
+    app.bus.works["warm"] = lambda key: cache_warmer.warm(key, _WARM_BEHIND)
 
     async def warm(key: Key) -> Warmed:
-        warmed = await warming.warm(key)
+        warmed = await cache_warmer.warm(key)
         if not warmed.left:  # so that Redis, where there is one, has by now what the others need
             app.bus.tell("warm", key)
         return warmed
@@ -559,8 +559,8 @@ async def open_admin(
     if not settings.admin_listen or (worker is not None and worker.number):
         return None
     may_have = domains.registration.registry.may_have_certificate
-    explaining = Explaining(app.server, lambda: cold_server(app), domains.dns, domains.prover, may_have)
-    admin = Admin(operations, explaining, settings.admin_token, settings.admin_hosts)
+    explainer = Explainer(app.server, lambda: cold_server(app), domains.dns, domains.prover, may_have)
+    admin = Admin(operations, explainer, settings.admin_token, settings.admin_hosts)
     stack.push_async_callback(health.aclose)
     health.start()
     stack.push_async_callback(admin.aclose)

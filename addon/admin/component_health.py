@@ -25,13 +25,13 @@ _COUNTED = {"faults": ("Requests", "faults"), "silent": ("Proxy in front", "sile
 """Counts of which it matters when they have last grown: section and field."""
 
 _REMEDIES = {
-    "worker": ("The log says which worker ended or stands, and where; one that stands still is replaced after 10 s."),
-    "lag": ('The log says what held them up ("everybody waited for"). If the machine is busy: more `processes`.'),
+    "worker": ("The log says which worker ended or hangs, and where; one that hangs is replaced after 10 s."),
+    "lag": ('The log says what held them up ("the event loop was blocked"). If the machine is busy: more `processes`.'),
     "forgejo": (
-        "Known sites go on, marked as stale. Is Forgejo up, and forgejoHost right? `pages doctor` asks as we do."
+        "Known sites are still served, marked as stale. Is Forgejo up, and forgejoHost right? `pages doctor` tries it."
     ),
     "token": "Make a new one in Forgejo (read access to repositories), write it to forgejoToken, and reload.",
-    "clock": ("Have both machines keep the time (`timedatectl set-ntp true`): logins, certificates and logs go by it."),
+    "clock": ("Synchronise both machines' clocks (`timedatectl set-ntp true`): logins, certificates and logs need it."),
     "redis": (
         "Pages come from memory and Forgejo; domains that are not in memory are unknown. Is Redis up? `pages doctor`"
     ),
@@ -39,18 +39,17 @@ _REMEDIES = {
     "tracking": (
         "Changes by others are seen after memoryTTL. Needs Redis 6, and a user that may use CLIENT: `pages doctor`"
     ),
-    "owed": ("They hold here, and are lost with this process. They are written when Redis takes writes again."),
-    "certificate": ("Have it renewed: the files are read again within seconds. The log says if one cannot be used."),
+    "owed": "They are in effect here, and lost if this process ends. They are written when Redis accepts writes again.",
+    "certificate": "Renew it: changed files are read again within seconds. The log says if one cannot be used.",
     "webhook": (
         "webhookSecret here and the secret of Forgejo's webhook have to be the same. Until then, cacheTTL decides."
     ),
     "proxy": (
-        "Have the proxy in front send X-Forwarded-Proto (nginx: proxy_set_header X-Forwarded-Proto $scheme). "
-        "Without it, nobody is known to come by HTTPS: redirects to HTTPS do not happen, and logins are "
-        "weaker."
+        "Let the proxy in front send X-Forwarded-Proto (nginx: proxy_set_header X-Forwarded-Proto $scheme). "
+        "Without it, no visitor counts as using HTTPS: there are no redirects to HTTPS, and logins are weaker."
     ),
     "descriptors": "Raise LimitNOFILE= of the service, or lower maxConnectionsPerAddress or idleTimeout.",
-    "disk": ("Make room on that disk, or let this user write there; lines that could not be written are lost."),
+    "disk": "Free space on that disk, or let this user write there; lines that could not be written are lost.",
     "fault": "The log has where. Please report it with that traceback.",
 }
 """What to do, by what is the matter."""
@@ -137,11 +136,11 @@ def _processes(every: Sequence[Numbers], now: float, fault_at: float) -> Iterato
         yield Component("Processes", RED if there * 2 <= wanted else YELLOW, f"{there} of {wanted} answer", remedy)
     elif lag > 1000:
         remedy = _REMEDIES["lag"]
-        yield Component("Processes", YELLOW, f"requests waited for each other, up to {lag / 1000:.1f} s", remedy)
+        yield Component("Processes", YELLOW, f"the event loop was blocked for up to {lag / 1000:.1f} s", remedy)
     else:
         yield Component("Processes", GREEN, f"{there} of {wanted} answer")
     if now - fault_at < _LATELY:
-        says = "this server met a fault of its own within the last hour"
+        says = "an internal error within the last hour"
         yield Component("Faults", YELLOW, says, _REMEDIES["fault"])
 
 
@@ -156,7 +155,10 @@ def _forgejo(every: Sequence[Numbers]) -> Iterator[Component]:
     elif refused:
         remedy = _REMEDIES["token"]
         yield Component(
-            "Forgejo", YELLOW, "answers, but refuses forgejoToken: revoked, expired, or of too little scope", remedy
+            "Forgejo",
+            YELLOW,
+            "answers, but refuses forgejoToken: revoked, expired, or of too little scope",
+            remedy,
         )
     else:
         yield Component("Forgejo", GREEN, "answers")
@@ -175,12 +177,12 @@ def _redis(every: Sequence[Numbers]) -> Iterator[Component]:
         yield Component("Redis", YELLOW, "gives no answer", remedy)
     elif any(_of(every, "Redis or Valkey", "refuses_writes")):
         remedy = _REMEDIES["writes"]
-        yield Component("Redis", YELLOW, "answers, but takes no writes: it is full, or no primary", remedy)
+        yield Component("Redis", YELLOW, "answers, but refuses writes: it is full, or a replica", remedy)
     elif not all(_of(every, "Redis or Valkey", "client_tracking")):
         remedy = _REMEDIES["tracking"]
-        yield Component("Redis", YELLOW, "answers, but tells of no changes", remedy)
+        yield Component("Redis", YELLOW, "answers, but does not report changes", remedy)
     else:
-        yield Component("Redis", GREEN, "answers, and tells of changes")
+        yield Component("Redis", GREEN, "answers, and reports changes")
     owed = sum(_of(every, "Custom domains", "pending_writes"))
     if owed:
         remedy = _REMEDIES["owed"]
@@ -204,7 +206,7 @@ def _edges(every: Sequence[Numbers], now: float, silent_at: float) -> Iterator[C
     wrong, right = (max(_of(every, "Webhook", field), default=0.0) for field in ("wrong_at", "accepted_at"))
     if wrong > right and now - wrong < _DAY:
         remedy = _REMEDIES["webhook"]
-        yield Component("Webhook", YELLOW, "deliveries come with a wrong signature", remedy)
+        yield Component("Webhook", YELLOW, "deliveries arrive with a wrong signature", remedy)
     elif right:
         yield Component("Webhook", GREEN, f"the last delivery came {_ago(now - right)} ago")
     if now - silent_at < _LATELY:

@@ -24,10 +24,10 @@ import h11
 
 from addon import templates
 from addon.admin import metrics, status_page
-from addon.admin.explaining import Asked, Explaining, NoAddress
+from addon.admin.cache_warming import Warmed
+from addon.admin.explain import Asked, Explainer, NoAddress
 from addon.admin.process_metrics import Numbers
 from addon.admin.site_list import MOST, SORTED_BY, Row
-from addon.admin.warming import Warmed
 from addon.process.worker import Worker
 from addon.settings.addresses import ListenAddress
 from addon.settings.options import Secret
@@ -107,11 +107,11 @@ class Admin:
     """The listener. State: who is connected."""
 
     def __init__(
-        self, operations: Operations, explaining: Explaining, token: Secret | None, hosts: Iterable[str] = ()
+        self, operations: Operations, explainer: Explainer, token: Secret | None, hosts: Iterable[str] = ()
     ) -> None:
         """hosts: the names by which it may be asked, besides localhost and addresses."""
         self._operations = operations
-        self._explaining = explaining
+        self._explainer = explainer
         self._explained = asyncio.Semaphore(EXPLAINED_AT_ONCE)
         self._token = token
         self._hosts = frozenset(("localhost", *hosts))
@@ -268,7 +268,7 @@ class Admin:
             return _said(400, "name the address: /explain?url=https://alice.pages.example.org/blog/")
         try:
             async with self._explained:
-                return _Reply(200, _json(await self._explaining.explain(asked)))
+                return _Reply(200, _json(await self._explainer.explain(asked)))
         except NoAddress as wrong:
             return _said(400, str(wrong))
 

@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from addon.admin import component_health, site_list
 from addon.admin.access_log import AccessLog
+from addon.admin.cache_warming import Warmed
 from addon.admin.component_health import HealthMonitor
 from addon.admin.component_metrics import MeteredComponents
 from addon.admin.listener import Purged
 from addon.admin.process_metrics import Numbers, Section, added_up, shown
 from addon.admin.site_list import Row
-from addon.admin.warming import Warmed
 from addon.domains.resolver import Domains
 from addon.domains.store import DomainStore
 from addon.forgejo.client import Forgejo

@@ -12,7 +12,7 @@ from addon.templates import StatusPage
 from addon.templates.error_messages import time_text
 from addon.templates.names import size_text
 
-_WORDS = {GREEN: "well", "yellow": "look at it", RED: "broken"}
+_WORDS = {GREEN: "healthy", "yellow": "degraded", RED: "broken"}
 _NO_SECTIONS = frozenset({"Parts", "Sites", "Domains that need something", "Last errors"})
 _LABELS = {
     "cpu_seconds": "processor time",
@@ -33,7 +33,7 @@ def page(told: Mapping[str, Mapping[str, Any]], *, still: bool, every: int, now:
     components = sorted(parts.items(), key=lambda item: order[item[1]["light"]])
     wrong = [part for part, component in components if component["light"] != GREEN]
     broken = [part for part, component in components if component["light"] == RED]
-    headline = f"{_listed(broken)}: broken" if broken else f"{_listed(wrong)}: worth a look" if wrong else "All is well"
+    headline = f"{_listed(broken)}: broken" if broken else f"{_listed(wrong)}: degraded" if wrong else "All healthy"
     server = told["Server"]
     return StatusPage(
         headline,

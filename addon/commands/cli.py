@@ -186,7 +186,7 @@ def _running(commands: Commands) -> None:
         examples=("pages serve pages.yaml", "pages serve --processes 4"),
         codes=("0  ended by SIGTERM or Ctrl+C", "1  it could not start; the reason is on standard error"),
     )
-    serve.add_argument("--processes", metavar="N", type=count, help="how many share the work; default: the settings'")
+    serve.add_argument("--processes", metavar="N", type=count, help="number of processes; default: from the settings")
     takes_settings(serve, positional=True)
 
     doctor = command(
@@ -213,10 +213,14 @@ def _running(commands: Commands) -> None:
         codes=("0  explained, whatever the answer is", "1  no running server could be asked; it needs adminListen"),
     )
     explain.add_argument("url", metavar="URL")
-    explain.add_argument("--cold", action="store_true", help="by asking Forgejo anew, without what is known")
+    explain.add_argument("--cold", action="store_true", help="ask Forgejo, and ignore what memory and Redis hold")
     explain.add_argument("--method", choices=("GET", "HEAD", "OPTIONS"), default="GET")
     explain.add_argument(
-        "--header", metavar="'NAME: VALUE'", action="append", default=[], help="that the request has, such as a cookie"
+        "--header",
+        metavar="'NAME: VALUE'",
+        action="append",
+        default=[],
+        help="a header of the request, such as a cookie",
     )
     takes_settings(explain)
     takes_json(explain)
@@ -242,12 +246,12 @@ def _running(commands: Commands) -> None:
         commands,
         "warm",
         _warm,
-        "Have the running server make sites ready before anybody asks for them.",
+        "Load sites into the running server's memory before anybody requests them.",
         examples=("pages warm alice/blog bob/docs", "pages warm sites.txt"),
-        codes=("0  all are ready", "1  some are no site, or no server could be asked; it needs adminListen"),
+        codes=("0  all are loaded", "1  some are no site, or no server could be asked; it needs adminListen"),
     )
     warm.add_argument(
-        "what", nargs="+", metavar="FILE|OWNER/REPO|HOST", help="of a file, each line is one; - is standard input"
+        "what", nargs="+", metavar="FILE|OWNER/REPO|HOST", help="a FILE has one site per line; - is standard input"
     )
     takes_settings(warm)
 
@@ -255,11 +259,11 @@ def _running(commands: Commands) -> None:
         commands,
         "purge",
         _purge,
-        "Make every server look again at a site. Nothing is deleted.",
+        "Make every server ask Forgejo again about a site. Nothing is deleted.",
         examples=("pages purge alice/blog", "pages purge --all"),
     )
     purge.add_argument("what", nargs="?", metavar="OWNER/REPO|HOST")
-    purge.add_argument("--all", action="store_true", help="at everything")
+    purge.add_argument("--all", action="store_true", help="ask again about all sites")
     takes_settings(purge)
     takes_json(purge)
 

@@ -103,7 +103,7 @@ class Dns:
         if not INSTALLED:
             if not self._said_missing:
                 self._said_missing = True
-                logger.warning("custom domains are not looked up in DNS, for dnspython is missing: %s", INSTALL)
+                logger.warning("custom domains are not looked up in DNS: dnspython is not installed: %s", INSTALL)
             raise DnsSilence(f"dnspython is missing: {INSTALL}")
         key = (name.lower().rstrip("."), kind)
         known = self._known.get(key)

@@ -73,8 +73,8 @@ class Rechecks:
         site = f"{record.owner}/{record.repository}"
         if now - told.lost < GRACE:
             left = (told.lost + GRACE - now) / 3600
-            logger.warning("%s: the proof of %s is missing; it is freed in %.0f hours", site, claim.host, left)
+            logger.warning("%s: the proof of %s is missing; it is released in %.0f hours", site, claim.host, left)
             return False
         await self._registry.release(claim.host)
-        logger.warning("%s: %s is freed, for its proof has been missing for three days", site, claim.host)
+        logger.warning("%s: %s is released: its proof has been missing for three days", site, claim.host)
         return True

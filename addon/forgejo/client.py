@@ -143,7 +143,7 @@ class Forgejo:
     def queues(self) -> dict[str, FairQueue]:
         """Where calls wait for their turn, by name."""
         slots = self._calls.slots
-        return {"forgejo": slots.turns, "unknown names": slots.strangers}
+        return {"forgejo": slots.turns, "unknown names": slots.unknown_names}
 
     async def aclose(self) -> None:
         """Close every connection; what is under way fails with Unreachable."""

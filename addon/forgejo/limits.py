@@ -37,7 +37,7 @@ class Slots:
         self.patience = patience
         # One owner alone, however slow what it causes is, leaves places for the others.
         self.turns = FairQueue(total, most_each=-(-3 * total // 4))
-        self.strangers = FairQueue(unknown_share)
+        self.unknown_names = FairQueue(unknown_share)
 
     @asynccontextmanager
     async def held(self, owner: str, *, known: bool) -> AsyncIterator[None]:
@@ -50,7 +50,7 @@ class Slots:
         try:
             async with AsyncExitStack() as held:
                 if not known:
-                    await held.enter_async_context(self.strangers.turn(self.patience, party=party))
+                    await held.enter_async_context(self.unknown_names.turn(self.patience, party=party))
                 await held.enter_async_context(self.turns.turn(self.patience, party=party))
                 yield
         except TooLate as late:

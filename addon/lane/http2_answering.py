@@ -37,7 +37,7 @@ from addon.lane.repeated_requests import KnownRequests
 from addon.lane.request_log import log_again, log_refusal
 from addon.net.certificates import ShownNames
 from addon.serving.answers import UNREAD, Answer, Request, misshapen, reason_of
-from addon.web.control_data import control_fault, divided
+from addon.web.method_and_target import path_and_query, request_fault
 from addon.web.prepared_answers import NOTHING, About
 from addon.web.request_head import RequestLine
 from addon.web.routing import ForgejoRequest
@@ -161,7 +161,7 @@ class Http2Answering:
             return
         common = head.common
         fields = common.fields
-        path, query = divided(head.target)
+        path, query = path_and_query(head.target)
         asked = Asked(fields.values, partial(lane.visitor, fields, self._client, self._secure))
         host = fields.host if common.authority_agrees else None
         request = Request(common.method, host, path, query, asked.header, asked.visitor, tls=self._secure)
@@ -175,7 +175,7 @@ class Http2Answering:
         lane, server, request = self._lane, self._lane.server, job.request
         common = head.common
         fields = common.fields
-        fault = control_fault(common.method.encode("latin-1"), head.target, common.scheme.encode("latin-1"))
+        fault = request_fault(common.method.encode("latin-1"), head.target, common.scheme.encode("latin-1"))
         if fault is not None:
             self._respond(stream, misshapen(fault))
             return
@@ -504,7 +504,7 @@ class Http2Answering:
             client=lane.visitor(common.fields, self._client, self._secure).address,
             method=common.method,
             host=common.fields.host,
-            path=divided(target)[0],
+            path=path_and_query(target)[0],
             status=status,
             nbytes=0 if common.method == "HEAD" else nbytes,
             seconds=seconds,

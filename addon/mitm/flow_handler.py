@@ -33,7 +33,7 @@ from addon.serving.server import Answer, PagesServer
 from addon.settings.schema import Settings
 from addon.shared.lookup import Key
 from addon.web import forwarding
-from addon.web.control_data import control_fault
+from addon.web.method_and_target import request_fault
 from addon.web.prepared_answers import NOTHING
 from addon.web.routing import ForgejoRequest, host_name
 
@@ -153,7 +153,7 @@ class FlowHandler:
         if self._log is not None:
             flow.metadata["pages_seen"] = seen(flow.request.http_version, client.tls_established, request.header)
             flow.metadata["pages_client"] = through.client(flow.request.headers, client.peername[0])
-        fault = control_fault(flow.request.data.method, flow.request.data.path)
+        fault = request_fault(flow.request.data.method, flow.request.data.path)
         if fault is not None:
             self._answer(flow, misshapen(fault))
         elif self._misdirected(flow, request.host):

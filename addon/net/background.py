@@ -19,4 +19,4 @@ async def ended(*tasks: asyncio.Task[None] | None) -> None:
         task.cancel()
     for task, outcome in zip(begun, await asyncio.gather(*begun, return_exceptions=True)):
         if isinstance(outcome, Exception):
-            logger.error("%s had failed", task.get_name(), exc_info=outcome)
+            logger.error("the background task %s failed", task.get_name(), exc_info=outcome)

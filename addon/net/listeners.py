@@ -67,8 +67,8 @@ class AcceptPauses:
             self._untold += 1
             return
         logger.warning(
-            "no connection can be accepted for want of descriptors or memory (%s); so it was %d times more since it"
-            " was said last: raise LimitNOFILE= of the service, or `ulimit -n`",
+            "cannot accept connections: out of file descriptors or memory (%s); %d more times since the last message: "
+            "raise LimitNOFILE= of the service, or `ulimit -n`",
             context.get("exception"),
             self._untold,
         )

@@ -48,7 +48,7 @@ def started(environ: Mapping[str, str]) -> Spans | None:
     protocol = next((environ[name].strip() for name in _PROTOCOLS if environ.get(name, "").strip()), "http/protobuf")
     if kind not in ("otlp", "console") or (kind == "otlp" and protocol != "http/protobuf"):
         said = f"OTEL_TRACES_EXPORTER={kind}" if kind != "otlp" else f"the OTLP protocol {protocol}"
-        logger.warning("no spans: %s is not known here; set otlp over http/protobuf, console or none", said)
+        logger.warning("tracing is off: %s is not supported; set otlp over http/protobuf, console or none", said)
         return None
     try:
         from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -63,7 +63,9 @@ def started(environ: Mapping[str, str]) -> Spans | None:
 
             exporter = OTLPSpanExporter()
     except ImportError as missing:
-        logger.warning("no spans, though the environment asks for them: no %s; %s", missing.name, EXTRA)
+        logger.warning(
+            "tracing is off, though the environment asks for it: %s is not installed; %s", missing.name, EXTRA
+        )
         return None
     named = Resource.create() if environ.get("OTEL_SERVICE_NAME") else Resource.create({SERVICE_NAME: "forgejo-pages"})
     provider = TracerProvider(resource=named, shutdown_on_exit=False)

@@ -116,7 +116,7 @@ class LoopWatch:
             if overdue == self._due and seen
             else ": no Python ran, so it was the machine that was busy, or a call that holds the GIL"
         )
-        logger.warning("everybody waited for %.0f ms%s%s", lag * 1000, where, before)
+        logger.warning("the event loop was blocked for %.0f ms%s%s", lag * 1000, where, before)
 
     def _forget(self) -> None:
         oldest = self._clock() - _REMEMBERED

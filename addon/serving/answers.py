@@ -18,8 +18,8 @@ from addon.access.login import Reply
 from addon.forgejo.errors import ForgejoError, Overloaded, RateLimited
 from addon.serving.steps import Steps
 from addon.shared.lookup import Lookup
-from addon.web.control_data import KNOWN_METHODS
 from addon.web.forwarding import Visitor
+from addon.web.method_and_target import KNOWN_METHODS
 from addon.web.negotiation import preflight
 from addon.web.prepared_answers import NOTHING, About, Basis, Fact
 

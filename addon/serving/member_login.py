@@ -186,10 +186,10 @@ class MemberLogin:
                 return self._failed(request, 403, "It was another forge that has let you in.", link=again)
             grant = await self._oauth.granted(forge, code, kept["verifier"])
         except LoginRefused as refused:
-            logger.warning("a login by Forgejo was refused: %s", refused.error)
+            logger.warning("a login through Forgejo was refused: %s", refused.error)
             return self._failed(request, 403, refused.reason, remedy=refused.remedy, link=again)
         except ForgejoError as trouble:
-            logger.warning("a login by Forgejo could not be finished: %s", trouble)
+            logger.warning("a login through Forgejo failed: %s", trouble)
             page = templates.login_failed(503, "Forgejo does not answer at the moment.", link=again)
             answer = trouble_page(request, trouble)
             instead = own_page(request, answer.status, page)

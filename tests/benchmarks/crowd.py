@@ -342,7 +342,7 @@ def _one(place: Place, name: str, seconds: float, with_browser: bool, forge: For
     for bar in missed:
         print(f"  MISSED {bar}")
     for line in log.read_bytes()[lines:].decode(errors="replace").splitlines():
-        if "everybody waited" in line:
+        if "the event loop was blocked" in line:
             print(f"  {line}")
     sys.stdout.flush()
     return missed

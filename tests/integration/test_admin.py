@@ -227,6 +227,9 @@ def explained(desk: Desk, url: str, more: str = "") -> dict[str, Any]:
 
 
 def test_an_answer_is_explained_as_it_is_given(desk: Desk) -> None:
+    assert desk.proxy.get("alice", "/blog/").status == 200  # which registers the domains, and `Link` names the first
+    canonical = f'<https://{HOST}/>; rel="canonical"'
+    wait_until(lambda: desk.proxy.get("alice", "/blog/").headers.get("link") == canonical, "the registration")
     for path in ("/blog/", "/blog/missing"):
         visited = desk.proxy.get("alice", path)
         told = explained(desk, f"http://alice.{PAGES_DOMAIN}{path}")

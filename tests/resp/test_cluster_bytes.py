@@ -337,6 +337,7 @@ def test_a_transaction_of_a_lost_node_goes_to_its_successor_if_nothing_arrived(
 def test_a_watch_follows_its_slot_and_takes_commands_of_it_alone(
     fleet: Fleet, source: ClusterSource, hops: list[int]
 ) -> None:
+    fleet.say((0, 3299, 1, 4), (3300, 10000, 2, 5), RANGES[2])  # as the map will be when it is asked for again
     fleet.server(1).replies = {b"WATCH": [b"-MOVED 3300 h:2\r\n"]}
     held, replies = source.hold(("WATCH", "b"), FAR)
     assert (replies, held.open) == ([b"2"], True)

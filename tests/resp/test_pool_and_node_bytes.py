@@ -433,8 +433,9 @@ def unlooked(node: Node) -> None:
     idle.fresh_until = time.monotonic() + FAR
 
 
-def cut(peer: Exchange, *, part: bytes = b"") -> None:
-    """The server dies with the next command: what it gets is read by nobody."""
+def cut(node: Node, peer: Exchange, *, part: bytes = b"") -> None:
+    """The server of the idle connection dies with the next command: what it gets is read by nobody."""
+    unlooked(node)
     if part:
         peer.send(part)
     peer.sock.shutdown(1)
@@ -448,7 +449,7 @@ def test_only_a_read_without_a_word_of_its_reply_is_sent_again_over_a_new_connec
     wires: Wires, command: str, part: bytes, again: bool
 ) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node), part=part)
+    cut(node, warmed(wires, node), part=part)
     wires.says.append(b"+again\r\n")
     if again:
         assert node.call((command, "k"), FAR) == b"again"
@@ -490,7 +491,7 @@ def test_a_reply_that_cannot_be_trusted_is_asked_for_again_once_if_that_was_a_re
 @pytest.mark.parametrize(("command", "again"), [("GET", True), ("SET", False)])
 def test_a_pipeline_is_sent_again_if_all_of_it_reads(wires: Wires, command: str, again: bool) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node))
+    cut(node, warmed(wires, node))
     batch = Batch()
     batch.add(("GET", "a"))
     batch.add((command, "b"))
@@ -513,7 +514,7 @@ def test_a_pipeline_has_the_time_that_it_is_given(wires: Wires) -> None:
         node.exchange(batch, 0.02)
     wires.says = [b"+a\r\n"]
     assert node.send([b"*1\r\n$4\r\nPING\r\n"], None) == [b"a"]
-    cut(wires.peers[-1])
+    cut(node, wires.peers[-1])
     with pytest.raises(ConnectionLost):
         node.send([b"*1\r\n$4\r\nPING\r\n"], None)
 
@@ -538,7 +539,7 @@ def test_what_is_sent_again_goes_over_a_new_connection_though_others_are_idle(wi
 
 def test_a_read_is_sent_again_once_and_not_twice(wires: Wires) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node))
+    cut(node, warmed(wires, node))
     connection = node.pool._idle[-1]
     assert node._again(ConnectionLost("x"), connection, "GET", FAR, once=False) is False
     assert node._again(ConnectionLost("x"), connection, "GET", FAR) is True
@@ -720,7 +721,7 @@ def test_a_connection_whose_state_was_changed_is_not_given_to_anybody_else(wires
 
 def test_watching_is_asked_for_again_where_the_connection_was_dead(wires: Wires) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node))
+    cut(node, warmed(wires, node))
     wires.says = [b"+OK\r\n"]
     held, replies = node.hold(("WATCH", "k"), None)
     assert (replies, held.open, len(wires.peers)) == ([b"OK"], True, 2)
@@ -762,7 +763,7 @@ def test_an_exchange_in_two_halves_never_raises_an_error_of_a_connection(
     wires: Wires, reads: bool, again: bool
 ) -> None:
     node = node_of(wires)
-    cut(warmed(wires, node))
+    cut(node, warmed(wires, node))
     wires.says = [b"+again\r\n"]
     both = HalfExchange(node, [b"*1\r\n$4\r\nPING\r\n"], time.monotonic() + FAR, reads=reads)
     both.begin()

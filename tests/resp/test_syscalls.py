@@ -87,7 +87,8 @@ def test_strace_counts_few_system_calls(valkey: Server, tmp_path: Path, name: st
     counts = collections.Counter(found[1] for line in inside if (found := re.match(r"\d+ +(\w+)\(", line)))
     # Memory is the allocator's business, and the ends of buffers of a unix socket may wake a reader early.
     calls = sum(count for call, count in counts.items() if call not in ("brk", "mmap", "munmap", "madvise", "mremap"))
-    slack = 1.0 if way == "unix" and "MiB" in name else 0.0
+    # A connection that a busy machine left idle for a moment is looked at before its use.
+    slack = 1.0 if way == "unix" and "MiB" in name else 0.1
     assert calls / TIMES <= most + slack, dict(counts)
 
 

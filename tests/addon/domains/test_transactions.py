@@ -497,9 +497,9 @@ async def test_a_proof_that_is_missing_for_three_days_frees_its_domain(caplog: p
     assert found["one.example"].checked == now
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "alice/blog: the proof of one.example is missing; it is freed in 72 hours",
-        "alice/blog: the proof of two.example is missing; it is freed in 1 hours",
-        "alice/blog: three.example is freed, for its proof has been missing for three days",
+        "alice/blog: the proof of one.example is missing; it is released in 72 hours",
+        "alice/blog: the proof of two.example is missing; it is released in 1 hours",
+        "alice/blog: three.example is released: its proof has been missing for three days",
     ]
     assert await world.store.get("three.example") is None
 

@@ -200,7 +200,7 @@ async def test_places_are_never_lost_whatever_is_cancelled_when() -> None:
     async def work(known: bool, hold: int) -> None:
         async with slots.held("alice", known=known):
             assert slots.turns.busy <= 3
-            assert slots.strangers.busy <= 1
+            assert slots.unknown_names.busy <= 1
             for _ in range(hold):
                 await rounds()
 
@@ -210,7 +210,7 @@ async def test_places_are_never_lost_whatever_is_cancelled_when() -> None:
             tasks[(step * 7 + turn * 5) % 12].cancel()
             await rounds()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert (slots.turns.busy, slots.strangers.busy, slots.turns.waiting, slots.strangers.waiting) == (0, 0, 0, 0)
+        assert [(queue.busy, queue.waiting) for queue in (slots.turns, slots.unknown_names)] == [(0, 0), (0, 0)]
 
 
 async def test_one_large_question_does_not_fill_the_queue_by_itself(connect: Connect) -> None:

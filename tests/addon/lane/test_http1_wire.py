@@ -612,6 +612,41 @@ async def test_without_a_log_all_is_answered() -> None:
         assert log.lines == []
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_what_comes_again_is_logged_as_it_was_the_first_time(clock: Clock, method: str, version: str) -> None:
+    fields = "Host: alice.pages.test\r\nUser-Agent: A\r\nReferer: https://x.test/?a=b\r\nConnection: keep-alive\r\n"
+    with wired_lane(trustedProxies=["192.0.2.0/24"]) as (lane, pages, log):
+        pages.with_basis = True
+        for claimed in ("", "X-Forwarded-For: 198.51.100.9\r\n"):
+            request = f"{method} /hit HTTP/{version}\r\n{fields}{claimed}\r\n".encode()
+            transport, _ = connected(lane)
+            for _ in range(4):
+                transport.receive(request)
+        assert len(pages.seen) == 1
+        clients = [line.pop("client") for line in log.lines]
+        assert clients == [PEER[0]] * 4 + ["198.51.100.9"] * 4
+        assert log.lines == log.lines[:1] * 8
+        assert (log.lines[0]["nbytes"], log.lines[0]["seen"].protocol) == (
+            8 if method == "GET" else 0,
+            f"HTTP/{version}",
+        )
+
+
+async def test_what_the_log_keeps_of_requests_is_counted() -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.with_basis = True
+        transport, _ = connected(lane)
+        for _ in range(2):
+            transport.receive(get("/hit"))
+        known = lane.repeated_requests.known(False, None).http1
+        before = lane.repeated_requests._used
+        transport.receive(get("/hit"))
+        assert lane.repeated_requests._used > before
+        lane.repeated_requests.count_bytes(1 << 40)
+        assert known == {}
+
+
 # Over TLS, and HTTP/2.
 
 

@@ -118,8 +118,8 @@ def test_the_environment_asks_for_spans_or_does_not(environ: dict[str, str], wan
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER=zipkin is not known here"),
-        (ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "the OTLP protocol grpc is not known here"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER=zipkin is not supported"),
+        (ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "the OTLP protocol grpc is not supported"),
     ],
 )
 def test_what_cannot_be_sent_is_said(environ: dict[str, str], said: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -140,4 +140,4 @@ def test_packages_that_are_missing_are_named_with_the_command(
     monkeypatch.setattr(builtins, "__import__", without)
     with caplog.at_level(logging.WARNING):
         assert spans.started(ENDPOINT) is None
-    assert re.search(r"no opentelemetry; pip install '.*\[tracing\]'", caplog.text)
+    assert re.search(r"opentelemetry is not installed; pip install '.*\[tracing\]'", caplog.text)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from addon.admin.explaining import Asked, NoAddress, described, request_of
+from addon.admin.explain import Asked, NoAddress, described, request_of
 from addon.preview.forge import Forge
 from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import PAGES_DOMAIN, Serving, serving, start_forge

@@ -444,8 +444,9 @@ async def test_reasons_that_a_server_makes_up_are_not_remembered_for_ever(
 
 
 async def test_a_server_that_takes_no_writes_is_asked_to_again_a_moment_later_and_is_read_meanwhile(
-    shared_at: SharedAt, own_redis: Server, caplog: pytest.LogCaptureFixture
+    shared_at: SharedAt, own_redis: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cache, "_REFUSED_SEEN", 300.0)
     shared = shared_at(own_redis, redisTimeout="5s")
     shared.start()
     assert not shared.refuses_writes

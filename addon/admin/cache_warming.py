@@ -33,7 +33,7 @@ class Warmed(NamedTuple):
     left: int = 0
 
 
-class Warming:
+class CacheWarmer:
     """Makes sites ready, one at a time. Lives on the event loop."""
 
     def __init__(self, settings: Settings, library: Library, clock: Callable[[], float] = time.monotonic) -> None:

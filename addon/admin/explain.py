@@ -40,7 +40,7 @@ class Asked(NamedTuple):
     cold: bool = False
 
 
-class Explaining:
+class Explainer:
     """Explains answers. Without a state of its own."""
 
     def __init__(

@@ -4,7 +4,7 @@
 
 import pytest
 
-from addon.web.control_data import control_fault, divided
+from addon.web.method_and_target import path_and_query, request_fault
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from addon.web.control_data import control_fault, divided
     ],
 )
 def test_what_is_not_of_the_form_is_said(method: bytes, target: bytes, scheme: bytes | None, fault: str | None) -> None:
-    found = control_fault(method, target, scheme)
+    found = request_fault(method, target, scheme)
     if fault is None:
         assert found is None
     else:
@@ -56,4 +56,4 @@ def test_what_is_not_of_the_form_is_said(method: bytes, target: bytes, scheme: b
     ],
 )
 def test_a_target_is_divided_at_its_first_question_mark(target: bytes, path: str, query: str | None) -> None:
-    assert divided(target) == (path, query)
+    assert path_and_query(target) == (path, query)

@@ -19,7 +19,7 @@ KNOWN_METHODS = frozenset(
 """Methods with a known meaning: where they are of no use they are not allowed (405); others are unknown (501)."""
 
 
-def control_fault(method: bytes, target: bytes, scheme: bytes | None = None) -> str | None:
+def request_fault(method: bytes, target: bytes, scheme: bytes | None = None) -> str | None:
     """What about a request is not of the form, in words for the visitor; None where it is.
 
     scheme: where the protocol has one beside the target.
@@ -33,7 +33,7 @@ def control_fault(method: bytes, target: bytes, scheme: bytes | None = None) -> 
     return None
 
 
-def divided(target: bytes) -> tuple[str, str | None]:
+def path_and_query(target: bytes) -> tuple[str, str | None]:
     """A target of the form as path and query: up to the first `?`, and after it; None where there is none."""
     path, mark, query = target.decode("utf-8", "surrogateescape").partition("?")
     return path, query if mark else None
