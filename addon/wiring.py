@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypedDict, Unpack
 
 import resp
 from addon import __version__
@@ -189,25 +190,26 @@ class Sources:
     clocks: Clocks
 
 
+class ForgejoOptions(TypedDict, total=False):
+    """What no setting says of a client of Forgejo; all as for `Forgejo`."""
+
+    headers: Sequence[tuple[str, str]]
+    unknown_share: int | None
+    on_call: Callable[[str], None] | None
+
+
 def open_sources(
     stack: AsyncExitStack,
     settings: Settings,
     shared: SharedCache | None,
     *,
-    headers: Sequence[tuple[str, str]] = (),
-    unknown_share: int | None = None,
     threads: int | None = None,
     clocks: Clocks = SYSTEM,
-    on_call: Callable[[str], None] | None = None,
+    **options: Unpack[ForgejoOptions],
 ) -> Sources:
-    """Forgejo, and a library over it and over `shared`, which is closed with the library.
-
-    headers, unknown_share, on_call: as for `Forgejo`. threads: instead of `workers`.
-    """
+    """Forgejo, and a library over it and over `shared`, which is closed with the library. threads: not `workers`."""
     executor = open_executor(stack, threads or settings.workers)
-    forgejo = open_forgejo(
-        stack, settings, executor, headers=headers, unknown_share=unknown_share, clock=clocks.monotonic, on_call=on_call
-    )
+    forgejo = open_forgejo(stack, settings, executor, clock=clocks.monotonic, **options)
     library = Library(settings, forgejo, executor, shared=shared, clocks=clocks)
     stack.push_async_callback(library.aclose)
     if library.shared_looks is not None:
@@ -227,10 +229,8 @@ def open_forgejo(
     settings: Settings,
     executor: ThreadPoolExecutor | None,
     *,
-    headers: Sequence[tuple[str, str]] = (),
-    unknown_share: int | None = None,
     clock: Clock = time.monotonic,
-    on_call: Callable[[str], None] | None = None,
+    **options: Unpack[ForgejoOptions],
 ) -> Forgejo:
     """A client of the Forgejo that the settings name."""
     forgejo = Forgejo(
@@ -238,13 +238,11 @@ def open_forgejo(
         settings.forgejo_token.reveal() if settings.forgejo_token is not None else None,
         timeout=settings.forgejo_timeout,
         concurrency=settings.forgejo_connections,
-        unknown_share=unknown_share,
         lfs_storage_hosts=settings.lfs_storage_hosts,
         ca_file=settings.forgejo_ca_file,
         executor=executor,
-        headers=headers,
         clock=clock,
-        on_call=on_call,
+        **options,
     )
     stack.push_async_callback(forgejo.aclose)
     return forgejo

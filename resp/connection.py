@@ -393,13 +393,8 @@ class Connection(Stream):
                 self._send_duplex(chunk, replies, count, deadline)
                 sent = True
             return replies
-        except ConnectionLost as error:
-            error.maybe_executed = sent or error.maybe_executed
-            error.reply_begun = bool(replies) or not self.parser.idle
-            self.close()
-            raise
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._given_up(error, sent, replies)
             raise
 
     def finish(self, replies: list[Value], count: int, deadline: float | None) -> list[Value]:
@@ -411,14 +406,16 @@ class Connection(Stream):
                 self.parser.get_into(replies, count)
             self._settle(None)
             return replies
-        except ConnectionLost as error:
-            error.maybe_executed = True
-            error.reply_begun = bool(replies) or not self.parser.idle
-            self.close()
+        except BaseException as error:
+            self._given_up(error, True, replies)
             raise
-        except BaseException:
-            self.close()
-            raise
+
+    def _given_up(self, error: BaseException, sent: bool, replies: list[Value]) -> None:
+        """Close after an error; a lost connection says whether anything was sent, and whether a reply had begun."""
+        if isinstance(error, ConnectionLost):
+            error.maybe_executed = sent or error.maybe_executed
+            error.reply_begun = bool(replies) or not self.parser.idle  # before the parser gives up what it has
+        self.close()
 
 
 class _HungUp(ConnectionLost):

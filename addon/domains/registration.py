@@ -48,8 +48,7 @@ class CustomDomains:
             prover=prover,
             hosts=domains,
             routers=self.routers,
-            clock=clocks.monotonic,
-            now=clocks.now,
+            clocks=clocks,
         )
         self._enabled = settings.enable_custom_domains
         self._library = library

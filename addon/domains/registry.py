@@ -11,7 +11,6 @@ of one owner at most two.
 
 import asyncio
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -30,6 +29,7 @@ from addon.domains.store import NO_ANSWER, DomainStore, StoreAway, known_record
 from addon.domains.transactions import Value
 from addon.forgejo.answers import Repository
 from addon.forgejo.errors import ForgejoError
+from addon.net.clocks import SYSTEM, Clocks
 from addon.net.fair_queue import FairQueue, Interest, TooLate, account, on_account
 from addon.net.rates import Rates
 from addon.settings.schema import Settings
@@ -99,10 +99,8 @@ class Registry:
         prover: Prover | None = None,
         hosts: Hosts | None = None,
         routers: Routers | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        clocks: Clocks = SYSTEM,
     ) -> None:
-        """clock: monotonic seconds. now: seconds since 1970."""
         self.store = store
         self.hosts = hosts
         self.told: Callable[[Key], object] = lambda key: None  # whose hosts have changed
@@ -115,12 +113,11 @@ class Registry:
         self._again = max(1.0, settings.cache_ttl)
         self._sites = sites
         self._forge = forge
-        self._clock = clock
-        self._now = now
+        self._clock, self._now = clocks
         self._noticed: OrderedDict[Key, _Noticed] = OrderedDict()
         self._waiting: set[Key] = set()
-        self._turns = FairQueue(_AT_ONCE, most_each=_OF_ONE_OWNER, expected=1.0, clock=clock)
-        self._strangers = Rates(*_UNKNOWN_HOSTS, clock=clock)
+        self._turns = FairQueue(_AT_ONCE, most_each=_OF_ONE_OWNER, expected=1.0, clock=clocks.monotonic)
+        self._strangers = Rates(*_UNKNOWN_HOSTS, clock=clocks.monotonic)
         self._forced: set[Key] = set()  # to be looked at before they are settled
         self._workers: set[asyncio.Task[None]] = set()
         self._busy: set[Key] = set()

@@ -79,9 +79,7 @@ class Library:
         self._loader = SiteLoader(settings, forgejo, self.blobs, self.peek, self._operators, clocks)
         self.shared_looks: SharedRefresh | None = None
         if shared is not None:
-            self.shared_looks = SharedRefresh(
-                settings, shared, self, clock=clock, now=clocks.now, operators=self._operators
-            )
+            self.shared_looks = SharedRefresh(settings, shared, self, clocks, operators=self._operators)
             self.shared_looks.purged = lambda key: self.purged(key)
 
     @property

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from addon.access.guess_limits import Bounded
 from addon.forgejo.answers import Repository
+from addon.net.clocks import Clocks
 from addon.settings.schema import Settings
 from addon.shared import records
 from addon.shared.cache import SharedCache
@@ -74,14 +75,7 @@ class SharedRefresh:
     """Looks through Redis, and what is told of changes there. Lives on the event loop."""
 
     def __init__(
-        self,
-        settings: Settings,
-        shared: SharedCache,
-        host: Host,
-        *,
-        clock: Callable[[], float],
-        now: Callable[[], float],
-        operators: Key | None,
+        self, settings: Settings, shared: SharedCache, host: Host, clocks: Clocks, *, operators: Key | None
     ) -> None:
         self.shared = shared
         self.live = False
@@ -92,8 +86,7 @@ class SharedRefresh:
         """Told of each repository that some proxy was told of; None: of any."""
         self._settings = settings
         self._host = host
-        self._clock = clock
-        self._now = now
+        self._clock, self._now = clocks
         self._operators = operators
         self._tickets: dict[Key, set[_Ticket]] = {}
         self._idle: set[Key] = set()  # looked at again with nobody waiting

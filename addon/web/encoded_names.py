@@ -11,14 +11,11 @@ browser's own decoder reads `.br` there. Whether the bytes are of that coding ha
 from typing import NamedTuple
 
 _ALONE = {
-    "svgz": ("gzip", "svgz"),
+    "svgz": "svgz",
     # Unreal Engine, "HTML5": compressed by its packager.
-    "jsgz": ("gzip", "js"),
-    "datagz": ("gzip", "data"),
-    "memgz": ("gzip", "mem"),
-    "symbolsgz": ("gzip", "symbols"),
-    "wasmgz": ("gzip", "wasm"),
+    **{f"{inner}gz": inner for inner in ("js", "data", "mem", "symbols", "wasm")},
 }
+"""Endings that stand for gzip and for what is inside."""
 # Unity Manual, "Deploy a Web application": .js, .wasm, .data and .symbols.json, each with .gz or .br. Emscripten: .mem.
 _PARTS = ("js", "mjs", "wasm", "data", "mem", "symbols.json")
 _BESIDE = ("html", "htm", "css", "json", "svg", "xml", "txt", "map")  # of brotli: what build tools leave beside a file
@@ -38,8 +35,7 @@ def encoded_name(path: str) -> Encoded | None:
     if not stem:
         return None
     if ending in _ALONE:
-        coding, inner = _ALONE[ending]
-        return Encoded(coding, f"{stem}.{inner}")
+        return Encoded("gzip", f"{stem}.{_ALONE[ending]}")
     if ending == "br" and any(stem.endswith(f".{part}") for part in (*_PARTS, *_BESIDE)):
         return Encoded("br", stem)
     if ending == "gz" and any(stem.endswith(f".{part}") for part in _PARTS):

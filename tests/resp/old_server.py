@@ -408,46 +408,23 @@ class _Connection(socketserver.StreamRequestHandler):
 
 Command = Callable[[_Connection, Args], Answer]
 _MANY: Final = 1 << 20
+_ARGUMENTS: Final = {
+    (0, 0): "DBSIZE DISCARD EXEC MULTI QUIT UNWATCH",
+    (0, 1): "FLUSHALL FLUSHDB INFO PING",
+    (0, _MANY): "PUNSUBSCRIBE UNSUBSCRIBE",
+    (1, 1): "AUTH ECHO GET INCR PTTL SELECT STRLEN TTL TYPE",
+    (1, _MANY): "CLIENT DEL EXISTS MGET PSUBSCRIBE SCAN SUBSCRIBE UNLINK WATCH",
+    (2, 2): "APPEND EXPIRE INCRBY PUBLISH SETNX",
+    (2, _MANY): "MSET SET",
+    (3, 3): "PSETEX SETEX",
+}
+"""The least and the most arguments, and the commands that take so many."""
+_OTHERWISE: Final = {"DEL": "delete", "EXEC": "execute", "UNLINK": "delete"}
+"""Methods that are not called as their command is."""
 COMMANDS: Final[dict[bytes, tuple[Command, int, int]]] = {
-    b"APPEND": (_Connection.append, 2, 2),
-    b"AUTH": (_Connection.auth, 1, 1),
-    b"CLIENT": (_Connection.client, 1, _MANY),
-    b"DBSIZE": (_Connection.dbsize, 0, 0),
-    b"DEL": (_Connection.delete, 1, _MANY),
-    b"DISCARD": (_Connection.discard, 0, 0),
-    b"ECHO": (_Connection.echo, 1, 1),
-    b"EXEC": (_Connection.execute, 0, 0),
-    b"EXISTS": (_Connection.exists, 1, _MANY),
-    b"EXPIRE": (_Connection.expire, 2, 2),
-    b"FLUSHALL": (_Connection.flushall, 0, 1),
-    b"FLUSHDB": (_Connection.flushdb, 0, 1),
-    b"GET": (_Connection.get, 1, 1),
-    b"INCR": (_Connection.incr, 1, 1),
-    b"INCRBY": (_Connection.incrby, 2, 2),
-    b"INFO": (_Connection.info, 0, 1),
-    b"MGET": (_Connection.mget, 1, _MANY),
-    b"MSET": (_Connection.mset, 2, _MANY),
-    b"MULTI": (_Connection.multi, 0, 0),
-    b"PING": (_Connection.ping, 0, 1),
-    b"PSETEX": (_Connection.psetex, 3, 3),
-    b"PSUBSCRIBE": (_Connection.psubscribe, 1, _MANY),
-    b"PTTL": (_Connection.pttl, 1, 1),
-    b"PUBLISH": (_Connection.publish, 2, 2),
-    b"PUNSUBSCRIBE": (_Connection.punsubscribe, 0, _MANY),
-    b"QUIT": (_Connection.quit, 0, 0),
-    b"SCAN": (_Connection.scan, 1, _MANY),
-    b"SELECT": (_Connection.select, 1, 1),
-    b"SET": (_Connection.set, 2, _MANY),
-    b"SETEX": (_Connection.setex, 3, 3),
-    b"SETNX": (_Connection.setnx, 2, 2),
-    b"STRLEN": (_Connection.strlen, 1, 1),
-    b"SUBSCRIBE": (_Connection.subscribe, 1, _MANY),
-    b"TTL": (_Connection.ttl, 1, 1),
-    b"TYPE": (_Connection.type, 1, 1),
-    b"UNLINK": (_Connection.delete, 1, _MANY),
-    b"UNSUBSCRIBE": (_Connection.unsubscribe, 0, _MANY),
-    b"UNWATCH": (_Connection.unwatch, 0, 0),
-    b"WATCH": (_Connection.watch, 1, _MANY),
+    name.encode(): (getattr(_Connection, _OTHERWISE.get(name, name.lower())), *arguments)
+    for arguments, names in _ARGUMENTS.items()
+    for name in names.split()
 }
 SUBSCRIBED: Final = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"PING", b"QUIT"})
 

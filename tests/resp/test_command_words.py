@@ -41,6 +41,34 @@ class Answered(Commands[bytes]):
 SOON = datetime.timedelta(seconds=90, milliseconds=250)
 THEN = datetime.datetime(2100, 1, 1, 0, 0, 0, 250_000, tzinfo=datetime.UTC)
 
+
+def expiring(name: str, words: str, when: object) -> list[tuple[str, Call]]:
+    """Of a command that gives a key its end: that end in words, and each of its options."""
+
+    def call(end: object, **options: bool) -> Call:
+        return lambda c: getattr(c, name.lower())("k", end, **options)
+
+    return [
+        (f"{name} k {words}", call(when)),
+        (f"{name} k 1 NX", call(1, nx=True)),
+        (f"{name} k 1 XX GT", call(1, xx=True, gt=True)),
+        (f"{name} k 1 LT", call(1, lt=True)),
+    ]
+
+
+def waiting(name: str, key: str) -> list[tuple[str, Call]]:
+    """Of a command that waits: for ever by itself and where that is said, and for three seconds."""
+
+    def call(*timeout: float | None) -> Call:
+        return lambda c: getattr(c, name.lower())(key, *timeout)
+
+    return [
+        (f"{name} {key} 0 [0 s]", call()),
+        (f"{name} {key} 3 [3 s]", call(3)),
+        (f"{name} {key} 0 [0 s]", call(None)),
+    ]
+
+
 SENT: list[tuple[str, Call]] = [
     # strings
     ("GET k", lambda c: c.get("k")),
@@ -137,22 +165,10 @@ SENT: list[tuple[str, Call]] = [
     ("UNLINK a b", lambda c: c.unlink("a", "b")),
     ("EXISTS a b", lambda c: c.exists("a", "b")),
     ("TOUCH a b", lambda c: c.touch("a", "b")),
-    ("EXPIRE k 90", lambda c: c.expire("k", SOON)),
-    ("EXPIRE k 1 NX", lambda c: c.expire("k", 1, nx=True)),
-    ("EXPIRE k 1 XX GT", lambda c: c.expire("k", 1, xx=True, gt=True)),
-    ("EXPIRE k 1 LT", lambda c: c.expire("k", 1, lt=True)),
-    ("PEXPIRE k 90250", lambda c: c.pexpire("k", SOON)),
-    ("PEXPIRE k 1 NX", lambda c: c.pexpire("k", 1, nx=True)),
-    ("PEXPIRE k 1 XX GT", lambda c: c.pexpire("k", 1, xx=True, gt=True)),
-    ("PEXPIRE k 1 LT", lambda c: c.pexpire("k", 1, lt=True)),
-    ("EXPIREAT k 4102444800", lambda c: c.expireat("k", THEN)),
-    ("EXPIREAT k 1 NX", lambda c: c.expireat("k", 1, nx=True)),
-    ("EXPIREAT k 1 XX GT", lambda c: c.expireat("k", 1, xx=True, gt=True)),
-    ("EXPIREAT k 1 LT", lambda c: c.expireat("k", 1, lt=True)),
-    ("PEXPIREAT k 4102444800250", lambda c: c.pexpireat("k", THEN)),
-    ("PEXPIREAT k 1 NX", lambda c: c.pexpireat("k", 1, nx=True)),
-    ("PEXPIREAT k 1 XX GT", lambda c: c.pexpireat("k", 1, xx=True, gt=True)),
-    ("PEXPIREAT k 1 LT", lambda c: c.pexpireat("k", 1, lt=True)),
+    *expiring("EXPIRE", "90", SOON),
+    *expiring("PEXPIRE", "90250", SOON),
+    *expiring("EXPIREAT", "4102444800", THEN),
+    *expiring("PEXPIREAT", "4102444800250", THEN),
     ("PERSIST k", lambda c: c.persist("k")),
     ("KEYS *", lambda c: c.keys()),
     ("RENAME a b", lambda c: c.rename("a", "b")),
@@ -239,9 +255,7 @@ SENT: list[tuple[str, Call]] = [
     ("BLPOP a 0 [0 s]", lambda c: c.blpop("a")),
     ("BLPOP a b 1.5 [1.5 s]", lambda c: c.blpop(["a", "b"], 1.5)),
     ("BLPOP a 0 [0 s]", lambda c: c.blpop("a", None)),
-    ("BRPOP a 0 [0 s]", lambda c: c.brpop("a")),
-    ("BRPOP a 3 [3 s]", lambda c: c.brpop("a", 3)),
-    ("BRPOP a 0 [0 s]", lambda c: c.brpop("a", None)),
+    *waiting("BRPOP", "a"),
     ("BLMOVE a b LEFT RIGHT 3 [3 s]", lambda c: c.blmove("a", "b", 3)),
     ("BRPOPLPUSH a b 0 [0 s]", lambda c: c.brpoplpush("a", "b")),
     ("BRPOPLPUSH a b 3 [3 s]", lambda c: c.brpoplpush("a", "b", 3)),
@@ -295,9 +309,7 @@ SENT: list[tuple[str, Call]] = [
     ("BZPOPMIN z 0 [0 s]", lambda c: c.bzpopmin("z")),
     ("BZPOPMIN a b 3 [3 s]", lambda c: c.bzpopmin(["a", "b"], 3)),
     ("BZPOPMIN z 0 [0 s]", lambda c: c.bzpopmin("z", None)),
-    ("BZPOPMAX z 0 [0 s]", lambda c: c.bzpopmax("z")),
-    ("BZPOPMAX z 3 [3 s]", lambda c: c.bzpopmax("z", 3)),
-    ("BZPOPMAX z 0 [0 s]", lambda c: c.bzpopmax("z", None)),
+    *waiting("BZPOPMAX", "z"),
     ("ZMPOP 1 z MIN", lambda c: c.zmpop(1, ["z"], min=True)),
     ("ZMPOP 1 z MAX COUNT 2", lambda c: c.zmpop(1, ["z"], max=True, count=2)),
     ("ZMPOP 1 z MAX", lambda c: c.zmpop(1, ["z"], max=True, count=None)),

@@ -143,6 +143,13 @@ class Owners:
         return site
 
 
+async def blog_at(node: Proxy, owners: Owners, pages: str, *, branches: tuple[str, ...] = ()) -> Proxy:
+    """That proxy, when somebody was there on alice/blog, whose `.pages` is this."""
+    owners.push("alice/blog", pages, branches=branches)
+    await node.visit("alice", "/blog/")
+    return node
+
+
 async def blog_says(node: Proxy, owners: Owners, pages: str | None) -> Report | None:
     """A push to alice/blog that leaves this `.pages`, and what Forgejo's webhook does after it."""
     owners.push("alice/blog", pages)
@@ -167,4 +174,4 @@ def keys_of(redis: Server | Cluster) -> dict[str, str]:
 
 MakeProxy = Callable[..., Proxy]
 
-__all__ = ["Dns", "MakeProxy", "Owners", "Proxy", "ToldForge", "Word", "blog_says", "keys_of"]
+__all__ = ["Dns", "MakeProxy", "Owners", "Proxy", "ToldForge", "Word", "blog_at", "blog_says", "keys_of"]

@@ -10,7 +10,7 @@ import json
 import pytest
 
 from addon.preview.forge import Forge
-from tests.addon.domains.registering import Dns, MakeProxy, Owners, Word, blog_says, keys_of
+from tests.addon.domains.registering import Dns, MakeProxy, Owners, Word, blog_at, blog_says, keys_of
 from tests.resp.servers import Server
 from tests.waiting import until
 
@@ -52,9 +52,7 @@ async def test_a_push_registers_though_nobody_was_there(proxy: MakeProxy, owners
 
 async def test_a_cached_page_registers_what_was_refused_before(proxy: MakeProxy, owners: Owners) -> None:
     dns = Dns()
-    owners.push("alice/blog", f"custom_domain: {HOST}\n")
-    node = proxy(None, dns, enableCustomDomainDNSVerification=True)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(None, dns, enableCustomDomainDNSVerification=True), owners, f"custom_domain: {HOST}\n")
     assert await node.shows(HOST) is None
     dns.proofs[HOST, "alice/blog"] = True
     node.skipped += 11
@@ -67,9 +65,9 @@ async def test_a_cached_page_registers_what_was_refused_before(proxy: MakeProxy,
 async def test_what_pages_names_no_longer_is_free_at_the_next_look(
     redis: Server, proxy: MakeProxy, owners: Owners
 ) -> None:
-    owners.push("alice/blog", f"custom_domain: {HOST}\nenable_branches: [dev, old]\n", branches=("dev", "old"))
-    node = proxy(redis)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(
+        proxy(redis), owners, f"custom_domain: {HOST}\nenable_branches: [dev, old]\n", branches=("dev", "old")
+    )
     report = await blog_says(node, owners, f"custom_domain: {HOST}\nenable_branches: [dev]\n")
     assert report is not None
     assert report.released == (f"old.{HOST}",)
@@ -88,9 +86,7 @@ async def test_what_pages_names_no_longer_is_free_at_the_next_look(
 async def test_a_site_without_a_pages_file_gives_all_up_and_one_that_is_disabled_nothing(
     redis: Server, proxy: MakeProxy, owners: Owners
 ) -> None:
-    owners.push("alice/blog", f"custom_domain: {HOST}\n")
-    node = proxy(redis)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(redis), owners, f"custom_domain: {HOST}\n")
     await blog_says(node, owners, f"enabled: false\ncustom_domain: {HOST}\n")
     assert await node.shows(HOST) == "alice:blog"
     await blog_says(node, owners, "custom_domain: [unclosed\n")
@@ -116,18 +112,14 @@ async def test_a_domain_that_was_set_by_hand_stays_and_has_the_branches(
     redis: Server, proxy: MakeProxy, owners: Owners
 ) -> None:
     redis.ask("SET", f"custom_domain:{HOST}", "alice:blog")
-    owners.push("alice/blog", f"custom_domain: {HOST}\nenable_branches: [dev]\n", branches=("dev",))
-    node = proxy(redis)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(redis), owners, f"custom_domain: {HOST}\nenable_branches: [dev]\n", branches=("dev",))
     assert [await node.shows(host) for host in (HOST, f"dev.{HOST}")] == ["alice:blog", "alice:blog:dev"]
 
 
 async def test_a_host_that_another_site_was_given_by_hand_stays_there_when_ours_gives_it_up(
     redis: Server, proxy: MakeProxy, owners: Owners
 ) -> None:
-    owners.push("alice/blog", f"custom_domain: [{HOST}, old.example.org]\n")
-    node = proxy(redis)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(redis), owners, f"custom_domain: [{HOST}, old.example.org]\n")
     redis.ask("SET", f"custom_domain:{HOST}", "bob:site")
     await blog_says(node, owners, "enabled: true\n")
     assert await node.shows(HOST) == "bob:site"
@@ -314,9 +306,7 @@ async def test_a_long_list_is_cut_and_said_in_few_lines(
 ) -> None:
     caplog.set_level("INFO")
     names = ", ".join(f"a{number}.example.org" for number in range(130))
-    owners.push("alice/blog", f"custom_domain: [{names}]\n")
-    node = proxy(None)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(None), owners, f"custom_domain: [{names}]\n")
     report = node.registry.report("alice", "blog")
     assert report is not None
     assert len(report.held) == 100

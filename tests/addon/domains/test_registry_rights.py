@@ -13,7 +13,7 @@ import pytest
 from addon.domains.store import DomainStore
 from addon.preview.forge import Forge
 from addon.shared.domain_mappings import Mapping
-from tests.addon.domains.registering import Dns, MakeProxy, Owners, blog_says, keys_of
+from tests.addon.domains.registering import Dns, MakeProxy, Owners, blog_at, blog_says, keys_of
 from tests.config.traefik_reading import PLUGIN_REDIS, fill
 from tests.resp.servers import Server
 from tests.waiting import until
@@ -29,9 +29,7 @@ VERIFIED = {"enableCustomDomainDNSVerification": True}
 async def test_without_its_proof_a_domain_is_refused_with_the_record_that_is_missing(
     proxy: MakeProxy, owners: Owners
 ) -> None:
-    owners.push("alice/blog", PAGES, branches=("dev",))
-    node = proxy(None, Dns(), **VERIFIED)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(None, Dns(), **VERIFIED), owners, PAGES, branches=("dev",))
     report = node.registry.report("alice", "blog")
     assert report is not None
     assert report.refused[HOST] == f"TXT at {HOST} is missing"
@@ -42,9 +40,7 @@ async def test_without_its_proof_a_domain_is_refused_with_the_record_that_is_mis
 async def test_with_its_proof_a_domain_and_its_branches_are_registered(
     redis: Server, proxy: MakeProxy, owners: Owners
 ) -> None:
-    owners.push("alice/blog", PAGES, branches=("dev",))
-    node = proxy(redis, Dns({(HOST, "alice/blog"): True}), **VERIFIED)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(redis, Dns({(HOST, "alice/blog"): True}), **VERIFIED), owners, PAGES, branches=("dev",))
     assert await node.shows(HOST) == "alice:blog"
     assert await node.shows(f"dev.{HOST}") == "alice:blog:dev"
     record = json.loads(keys_of(redis)["~pages:domains:alice/blog"])
@@ -61,9 +57,7 @@ async def test_a_proof_of_a_domain_is_one_for_its_www_too(redis: Server, proxy: 
 
 
 async def test_nobody_can_prove_anything_where_nobody_can_ask_dns(proxy: MakeProxy, owners: Owners) -> None:
-    owners.push("alice/blog", PAGES)
-    node = proxy(None, None, **VERIFIED)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(None, None, **VERIFIED), owners, PAGES)
     assert await node.shows(HOST) is None
     anybody = proxy(None, None)
     await anybody.visit("alice", "/blog/")
@@ -201,9 +195,7 @@ async def test_trouble_removes_nothing(
 async def test_a_branch_that_cannot_be_asked_for_stays(
     redis: Server, proxy: MakeProxy, owners: Owners, forge: Forge
 ) -> None:
-    owners.push("alice/blog", PAGES, branches=("dev", "new"))
-    node = proxy(redis)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(redis), owners, PAGES, branches=("dev", "new"))
     owners.push("alice/blog", f"custom_domain: {HOST}\nenable_branches: [dev, new]\n")
     with forge.fault("/branches/(dev|new)", status=503):
         await node.pushed("alice/blog")
@@ -253,9 +245,7 @@ async def test_what_is_gone_is_freed_though_nobody_comes(redis: Server, proxy: M
 async def test_what_comes_back_within_the_grace_has_its_domains(
     redis: Server, proxy: MakeProxy, owners: Owners, forge: Forge
 ) -> None:
-    owners.push("alice/blog", PAGES, branches=("dev",))
-    node = proxy(redis)
-    await node.visit("alice", "/blog/")
+    node = await blog_at(proxy(redis), owners, PAGES, branches=("dev",))
     before = keys_of(redis)
     forge.settings("alice/blog").private = True
     await node.pushed("alice/blog")
@@ -338,9 +328,9 @@ async def test_a_router_is_there_with_its_domain_and_goes_with_it(
 async def test_routers_that_end_are_written_anew_before_they_do(
     redis: Server, proxy: MakeProxy, owners: Owners
 ) -> None:
-    owners.push("alice/blog", f"custom_domain: {HOST}\n")
-    node = proxy(redis, traefikRedisRouterEnabled=True, traefikRedisRouterTTL=2)
-    await node.visit("alice", "/blog/")
+    await blog_at(
+        proxy(redis, traefikRedisRouterEnabled=True, traefikRedisRouterTTL=2), owners, f"custom_domain: {HOST}\n"
+    )
     router = "traefik/http/routers/custom-blog-example-org/rule"
     first = redis.ask("PEXPIRETIME", router)
     assert isinstance(first, int)

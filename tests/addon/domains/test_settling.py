@@ -17,6 +17,7 @@ from addon.domains.report import Report
 from addon.domains.store import DomainStore
 from addon.forgejo.answers import Access, Repository
 from addon.forgejo.errors import Unreachable
+from addon.net.clocks import Clocks
 from addon.net.fair_queue import FairQueue, Interest, on_account
 from addon.settings.schema import Settings
 from addon.shared.domain_mappings import Mapping as Shown
@@ -102,8 +103,7 @@ class World:
             prover=dns,
             hosts=self.hosts,
             routers=self.routers,
-            clock=lambda: self.monotonic,
-            now=lambda: self.now,
+            clocks=Clocks(lambda: self.monotonic, lambda: self.now),
         )
         self.registry.told = self.told.append
 

@@ -3,6 +3,8 @@
 """A connection that another handler serves: what it is told and when, and how long its client may be silent."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -31,7 +33,9 @@ class Other:
             self.read += data
         self._ended = True
 
-    def ended(self) -> bool:
+    async def ended(self) -> bool:
+        """Whether it has, once it has read all that is there."""
+        await rounds(3)
         return self._ended
 
 
@@ -44,14 +48,20 @@ def over(lane: Lane, other: Other, rest: bytes = REQUEST, eof: bool = False) -> 
     return transport, transport.protocol
 
 
-async def test_what_was_read_comes_first_and_then_what_comes(clock: Clock) -> None:
-    with wired_lane() as (lane, _, _):
+@contextmanager
+def one_over(**options: object) -> Iterator[tuple[Lane, Other, WireTransport, HandedOver]]:
+    """A lane, and a connection of it that was handed over when it had sent a request."""
+    with wired_lane(**options) as (lane, _, _):
         other = Other()
-        transport, _ = over(lane, other)
+        yield lane, other, *over(lane, other)
+
+
+async def test_what_was_read_comes_first_and_then_what_comes(clock: Clock) -> None:
+    with one_over() as (_, other, transport, _):
         assert transport.is_reading()
         transport.receive(b"more")
-        await rounds(3)
-        assert (other.begun, other.read, other.ended()) == (1, REQUEST + b"more", False)
+        assert not await other.ended()
+        assert (other.begun, other.read) == (1, REQUEST + b"more")
         transport.protocol.eof_received()
         transport.protocol.connection_lost(None)
 
@@ -91,8 +101,7 @@ async def test_who_is_gone_before_its_turn_never_begins(clock: Clock) -> None:
 
 
 async def test_it_is_looked_after_and_counted_until_it_is_gone(clock: Clock) -> None:
-    with wired_lane() as (lane, _, _):
-        transport, connection = over(lane, Other())
+    with one_over() as (lane, _, transport, connection):
         assert lane.connections_of(PEER[0]) == 1
         assert list(lane._handed_over) == [PEER]
         assert lane._all() == [connection]
@@ -110,9 +119,7 @@ async def test_it_is_looked_after_and_counted_until_it_is_gone(clock: Clock) -> 
 
 
 async def test_the_next_request_of_a_connection_waits_for_its_turn_too(clock: Clock) -> None:
-    with wired_lane() as (lane, _, _):
-        other = Other()
-        transport, _ = over(lane, other)
+    with one_over() as (lane, other, transport, _):
         await rounds(2)
         lane.serving(PEER, True)
         transport.receive(b"of the body")  # no turn is needed within a request
@@ -138,15 +145,12 @@ async def test_the_next_request_of_a_connection_waits_for_its_turn_too(clock: Cl
 
 @pytest.mark.parametrize(("begun", "timeout"), [(True, "header_timeout"), (False, "idle_timeout")])
 async def test_a_head_has_its_time_and_silence_another(clock: Clock, begun: bool, timeout: str) -> None:
-    with wired_lane(headerTimeout="20s", idleTimeout="70s") as (lane, _, _):
-        other = Other()
-        transport, connection = over(lane, other)
+    with one_over(headerTimeout="20s", idleTimeout="70s") as (lane, other, transport, connection):
         if not begun:
             lane.serving(PEER, True)
             clock.now += 3
             connection.check(clock.now + 1_000)
-            await rounds(3)
-            assert not other.ended()
+            assert not await other.ended()
             lane.serving(PEER, False)
         seconds = getattr(lane, timeout)
         assert seconds == (20.0 if begun else 70.0)
@@ -158,8 +162,7 @@ async def test_a_head_has_its_time_and_silence_another(clock: Clock, begun: bool
 
 
 async def test_while_the_last_answer_is_taken_nobody_is_silent(clock: Clock) -> None:
-    with wired_lane(idleTimeout="70s") as (lane, _, _):
-        transport, connection = over(lane, Other())
+    with one_over(idleTimeout="70s") as (lane, _, transport, connection):
         lane.serving(PEER, True)
         lane.serving(PEER, False)
         transport.left = 1
@@ -176,14 +179,11 @@ async def test_while_the_last_answer_is_taken_nobody_is_silent(clock: Clock) -> 
 
 
 async def test_who_ends_while_nothing_is_asked_ends_at_once(clock: Clock) -> None:
-    with wired_lane() as (lane, _, _):
-        other = Other()
-        transport, _ = over(lane, other)
+    with one_over() as (lane, other, transport, _):
         lane.serving(PEER, True)
         lane.serving(PEER, False)
         assert transport.protocol.eof_received()
-        await rounds(3)
-        assert other.ended()
+        assert await other.ended()
         transport.protocol.connection_lost(None)
 
 
@@ -195,21 +195,20 @@ async def test_who_has_ended_before_it_was_handed_over_is_heard_first(clock: Clo
         other = Other()
         _, connection = over(lane, other, REQUEST, eof=True)
         await until(lambda: bool(other.read))
-        await rounds(3)
-        assert (other.read, other.ended()) == (REQUEST, False)
+        assert not await other.ended()
+        assert other.read == REQUEST
         connection.serving(True)
         connection.serving(False)
         connection.check(clock.now)
-        await rounds(3)
-        assert other.ended()
+        assert await other.ended()
 
 
 async def test_who_has_ended_and_said_nothing_ends(clock: Clock) -> None:
     with wired_lane() as (lane, _, _):
         other = Other()
         over(lane, other, b"", eof=True)
-        await rounds(3)
-        assert (other.begun, other.ended()) == (1, True)
+        assert await other.ended()
+        assert other.begun == 1
 
 
 async def test_who_ends_in_its_turn_is_heard_to_the_end(clock: Clock) -> None:
@@ -219,35 +218,28 @@ async def test_who_ends_in_its_turn_is_heard_to_the_end(clock: Clock) -> None:
         transport, connection = over(lane, other)
         assert transport.protocol.eof_received()  # it waits still
         await until(lambda: bool(other.read))
-        await rounds(3)
-        assert not other.ended()
+        assert not await other.ended()
         lane.serving(PEER, True)
         lane.serving(PEER, False)
         connection.check(clock.now)
-        await rounds(3)
-        assert other.ended()
+        assert await other.ended()
 
 
 async def test_who_ends_and_is_being_answered_is_told_to_the_handler_when_it_was(clock: Clock) -> None:
-    with wired_lane() as (lane, _, _):
-        other = Other()
-        transport, connection = over(lane, other)
+    with one_over() as (lane, other, transport, connection):
         lane.serving(PEER, True)
         lane.received(PEER)
         clock.now += 5
         transport.protocol.eof_received()
         connection.check(clock.now + 30)
-        await rounds(3)
-        assert not other.ended()
+        assert not await other.ended()
         lane.serving(PEER, False)
         transport.left = 1  # the answer is not taken yet
         connection.check(clock.now + 31)
-        await rounds(3)
-        assert not other.ended()
+        assert not await other.ended()
         transport.left = 0
         connection.check(clock.now + 31)
-        await rounds(3)
-        assert other.ended()
+        assert await other.ended()
         assert "abort" not in transport.said
 
 
@@ -258,9 +250,7 @@ async def test_who_ends_in_the_middle_is_given_up_and_who_has_asked_is_waited_fo
 ) -> None:
     if complete and not busy:
         return  # nothing is complete that has not begun to be answered
-    with wired_lane(headerTimeout="200s") as (lane, _, _):
-        other = Other()
-        transport, connection = over(lane, other)
+    with one_over(headerTimeout="200s") as (lane, other, transport, connection):
         if busy:
             lane.serving(PEER, True)
         if complete:
@@ -268,65 +258,51 @@ async def test_who_ends_in_the_middle_is_given_up_and_who_has_asked_is_waited_fo
         clock.now += 100
         transport.protocol.eof_received()
         connection.check(clock.now + patience)
-        await rounds(3)
-        assert not other.ended()
+        assert not await other.ended()
         transport.left = 1
         connection.check(clock.now + patience + 1)  # somebody takes it still
-        await rounds(3)
-        assert not other.ended()
+        assert not await other.ended()
         transport.left = 0
         clock.now += 0 if busy else patience + 1  # a buffer that is not empty begins a silence anew
         connection.check(clock.now + patience + 1)
-        await rounds(3)
-        assert other.ended()
+        assert await other.ended()
         transport.protocol.connection_lost(None)
 
 
 async def test_each_answer_is_complete_on_its_own(clock: Clock) -> None:
-    with wired_lane() as (lane, _, _):
-        other = Other()
-        transport, connection = over(lane, other)
+    with one_over() as (lane, other, transport, connection):
         lane.serving(PEER, True)
         lane.received(PEER)
         lane.serving(PEER, False)
         lane.serving(PEER, True)  # of this one, half has come
         transport.protocol.eof_received()
         connection.check(clock.now + 2.1)
-        await rounds(3)
-        assert other.ended()
+        assert await other.ended()
 
 
 @pytest.mark.parametrize("before", [True, False])
 async def test_what_another_server_answers_hears_at_once_that_its_client_is_gone(clock: Clock, before: bool) -> None:
-    with wired_lane() as (lane, _, _):
-        other = Other()
-        transport, _ = over(lane, other)
+    with one_over() as (lane, other, transport, _):
         lane.serving(PEER, True)
         if before:
             transport.protocol.eof_received()
-            await rounds(3)
-            assert not other.ended()
+            assert not await other.ended()
             lane.forwarded(PEER)
         else:
             lane.forwarded(PEER)
-            await rounds(3)
-            assert not other.ended()
+            assert not await other.ended()
             transport.protocol.eof_received()
-        await rounds(3)
-        assert other.ended()
+        assert await other.ended()
 
 
 async def test_what_was_forwarded_says_nothing_of_the_next(clock: Clock) -> None:
-    with wired_lane() as (lane, _, _):
-        other = Other()
-        transport, _ = over(lane, other)
+    with one_over() as (lane, other, transport, _):
         lane.serving(PEER, True)
         lane.forwarded(PEER)
         lane.serving(PEER, False)
         lane.serving(PEER, True)
         transport.protocol.eof_received()
-        await rounds(3)
-        assert not other.ended()
+        assert not await other.ended()
 
 
 async def test_a_handler_that_has_heard_of_the_end_and_stays_has_the_idle_time(clock: Clock) -> None:
@@ -338,13 +314,10 @@ async def test_a_handler_that_has_heard_of_the_end_and_stays_has_the_idle_time(c
 
 
 async def test_a_handler_hears_that_its_client_is_gone(clock: Clock) -> None:
-    with wired_lane() as (lane, _, _):
-        other = Other()
-        transport, _ = over(lane, other)
+    with one_over() as (_, other, transport, _):
         await rounds(2)
         transport.protocol.connection_lost(None)
-        await rounds(3)
-        assert other.ended()
+        assert await other.ended()
 
 
 async def test_who_waits_for_its_turn_may_have_to_make_room(clock: Clock) -> None:

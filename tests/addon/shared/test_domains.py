@@ -16,7 +16,7 @@ from addon.serving.answers import Request
 from addon.shared.domain_mappings import Mapping
 from addon.web.forwarding import Visitor
 from tests.addon.conftest import ONE_KIND
-from tests.addon.preview.sites import Site
+from tests.addon.preview.sites import Files, Site
 from tests.addon.running_lines import lines
 from tests.addon.shared.conftest import FIRST, MakeNode
 from tests.addon.shared.nodes import VISITOR, Node
@@ -31,6 +31,17 @@ NAMED = b"custom_domain: www.alice.example\nenable_branches: [dev, feature/x]\n"
 def claim(redis: Server, host: str, value: str) -> None:
     """As somebody with `redis-cli` does it."""
     redis.ask("SET", f"custom_domain:{host}", value)
+
+
+def two_branches(blog: Site, redis: Server, *, pages: bytes = NAMED, dev: Files | None = None) -> None:
+    """Main and dev, each with a page that says its name and a host: `HOST` and `DEV`.
+
+    pages: the `.pages` of main. dev: what dev has besides.
+    """
+    blog.commit({".pages": pages, "public/index.html": b"main"}, branch="main")
+    blog.commit({"public/index.html": b"dev", **(dev or {})}, branch="dev")
+    claim(redis, HOST, "alice:blog")
+    claim(redis, DEV, "alice:blog:dev")
 
 
 async def served(proxy: Node, host: str, path: str = "/") -> tuple[int, bytes]:
@@ -185,10 +196,8 @@ async def test_what_a_branch_says_of_itself_in_its_own_pages_file_counts_for_not
 ) -> None:
     proxy = await node(redis).tracked()
     secret = hashlib.sha256(b"secret").hexdigest()
-    blog.commit({".pages": NAMED + f"branchesPassword: {secret}\n".encode(), "public/index.html": b"main"})
-    blog.commit({".pages": b"enabled: true\n", "public/index.html": b"dev"}, branch="dev")
-    claim(redis, HOST, "alice:blog")
-    claim(redis, DEV, "alice:blog:dev")
+    pages = NAMED + f"branchesPassword: {secret}\n".encode()
+    two_branches(blog, redis, pages=pages, dev={".pages": b"enabled: true\n"})
     assert await served(proxy, HOST) == (200, b"main")
     assert await _status(proxy, DEV) == 401
     blog.commit({".pages": b"[broken", "public/index.html": b"dev"}, branch="dev")
@@ -222,10 +231,7 @@ async def test_known_domains_are_served_while_redis_is_away_and_unknown_hosts_ge
     node: MakeNode, own_redis: Server, blog: Site
 ) -> None:
     proxy = await node(own_redis).tracked()
-    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
-    blog.commit({"public/index.html": b"dev"}, branch="dev")
-    claim(own_redis, HOST, "alice:blog")
-    claim(own_redis, DEV, "alice:blog:dev")
+    two_branches(blog, own_redis)
     assert await served(proxy, HOST) == (200, b"main")
     assert await served(proxy, DEV) == (200, b"dev")
     own_redis.kill()
@@ -275,10 +281,7 @@ async def test_without_custom_domains_the_answer_is_the_plugins(node: MakeNode, 
 
 async def two_of_two_branches(node: MakeNode, redis: Server, blog: Site) -> tuple[Node, Node]:
     """Two proxies that know the pages of main at one host and those of dev at another."""
-    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
-    blog.commit({"public/index.html": b"dev"}, branch="dev")
-    claim(redis, HOST, "alice:blog")
-    claim(redis, DEV, "alice:blog:dev")
+    two_branches(blog, redis)
     one, two = await node(redis).tracked(), await node(redis).tracked()
     for proxy in (one, two):
         assert await served(proxy, HOST) == (200, b"main")
@@ -318,10 +321,7 @@ def _asked(forge: Forge) -> list[str]:
 async def test_a_branch_host_costs_the_forge_no_more_than_its_branch(
     node: MakeNode, redis: Server, blog: Site, forge: Forge
 ) -> None:
-    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
-    blog.commit({"public/index.html": b"dev", "public/new.html": b"new"}, branch="dev")
-    claim(redis, HOST, "alice:blog")
-    claim(redis, DEV, "alice:blog:dev")
+    two_branches(blog, redis, dev={"public/new.html": b"new"})
     one = await node(redis).tracked()
     assert await served(one, HOST) == (200, b"main")
     await one.settled()
@@ -356,10 +356,7 @@ async def test_a_branch_host_costs_the_forge_no_more_than_its_branch(
 async def test_a_hit_on_a_domain_or_a_branch_host_rests_on_its_mapping_and_its_lookups(
     node: MakeNode, redis: Server, blog: Site
 ) -> None:
-    blog.commit({".pages": NAMED, "public/index.html": b"main"}, branch="main")
-    blog.commit({"public/index.html": b"dev"}, branch="dev")
-    claim(redis, HOST, "alice:blog")
-    claim(redis, DEV, "alice:blog:dev")
+    two_branches(blog, redis)
     proxy = await node(redis).tracked()
     for host, kinds in ((HOST, []), (DEV, ["site"])):
         await served(proxy, host)

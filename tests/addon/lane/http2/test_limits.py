@@ -6,33 +6,13 @@ import pytest
 
 from addon.lane.http2 import frames
 from addon.lane.http2.abuse_limits import FRAMES
-from addon.lane.http2.frames import (
-    END_HEADERS,
-    END_STREAM,
-    PREFACE,
-    ConnectionFault,
-    ErrorCode,
-    frame,
-    ping,
-    rst_stream,
-    settings,
-    window_update,
-)
+from addon.lane.http2.frames import frame, ping, rst_stream, settings, window_update
 from addon.lane.http2.protocol import MOST_STREAMS
 from addon.lane.http2.streams import Stream
-from tests.addon.lane.http2.talking import (
-    GET,
-    MOST_HEAD,
-    OPENING,
-    POST,
-    Client,
-    Frame,
-    connection_error,
-    data_of,
-    stream_error,
-)
+from tests.addon.lane.http2 import talking
+from tests.addon.lane.http2.talking import Client, Frame, connection_error, data_of, stream_error
 
-BODY = [*POST[:3], (":path", "/body")]
+BODY = [*talking.POST[:3], (":path", "/body")]
 
 
 def wide() -> Client:
@@ -80,11 +60,11 @@ def test_what_has_begun_and_what_is_held_can_be_asked() -> None:
     client = Client(opened=False)
     protocol = client.protocol
     assert (protocol.partial, protocol.held, protocol.settled) == (True, 0, False)
-    client.say(OPENING[:10])
+    client.say(talking.OPENING[:10])
     assert (protocol.partial, protocol.held) == (True, 10)
-    client.say(OPENING[10:-1])
-    assert (protocol.partial, protocol.held) == (True, len(OPENING) - 1)
-    client.say(OPENING[-1:])
+    client.say(talking.OPENING[10:-1])
+    assert (protocol.partial, protocol.held) == (True, len(talking.OPENING) - 1)
+    client.say(talking.OPENING[-1:])
     assert (protocol.partial, protocol.held, protocol.settled) == (False, 0, False)
     client.say(frames.SETTINGS_ACK)
     assert protocol.settled
@@ -92,9 +72,9 @@ def test_what_has_begun_and_what_is_held_can_be_asked() -> None:
     assert (protocol.partial, protocol.held) == (True, 16)
     client.say(bytes(1))
     assert (protocol.partial, protocol.held) == (False, 0)
-    client.say(frame(frames.HEADERS, END_STREAM, 1, client.encoder.encode(GET)))
+    client.say(frame(frames.HEADERS, frames.END_STREAM, 1, client.encoder.encode(talking.GET)))
     assert (protocol.partial, protocol.held) == (True, 0)
-    client.say(frame(frames.CONTINUATION, END_HEADERS, 1))
+    client.say(frame(frames.CONTINUATION, frames.END_HEADERS, 1))
     assert not protocol.partial
     protocol.hold(b"ab")
     protocol.hold(b"c")
@@ -105,42 +85,42 @@ def test_what_has_begun_and_what_is_held_can_be_asked() -> None:
 
 def test_what_comes_in_one_piece_with_the_preface_is_understood() -> None:
     client = Client(opened=False)
-    answer = client.say(OPENING + client.get(1, "/ready/3"))
+    answer = client.say(talking.OPENING + client.get(1, "/ready/3"))
     assert data_of(answer, 1) == 3
-    for cut in (len(PREFACE), len(PREFACE) + 8):
+    for cut in (len(frames.PREFACE), len(frames.PREFACE) + 8):
         client = Client(opened=False)
-        assert len(client.say(OPENING[:cut])) == 1
-        assert connection_error(client.say(OPENING[cut:])) is None
+        assert len(client.say(talking.OPENING[:cut])) == 1
+        assert connection_error(client.say(talking.OPENING[cut:])) is None
         assert client.protocol.held == 0
 
 
 # Header blocks.
 
 
-@pytest.mark.parametrize(("more", "code"), [(15, None), (16, ErrorCode.ENHANCE_YOUR_CALM)])
-def test_a_block_may_come_in_sixteen_pieces(more: int, code: ErrorCode | None) -> None:
+@pytest.mark.parametrize(("more", "code"), [(15, None), (16, frames.ErrorCode.ENHANCE_YOUR_CALM)])
+def test_a_block_may_come_in_sixteen_pieces(more: int, code: frames.ErrorCode | None) -> None:
     client = Client()
-    block = client.encoder.encode([*GET[:3], (":path", "/5")])
-    said = frame(frames.HEADERS, END_STREAM, 1, block)
+    block = client.encoder.encode([*talking.GET[:3], (":path", "/5")])
+    said = frame(frames.HEADERS, frames.END_STREAM, 1, block)
     for number in range(more):
-        said += frame(frames.CONTINUATION, END_HEADERS if number == more - 1 else 0, 1)
+        said += frame(frames.CONTINUATION, frames.END_HEADERS if number == more - 1 else 0, 1)
     answer = client.say(said)
     assert connection_error(answer) is code
     assert data_of(answer, 1) == (0 if code else 5)
 
 
-@pytest.mark.parametrize(("over", "code"), [(0, None), (1, ErrorCode.ENHANCE_YOUR_CALM)])
-def test_a_block_may_be_twice_as_long_as_a_head_packed(over: int, code: ErrorCode | None) -> None:
+@pytest.mark.parametrize(("over", "code"), [(0, None), (1, frames.ErrorCode.ENHANCE_YOUR_CALM)])
+def test_a_block_may_be_twice_as_long_as_a_head_packed(over: int, code: frames.ErrorCode | None) -> None:
     client = Client()
-    size = 2 * MOST_HEAD + over
-    begun = client.encoder.encode(GET)
+    size = 2 * talking.MOST_HEAD + over
+    begun = client.encoder.encode(talking.GET)
     block = begun + b"\x00\x01x" + b"\x7f" + b"\x00" * (size - len(begun) - 4)
-    answer = client.say(frame(frames.HEADERS, END_STREAM, 1, block[:16_000]))
+    answer = client.say(frame(frames.HEADERS, frames.END_STREAM, 1, block[:16_000]))
     for at in range(16_000, size, 16_000):
-        flags = END_HEADERS if at + 16_000 >= size else 0
+        flags = frames.END_HEADERS if at + 16_000 >= size else 0
         answer += client.say(frame(frames.CONTINUATION, flags, 1, block[at : at + 16_000]))
     if code is None:
-        assert connection_error(answer) is ErrorCode.COMPRESSION_ERROR  # it is looked at
+        assert connection_error(answer) is frames.ErrorCode.COMPRESSION_ERROR  # it is looked at
         assert client.answering.heads == []
     else:
         assert connection_error(answer) is code
@@ -150,14 +130,16 @@ def test_a_block_may_be_twice_as_long_as_a_head_packed(over: int, code: ErrorCod
 
 def test_an_empty_piece_of_a_block_is_paid_for() -> None:
     client = Client()
-    block = client.encoder.encode([*GET[:3], (":path", "/ready/0")])
+    block = client.encoder.encode([*talking.GET[:3], (":path", "/ready/0")])
 
     def asked(number: int, pieces: int) -> bytes:
-        said = frame(frames.HEADERS, END_STREAM, number, block) + frame(frames.CONTINUATION, 0, number) * (pieces - 1)
-        return said + frame(frames.CONTINUATION, END_HEADERS, number)
+        said = frame(frames.HEADERS, frames.END_STREAM, number, block) + frame(frames.CONTINUATION, 0, number) * (
+            pieces - 1
+        )
+        return said + frame(frames.CONTINUATION, frames.END_HEADERS, number)
 
     number, answer = 1, client.out()
-    client.encoder.encode(GET)
+    client.encoder.encode(talking.GET)
     while connection_error(answer) is None and number < 2_001:
         answer = client.say(asked(number, 11))
         number += 2
@@ -177,20 +159,20 @@ def test_a_number_is_of_a_stream_that_is_over_or_of_one_that_was_passed_over() -
 
     for path in ("/ready/1", "/1"):
         for number, code in (
-            (1, ErrorCode.STREAM_CLOSED),
-            (3, ErrorCode.PROTOCOL_ERROR),
-            (5, ErrorCode.PROTOCOL_ERROR),
-            (7, ErrorCode.STREAM_CLOSED),
+            (1, frames.ErrorCode.STREAM_CLOSED),
+            (3, frames.ErrorCode.PROTOCOL_ERROR),
+            (5, frames.ErrorCode.PROTOCOL_ERROR),
+            (7, frames.ErrorCode.STREAM_CLOSED),
         ):
             client = passed(path)
             assert connection_error(client.say(client.get(number, "/1"))) is code
         client = passed(path)
         assert data_of(client.say(client.get(9, path)), 9) == 1
-    for number, over in ((3, ErrorCode.PROTOCOL_ERROR), (5, ErrorCode.PROTOCOL_ERROR), (7, None)):
+    for number, over in ((3, frames.ErrorCode.PROTOCOL_ERROR), (5, frames.ErrorCode.PROTOCOL_ERROR), (7, None)):
         client = passed("/1", (("A", "b"),))
         assert connection_error(client.say(client.get(number, "/1"))) is over
     client = Client()
-    assert stream_error(client.say(client.get(1, "/", ("A", "b"))), 1) is ErrorCode.PROTOCOL_ERROR
+    assert stream_error(client.say(client.get(1, "/", ("A", "b"))), 1) is frames.ErrorCode.PROTOCOL_ERROR
     assert client.protocol.last == 1
     assert data_of(client.say(client.get(3, "/5")), 3) == 5
 
@@ -199,7 +181,7 @@ def test_trailers_of_a_stream_that_we_gave_up_are_paid_for() -> None:
     client = Client()
     client.say(client.get(1, "/", ("A", "b")))
     codes = [connection_error(client.say(client.headers(1, [("a", "b")]))) for _ in range(FRAMES + 1)]
-    assert codes.index(ErrorCode.ENHANCE_YOUR_CALM) in range(FRAMES - 3, FRAMES + 1)
+    assert codes.index(frames.ErrorCode.ENHANCE_YOUR_CALM) in range(FRAMES - 3, FRAMES + 1)
 
 
 def test_a_hundred_priorities_are_remembered_of_streams_that_are_to_come() -> None:
@@ -217,7 +199,7 @@ def test_a_hundred_priorities_are_remembered_of_streams_that_are_to_come() -> No
 
 def test_each_half_of_a_window_is_allowed_anew_and_nothing_twice() -> None:
     client = Client()
-    client.say(client.headers(1, BODY, END_HEADERS))
+    client.say(client.headers(1, BODY, frames.END_HEADERS))
     assert client.say(frame(frames.DATA, 0, 1, bytes(16_384))) == []
     assert client.say(frame(frames.DATA, 0, 1, bytes(16_382))) == []
     both = [Frame(frames.WINDOW_UPDATE, 0, number, (32_767).to_bytes(4, "big")) for number in (0, 1)]
@@ -227,25 +209,25 @@ def test_each_half_of_a_window_is_allowed_anew_and_nothing_twice() -> None:
     assert client.say(frame(frames.DATA, 0, 1, bytes(16_384))) == both
     assert client.say(frame(frames.DATA, 0, 1, bytes(16_384))) == []
     # Of the last piece the connection's alone.
-    answer = client.say(frame(frames.DATA, END_STREAM, 1, bytes(16_384)))
+    answer = client.say(frame(frames.DATA, frames.END_STREAM, 1, bytes(16_384)))
     assert [each.stream for each in answer if each.kind == frames.WINDOW_UPDATE] == [0]
 
 
 def test_a_body_with_a_length_may_come_in_pieces() -> None:
     client = Client()
-    client.say(client.headers(1, [*BODY, ("content-length", "5")], END_HEADERS))
+    client.say(client.headers(1, [*BODY, ("content-length", "5")], frames.END_HEADERS))
     assert client.say(frame(frames.DATA, 0, 1, b"ab") + frame(frames.DATA, 0, 1, b"cd")) == []
-    client.say(frame(frames.DATA, END_STREAM, 1, b"e"))
+    client.say(frame(frames.DATA, frames.END_STREAM, 1, b"e"))
     assert client.answering.bodies[1] == b"abcde"
     assert client.answering.events[-2:] == [("body ended", 1), ("done", 1)]
 
 
 def test_a_body_that_nobody_reads_may_have_a_window_of_64_kib_and_no_more() -> None:
     client = Client()
-    client.say(client.headers(1, [*POST[:3], (":path", "/wait")], END_HEADERS))
+    client.say(client.headers(1, [*talking.POST[:3], (":path", "/wait")], frames.END_HEADERS))
     assert stream_error(client.say(frame(frames.DATA, 0, 1, bytes(16_384)) * 3), 1) is None
     assert stream_error(client.say(frame(frames.DATA, 0, 1, bytes(16_383))), 1) is None
-    assert stream_error(client.say(frame(frames.DATA, 0, 1, bytes(1))), 1) is ErrorCode.FLOW_CONTROL_ERROR
+    assert stream_error(client.say(frame(frames.DATA, 0, 1, bytes(1))), 1) is frames.ErrorCode.FLOW_CONTROL_ERROR
 
 
 def test_who_reads_a_body_is_told_of_no_empty_piece_and_of_no_end_once_it_has_answered() -> None:
@@ -258,8 +240,8 @@ def test_who_reads_a_body_is_told_of_no_empty_piece_and_of_no_end_once_it_has_an
             client.answering.answer(stream, 0)
 
     client.answering.body = read  # type: ignore[method-assign]
-    client.say(client.headers(1, BODY, END_HEADERS) + frame(frames.DATA, 0, 1) + frame(frames.DATA, 0, 1, b"a"))
-    client.say(frame(frames.DATA, frames.PADDED, 1, b"\x02\0\0") + frame(frames.DATA, END_STREAM, 1, b"enough"))
+    client.say(client.headers(1, BODY, frames.END_HEADERS) + frame(frames.DATA, 0, 1) + frame(frames.DATA, 0, 1, b"a"))
+    client.say(frame(frames.DATA, frames.PADDED, 1, b"\x02\0\0") + frame(frames.DATA, frames.END_STREAM, 1, b"enough"))
     assert pieces == [b"a", b"enough"]
     assert client.answering.events == [("asked", 1), ("done", 1)]
 
@@ -320,11 +302,11 @@ def test_each_end_is_said_once() -> None:
     client.protocol.finish()
     client.protocol.warn()
     assert client.out() == []
-    client.protocol.fail(ConnectionFault(ErrorCode.INTERNAL_ERROR, "first"))
-    client.protocol.fail(ConnectionFault(ErrorCode.PROTOCOL_ERROR, "second"))
-    assert [each.payload[4:] for each in client.out()] == [ErrorCode.INTERNAL_ERROR.to_bytes(4, "big")]
+    client.protocol.fail(frames.ConnectionFault(frames.ErrorCode.INTERNAL_ERROR, "first"))
+    client.protocol.fail(frames.ConnectionFault(frames.ErrorCode.PROTOCOL_ERROR, "second"))
+    assert [each.payload[4:] for each in client.out()] == [frames.ErrorCode.INTERNAL_ERROR.to_bytes(4, "big")]
     assert client.protocol.fault is not None
-    assert client.protocol.fault.code is ErrorCode.INTERNAL_ERROR
+    assert client.protocol.fault.code is frames.ErrorCode.INTERNAL_ERROR
     client.protocol.warn()
     client.protocol.finish()
     assert client.out() == []
@@ -351,43 +333,43 @@ def test_after_the_end_data_of_a_stream_that_was_not_taken_is_let_pass() -> None
     client.say(client.get(1, "/5"))
     client.protocol.finish()
     client.out()
-    assert client.say(client.headers(3, POST, END_HEADERS) + frame(frames.DATA, 0, 3, bytes(300))) == []
-    assert client.say(frame(frames.DATA, END_STREAM, 3, bytes(300))) == []
+    assert client.say(client.headers(3, talking.POST, frames.END_HEADERS) + frame(frames.DATA, 0, 3, bytes(300))) == []
+    assert client.say(frame(frames.DATA, frames.END_STREAM, 3, bytes(300))) == []
     assert client.protocol.requests == 1
-    assert connection_error(client.say(frame(frames.DATA, 0, 1, bytes(300)))) is ErrorCode.STREAM_CLOSED
+    assert connection_error(client.say(frame(frames.DATA, 0, 1, bytes(300)))) is frames.ErrorCode.STREAM_CLOSED
 
 
 def test_a_stream_that_is_given_up_is_so_once_and_its_frames_are_let_pass() -> None:
     client = Client()
-    client.say(client.headers(1, [*POST[:3], (":path", "/wait")], END_HEADERS))
+    client.say(client.headers(1, [*talking.POST[:3], (":path", "/wait")], frames.END_HEADERS))
     stream = client.protocol.streams[1]
-    client.protocol.reset(stream, ErrorCode.CANCEL)
-    client.protocol.reset(stream, ErrorCode.CANCEL)
+    client.protocol.reset(stream, frames.ErrorCode.CANCEL)
+    client.protocol.reset(stream, frames.ErrorCode.CANCEL)
     assert client.out() == [Frame(frames.RST_STREAM, 0, 1, (8).to_bytes(4, "big"))]
     assert client.answering.events == [("asked", 1)]
     assert client.say(frame(frames.DATA, 0, 1, bytes(300))) == []
-    assert client.say(frame(frames.DATA, END_STREAM, 1, bytes(300))) == []
+    assert client.say(frame(frames.DATA, frames.END_STREAM, 1, bytes(300))) == []
 
 
 def test_who_is_answered_between_two_reads_may_send_on_for_a_second_from_then() -> None:
     client = Client()
-    client.say(client.headers(1, [*POST[:3], (":path", "/wait")], END_HEADERS))
+    client.say(client.headers(1, [*talking.POST[:3], (":path", "/wait")], frames.END_HEADERS))
     client.protocol.tend(50.0)
     client.answering.answer(client.protocol.streams[1], 0)
     client.out()
     client.protocol.tend(50.9)
     assert client.out() == []
     client.protocol.tend(51.0)
-    assert stream_error(client.out(), 1) is ErrorCode.NO_ERROR
+    assert stream_error(client.out(), 1) is frames.ErrorCode.NO_ERROR
 
 
 def test_a_body_that_is_wanted_is_said_to_be_before_it_comes() -> None:
     """100 Continue ends nothing."""
     client = Client()
-    client.say(client.headers(1, BODY, END_HEADERS))
+    client.say(client.headers(1, BODY, frames.END_HEADERS))
     client.protocol.interim(client.protocol.streams[1], b"\x08\x03100")
-    assert client.out() == [Frame(frames.HEADERS, END_HEADERS, 1, b"\x08\x03100")]
-    client.say(frame(frames.DATA, END_STREAM, 1, b"x"))
+    assert client.out() == [Frame(frames.HEADERS, frames.END_HEADERS, 1, b"\x08\x03100")]
+    client.say(frame(frames.DATA, frames.END_STREAM, 1, b"x"))
     assert client.answering.bodies[1] == b"x"
 
 
@@ -408,7 +390,7 @@ def test_a_priority_that_changes_gives_no_turn_to_who_has_nothing_to_send() -> N
 
 def test_the_codes_of_errors_are_those_of_the_rfc() -> None:
     """§7"""
-    assert {code.name: code.value for code in ErrorCode} == {
+    assert {code.name: code.value for code in frames.ErrorCode} == {
         "NO_ERROR": 0,
         "PROTOCOL_ERROR": 1,
         "INTERNAL_ERROR": 2,
