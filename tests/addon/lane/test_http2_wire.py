@@ -252,6 +252,17 @@ async def test_the_log_has_no_duration_of_what_was_ready_and_that_of_what_was_se
         assert [line["nbytes"] for line in log.lines] == [8] * 4 + [70_000]
 
 
+async def test_a_connection_ends_once() -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+        client.say(ping(b"seven b"))
+        assert client.said == ["eof"]
+        client.connection._flush()
+        client.connection._close()
+        client.say(ping(bytes(8)))
+        assert client.said == ["eof"]
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [

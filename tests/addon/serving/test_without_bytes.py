@@ -113,7 +113,7 @@ def test_a_page_that_a_rule_shows_is_waited_for_as_any_and_one_for_an_error_is_n
     file = File("page.html", Entry("a" * 40, 1, 0o100644))
     site = SimpleNamespace(outcome=lambda segments, slash: file)
     at = SimpleNamespace(entered=SimpleNamespace(site=site))
-    rules = SimpleNamespace(_page=lambda *_, depends: need, _soon=partial(SiteRules._soon, None))
+    rules = SimpleNamespace(_page=lambda *_, depends: need, _soon=partial(SiteRules._soon, None))  # type: ignore[arg-type]  # it looks at nothing of it
     answer = SiteRules._shown(rules, at, Ruled(1, status, False, "/page.html"))  # type: ignore[arg-type]
     assert isinstance(answer, Need)
     assert answer.patience == patience
