@@ -10,7 +10,7 @@ import pytest
 
 from addon.lane.handover import HandedOver, hand_over
 from addon.lane.lane import Lane
-from tests.addon.lane.wire import PEER, WireTransport, clock, wired_lane
+from tests.addon.lane.wire import PEER, WireTransport, clock, cut_after, wired_lane
 from tests.clock import Clock
 from tests.waiting import rounds, until
 
@@ -154,10 +154,7 @@ async def test_a_head_has_its_time_and_silence_another(clock: Clock, begun: bool
             lane.serving(PEER, False)
         seconds = getattr(lane, timeout)
         assert seconds == (20.0 if begun else 70.0)
-        connection.check(clock.now + seconds)
-        assert transport.said == []
-        connection.check(clock.now + seconds + 0.1)
-        assert transport.said == ["abort"]
+        cut_after(seconds, clock, connection, transport)
         transport.protocol.connection_lost(None)
 
 
@@ -168,10 +165,7 @@ async def test_while_the_last_answer_is_taken_nobody_is_silent(clock: Clock) -> 
         transport.left = 1
         connection.check(clock.now + 500)
         transport.left = 0
-        connection.check(clock.now + 570)
-        assert transport.said == []
-        connection.check(clock.now + 570.1)
-        assert transport.said == ["abort"]
+        cut_after(570, clock, connection, transport)
         transport.protocol.connection_lost(None)
 
 

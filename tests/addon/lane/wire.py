@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -152,3 +152,15 @@ def wired_lane(**options: object) -> Iterator[tuple[Lane, Pages, RecordedLog]]:
         yield lane, pages, log
     finally:
         lane.close()
+
+
+class _Checked(Protocol):
+    def check(self, now: float, /) -> object: ...
+
+
+def cut_after(seconds: float, clock: Clock, connection: _Checked, transport: WireTransport) -> None:
+    """Assert that a connection is kept for so many seconds from now on, and is aborted then."""
+    connection.check(clock.now + seconds)
+    assert transport.said == []
+    connection.check(clock.now + seconds + 0.1)
+    assert transport.said == ["abort"]
