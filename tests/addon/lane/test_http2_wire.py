@@ -252,6 +252,21 @@ async def test_the_log_has_no_duration_of_what_was_ready_and_that_of_what_was_se
         assert [line["nbytes"] for line in log.lines] == [8] * 4 + [70_000]
 
 
+async def test_what_fails_after_its_stream_is_gone_says_nothing() -> None:
+    with wired_lane() as (lane, pages, log):
+        client = Speaking(lane)
+        client.say(client.head("/never"))
+        await until(lambda: pages.asked)
+        answering = client.connection._answering
+        (stream,) = client.connection._protocol.streams.values()
+        job = stream.owner
+        client.say(rst_stream(1, 8))
+        answering._failed(stream, job)  # type: ignore[arg-type]  # it has an owner
+        client.connection._flush()
+        assert client.heard() == []
+        assert [line["status"] for line in log.lines] == [499]
+
+
 async def test_a_connection_ends_once() -> None:
     with wired_lane() as (lane, _, _):
         client = Speaking(lane)

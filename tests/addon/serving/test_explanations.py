@@ -55,6 +55,18 @@ async def test_an_empty_site_says_why_and_what_to_do(forge: Forge, tmp_path: Pat
         assert remedy.lower() in shown
 
 
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize("path", ["", "missing", "missing/", "missing/inner/"])
+async def test_only_where_the_first_page_is_missing_it_is_said_so(
+    forge: Forge, tmp_path: Path, index: bool, path: str
+) -> None:
+    make(tmp_path, {"public/style.css": b"x", **({"public/index.html": b"x"} if index else {})})
+    async with serving(forge) as pages:
+        reply = await pages.get("alice", f"/blog/{path}")
+        assert reply.status == (200 if index and not path else 404)
+        assert ("the page that is shown here" in reply.text) is (not index and not path)
+
+
 async def test_what_an_empty_site_says_to_do_helps(forge: Forge, tmp_path: Path) -> None:
     site = make(tmp_path, {"docs/index.html": b"the docs"})
     async with serving(forge) as pages:
