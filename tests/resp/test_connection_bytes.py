@@ -267,6 +267,31 @@ def test_a_reply_that_does_not_come_is_a_timeout_and_what_was_sent_may_have_been
 
 
 @KERNEL
+def test_a_reply_that_is_read_alone_comes_or_raises(kernel: bool) -> None:
+    connection, peer = pair(kernel)
+    peer.send(b"+one\r\n")
+    assert connection.read_reply(time.monotonic() + FAR) == b"one"
+    with pytest.raises(Timeout):
+        connection.read_reply(time.monotonic() + 0.02)
+    assert connection.closed
+    with pytest.raises(ConnectionLost):
+        connection.read_reply(time.monotonic() + FAR)
+
+
+@KERNEL
+def test_a_time_counts_after_a_call_without_one(kernel: bool) -> None:
+    connection, peer = pair(kernel)
+    for timeout in (None, FAR, None, 50.0, FAR):
+        sock = connection._prepare(None if timeout is None else time.monotonic() + timeout)
+        left = connection._applied if kernel else sock.gettimeout()
+        assert left is None if timeout is None else left is not None and timeout - 40 < left <= timeout
+    peer.send(b"+OK\r\n")
+    asked(connection, timeout=None)
+    with pytest.raises(Timeout):
+        asked(connection, timeout=0.02)
+
+
+@KERNEL
 def test_a_command_that_cannot_be_sent_in_time_was_not_executed(kernel: bool) -> None:
     connection, _ = pair(kernel)
     request = encode_command("SET", "k", b"x" * 4_000_000)
@@ -508,6 +533,9 @@ def test_the_large_buffer_is_kept_while_large_replies_come_and_given_back_after_
     small_ones(2)
     assert len(parser.buffer) == SMALL_BUFFER
     assert parser.get() is INCOMPLETE
+    given = parser.buffer
+    small_ones(70)
+    assert parser.buffer is given, "it is given back once"
 
 
 def test_what_is_taken_out_of_the_buffer_counts_by_its_size() -> None:

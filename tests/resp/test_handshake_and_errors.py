@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resp import AuthenticationError, Endpoint, NoPermission, ProtocolError, ServerError
+from resp import AuthenticationError, Endpoint, NoPermission, ProtocolError, ServerError, Timeout
 from resp.errors import (
     Ask,
     ClusterDown,
@@ -206,3 +206,9 @@ def test_an_error_is_written_with_what_is_known_of_its_command() -> None:
     assert str(forbidden) == "NOPERM no (GET)"
     forbidden.place = 2
     assert str(forbidden) == "NOPERM no (command 3 of the pipeline: GET)"
+
+
+def test_a_timeout_says_what_passed() -> None:
+    assert str(Timeout()) == "the deadline passed"
+    assert Timeout().maybe_executed
+    assert not Timeout("x", maybe_executed=False).maybe_executed

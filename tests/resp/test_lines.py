@@ -2,6 +2,7 @@
 # Copyright (C) 2026 the contributors
 """Long aggregates, whose elements are taken many at once: the same values, and the same refusals, as one by one."""
 
+import contextlib
 import random
 from typing import Any
 
@@ -76,6 +77,22 @@ def test_plain_replies_are_taken_whole_within_the_limit(kind: str) -> None:
         parser.view[: len(data)] = data
         found = parser.whole(len(data))
         assert found is INCOMPLETE if not whole else comparable(found) == comparable(value(sent))
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 10])
+@pytest.mark.parametrize("last", [b"*2\r\n$1\r\na\r\n:1\r\n", b":1\r\n"])
+def test_lists_in_a_list_count_with_what_they_have(pieces: int, last: bytes) -> None:
+    """50 elements of the outer list, 98 or 100 within."""
+    data = b"*50\r\n" + b"*2\r\n$1\r\na\r\n:1\r\n" * 49 + last
+    size = -(-len(data) // pieces)
+    whole = 150 if last.startswith(b"*") else 148
+    for most, good in ((whole, True), (whole - 1, False), (whole - 49, False), (51, False)):
+        parser = Parser(max_elements=most)
+        with contextlib.nullcontext() if good else pytest.raises(ProtocolError):
+            for at in range(0, len(data), size):
+                parser.feed(data[at : at + size])
+                found = parser.get()
+            assert found == [*[[b"a", 1]] * 49, found[-1]]
 
 
 def outcome(data: bytes, cuts: list[int], **limits: int) -> Any:

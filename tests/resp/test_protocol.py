@@ -228,6 +228,15 @@ def test_pushes_are_kept_aside_wherever_they_come() -> None:
     assert parser.idle
 
 
+@pytest.mark.parametrize("begun", [b">2\r\n", b">2\r\n+a\r\n", b">2\r\n*2\r\n+a\r\n", b">1\r\n*1\r\n*1\r\n", b">"])
+def test_a_message_that_has_begun_is_known_as_one_however_deep(begun: bytes) -> None:
+    for data, message in ((begun, True), (b"*" + begun[1:], False)):
+        parser = Parser()
+        parser.feed(data)
+        assert parser.get() is INCOMPLETE
+        assert parser.in_push is message
+
+
 def test_attributes_belong_to_the_reply_they_come_with() -> None:
     parser = Parser()
     parser.feed(b"|1\r\n+ttl\r\n:3600\r\n*1\r\n|1\r\n+n\r\n*0\r\n:2\r\n:7\r\n")

@@ -10,9 +10,18 @@ from typing import Any
 
 import pytest
 
-from resp import AuthenticationError, ClientClosed, Connection, ConnectionLost, InvalidArgument, RespError, ServerError
+from resp import (
+    AuthenticationError,
+    ClientClosed,
+    Connection,
+    ConnectionLost,
+    InvalidArgument,
+    RespError,
+    ServerError,
+    pubsub,
+)
 from resp.errors import Moved
-from resp.listening import Upstream
+from resp.listening import Upstream, wait
 from resp.pubsub import PubSub
 from resp.subscriber import Message
 from tests.resp.scripted import Exchange, joined
@@ -287,6 +296,21 @@ def test_whoever_waits_is_woken_by(make: Make, change: str, monkeypatch: pytest.
     place.tell_all(push(b"message", b"a", b"1"))
     thread.join(10)
     assert ended == [message("message", b"a", b"1")]
+
+
+def test_what_wakes_it_wakes_it_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = make(Place())
+    one.subscribe("a")
+    waits: list[float] = []
+
+    def counted(lines: Any, waker: Any, left: float) -> None:
+        waits.append(left)
+        wait(lines, waker, left)
+
+    monkeypatch.setattr(pubsub, "wait", counted)
+    one._waker.wake()
+    assert one.get_message(timeout=0.05) is None
+    assert 1 <= len(waits) <= 10
 
 
 def test_a_ping_asks_a_server_that_was_not_silent_and_only_once(make: Make) -> None:

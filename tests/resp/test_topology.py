@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from resp import (
 from resp.cluster_listening import ClusterUpstream, ShardUpstream
 from resp.cluster_tracking import ClusterTracking
 from resp.errors import ClusterDown, TryAgain
+from resp.listening import Waker
 from resp.node import Node
 from resp.slot_map import Address
 from resp.source import Batch
@@ -514,6 +516,25 @@ def test_it_is_live_when_each_primary_is_heard(
     assert heard.events[events + 1 :] == [b"x", None]
     assert tracking.generation == generation + 1
     assert tracking.prefixes == (b"a",)
+
+
+def test_what_was_read_while_not_everybody_listened_is_older_than_live(
+    fleet: Fleet, heard: Heard, tracked: Callable[..., ClusterTracking]
+) -> None:
+    tracking = tracked(lease=60.0)
+    fleet.topology.ready(None)
+    line = SimpleNamespace(live=False, unsupported=False, last_error=None)
+    waker = tracking._waker = Waker()
+    tracking._members = {fleet.topology.primaries[0]: line}  # type: ignore[dict-item]  # a line that is as it is told
+    tracking._generation_seen = fleet.topology.generation
+    tracking._judge(waker)
+    heard.events.clear()
+    line.live = True
+    tracking._judge(waker)
+    assert heard.events == [None, State.LIVE]
+    tracking._judge(waker)
+    assert heard.events == [None, State.LIVE]
+    tracking._members.clear()
 
 
 def test_a_lost_line_is_the_loss_of_all_and_everything(

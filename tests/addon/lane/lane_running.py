@@ -255,6 +255,22 @@ async def running_lane(*, certificates: Certificates | None = None, **options: o
         await rounds(2)
 
 
+def prepared(pages: Pages, *, locked: bool = False, plain_http: bool = False) -> list[str]:
+    """Each page is kept ready, or would be; returns what was asked for by now."""
+    seen: list[str] = []
+    key = ("site", "alice", "x")
+
+    def answer_from_memory(request: Request) -> Answer:
+        seen.append(request.path)
+        if locked:
+            request.header(b"cookie")
+        basis = Basis(((key, pages.facts.get(key)),), float("inf"), plain_http)
+        return Answer(200, [], request.path.encode(), cache="HIT", locked=locked, basis=basis)
+
+    pages.answer_from_memory = answer_from_memory  # type: ignore[method-assign]
+    return seen
+
+
 def get(path: str, *fields: str, method: str = "GET", version: str = "1.1", host: str = HOST) -> bytes:
     """A request as plain as can be."""
     lines = "".join(f"{field}\r\n" for field in fields)

@@ -14,7 +14,7 @@ from addon.lane.http2 import frames
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
-from tests.addon.lane.lane_running import BIG, FORGEJO, LAST, Pages, answers, get
+from tests.addon.lane.lane_running import BIG, FORGEJO, LAST, Pages, answers, get, prepared
 from tests.addon.lane.wire import PEER, WireTransport, clock, cut_after, slow_pages, wired_lane
 from tests.clock import Clock
 from tests.waiting import rounds, until
@@ -594,6 +594,38 @@ async def test_what_a_stream_has_sent_is_counted_and_waits_to_be_taken(path: str
         await until(lambda: log.lines)
         assert log.lines[0]["nbytes"] == sent
         assert pages.open_streams == 0
+
+
+async def test_what_a_cookie_opened_is_ready_for_that_cookie_alone() -> None:
+    with wired_lane() as (lane, pages, _):
+        seen = prepared(pages, locked=True)
+
+        def three(*fields: str) -> int:
+            """How often one of three was not ready."""
+            before = len(seen)
+            transport, _ = connected(lane)
+            for _ in range(3):
+                transport.receive(get("/page", *fields))
+            return len(seen) - before
+
+        assert three("Cookie: a=b") == 1
+        assert three("Cookie: a=b") == 0
+        assert three("Cookie: c=d") == 1
+        assert three() == 3  # without a cookie it is not kept
+        assert three("Cookie: a=b", "Range: bytes=0-1") == 3
+        seen = prepared(pages)
+        lane.ready.clear()
+        assert (three("Cookie: e=f"), three("Cookie: g=h"), three()) == (1, 0, 0)
+
+
+async def test_who_was_silent_too_long_is_answered_nothing_more(clock: Clock) -> None:
+    with wired_lane(idleTimeout="70s") as (lane, pages, _):
+        transport, connection = connected(lane)
+        connection.check(clock.now + 70.1)
+        assert transport.said == ["close"]
+        transport.receive(get("/hit"))
+        assert not transport.written
+        assert not pages.seen
 
 
 async def test_without_a_log_all_is_answered() -> None:

@@ -15,10 +15,9 @@ from addon.lane.http2_answering import Http2Answering
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
-from addon.web.prepared_answers import Basis
 from tests.addon.lane.delivery import Delivery
 from tests.addon.lane.http2.talking import OPENING, Frame, connection_error, data_of, parsed, stream_error
-from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages
+from tests.addon.lane.lane_running import BIG, FORGEJO, HOST, Pages, prepared
 from tests.addon.lane.wire import PEER, WireTransport, clock, cut_after, slow_pages, wired_lane
 from tests.clock import Clock
 from tests.waiting import rounds, until
@@ -253,6 +252,17 @@ async def test_the_log_has_no_duration_of_what_was_ready_and_that_of_what_was_se
         assert [line["nbytes"] for line in log.lines] == [8] * 4 + [70_000]
 
 
+async def test_a_connection_ends_once() -> None:
+    with wired_lane() as (lane, _, _):
+        client = Speaking(lane)
+        client.say(ping(b"seven b"))
+        assert client.said == ["eof"]
+        client.connection._flush()
+        client.connection._close()
+        client.say(ping(bytes(8)))
+        assert client.said == ["eof"]
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [
@@ -286,6 +296,18 @@ async def test_each_beginning_has_its_own_time(clock: Clock) -> None:
         client.say(one[:-1])
         assert client.check(clock.now + 20) == []
         assert connection_error(client.check(clock.now + 20.1)) is ErrorCode.PROTOCOL_ERROR
+
+
+async def test_what_comes_byte_by_byte_has_no_more_time(clock: Clock) -> None:
+    with wired_lane(headerTimeout="20s", idleTimeout="700s") as (lane, _, _):
+        client = Speaking(lane)
+        one = ping(bytes(8))
+        client.say(one[:3])
+        for at in (3, 4, 5):
+            clock.now += 5
+            client.say(one[at : at + 1])
+        assert client.check(clock.now + 5) == []
+        assert connection_error(client.check(clock.now + 5.1)) is ErrorCode.PROTOCOL_ERROR
 
 
 async def test_a_reader_has_two_minutes_for_the_next_byte_it_takes(clock: Clock) -> None:
@@ -482,25 +504,21 @@ async def test_who_is_gone_is_forgotten_and_its_tasks_are_ended() -> None:
 # What is sent again, and to whom.
 
 
-def prepared(pages: Pages, *, locked: bool = False, plain_http: bool = False) -> list[str]:
-    """Each page is kept ready, or would be; returns what was asked for by now."""
-    seen: list[str] = []
-    key = ("site", "alice", "x")
-
-    def answer_from_memory(request: Request) -> Answer:
-        seen.append(request.path)
-        if locked:
-            request.header(b"cookie")
-        basis = Basis(((key, pages.facts.get(key)),), float("inf"), plain_http)
-        return Answer(200, [], request.path.encode(), cache="HIT", locked=locked, basis=basis)
-
-    pages.answer_from_memory = answer_from_memory  # type: ignore[method-assign]
-    return seen
-
-
 def times(client: Speaking, *fields: tuple[str, str]) -> None:
     for _ in range(3):
         assert client.get("/page", *fields) == ("200", b"/page")
+
+
+async def test_what_follows_a_request_that_is_known_is_dealt_with_in_the_same_turn() -> None:
+    with wired_lane() as (lane, pages, _):
+        seen = prepared(pages)
+        client = Speaking(lane)
+        times(client)
+        for _ in range(2):
+            heard = client.say(client.head("/page") + ping(b"original") + client.head("/page"))
+            kinds = [each.kind for each in heard]
+            assert kinds == [frames.HEADERS, frames.DATA, frames.PING, frames.HEADERS, frames.DATA]
+        assert len(seen) == 1
 
 
 @pytest.mark.parametrize("secure", [True, False])

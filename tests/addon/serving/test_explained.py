@@ -61,6 +61,7 @@ CASES = [
     Case("https://alice.pages.test/code/", 404, "no .pages file"),
     Case("https://alice.pages.test/broken/", 500, "its .pages file cannot be read"),
     Case("https://alice.pages.test/members/", 401, "a password, by .pages"),
+    Case("https://alice.pages.test/closed/", 403, "nobody may pass: password: expected the hash"),
     Case("https://alice.pages.test/.pages/logout", 200, "this server's own, on every host"),
     Case("https://nobody.pages.test/", 404, "nobody/.profile: not served"),
     Case("https://pages.test/", 200, "this server's own page for the pages domain"),
@@ -77,6 +78,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     Site(root / "alice" / "code.git", {"main.c": b"int x;"})
     Site(root / "alice" / "broken.git", {".pages": b"enabled: [\n", "public/index.html": b"x"})
     Site(root / "alice" / "members.git", {".pages": f"password: {HASH}\n".encode(), "public/index.html": b"private"})
+    Site(root / "alice" / "closed.git", {".pages": b"password: secret\n", "public/index.html": b"private"})
     with start_forge(root) as running:
         yield running
 

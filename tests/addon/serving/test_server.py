@@ -716,6 +716,7 @@ async def test_a_long_listing_comes_in_pages_of_a_thousand_rows(forge: Forge, ro
             path = f"/blog/{following[1]}" if following is not None else None
         assert shown == [f"n{number:04}.txt".encode() for number in range(2500)]
         largest = await pages.get("alice", "/blog/?sort=-size&page=2")
+        assert largest.cache == "HIT"  # it is made anew, but not by Forgejo
         # Of one digit, two, three, four: the largest are those from n1000 on.
         assert re.findall(r"n[0-9]{4}\.txt(?=</)", largest.text)[:501:500] == ["n2000.txt", "n0100.txt"]
         assert (await pages.get("alice", "/blog/?sort=-size&page=4")).status == 404

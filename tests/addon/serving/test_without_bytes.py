@@ -2,7 +2,9 @@
 # Copyright (C) 2026 the contributors
 """What is answered without the bytes of a file, because its site says enough; and what is not."""
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +15,10 @@ from addon.serving.files import MissingObject
 from addon.serving.site_rules import SiteRules
 from addon.sites.findings import Finding
 from addon.sites.pages_file import PagesFile
+from addon.sites.redirect_table import Ruled
+from addon.sites.site import File, files_below
 from addon.sites.site import Site as KnownSite
-from addon.sites.site import files_below
+from addon.sites.tree import Entry
 from addon.web.prepared_answers import NOTHING
 from tests.addon.preview.sites import Site
 from tests.addon.serving.pages import ENABLED, serving
@@ -99,6 +103,20 @@ def test_nobody_waits_longer_than_two_seconds_for_a_page_of_an_error() -> None:
     page = Answer(404, [])
     assert SiteRules._soon(None, page, 404) is page  # type: ignore[arg-type]
     assert SiteRules._soon(None, page, 410) == 410  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("status", "patience"), [(200, None), (404, 2.0), (410, 2.0)])
+def test_a_page_that_a_rule_shows_is_waited_for_as_any_and_one_for_an_error_is_not(
+    status: int, patience: float | None
+) -> None:
+    need = Need(("x",), lambda: None)  # type: ignore[arg-type,return-value]
+    file = File("page.html", Entry("a" * 40, 1, 0o100644))
+    site = SimpleNamespace(outcome=lambda segments, slash: file)
+    at = SimpleNamespace(entered=SimpleNamespace(site=site))
+    rules = SimpleNamespace(_page=lambda *_, depends: need, _soon=partial(SiteRules._soon, None))  # type: ignore[arg-type]  # it looks at nothing of it
+    answer = SiteRules._shown(rules, at, Ruled(1, status, False, "/page.html"))  # type: ignore[arg-type]
+    assert isinstance(answer, Need)
+    assert answer.patience == patience
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,9 @@ async def test_one_looks_at_a_repository_and_lets_go_of_no_lock_but_its_own(shar
     assert 5_000 < left <= 10_000
     await other.unlock(BLOG, "another")
     assert await other.locked(BLOG) is True
+    before = one.trips
     await one.unlock(BLOG, token)
+    assert one.trips == before + 1
     assert await other.locked(BLOG) is False
     again = await other.lock(BLOG)
     assert again

@@ -3,6 +3,7 @@
 """Guesses at a password through several proxies are counted together; while Redis is away, each counts its own."""
 
 import math
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,7 @@ async def test_a_wrong_guess_costs_one_trip_and_what_is_kept_tells_no_address_an
     kept = names(redis)
     assert len(kept) == 3
     for name in kept:
+        assert re.fullmatch(rb".*:[0-9a-f]{32}", name)
         assert GUESSER.encode() not in name
         assert b"blog" not in name
         left = redis.ask("TTL", name)

@@ -35,6 +35,15 @@ def test_what_is_encoded_is_smaller_or_left_as_it_is(coding: str) -> None:
     assert encode(TEXT, coding) == encoded
 
 
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_few_bytes_that_stand_for_many_are_given_out_in_pieces(coding: str) -> None:
+    encoded = encode(bytes(20_000_000), coding)
+    assert encoded is not None
+    sizes = [len(piece) for piece in Decoder(coding).feed(encoded)]
+    assert sum(sizes) == 20_000_000
+    assert max(sizes) <= (2 << 20 if coding == "zstd" else 4 * PIECE)  # of zstd, blocks of 128 KiB may take four bytes
+
+
 def test_each_coding_is_what_others_take_it_for() -> None:
     by_gzip, by_brotli = encode(TEXT, "gzip"), encode(TEXT, "br")
     assert by_gzip is not None

@@ -111,6 +111,7 @@ CONNECTION_FAULTS: list[tuple[str, Saying, ErrorCode]] = [
     ("6.1 padding without a length", lambda c: c.headers(1, POST, 4) + frame(frames.DATA, PADDED, 1), SIZE),
     ("6.2 HEADERS on no stream", lambda c: c.get(0, "/"), PROTOCOL),
     ("6.2 more padding than block", lambda c: frame(frames.HEADERS, 4 | PADDED, 1, b"\x09abc"), PROTOCOL),
+    ("6.2 padding without a length", lambda c: frame(frames.HEADERS, 4 | PADDED, 1), SIZE),
     ("6.2 half a priority", lambda c: frame(frames.HEADERS, 4 | HAS_PRIORITY, 1, b"\0\0"), PROTOCOL),
     ("6.3 PRIORITY on no stream", lambda c: frame(frames.PRIORITY, 0, 0, bytes(5)), PROTOCOL),
     ("6.4 RST_STREAM of another size", lambda c: c.get(1, "/wait") + frame(frames.RST_STREAM, 0, 1, b"a"), SIZE),
