@@ -496,8 +496,8 @@ def test_it_is_live_when_each_primary_is_heard(
     fleet.server(2).away = True
     tracking = tracked(prefixes=["a"], lease=60.0)
     tracking.start()
-    wait_until(lambda: tracking.last_error)
-    assert (tracking.live, str(tracking.last_error)) == (False, "away")
+    wait_until(lambda: str(tracking.last_error) == "away")  # before that it may be said that it is not heard yet
+    assert not tracking.live
     fleet.server(2).away = False
     assert tracking.wait(30)
     for port in (1, 2, 3):
