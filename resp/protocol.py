@@ -473,6 +473,8 @@ class Parser:
         """Somebody received `count` bytes to the start of the (empty) buffer and leaves them to the parser."""
         self.pos = self._scan = 0
         self.end = count
+        if count > SMALL_BUFFER:  # it is needed, though nothing in it may be large enough to be waited for
+            self.calm = CALM
 
     def keep(self, size: int) -> None:
         """Somebody took a reply of `size` bytes straight out of the buffer; without it, it would be given back."""

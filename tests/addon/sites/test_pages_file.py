@@ -129,6 +129,7 @@ def test_names_that_nobody_knows_are_warnings_and_hide_nothing_after_them(line: 
         ("Password: x", 1),
         ("pasword: x", 1),
         ("passwort: x", 1),
+        ("password_of_all_that_is_shown_here: x", 1),
         ("passwd: x", 1),
         ("enabled: true\npass: x", 2),
         ("pass_word: x", 1),
