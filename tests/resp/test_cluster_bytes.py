@@ -321,6 +321,18 @@ def test_a_transaction_that_is_refused_again_and_again_says_so(
     assert asked(fleet, 1).count(b"MULTI") == 7, "any other refusal is the answer"
 
 
+@pytest.mark.parametrize("transaction", [False, True])
+def test_a_node_that_is_lost_over_something_that_may_have_been_done_is_a_reason_to_ask_for_the_map(
+    fleet: Fleet, source: ClusterSource, transaction: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspicions: list[bool] = []
+    monkeypatch.setattr(fleet.topology.poller, "suspect", lambda: suspicions.append(transaction))
+    fleet.server(1).replies = {b"MULTI": [b""], b"SET": [b""]}
+    with pytest.raises(ConnectionLost):
+        source.exchange(atomic("b"), FAR) if transaction else source.call(("SET", "b", "1"), FAR)
+    assert suspicions
+
+
 def test_a_transaction_of_a_lost_node_goes_to_its_successor_if_nothing_arrived(
     fleet: Fleet, source: ClusterSource
 ) -> None:
