@@ -36,7 +36,8 @@ from addon.settings.schema import Settings
 from addon.shared.domain_mappings import Mapping as Shown
 from addon.shared.domain_mappings import domains_key, reverse_key
 from addon.shared.domain_records import SiteDomains
-from addon.shared.lookup import DISABLED, Fault, Freshness, Key, Lookup, branch_of
+from addon.shared.freshness import Freshness
+from addon.shared.lookup import DISABLED, Fault, Key, Lookup, branch_of
 
 logger = logging.getLogger(__name__)
 

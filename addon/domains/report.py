@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from addon.shared.domain_mappings import Mapping as Shown
-from addon.shared.lookup import Freshness, Key, Lookup
+from addon.shared.freshness import Freshness
+from addon.shared.lookup import Key, Lookup
 from addon.sites.pages_file import PagesFile
 
 

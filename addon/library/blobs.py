@@ -27,7 +27,8 @@ from addon.library.encoded_streams import EncodedStreams
 from addon.library.memory import Memory, SingleFlight
 from addon.net.fair_queue import Dropped, FairQueue, TooLate
 from addon.shared.cache import SharedCache
-from addon.shared.lookup import TROUBLE_PAUSE, Blob, Failure, Key, Lookup, without_frames
+from addon.shared.freshness import TROUBLE_PAUSE
+from addon.shared.lookup import Blob, Failure, Key, Lookup, without_frames
 from addon.sites.site import File
 from addon.sites.tree import Entry
 from addon.web.codings import Decoder, decodes, encode

@@ -27,7 +27,8 @@ from addon.library.memory import SingleFlight
 from addon.library.pull_consents import PullConsents
 from addon.net.clocks import SYSTEM, Clocks
 from addon.settings.schema import Settings
-from addon.shared.lookup import NEGATIVE_TTL, TROUBLE_PAUSE, Key, Lookup, Wanted, repository_of, without_frames
+from addon.shared.freshness import NEGATIVE_TTL, TROUBLE_PAUSE
+from addon.shared.lookup import Key, Lookup, Wanted, repository_of, without_frames
 from addon.sites.pages_file import PagesFile
 from addon.sites.preview_rules import EVERYBODYS, PreviewRules
 from addon.web.preview_labels import PreviewLabel, branch_part, commit_label, repository_part

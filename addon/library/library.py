@@ -25,7 +25,8 @@ from addon.library.site_loader import SiteLoader
 from addon.net.clocks import SYSTEM, Clocks
 from addon.settings.schema import Settings
 from addon.shared.cache import SharedCache
-from addon.shared.lookup import EMPTY, Blob, Fault, Freshness, Key, Lookup, Wanted, key_of, repository_of
+from addon.shared.freshness import Freshness
+from addon.shared.lookup import EMPTY, Blob, Fault, Key, Lookup, Wanted, key_of, repository_of
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import File, Site
 from addon.web.hashed_names import is_hashed

@@ -19,7 +19,8 @@ from addon.forgejo.client import Forgejo
 from addon.forgejo.errors import ForgejoError
 from addon.forgejo.reading_rights import Verdict
 from addon.library.memory import Memory, SingleFlight
-from addon.shared.lookup import TROUBLE_PAUSE, without_frames
+from addon.shared.freshness import TROUBLE_PAUSE
+from addon.shared.lookup import without_frames
 from addon.shared.member_sessions import Session
 from addon.web.prepared_answers import Fact
 

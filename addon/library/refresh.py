@@ -21,7 +21,8 @@ from addon.settings.schema import Settings
 from addon.shared import records
 from addon.shared.cache import SharedCache
 from addon.shared.domain_mappings import CUSTOM_DOMAIN
-from addon.shared.lookup import Fault, Freshness, Key, Lookup, Wanted, branch_of, key_of, repository_of
+from addon.shared.freshness import Freshness
+from addon.shared.lookup import Fault, Key, Lookup, Wanted, branch_of, key_of, repository_of
 from addon.shared.reads import Held
 from addon.sites.pages_file import PagesFile
 from addon.sites.site import Site

@@ -13,7 +13,8 @@ import math
 from addon.forgejo.errors import ForgejoError
 from addon.library.library import REFRESH_PATIENCE, Library
 from addon.serving.answers import Need, Request, Work
-from addon.shared.lookup import Freshness, Key, Lookup, Wanted, repository_of, unknown
+from addon.shared.freshness import Freshness
+from addon.shared.lookup import Key, Lookup, Wanted, repository_of, unknown
 
 
 def wanted_with(request: Request, segments: tuple[str, ...], slash: bool) -> Wanted | None:

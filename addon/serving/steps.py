@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
 from addon.shared.domain_mappings import Mapping as Mapped
-from addon.shared.lookup import Fault, Freshness, Lookup, branch_of
+from addon.shared.freshness import Freshness
+from addon.shared.lookup import Fault, Lookup, branch_of
 from addon.sites.headers import Added, HeaderRules
 from addon.sites.redirect_table import Ruled
 from addon.sites.site import File, Listing, Outcome, Site, ToFile, ToFolder

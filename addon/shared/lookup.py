@@ -18,15 +18,9 @@ from typing import NamedTuple
 from addon.forgejo.answers import Repository
 from addon.forgejo.errors import ForgejoError
 from addon.forgejo.lfs import LfsPointer
+from addon.shared.freshness import FORMER_LIFE, Freshness, fresh_until, freshness_after, pause_after
 from addon.sites.site import Site
 
-NEGATIVE_TTL = 10.0
-"""Seconds for which "no such site" is believed; short, for its owner is about to push."""
-TROUBLE_PAUSE = 2.0
-"""Seconds until what Forgejo did not answer is asked again; for a known repository doubled at each failure."""
-TROUBLE_PAUSE_MAX = 60.0
-FORMER_LIFE = 3600.0
-"""Seconds for which a page that was loaded before a deploy gets the files of its own build."""
 _MOST_FORMER = 3
 _LARGEST_FORMER = 20_000
 """Files of a site above which nothing is remembered of its former commits: a file takes 80 bytes."""
@@ -49,16 +43,6 @@ class Fault(enum.Enum):
 
 
 _NO_SITE = frozenset({Fault.ABSENT, Fault.UNCONFIGURED})
-
-
-class Freshness(enum.Enum):
-    """What a lookup is still good for."""
-
-    FRESH = "all"
-    DOUBTFUL = "all but an answer that it alone makes a no"
-    AGING = "the same, and to be looked at again behind the visitor's back"
-    OLD = "use if a new look takes too long"
-    EXPIRED = "nothing"
 
 
 Key = tuple[str, str]
@@ -164,7 +148,7 @@ class Lookup:
         """Monotonic seconds until which this may be used without a second thought; ttl: cacheTTL in seconds."""
         if self.trouble is not None:
             return self.retry
-        return self.looked + (ttl if self.site is not None else min(NEGATIVE_TTL, ttl))
+        return fresh_until(self.looked, ttl, a_site=self.site is not None)
 
     def good_until(self, ttl: float) -> float:
         """Monotonic seconds until which an answer that rests on this, and is no "no", needs no new look."""
@@ -174,34 +158,23 @@ class Lookup:
         """What this is still good for at `now`, doubts aside; ttl: cacheTTL, stale_ttl: how long it may replace one."""
         if now < self.fresh_until(ttl):
             return Freshness.FRESH
-        age = now - self.looked
-        if self.fault is Fault.TROUBLE or age >= stale_ttl:
+        if self.fault is Fault.TROUBLE:
             return Freshness.EXPIRED
-        if self.trouble is not None:
-            return Freshness.AGING
-        if age < ttl:
-            return Freshness.DOUBTFUL
-        return Freshness.AGING if age < 2 * ttl else Freshness.OLD
+        return freshness_after(now - self.looked, ttl, stale_ttl, troubled=self.trouble is not None)
 
     def troubled(self, trouble: ForgejoError, now: float, stale_ttl: float) -> Lookup:
         """The same with a failed look noted; once it is too old to be served, nothing is left but the trouble."""
         without_frames(trouble)
         if self.fault is Fault.TROUBLE or now - self.looked >= stale_ttl:
             return unknown(self.key, trouble, now)
-        pause = min(TROUBLE_PAUSE * 2 ** min(self.failures, 10), TROUBLE_PAUSE_MAX)
-        return replace(self, trouble=trouble, failures=self.failures + 1, retry=now + max(pause, _wait(trouble)))
+        pause = pause_after(trouble, self.failures)
+        return replace(self, trouble=trouble, failures=self.failures + 1, retry=now + pause)
 
 
 def unknown(key: Key, trouble: ForgejoError, now: float) -> Lookup:
     """A repository of which nothing is known, for Forgejo gave no answer."""
     without_frames(trouble)
-    pause = max(TROUBLE_PAUSE, _wait(trouble))
-    return Lookup(key, now, fault=Fault.TROUBLE, trouble=trouble, failures=1, retry=now + pause)
-
-
-def _wait(trouble: ForgejoError) -> float:
-    wait = getattr(trouble, "retry_after", 0)
-    return min(float(wait), TROUBLE_PAUSE_MAX)
+    return Lookup(key, now, fault=Fault.TROUBLE, trouble=trouble, failures=1, retry=now + pause_after(trouble, 0))
 
 
 class Blob(NamedTuple):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import struct
@@ -26,6 +27,7 @@ class NameServer:
     """
 
     def __init__(self) -> None:
+        self.hung_up = 0  # clients over TCP that have closed their connection
         self.zone: dict[tuple[str, str], list[str]] = {}
         self.trouble: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
@@ -103,6 +105,10 @@ def name_server() -> Iterator[NameServer]:
                 reply = place.answer(self.request.recv(struct.unpack("!H", head)[0], socket.MSG_WAITALL), udp=False)
                 if reply is not None:
                     self.request.sendall(struct.pack("!H", len(reply)) + reply)
+                    self.request.settimeout(20)
+                    with contextlib.suppress(ConnectionError):
+                        self.request.recv(1)
+                    place.hung_up += 1
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Stream) as tcp:  # of TCP, more ports are taken
         place.port = tcp.server_address[1]

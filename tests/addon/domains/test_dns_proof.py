@@ -78,6 +78,7 @@ async def test_anything_else_does_not_and_the_owner_is_told_the_record(
 async def test_many_and_long_texts_are_read_over_tcp(names: NameServer) -> None:
     names.txt(DOMAIN, *(f"{number} " + "y" * 600 for number in range(10)), PLAIN)
     assert (await proof(names)).proven is True
+    await until(lambda: names.hung_up)
 
 
 @pytest.mark.parametrize("texts", [[f"{number} " + "y" * 600 for number in range(30)], [f"{n}" for n in range(400)]])

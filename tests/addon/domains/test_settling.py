@@ -21,7 +21,8 @@ from addon.net.clocks import Clocks
 from addon.net.fair_queue import FairQueue, Interest, on_account
 from addon.settings.schema import Settings
 from addon.shared.domain_mappings import Mapping as Shown
-from addon.shared.lookup import DISABLED, EMPTY, Fault, Freshness, Key, Lookup
+from addon.shared.freshness import Freshness
+from addon.shared.lookup import DISABLED, EMPTY, Fault, Key, Lookup
 from addon.sites.pages_file import PagesFile
 from tests.addon.domains.registering import Dns, ToldForge
 from tests.waiting import rounds, until

@@ -536,6 +536,15 @@ async def test_what_follows_a_request_that_is_known_is_dealt_with_in_the_same_tu
         assert len(seen) == 1
 
 
+async def test_what_is_known_waits_for_its_turn_behind_what_is_being_sent() -> None:
+    with wired_lane() as (lane, pages, _):
+        pages.with_basis = True
+        client = Speaking(lane)
+        for _ in range(4):  # until each block is known, whatever the table holds
+            heard = client.say(client.head("/hit", ("range", "bytes=0-1")) + client.head("/hit"))
+            assert [each.stream for each in heard if each.kind == frames.DATA] == [client.number - 2, client.number]
+
+
 @pytest.mark.parametrize("secure", [True, False])
 async def test_what_is_prepared_is_made_once_for_all_connections_of_a_kind(secure: bool) -> None:
     with wired_lane() as (lane, pages, _):
