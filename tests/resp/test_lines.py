@@ -79,6 +79,11 @@ def test_plain_replies_are_taken_whole_within_the_limit(kind: str) -> None:
         assert found is INCOMPLETE if not whole else comparable(found) == comparable(value(sent))
 
 
+@pytest.mark.parametrize("data", [b"", b"*2", b"*2\r\n$1\r\na\r\n", b"*3\r\n$1\r\na\r\n:1\r\n:2\r\n", b":1\r\n" * 9])
+def test_what_does_not_begin_as_a_pair_is_none(data: bytes) -> None:
+    assert resp.lines.pairs(data, 5) == ([], 0)
+
+
 @pytest.mark.parametrize("pieces", [1, 2, 10])
 @pytest.mark.parametrize("last", [b"*2\r\n$1\r\na\r\n:1\r\n", b":1\r\n"])
 def test_lists_in_a_list_count_with_what_they_have(pieces: int, last: bytes) -> None:

@@ -348,6 +348,13 @@ def test_a_refused_write_goes_to_the_new_master_once_there_is_one(fleet: Fleet, 
     assert made.source.poller.doubt is False
 
 
+def test_sentinels_are_asked_every_tenth_of_a_second_while_in_doubt_and_else_every_three(
+    bench: Callable[..., Bench],
+) -> None:
+    poller = bench().source.poller
+    assert (poller._doubtful_every, poller.every) == (0.1, 3.0)
+
+
 def test_what_may_have_been_executed_is_not_sent_to_another_one(fleet: Fleet, bench: Callable[..., Bench]) -> None:
     made = bench()
     master, new = fleet.server("master"), fleet.server("master", reply=b"+new\r\n")

@@ -2,11 +2,13 @@
 # Copyright (C) 2026 the contributors
 """Proxies that share a Redis sign logins with one key, whenever they or the Redis start; the key is in no log."""
 
+import asyncio
 import logging
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,6 +155,23 @@ async def test_a_key_in_redis_that_is_none_is_complained_of_once(
     for _ in range(2):
         assert await place.settle(b"k" * 32) is None
     assert len(caplog.records) == 1
+
+
+async def test_who_keeps_in_step_rests_in_between(shared_at: SharedAt, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = shared_at(("127.0.0.1", free_port()))
+    shared.away = True
+    rests: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(login_key, "asyncio", SimpleNamespace(sleep=sleep))
+    keeping = KeptInStep(SigningKey(b"k" * 32, Source.FILE), KeyInRedis(shared), lambda key: None)
+    with pytest.raises(asyncio.CancelledError):
+        await keeping._keep()
+    assert rests == [0.5] * 3
 
 
 @pytest.mark.parametrize("source", [Source.SHARED, Source.FILE])
