@@ -278,6 +278,15 @@ def test_a_reply_that_is_read_alone_comes_or_raises(kernel: bool) -> None:
         connection.read_reply(time.monotonic() + FAR)
 
 
+def test_who_waits_for_a_reply_in_vain_cannot_know_whether_it_was_done() -> None:
+    """Where a handler of signals has to run, the main thread waits before it receives."""
+    connection, _ = joined()
+    sock = connection._prepare(None)
+    with pytest.raises(Timeout) as caught:
+        connection._wait_readable(sock, time.monotonic() + 0.01)
+    assert caught.value.maybe_executed
+
+
 @KERNEL
 def test_a_time_counts_after_a_call_without_one(kernel: bool) -> None:
     connection, peer = pair(kernel)

@@ -2,14 +2,18 @@
 # Copyright (C) 2026 the contributors
 """Who is sent to another scheme or host: only whom it helps, with all that was asked, and never for ever."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from addon.serving.answers import Answer, Request
 from addon.serving.host_redirects import to_domain, to_https, to_twin
 from addon.serving.site_headers import NONE, encoded_as_said, site_headers
+from addon.serving.sites import Sites
 from addon.sites.headers import NOTHING, Added
 from addon.web.codings import encode
 from addon.web.forwarding import Visitor
+from addon.web.routing import OWN_PREFIX
 
 
 def asked(
@@ -33,6 +37,27 @@ def place(answer: Answer | None) -> str | None:
 PLAIN, SECURE = Visitor("192.0.2.1", False), Visitor("192.0.2.1", True)
 TOLD = Visitor("192.0.2.1", False, told=True)
 UNCLEAR = Visitor("192.0.2.1", False, told=True, unclear=True)
+
+
+@pytest.mark.parametrize(
+    ("domains", "segments", "asked"),
+    [
+        (("www.example",), ("page",), True),
+        (("www.example",), (), True),
+        (("www.example",), (OWN_PREFIX, "site"), False),
+        ((), ("page",), False),
+        ((), (OWN_PREFIX, "site"), False),
+    ],
+)
+def test_only_pages_of_a_site_with_domains_are_looked_up_for_the_way_to_its_domain(
+    domains: tuple[str, ...], segments: tuple[str, ...], asked: bool
+) -> None:
+    sites: list[object] = []
+    mappings = SimpleNamespace(canonical=lambda site, work: sites.append(site))
+    here = SimpleNamespace(_mappings=mappings, _settings=SimpleNamespace(redirect_to_custom_domain=True))
+    site = SimpleNamespace(pages_file=SimpleNamespace(custom_domains=domains, canonical=False))
+    found = Sites._at_its_domain(here, None, site, segments, None, None)  # type: ignore[arg-type]  # as much as it needs
+    assert (found, bool(sites)) == (None, asked)
 
 
 @pytest.mark.parametrize(
