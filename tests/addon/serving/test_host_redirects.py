@@ -8,6 +8,7 @@ import pytest
 
 from addon.serving.answers import Answer, Request
 from addon.serving.host_redirects import to_domain, to_https, to_twin
+from addon.serving.members import _too_many
 from addon.serving.site_headers import NONE, encoded_as_said, site_headers
 from addon.serving.sites import Sites
 from addon.sites.headers import NOTHING, Added
@@ -28,6 +29,12 @@ def asked(
 ) -> Request:
     said = {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}
     return Request(method, host, path, query, said.get, lambda: visitor, tls=tls)
+
+
+@pytest.mark.parametrize(("wait", "said"), [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.5, b"2")])
+def test_who_tried_too_many_tokens_waits_whole_seconds(wait: float, said: bytes) -> None:
+    answer = _too_many(asked(Visitor("192.0.2.7", True)), wait)
+    assert (answer.status, dict(answer.headers)[b"Retry-After"]) == (429, said)
 
 
 def place(answer: Answer | None) -> str | None:
