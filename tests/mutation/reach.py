@@ -170,8 +170,12 @@ class Reach:
 
         own = "tests/" + mutant.room + "/"
         stem = Path(path).stem
-        if not reaching:  # perhaps in the child of a fork, which is not seen
-            beside = [test for test in self.tests if stem in test.file and test.file.startswith(own)]
+        if not reaching:  # it runs when the module is imported, or in the child of a fork, and neither is seen
+            beside = [
+                test
+                for test in self.tests
+                if path in test.called or path in test.set_up or (stem in test.file and test.file.startswith(own))
+            ]
 
         def order(test: Test) -> tuple[bool, bool, float]:
             return (stem not in test.file, not test.file.startswith(own), test.seconds)

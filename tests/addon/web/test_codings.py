@@ -36,6 +36,20 @@ def test_what_is_encoded_is_smaller_or_left_as_it_is(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("behind", [b"x", b"\0" * 70, b"y" * PIECE])
+def test_bytes_after_the_end_are_of_no_coding(coding: str, behind: bytes) -> None:
+    encoded = encode(TEXT, coding)
+    assert encoded is not None
+    with pytest.raises(ValueError, match="after the end|not of this coding"):
+        list(Decoder(coding).feed(encoded + behind))
+    decoder = Decoder(coding)
+    list(decoder.feed(encoded))
+    assert decoder.complete
+    with pytest.raises(ValueError, match="after the end"):
+        list(decoder.feed(behind))
+
+
+@pytest.mark.parametrize("coding", CODINGS)
 def test_a_few_bytes_that_stand_for_many_are_given_out_in_pieces(coding: str) -> None:
     encoded = encode(bytes(20_000_000), coding)
     assert encoded is not None

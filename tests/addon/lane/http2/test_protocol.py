@@ -127,6 +127,10 @@ CONNECTION_FAULTS: list[tuple[str, Saying, ErrorCode]] = [
     ("6.7 PING of another size", lambda c: frame(frames.PING, 0, 0, bytes(7)), SIZE),
     ("6.8 GOAWAY on a stream", lambda c: frame(frames.GOAWAY, 0, 1, bytes(8)), PROTOCOL),
     ("6.9 WINDOW_UPDATE of another size", lambda c: frame(frames.WINDOW_UPDATE, 0, 0, bytes(3)), SIZE),
+    ("6.9 WINDOW_UPDATE of a larger size", lambda c: frame(frames.WINDOW_UPDATE, 0, 0, b"\0\0\0\1\0"), SIZE),
+    ("6.7 PING of a larger size", lambda c: frame(frames.PING, 0, 0, bytes(9)), SIZE),
+    ("6.5 SETTINGS of a larger size", lambda c: frame(frames.SETTINGS, 0, 0, bytes(7)), SIZE),
+    ("6.4 RST_STREAM of a larger size", lambda c: c.get(1, "/wait") + frame(frames.RST_STREAM, 0, 1, bytes(5)), SIZE),
     ("6.9 a connection's window that grows by 0", lambda c: window_update(0, 0), PROTOCOL),
     ("6.9.1 a connection's window above 2^31", lambda c: window_update(0, 2**31 - 1), FLOW),
     (
