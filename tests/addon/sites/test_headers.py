@@ -235,6 +235,7 @@ def test_a_field_that_holds_only_somewhere_is_known_as_such(field: str, depends:
             "/a/b*": {"/a/": False},
             "/caf%C3%A9*": {"/café.html": True},
             "/x:y*": {"/x:y/z": True},
+            "/*/:": {"/a/:": True, "/a/b": False},
         }
     ),
 )

@@ -40,7 +40,7 @@ def test_what_is_encoded_is_smaller_or_left_as_it_is(coding: str) -> None:
 def test_bytes_after_the_end_are_of_no_coding(coding: str, behind: bytes) -> None:
     encoded = encode(TEXT, coding)
     assert encoded is not None
-    with pytest.raises(ValueError, match="after the end|not of this coding"):
+    with pytest.raises(ValueError, match=r"after the end|not of this coding"):
         list(Decoder(coding).feed(encoded + behind))
     decoder = Decoder(coding)
     list(decoder.feed(encoded))
