@@ -31,7 +31,7 @@ from resp import (
 from resp.errors import Desynchronised
 from resp.node import Exchange as HalfExchange
 from resp.node import NoBreaker, Node, _left
-from resp.source import Batch
+from resp.source import Batch, Stats, summed
 from tests.resp.scripted import Exchange, Paired
 from tests.waiting import wait_until
 
@@ -795,6 +795,15 @@ def test_an_exchange_in_two_halves_gives_back_what_it_used(wires: Wires) -> None
         both.begin()
         assert isinstance(both.finish(), kind)
     assert node.breaker.opened == 1
+
+
+def test_of_several_nodes_the_numbers_are_added_and_the_worst_breaker_is_said() -> None:
+    one, other = Stats(*range(1, 12), "closed", 40), Stats(*range(100, 111), "half-open", 3)
+    both = summed([one, other])
+    assert both == Stats(*(a + b for a, b in zip(range(1, 12), range(100, 111))), "half-open", 43)
+    assert summed([one, other._replace(breaker="open")]).breaker == "open"
+    assert summed([one]) == one
+    assert summed([one._replace(breaker="off")]).breaker == "off"
 
 
 def test_without_a_breaker_every_call_is_tried(wires: Wires) -> None:

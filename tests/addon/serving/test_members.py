@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from addon.serving.member_login import MOST_BEGUN_EACH
+from addon.serving.member_login import MOST_BEGUN_EACH, _parts
 from addon.serving.members import token_of
 from addon.web.prepared_answers import Basis, PreparedAnswers
 from tests.addon.preview.sites import Site
@@ -586,6 +586,15 @@ async def test_wrong_tokens_are_counted_as_wrong_passwords_are(served: Serving) 
     assert statuses == [401] * 5 + [429] * 2
     assert (await served.get("alice", "/handbook/", authorization="Bearer " + "b0" * 20)).status == 429
     assert served.forge.count(ME) <= 8
+
+
+def test_where_a_login_leads_back_to_has_its_query_if_it_had_one() -> None:
+    assert [_parts(target) for target in ("/a", "/a?", "/a?b=c?d", "")] == [
+        ("/a", None),
+        ("/a", ""),
+        ("/a", "b=c?d"),
+        ("", None),
+    ]
 
 
 def test_what_is_taken_for_a_token() -> None:
