@@ -9,10 +9,12 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import resp
 from addon.domains import journal, store, transactions
 from addon.domains.rechecks import EVERY, GRACE, Rechecks
 from addon.domains.store import NO_ANSWER, DomainStore, StoreAway
@@ -105,6 +107,16 @@ def test_a_plan_is_carried_out_and_says_what_is_there_then(place: Place, trips: 
     assert [place.ask("GET", name) for name in ("old", "read", "new")] == [None, b"2", b"3"]
     assert place.ask("PTTL", "new") == -1
     assert place.ask("EXISTS", journal.NAME) == 0
+
+
+@pytest.mark.parametrize("code", ["OOM", "READONLY", "WRONGTYPE"])
+def test_a_swap_that_is_refused_raises_and_is_no_change_by_somebody_else(code: str) -> None:
+    refusal = resp.ServerError(code, "no")
+    trips = SimpleNamespace(
+        clustered=False, run=lambda commands: [None for _ in commands], ask=lambda *command: refusal
+    )
+    with pytest.raises(resp.ServerError, match=code):
+        transactions.swap(trips, writing(new=b"3"), 0.0)  # type: ignore[arg-type]  # as much as it needs
 
 
 def test_what_is_written_for_a_while_goes_then_and_what_stays_keeps_its_life(place: Place, trips: MakeTrips) -> None:

@@ -61,6 +61,7 @@ CASES = [
     Case("https://alice.pages.test/code/", 404, "no .pages file"),
     Case("https://alice.pages.test/broken/", 500, "its .pages file cannot be read"),
     Case("https://alice.pages.test/members/", 401, "a password, by .pages"),
+    Case("https://alice.pages.test/app/users/7", 200, "`spa: true` in .pages: index.html for what is missing"),
     Case("https://alice.pages.test/closed/", 403, "nobody may pass: password: expected the hash"),
     Case("https://alice.pages.test/.pages/logout", 200, "this server's own, on every host"),
     Case("https://nobody.pages.test/", 404, "nobody/.profile: not served"),
@@ -78,6 +79,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     Site(root / "alice" / "code.git", {"main.c": b"int x;"})
     Site(root / "alice" / "broken.git", {".pages": b"enabled: [\n", "public/index.html": b"x"})
     Site(root / "alice" / "members.git", {".pages": f"password: {HASH}\n".encode(), "public/index.html": b"private"})
+    Site(root / "alice" / "app.git", {".pages": b"spa: true\n", "public/index.html": b"app"})
     Site(root / "alice" / "closed.git", {".pages": b"password: secret\n", "public/index.html": b"private"})
     with start_forge(root) as running:
         yield running
@@ -109,6 +111,14 @@ async def test_what_is_explained_is_what_a_visitor_gets(pages: Serving) -> None:
         elif case.says not in said:
             wrong.append(f"{case.url}: nothing says {case.says!r}:\n{said}")
     assert not wrong, "\n".join(wrong)
+
+
+async def test_who_is_not_let_in_did_not_pass(pages: Serving) -> None:
+    for place, status, passed in (("members/", 401, [False]), ("closed/", 403, [False]), (".pages/logout", 200, [])):
+        await told(pages, f"https://alice.pages.test/{place}")
+        found = await told(pages, f"https://alice.pages.test/{place}")
+        steps = [step["passed"] for step in found["steps"] if step["step"] == "visitor"]
+        assert (found["status"], steps) == (status, passed), place
 
 
 async def test_it_says_whom_it_had_asked_and_nobody_the_second_time(pages: Serving) -> None:

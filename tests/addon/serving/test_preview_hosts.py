@@ -600,6 +600,24 @@ async def test_a_sites_report_lists_its_previews(project: Project) -> None:
         assert f'<a href="{address}">{address}</a>' in page.text
 
 
+@pytest.mark.parametrize(
+    ("settings", "some"),
+    [
+        (OWN, True),
+        (b"enabled: true\n", False),
+        (OWN + b"branchesPassword: " + b"ab" * 32 + b"\n", False),
+    ],
+)
+async def test_a_report_lists_previews_where_there_are_any_and_the_sites_readers_may_see_them(
+    project: Project, settings: bytes, some: bool
+) -> None:
+    project.branch("topic", "topic")
+    project.pages(settings)
+    async with shown(project) as serves:
+        told = json.loads((await serves.get("alice", "/site/.pages/site.json")).body)
+        assert bool(told["previews"]) is some
+
+
 TELLS = {"previewToken": TOKEN, "token": TOKEN}
 
 

@@ -197,6 +197,7 @@ def test_so_much_is_cut_as_there_is_room_for_with_the_heads_of_the_frames() -> N
         (100, 1 << 20, 109),
         (MAX_FRAME, 1 << 20, MAX_FRAME + 18),
         (60_000, 1 << 20, 60_000 + 4 * 9),
+        (run + MAX_FRAME, 1 << 20, run + MAX_FRAME + 18),
         (60_000, 1, MAX_FRAME + 18),
         (60_000, 2 * run + 5, 2 * run + 2 * 9),
     ):
