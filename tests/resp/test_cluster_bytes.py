@@ -186,7 +186,7 @@ def test_reads_go_to_copies_that_can_answer_and_all_else_to_primaries(fleet: Fle
 
 
 def test_two_replicas_are_asked_before_the_primary_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_calls.random, "shuffle", lambda nodes: None)
+    monkeypatch.setattr("random.shuffle", lambda nodes: None)
     fleet = Fleet((0, 5000, 1, 4, 5, 6), (5001, ALL, 2))
     fleet.topology.ready(None)
     source = ClusterSource(fleet.topology, read_from="replica")

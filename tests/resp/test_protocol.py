@@ -228,6 +228,25 @@ def test_pushes_are_kept_aside_wherever_they_come() -> None:
     assert parser.idle
 
 
+@pytest.mark.parametrize("step", [100, 999, 4096, 1 << 20])
+@pytest.mark.parametrize(
+    "some", [b":1234\r\n" * 100, b"".join(b"$%d\r\n%b\r\n" % (n, bytes(n)) for n in (1, 150, 7, 2000, 0, 33))]
+)
+def test_the_buffer_is_used_again_and_does_not_grow_however_replies_lie_in_it(step: int, some: bytes) -> None:
+    stream = some * 300
+    parser, at, replies = Parser(), 0, 0
+    while at < len(stream):
+        with parser.space() as room:
+            size = min(step, len(room), len(stream) - at)
+            room[:size] = stream[at : at + size]
+        parser.advance(size)
+        at += size
+        while parser.get() is not INCOMPLETE:
+            replies += 1
+        assert len(parser.buffer) == SMALL_BUFFER
+    assert (replies, parser.idle) == (300 * (100 if some.startswith(b":") else 6), True)
+
+
 @pytest.mark.parametrize("begun", [b">2\r\n", b">2\r\n+a\r\n", b">2\r\n*2\r\n+a\r\n", b">1\r\n*1\r\n*1\r\n", b">"])
 def test_a_message_that_has_begun_is_known_as_one_however_deep(begun: bytes) -> None:
     for data, message in ((begun, True), (b"*" + begun[1:], False)):

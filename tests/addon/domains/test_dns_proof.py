@@ -463,7 +463,9 @@ async def test_nothing_is_asked_any_more_when_it_has_ended(names: NameServer) ->
     resolver = Dns([names.address])
     asking = [asyncio.ensure_future(resolver.texts(f"n{number}.example")) for number in range(3)]
     await until(lambda: names.asked, "a question")
+    tasks = list(resolver._asking.values())
     await resolver.aclose()
+    assert all(task.done() for task in tasks)
     told = await asyncio.gather(*asking, return_exceptions=True)
     assert {type(each) for each in told} == {asyncio.CancelledError}
     assert resolver._asking == {}

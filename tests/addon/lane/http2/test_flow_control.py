@@ -6,7 +6,7 @@ import pytest
 
 from addon.lane.http2 import frames
 from addon.lane.http2.ended_streams import EndedStreams
-from addon.lane.http2.flow_control import Outgoing
+from addon.lane.http2.flow_control import RUN_FRAME, Outgoing
 from addon.lane.http2.frames import END_HEADERS, END_STREAM, MAX_FRAME, ConnectionFault, StreamFault
 from addon.lane.http2.priorities import DEFAULT, Priority, Scheduler, priority_of
 from addon.lane.http2.streams import Stream
@@ -197,7 +197,6 @@ def test_so_much_is_cut_as_there_is_room_for_with_the_heads_of_the_frames() -> N
         (100, 1 << 20, 109),
         (MAX_FRAME, 1 << 20, MAX_FRAME + 18),
         (60_000, 1 << 20, 60_000 + 4 * 9),
-        (run + MAX_FRAME, 1 << 20, run + MAX_FRAME + 18),
         (60_000, 1, MAX_FRAME + 18),
         (60_000, 2 * run + 5, 2 * run + 2 * 9),
     ):
@@ -210,6 +209,29 @@ def test_so_much_is_cut_as_there_is_room_for_with_the_heads_of_the_frames() -> N
     assert sending.outgoing.pump(20) == 38  # two, and the third waits
     assert sending.over == [1, 3]
     assert sending.outgoing.pump(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "cut"),
+    [
+        (MAX_FRAME, [MAX_FRAME]),
+        (MAX_FRAME + 1, [RUN_FRAME, 10]),
+        (2 * RUN_FRAME, [RUN_FRAME, RUN_FRAME]),
+        (RUN_FRAME + MAX_FRAME, [RUN_FRAME, MAX_FRAME]),
+        (RUN_FRAME + MAX_FRAME + 1, [RUN_FRAME, RUN_FRAME, 10]),
+    ],
+)
+def test_a_body_goes_in_frames_of_a_record_each_and_none_that_a_larger_last_one_spares(
+    size: int, cut: list[int]
+) -> None:
+    sending = Sending()
+    body = bytes(range(256)) * (size // 256 + 1)
+    sending.stream(1, body[:size])
+    sending.outgoing.pump(1 << 20)
+    written = sending.written()
+    assert [len(each.payload) for each in written] == cut
+    assert b"".join(each.payload for each in written) == body[:size]
+    assert [each.flags for each in written] == [0] * (len(cut) - 1) + [END_STREAM]
 
 
 # Turns.
