@@ -207,9 +207,10 @@ def test_what_was_read_before_a_purge_is_not_stored_after_it(epoch: str, place: 
     assert each.looked().outdated
 
 
-def test_a_purge_while_a_server_without_scripts_writes_comes_first(server: Place, trips: MakeTrips) -> None:
+@pytest.mark.parametrize("epoch", [EPOCH, records.epoch_key(None)])
+def test_a_purge_while_a_server_without_scripts_writes_comes_first(server: Place, trips: MakeTrips, epoch: str) -> None:
     each = trips(server)
-    with without_scripts(server), set_before_writing(each, server, EPOCH, "a word"):
+    with without_scripts(server), set_before_writing(each, server, epoch, "a word"):
         assert each.stored(found()) is False
         assert REPO not in names(server)
 

@@ -378,6 +378,11 @@ def test_links_that_the_budget_does_not_reach_lead_nowhere_and_the_others_where_
     assert site.links.left == 2
 
 
+def test_a_site_counts_two_kilobytes_besides_what_it_holds() -> None:
+    site = a_site("index.html")
+    assert site.nbytes >= 2000 + site.tree.nbytes + site.pages_file.nbytes
+
+
 @pytest.mark.parametrize("name", ["x", "\U0001f600"])
 def test_it_counts_what_it_takes_in_memory(name: str) -> None:
     gc.collect()
