@@ -79,6 +79,17 @@ def soon() -> float:
     return time.monotonic() + 30
 
 
+def test_who_waits_for_what_does_not_come_waits_no_longer_than_he_said(work: Work) -> None:
+    work.go.clear()
+    poller = poller_of(work)
+    waiting = threading.Thread(target=poller.wait, args=(time.monotonic() + 0.02,), daemon=True)
+    waiting.start()
+    waiting.join(20)
+    assert (waiting.is_alive(), work.done) == (False, 0)
+    work.go.set()
+    poller.close()
+
+
 def test_who_waits_gets_a_round_that_began_after_he_asked(work: Work) -> None:
     poller = poller_of(work)
     assert poller.doubt
