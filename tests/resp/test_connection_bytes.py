@@ -458,6 +458,21 @@ def test_a_refusal_at_the_door_is_raised_as_what_it_is(words: bytes, kind: type[
         assert connection.closed
 
 
+@pytest.mark.parametrize("words", [b"-ERR max number of clients reached\r\n", b"-DENIED not from there\r\n"])
+def test_who_is_refused_at_the_door_does_not_wait_for_more_words(words: bytes) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.command()
+        exchange.send(words)
+        while True:  # until the client leaves
+            exchange.command()
+
+    with Scripted(script, greeted=False) as server:
+        connection = Connection(Endpoint(host=server.host, port=server.port, connect_timeout=2.0))
+        with pytest.raises(ServerError):
+            connection.connect()
+        assert connection.closed
+
+
 # ---- opening ---------------------------------------------------------------------------------------------------------
 
 

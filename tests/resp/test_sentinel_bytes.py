@@ -199,6 +199,7 @@ def test_a_hint_is_a_message_about_this_master(fleet: Fleet) -> None:
     for other in (
         [b"message", b"+switch-master", b"other 1.2.3.4 1 1.2.3.5 2"],
         [b"message", b"+switch-master", b"mainly 1.2.3.4 1 1.2.3.5 2"],
+        [b"message", b"+switch-master", b"first 1.2.3.4 1 1.2.3.5 2"],
         [b"subscribe", b"+switch-master", b"main"],
         [b"message", b"main"],
         [b"message", b"+switch-master", b"main", b"x"],
