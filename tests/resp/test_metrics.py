@@ -20,6 +20,7 @@ def test_a_duration_is_counted_in_the_class_that_it_fits_into() -> None:
     assert found.seconds == pytest.approx(105.1011)
     assert found.classes == (2, 1, *[0] * 9, 1, 2)
     assert len(found.classes) == len(BUCKETS) + 1
+    assert list(BUCKETS) == sorted(set(BUCKETS))
     assert metrics.waits() == (0, 0.0, (0,) * 13)
     metrics.waited(HERE, 0.3)
     assert metrics.waits() == (1, 0.3, (*[0] * 9, 1, 0, 0, 0))

@@ -14,6 +14,7 @@ from addon.lane.http2 import frames
 from addon.lane.http2_connection import Http2Connection
 from addon.lane.lane import Lane
 from addon.serving.server import Answer, Request
+from tests.addon.lane.delivery import Delivery
 from tests.addon.lane.lane_running import BIG, FORGEJO, LAST, Pages, answers, get, prepared
 from tests.addon.lane.wire import PEER, WireTransport, clock, cut_after, slow_pages, wired_lane
 from tests.clock import Clock
@@ -626,6 +627,30 @@ async def test_who_was_silent_too_long_is_answered_nothing_more(clock: Clock) ->
         transport.receive(get("/hit"))
         assert not transport.written
         assert not pages.seen
+
+
+async def test_a_webhook_reads_what_comes_and_is_told_the_end() -> None:
+    delivery = Delivery()
+    body = delivery.body
+    with wired_lane() as (lane, _, _):
+        lane.webhook = delivery.webhook
+
+        def said(count: int, size: int) -> bytes:
+            fields = [f"{name}: {value}" for name, value in delivery.fields[:count]]
+            return get(delivery.path, *fields, f"Content-Length: {size}", method="POST", host="pages.test")
+
+        transport, _ = connected(lane)
+        transport.receive(said(2, len(body)) + body[:10])
+        await rounds(5)
+        assert (delivery.purged, bytes(transport.written)) == ([], b"")
+        transport.receive(body[10:])
+        await until(lambda: transport.written)
+        await until(lambda: delivery.purged == [("alice", "blog")])
+        for count in (0, 1):
+            transport.receive(said(count, 2) + b"{}")
+        await until(lambda: len(answers(bytes(transport.written))) == 3)
+        assert [status // 100 for status, _, _ in answers(bytes(transport.written))] == [2, 4, 4]
+        assert delivery.purged == [("alice", "blog")]
 
 
 async def test_without_a_log_all_is_answered() -> None:

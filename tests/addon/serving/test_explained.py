@@ -140,6 +140,8 @@ async def test_a_header_says_which_rule_it_comes_from(pages: Serving) -> None:
     assert by["X-All"] == "_headers, line 1"
     assert by["Cache-Control"] == "_headers, line 3"
     assert by["Content-Type"] == "this server"
+    (repository,) = [step for step in found["steps"] if step["step"] == "repository" and step["commit"]]
+    assert (repository["called_now"], repository["public"]) == ("alice/blog", True)
     (file,) = [step for step in found["steps"] if step["step"] == "file"]
     assert file["in_memory"] is True
     assert "gzip" in file["encodings_in_memory"]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from dataclasses import replace
@@ -56,6 +57,15 @@ def _changed(record: bytes, place: str, value: Any) -> bytes:
         inner = inner[int(part)] if isinstance(inner, list) else inner[part]
     inner[int(last) if isinstance(inner, list) else last] = value
     return json.dumps(told).encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize("prefix", [None, "", "public/", "a/b/"])
+def test_where_a_site_lies_in_its_repository_is_read_as_it_was_written(prefix: str | None) -> None:
+    assert LOOKUP.site is not None
+    lookup = dataclasses.replace(LOOKUP, site=dataclasses.replace(LOOKUP.site, prefix=prefix))
+    found = records.read_site(records.site_record(lookup), COMMIT)
+    assert found.site is not None
+    assert found.site.prefix == prefix
 
 
 def test_what_was_written_of_a_commit_is_read() -> None:

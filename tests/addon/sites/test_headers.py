@@ -67,6 +67,10 @@ def test_what_a_path_gets(path: str, host: str, expected: dict[str, str | None])
     assert {name: found.get(name) for name in expected} == expected
 
 
+def test_spaces_behind_a_path_are_no_part_of_it() -> None:
+    assert got("/a \t\n  X-A: 1 \n", "/a") == {"x-a": "1"}
+
+
 def test_what_a_name_with_one_value_was_told_last_counts() -> None:
     file = "/*\n  X-Frame-Options: DENY\n  Cross-Origin-Opener-Policy: same-origin\n/a\n  X-Frame-Options: SAMEORIGIN\n"
     assert got(file, "/a") == {"x-frame-options": "SAMEORIGIN", "cross-origin-opener-policy": "same-origin"}

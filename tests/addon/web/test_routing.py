@@ -508,3 +508,20 @@ def test_hosts_of_previews_are_found_by_label(host: str, label: str | None) -> N
         assert isinstance(found(None), OtherHost)
     forge = route(FORGE, "/a", pages_domain=DOMAIN, forgejo_host=FORGE, preview_domain="example.com")
     assert isinstance(forge, ForgejoRequest)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", PagesDomain(Path((), True))),
+        ("/alice", SiteRequest("alice", Path((), False), ("alice",))),
+        ("/Alice/", SiteRequest("alice", Path((), True), ("Alice",))),
+        ("/alice/blog/", SiteRequest("alice", Path(("blog",), True), ("alice",))),
+        ("/robots.txt", PagesDomain(Path(("robots.txt",), False))),
+        ("/j.doe/", SiteRequest("j.doe", Path((), True), ("j.doe",))),
+        ("/j.doe/blog", SiteRequest("j.doe", Path(("blog",), False), ("j.doe",))),
+        ("/-/x", PagesDomain(Path(("-", "x"), False))),
+    ],
+)
+def test_an_owner_is_the_first_part_of_a_path_where_there_are_no_hosts_for_them(path: str, expected: object) -> None:
+    assert route("pages.test", path, pages_domain="pages.test", forgejo_host=None, by_path=True) == expected
