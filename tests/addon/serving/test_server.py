@@ -8,7 +8,8 @@ import asyncio
 import gzip
 import logging
 import re
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,9 +26,11 @@ from addon.library.site_loader import _target
 from addon.net.fair_queue import Party
 from addon.preview.forge import Forge
 from addon.preview.settings import FORGEJO_11, FORGEJO_16, GITEA, Flavour, Limits
-from addon.serving import paths
+from addon.serving import paths, server
+from addon.serving.answers import Request
 from addon.sites.site import is_content
 from addon.web.codings import CODINGS, Decoder
+from addon.web.forwarding import Visitor
 from tests.addon.preview import fixtures
 from tests.addon.preview.fixtures import noise
 from tests.addon.preview.sites import Site, lfs_pointer, link
@@ -893,3 +896,23 @@ async def test_work_that_would_come_too_late_is_503_and_no_fault(
         assert (reply.status, reply.headers["retry-after"]) == (503, "7")
         assert "Traceback" not in caplog.text
         assert (await pages.get("alice", "/blog/files/")).status == 200
+
+
+async def test_a_span_is_told_which_status_was_answered(
+    forge: Forge, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(root, "alice/blog", {".pages": ENABLED, "public/index.html": b"x"})
+    outcomes: list[dict[str, object]] = []
+
+    @contextmanager
+    def traced(*_: object) -> Iterator[dict[str, object]]:
+        outcomes.append({})
+        yield outcomes[-1]
+
+    monkeypatch.setattr(server, "traced", traced)
+    async with serving(forge) as pages:
+        for path in ("/blog/", "/blog/missing"):
+            await pages.server.answer(
+                Request("GET", "alice.pages.test", path, None, lambda name: None, lambda: Visitor("192.0.2.1", True))
+            )
+    assert [outcome["http.response.status_code"] for outcome in outcomes] == [200, 404]

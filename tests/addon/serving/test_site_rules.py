@@ -2,10 +2,14 @@
 # Copyright (C) 2026 the contributors
 """What a site's rules make of a request: when a redirect leads to itself, and what could be a page."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from addon.serving.answers import Request
-from addon.serving.site_rules import _asks_for_a_page, _is_itself, _redirected, _secure
+from addon.serving.answers import Request, Work
+from addon.serving.locks import SitePath
+from addon.serving.site_rules import SiteRules, _asks_for_a_page, _is_itself, _redirected, _secure
+from addon.sites.headers import read as read_headers
 from addon.web.forwarding import Visitor
 from addon.web.routing import Path
 
@@ -88,3 +92,23 @@ def test_what_is_permanent_is_forgotten_in_a_minute_and_the_rest_at_once(status:
 def test_whether_somebody_came_by_https_may_be_unclear() -> None:
     assert [_secure(asked(secure=secure))() for secure in (True, False)] == [True, False]
     assert _secure(asked(unclear=True))() is None
+
+
+@pytest.mark.parametrize("previews", [None, "previews.test"])
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [("www.example.org", True), ("alice.pages.test", False), ("main--blog--alice.previews.test", None)],
+)
+def test_what_counts_on_a_domain_of_its_own_counts_there_alone(
+    previews: str | None, host: str, own: bool | None
+) -> None:
+    """None: on a name that is the preview domain's, where there is one."""
+    rules, findings = read_headers(b"/*\n  Strict-Transport-Security: max-age=9\n  X-A: 1\n")
+    assert not findings
+    site = SimpleNamespace(rules=SimpleNamespace(headers=rules))
+    request = Request("GET", host, "/x", None, lambda name: None, lambda: Visitor("192.0.2.1", True))
+    at = SitePath(request, SimpleNamespace(site=site), ("x",), Path(("x",), False), Work())  # type: ignore[arg-type]
+    here = SimpleNamespace(_pages_domain="pages.test", _preview_domain=previews)
+    said = {name.lower() for name, _ in SiteRules.headers(here, at).fields}  # type: ignore[arg-type]
+    assert (b"strict-transport-security" in said) is (previews is None if own is None else own)
+    assert b"x-a" in said
