@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resp import encoding
 from resp.encoding import LARGE_ARGUMENT, encode_command, encode_request
 from resp.errors import InvalidArgument, RespError
 
@@ -125,3 +126,12 @@ words = st.one_of(
 def test_many_words_are_encoded_as_one_by_one(args: list[Any]) -> None:
     for _ in range(2):  # what a command begins with is remembered after the first time
         assert encode_request(["MGET", *args]) == encode_command("MGET", *args)
+
+
+@pytest.mark.parametrize("size", [1, 999, encoding._CHUNK - 1, encoding._CHUNK])
+def test_small_pieces_are_sent_together_up_to_a_size(size: int) -> None:
+    requests: list[Any] = [bytes(size)] * (4 * encoding._CHUNK // size + 1)
+    found = list(encoding.chunks(requests))
+    assert b"".join(found) == bytes(size * len(requests))
+    assert len(found) >= 4
+    assert all(encoding._CHUNK <= len(chunk) < encoding._CHUNK + size for chunk in found[:-1])
