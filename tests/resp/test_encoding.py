@@ -133,5 +133,5 @@ def test_small_pieces_are_sent_together_up_to_a_size(size: int) -> None:
     requests: list[Any] = [bytes(size)] * (4 * encoding._CHUNK // size + 1)
     found = list(encoding.chunks(requests))
     assert b"".join(found) == bytes(size * len(requests))
-    assert len(found) >= 4
+    assert len(found) >= 3
     assert all(encoding._CHUNK <= len(chunk) < encoding._CHUNK + size for chunk in found[:-1])
