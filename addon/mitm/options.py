@@ -9,7 +9,7 @@ import logging
 import ssl
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
 import certifi
@@ -18,7 +18,7 @@ from mitmproxy import ctx
 from mitmproxy.addons.termlog import TermLogHandler
 
 from addon.mitm import http1
-from addon.process.log_format import formatter
+from addon.process.log_format import WholeLines, formatter
 from addon.process.worker import joined
 from addon.settings.schema import Settings
 
@@ -85,7 +85,7 @@ def _set_log(settings: Settings) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, TermLogHandler):
             handler.setFormatter(lines)
-            handler.file = sys.stderr
+            handler.file = cast(IO[str], WholeLines(sys.stderr))
 
 
 def _trusted_authorities(settings: Settings) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from datetime import datetime
-from typing import Final
+from typing import Final, TextIO
 
 TEXT: Final = "text"
 JSON: Final = "json"
@@ -59,6 +59,30 @@ class Objects(logging.Formatter):
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
         return json.dumps(told, ensure_ascii=False)
+
+
+class WholeLines:
+    """A text stream, written a line at a time, each by one system call.
+
+    Several processes write to one standard error, and `print` writes the end of a line by itself where nothing is
+    buffered (PYTHONUNBUFFERED): another's line came in between.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        """As `io.TextIOBase.write`; what is no whole line yet is kept."""
+        line, end, self._begun = (self._begun + text).rpartition("\n")
+        if end:
+            self._stream.write(line + end)
+            self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """As `io.IOBase.flush`."""
+        self._stream.flush()
 
 
 def formatter(form: str, process: str) -> logging.Formatter:

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
 import sys
+from typing import Any
 
 import pytest
 
-from addon.process.log_format import Lines, Objects
+from addon.process.log_format import Lines, Objects, WholeLines
 
 
 def record(level: int, message: str, *arguments: object) -> logging.LogRecord:
@@ -48,3 +50,32 @@ def test_json_is_one_line_whatever_happens() -> None:
     assert (told["level"], told["process"], told["message"]) == ("error", "worker 0", "it failed")
     assert "ValueError: no number" in told["exception"]
     assert re.search(r"[+-]\d\d:\d\d$", told["time"])
+
+
+class Counted(io.RawIOBase):
+    """What is written by each system call."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.calls.append(bytes(data))
+        return len(data)
+
+
+def test_a_line_is_written_by_one_system_call_however_it_is_printed() -> None:
+    raw = Counted()
+    stream = io.TextIOWrapper(raw, write_through=True)  # type: ignore[type-var]  # as with PYTHONUNBUFFERED
+    print("torn", file=stream)
+    assert raw.calls == [b"torn", b"\n"]
+    raw.calls.clear()
+    lines: Any = WholeLines(stream)
+    print("one", end="", file=lines)
+    assert raw.calls == []
+    print("", "of two words", file=lines)
+    print("two\nthree\nfo", end="", file=lines)
+    print("ur", file=lines, flush=True)
+    assert raw.calls == [b"one of two words\n", b"two\nthree\n", b"four\n"]
