@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -419,7 +420,10 @@ def test_an_interrupt_is_130_and_frees_nothing(reap: Reap, redis: Server, forge:
     path.write_text(json.dumps(reap.mapping | {"releaseGrace": 0, "forgejoTimeout": "60s"}))
     with forge.fault(r"/repos/bob/many$", hang=True):
         command = [sys.executable, "-m", "addon.commands.cli", "reap", "--config", str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        # Who runs the tests in the background may have SIGINT ignored, which is handed down.
+        interruptible = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdout=pipe, stderr=pipe, preexec_fn=interruptible) as process:
             wait_until(lambda: forge.count(r"/repos/bob/many$"), "a question to the forge")
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)
